@@ -1,0 +1,43 @@
+"""A health suite that heals: run the checks, heal what is sick, run them again, let the report decide.
+
+The checks are in `healthtests/`, the healing is in `remediation/`. A session that runs no checks is none of
+our business: `pytest tests` heals nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from remediation.session import plugin
+
+if TYPE_CHECKING:
+    from remediation.session.handles import Services
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --heal, --no-heal, --heal-rounds and --fail-on-heal."""
+    plugin.add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a health run of a session that runs checks: retries, deadlines, a report of every attempt."""
+    plugin.begin(config)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """When round one is over and its report written: heal, check again, and set the exit code."""
+    yield
+    plugin.finish(session)
+
+
+@pytest.fixture
+def services(request: pytest.FixtureRequest) -> Services:
+    """The configured services by name: `services["api"].get("/api/health")`."""
+    from remediation.session.checks import services_for
+
+    return services_for(request)

@@ -1,0 +1,185 @@
+"""Start a service's command so that it outlives us, and run other people's commands within bounds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from remediation.primitives import file
+from remediation.primitives.process import Identity, await_death, descendants, terminate
+from remediation.project.model import MARK, Service
+
+# How much of a service's log explains why it did not start.
+TAIL_LINES = 20
+_TAIL_BYTES = 16_384
+
+# What belongs to us and not to a child that stays: GitHub's runner ends whatever carries its tracking ID.
+_NOT_INHERITED = ("RUNNER_TRACKING_ID", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
+
+
+class LaunchError(Exception):
+    """A program could not be started, failed, or took too long; the message says which and why."""
+
+
+class _Outliving(subprocess.Popen[bytes]):
+    """A child that is meant to outlive us: being forgotten is no leak, so nothing is said of it."""
+
+    def __del__(self, _maxsize: int = 0, _warn: object = None) -> None:
+        pass
+
+
+# Kept so that a long-lived healer can reap the children that died since.
+_children: list[_Outliving] = []
+
+
+def reap() -> None:
+    """Collect the exit status of children that have ended, so that they do not stay as zombies."""
+    _children[:] = [child for child in _children if child.poll() is None]
+
+
+class Started:
+    """A command just started, with the place in its log where its own output begins."""
+
+    def __init__(self, child: _Outliving, log_file: Path, log_start: int) -> None:
+        """Watch the child."""
+        self._child = child
+        self._log_file = log_file
+        self._log_start = log_start
+        self.identity = Identity.of(child.pid)
+        """None if it was gone before we could look."""
+
+    def death(self) -> str | None:
+        """Say how the process ended, or None while it lives."""
+        status = self._child.poll()
+        if status is None:
+            return None
+        return ended(status)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, but no longer than the process lives."""
+        if self.identity:
+            await_death(self.identity, seconds)
+
+    def log_tail(self) -> list[str]:
+        """Return the last lines that it wrote to its log."""
+        try:
+            data = file.tail(self._log_file, start=self._log_start, limit=_TAIL_BYTES)
+        except OSError:
+            return []
+        return data.decode(errors="backslashreplace").splitlines()[-TAIL_LINES:]
+
+
+def ended(status: int) -> str:
+    """Say what an exit status as subprocess gives it means."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
+def child_environment(service: Service) -> dict[str, str]:
+    """Return the environment of a service: ours, PORT and HOST from its url, its own env, and its mark."""
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _NOT_INHERITED and not name.startswith(("AUTO_HEAL_", "PYTEST_XDIST_"))
+    }
+    if service.address:
+        environ |= {"PORT": str(service.address.port), "HOST": service.address.host}
+    return environ | dict(service.env) | {MARK: service.mark}
+
+
+def launch(service: Service) -> Started:
+    """Start the service's command in a session of its own, without stdin, its output appended to its log.
+
+    It inherits no descriptor but these. LaunchError if it cannot be started.
+    """
+    log = _open_log(service)
+    try:
+        start = os.fstat(log).st_size
+        child = _Outliving(**_arguments(service, service.command, log, child_environment(service)))
+    except OSError as error:
+        raise LaunchError(_explain(error, service, service.command)) from None
+    finally:
+        os.close(log)
+    _children.append(child)
+    return Started(child, service.log_file, start)
+
+
+def run_command(service: Service, command: Sequence[str], *, timeout: float) -> None:
+    """Run a command to its end, its output appended to the service's log.
+
+    After `timeout` seconds it is ended with all its children. LaunchError unless it exits with 0.
+    """
+    environ = child_environment(service)
+    if not service.command:
+        # Somebody else's service is not ours to mark: what systemctl or docker leaves running is theirs.
+        del environ[MARK]
+    log = _open_log(service)
+    try:
+        child = subprocess.Popen[bytes](**_arguments(service, command, log, environ))
+    except OSError as error:
+        raise LaunchError(_explain(error, service, command)) from None
+    finally:
+        os.close(log)
+    words = " ".join(command)
+    try:
+        status = child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        _end(child, service)
+        raise LaunchError(f"{service.name}: `{words}` did not end within {timeout:g}s and was killed") from None
+    except BaseException:
+        _end(child, service)
+        raise
+    if status:
+        raise LaunchError(
+            f"{service.name}: `{words}` {ended(status)}; its output is in {service.log_file.name}"
+        )
+
+
+def _end(child: subprocess.Popen[bytes], service: Service) -> None:
+    identity = Identity.of(child.pid)
+    roots = [identity] if identity else []
+    terminate(lambda: descendants(roots), timeout=min(2.0, service.stop_timeout))
+    child.wait()
+
+
+def _open_log(service: Service) -> int:
+    try:
+        return file.open_append(service.log_file)
+    except OSError as error:
+        raise LaunchError(
+            f"{service.name}: its log {service.log_file} cannot be written: {error.strerror or error}"
+        ) from None
+
+
+def _arguments(service: Service, command: Sequence[str], log: int, environ: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "args": list(command),
+        "cwd": service.cwd,
+        "env": dict(environ),
+        "stdin": subprocess.DEVNULL,
+        "stdout": log,
+        "stderr": log,
+        "start_new_session": True,
+    }
+
+
+def _explain(error: OSError, service: Service, command: Sequence[str]) -> str:
+    """Say why a program could not be started, in terms of the configuration."""
+    program = command[0]
+    if not service.cwd.is_dir():
+        return f"{service.name}: its working directory {service.cwd} does not exist"
+    match error:
+        case FileNotFoundError():
+            reason = "was not found; check its name and PATH"
+        case PermissionError():
+            reason = "is not executable; check its permissions (chmod +x)"
+        case _:
+            reason = f"cannot be executed: {error.strerror or error}"
+    return f"{service.name}: {program!r} {reason}"

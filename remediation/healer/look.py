@@ -1,0 +1,105 @@
+"""Look at a service without touching it: is its process alive, does it answer, is it meant to be up?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from enum import Enum
+
+from remediation.primitives import port
+from remediation.primitives.process import Identity, Life, descendants
+from remediation.project.memory import Store
+from remediation.project.model import Service
+
+# Readiness is polled at first this often, then at a twentieth of the time waited, at most every
+# quarter second: a fast start is seen at once, a slow one is not pestered.
+_FIRST_POLL = 0.002
+_LONGEST_POLL = 0.25
+
+
+class Condition(Enum):
+    """What is known of a service's process."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    DEAD = "dead"
+    BY_HAND = "stopped by hand"
+    UNKNOWN = "unknown"
+    """Something else runs it, or somebody unproven answers in its place: only the checks can tell."""
+
+
+def condition(service: Service, store: Store) -> Condition:
+    """Return what is known of the service's process, in well under a millisecond."""
+    memory = store.recall(service)
+    if memory.stopped_by_hand:
+        return Condition.BY_HAND
+    if not service.command:
+        return Condition.UNKNOWN
+    life = memory.identity.life if memory.identity else Life.GONE
+    if life is Life.SUSPENDED:
+        return Condition.SUSPENDED
+    if life is Life.RUNNING:
+        return Condition.RUNNING
+    address = service.address
+    if address is None or port.refuses(address.host, address.port):
+        return Condition.DEAD
+    return Condition.UNKNOWN
+
+
+def hopeless(service: Service, store: Store) -> str | None:
+    """Say why asking the service again is pointless until it is healed, or None if it is not."""
+    match condition(service, store):
+        case Condition.DEAD:
+            return f"{service.name}: its process is not running"
+        case Condition.SUSPENDED:
+            identity = store.recall(service).identity
+            return f"{service.name}: its process {identity.pid if identity else ''} is stopped (SIGSTOP)"
+        case Condition.BY_HAND:
+            return f"{service.name}: stopped by hand; `auto-heal start {service.name}` ends that"
+        case _:
+            return None
+
+
+def answers(service: Service, *, timeout: float) -> bool:
+    """Return whether the service is ready: 2xx at its path, a TCP connection, or nothing to ask.
+
+    Takes at most about `timeout` seconds. No redirect is followed and no body is read.
+    """
+    address = service.address
+    if address is None or service.ready == "none":
+        return True
+    if service.ready == "tcp":
+        return port.accepts(address.host, address.port, timeout)
+    import http.client
+    from urllib.parse import urlsplit
+
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = kind(address.host, address.port, timeout=timeout)
+    try:
+        path = urlsplit(address.url).path + service.ready
+        connection.request("GET", path, headers={"Connection": "close", "User-Agent": "auto-heal"})
+        return 200 <= connection.getresponse().status < 300
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+
+
+def polls(timeout: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[float]:
+    """Yield at each moment to poll the seconds that are left of `timeout`, and `sleep` in between."""
+    start = time.monotonic()
+    while True:
+        waited = time.monotonic() - start
+        yield max(0.001, timeout - waited)
+        waited = time.monotonic() - start
+        if waited >= timeout:
+            return
+        sleep(min(timeout - waited, max(_FIRST_POLL, min(_LONGEST_POLL, waited / 20))))
+
+
+def owns_port(number: int, pid: int) -> bool:
+    """Return whether the process, or one of its descendants, listens on a port."""
+    if port.listens({pid}, number):
+        return True
+    identity = Identity.of(pid)
+    return identity is not None and port.listens({member.pid for member in descendants([identity])}, number)

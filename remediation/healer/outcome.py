@@ -1,0 +1,40 @@
+"""What goes into a heal and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from remediation.project.model import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A service whose checks failed.
+
+    `seen` is the number of heals that had ended when the failing attempt began: if more have ended
+    since, somebody else acted on the same fault.
+    """
+
+    service: Service
+    cause: str
+    since: float
+    """When its first attempt failed, in epoch seconds."""
+    seen: int
+    rung: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done for a service."""
+
+    service: str
+    cause: str
+    action: str
+    """What was done, in words; empty if nothing was."""
+    ok: bool
+    """Whether the service is ready now, so that checking again makes sense."""
+    reason: str = ""
+    """Why it is not ok, for people."""
+    used_rung: bool = False
+    answered_at: float | None = None
+    """When it was seen to answer again, in epoch seconds."""

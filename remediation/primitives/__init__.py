@@ -1,0 +1,1 @@
+"""What the operating system offers: one process, one port, one file. Knows nothing of services."""

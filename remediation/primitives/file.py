@@ -1,0 +1,107 @@
+"""One file: read without surprises, written whole or not at all, appended by many, locked by one.
+
+No function here follows a symbolic link in the last part of a path, or blocks on a FIFO planted there.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class LockTimeoutError(TimeoutError):
+    """The lock was held by somebody else for longer than we wait."""
+
+
+def _regular(fd: int, path: Path) -> int:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(f"{path} is not a regular file")
+    return fd
+
+
+def read(path: Path, *, limit: int) -> bytes:
+    """Return at most `limit` bytes of a regular file; OSError for anything else."""
+    with os.fdopen(_regular(os.open(path, _READ), path), "rb") as file:
+        return file.read(limit)
+
+
+def tail(path: Path, *, start: int, limit: int) -> bytes:
+    """Return the last `limit` bytes at most of what a file holds from offset `start` on."""
+    with os.fdopen(_regular(os.open(path, _READ), path), "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(min(start, end), end - limit))
+        return file.read(limit)
+
+
+def write(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
+    """Replace a file in one step: a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(data)
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def open_append(path: Path, *, mode: int = PRIVATE) -> int:
+    """Return a descriptor that appends to a regular file, made if need be; OSError for anything else."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _regular(os.open(path, _APPEND, mode), path)
+
+
+def append(path: Path, line: bytes, *, rotate_at: int) -> None:
+    """Append one line by one write, which O_APPEND keeps whole among several writers, write(2).
+
+    A file that has grown to `rotate_at` bytes is first renamed to NAME.1, by one writer.
+    """
+    with suppress(OSError):
+        if path.lstat().st_size >= rotate_at:
+            _rotate(path, rotate_at)
+    fd = open_append(path)
+    try:
+        os.write(fd, line)
+    finally:
+        os.close(fd)
+
+
+def _rotate(path: Path, rotate_at: int) -> None:
+    with locked(path.with_name(f".{path.name}.lock"), timeout=1.0):
+        # Whoever waited for the lock finds the new, small file.
+        if path.lstat().st_size >= rotate_at:
+            os.replace(path, path.with_name(f"{path.name}.1"))
+
+
+@contextmanager
+def locked(path: Path, *, timeout: float) -> Iterator[None]:
+    """Hold an advisory lock that the kernel drops when we die, however we die.
+
+    Raises LockTimeoutError after `timeout` seconds.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=timeout, poll_interval=0.02, mode=PRIVATE, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise LockTimeoutError(str(path)) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,255 @@
+"""One process and its family: who it is, whether it lives, how it is ended.
+
+A PID is a number that the kernel hands out again. Everything here therefore works on an
+`Identity`, the PID with the moment of its birth, and signals only what still matches it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+
+# How long a process may take to disappear after SIGKILL. Only one that hangs in the kernel takes longer.
+KILL_TIMEOUT = 5.0
+# Children can be born while their parents are ended; more often than this it is a fork bomb.
+_KILL_ATTEMPTS = 3
+# Where no pidfd tells of a death, how often it is looked for.
+_POLL_SECONDS = 0.01
+
+
+class Life(Enum):
+    """What a process is doing, as far as a healer cares."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    """Stopped by SIGSTOP or job control: it answers nobody until SIGCONT."""
+    GONE = "gone"
+    """Ended, a zombie, or its PID belongs to somebody else by now."""
+
+
+@cache
+def _boot_id() -> str:
+    with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+    return ""
+
+
+def _stat(pid: int) -> tuple[str, str] | None:
+    """Return state letter and birth of a process, or None if there is no such process.
+
+    On Linux the birth is the start in clock ticks since boot with the boot's id, proc(5) field 22:
+    unlike a time of day it does not move when the clock is set.
+    """
+    if boot := _boot_id():
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            return None
+        # Counted from field 3, the state: the name before it may itself hold spaces and brackets.
+        return fields[0].decode(), f"{boot}/{fields[19].decode()}"
+    return _stat_by_psutil(pid)
+
+
+def _stat_by_psutil(pid: int) -> tuple[str, str] | None:
+    import psutil
+
+    letters = {psutil.STATUS_ZOMBIE: "Z", psutil.STATUS_DEAD: "X", psutil.STATUS_STOPPED: "T"}
+    try:
+        process = psutil.Process(pid)
+        return letters.get(process.status(), "S"), f"{process.create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A PID together with the birth of the process that it meant."""
+
+    pid: int
+    born: str
+
+    @classmethod
+    def of(cls, pid: int) -> Identity | None:
+        """Return the identity of the live process that has this PID now; None for none or a zombie."""
+        if pid <= 0 or (stat := _stat(pid)) is None or stat[0] in "ZXx":
+            return None
+        return cls(pid, stat[1])
+
+    @property
+    def life(self) -> Life:
+        """What this very process is doing now."""
+        stat = _stat(self.pid)
+        if stat is None or stat[1] != self.born or stat[0] in "ZXx":
+            return Life.GONE
+        # "t", stopped by a debugger, is left alone: somebody is looking at it.
+        return Life.SUSPENDED if stat[0] == "T" else Life.RUNNING
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process lives; a zombie does not."""
+        return self.life is not Life.GONE
+
+
+def describe(pid: int) -> str:
+    """Say whose process a PID is: `nginx (PID 812, user www-data)`."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return f"{process.name()} (PID {pid}, user {process.username()})"
+    except psutil.Error:
+        return f"PID {pid}"
+
+
+def protected(pid: int) -> str | None:
+    """Say why a process must never be signalled, or None if it may be.
+
+    PID 1, ourselves, our ancestors and other users' processes are out of bounds, whatever the reason.
+    """
+    import psutil
+
+    if pid <= 1:
+        return "is PID 1" if pid == 1 else "is no PID"
+    if pid == os.getpid():
+        return "is auto-heal itself"
+    try:
+        uids = psutil.Process(pid).uids()
+        if (uids.real, uids.effective) != (os.getuid(), os.geteuid()):
+            return "belongs to another user"
+        if any(parent.pid == pid for parent in psutil.Process().parents()):
+            return "is an ancestor of auto-heal"
+    except psutil.Error:
+        return "cannot be examined"
+    return None
+
+
+def descendants(roots: Iterable[Identity]) -> list[Identity]:
+    """Return the roots that live with all their descendants, whatever process group these are in."""
+    import psutil
+
+    found: dict[int, Identity] = {}
+    for root in roots:
+        if not root.alive:
+            continue
+        found[root.pid] = root
+        with suppress(psutil.Error):
+            for child in psutil.Process(root.pid).children(recursive=True):
+                if identity := Identity.of(child.pid):
+                    found[child.pid] = identity
+    return list(found.values())
+
+
+def marked(variable: str, value: str) -> list[Identity]:
+    """Return this user's processes whose environment holds variable=value.
+
+    A mark is inherited, so it also finds children whose parent died and who left every group.
+    """
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        identity = Identity.of(process.pid)
+        with suppress(psutil.Error, OSError):
+            if identity and process.environ().get(variable) == value and identity.alive:
+                found.append(identity)
+    return found
+
+
+class _Target:
+    """A process pinned by a pidfd, so that its PID cannot be handed on between the look and the signal."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.fd: int | None = None
+        if hasattr(os, "pidfd_open"):
+            # No descriptor left, an old kernel, or the process is gone: the look before the signal remains.
+            with suppress(OSError):
+                self.fd = os.pidfd_open(identity.pid)
+
+    def __enter__(self) -> _Target:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+
+    def send(self, signum: signal.Signals) -> None:
+        """Signal the process if it is still the same one; otherwise do nothing.
+
+        A stopped process keeps a SIGTERM pending for ever, signal(7); SIGCONT lets it act on it.
+        """
+        life = self.identity.life
+        if life is Life.GONE:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            self._kill(signum)
+            if life is Life.SUSPENDED and signum is not signal.SIGKILL:
+                self._kill(signal.SIGCONT)
+
+    def _kill(self, signum: signal.Signals) -> None:
+        if self.fd is not None:
+            signal.pidfd_send_signal(self.fd, signum)
+        else:
+            os.kill(self.identity.pid, signum)
+
+    def await_death(self, timeout: float) -> None:
+        """Return when the process has ended, at the latest after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        if self.fd is not None and self.identity.alive:
+            # A pidfd turns readable when its process ends, pidfd_open(2), even while it stays a zombie.
+            poll = select.poll()
+            poll.register(self.fd, select.POLLIN)
+            poll.poll(max(0.0, timeout) * 1000)
+            return
+        while self.identity.alive and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+
+def terminate(
+    find: Callable[[], Iterable[Identity]],
+    *,
+    signum: signal.Signals = signal.SIGTERM,
+    timeout: float,
+) -> list[Identity]:
+    """End all processes that `find` returns, and return those that are left.
+
+    `find` is called again after each wait, so that children born meanwhile do not escape.
+    All get `signum` at once and are waited for together; after `timeout` seconds what is left, and what
+    was born meanwhile, gets SIGKILL. Protected processes (see `protected`) are never signalled and not
+    returned. Nothing waits longer than the last of them lives.
+    """
+    attempts = ((signum, timeout), *[(signal.SIGKILL, KILL_TIMEOUT)] * _KILL_ATTEMPTS)
+    for number, seconds in attempts:
+        left = _allowed(find())
+        if not left:
+            return []
+        _signal_and_wait(left, number, seconds)
+    return _allowed(find())
+
+
+def _allowed(identities: Iterable[Identity]) -> list[Identity]:
+    return [identity for identity in identities if identity.alive and not protected(identity.pid)]
+
+
+def _signal_and_wait(identities: list[Identity], signum: signal.Signals, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    with ExitStack() as stack:
+        targets = [stack.enter_context(_Target(identity)) for identity in identities]
+        for target in targets:
+            target.send(signum)
+        for target in targets:
+            target.await_death(deadline - time.monotonic())
+
+
+def await_death(identity: Identity, timeout: float) -> None:
+    """Return when the process has ended, at the latest after `timeout` seconds."""
+    with _Target(identity) as target:
+        target.await_death(timeout)

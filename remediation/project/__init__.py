@@ -1,0 +1,1 @@
+"""What is known before anything is done: configuration, memory on disk, texts, the log."""

@@ -1,0 +1,127 @@
+"""What is remembered of a service between runs, and shared by every process that heals it.
+
+The PID file holds the PID alone, for other tools. What proves that the PID is still the process that we
+started, and what a stop by hand, the restart budget and the last heal were, stands in `.auto-heal/NAME.json`.
+Both are replaced whole; whatever else is found there is told and ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from remediation.primitives import file
+from remediation.primitives.process import Identity, describe
+from remediation.project.model import Budget, Project, Service
+
+# A memory is a few hundred bytes; a file beyond this was not written by us.
+_MEMORY_LIMIT = 1_000_000
+# PIDs have at most ten digits; a PID file has one, and perhaps a line break.
+_PID_LIMIT = 32
+
+
+class LastHeal(msgspec.Struct, frozen=True):
+    """How the last heal ended: when (epoch seconds), what was done, whether the service then answered."""
+
+    at: float
+    action: str
+    ok: bool
+    reason: str = ""
+
+
+class Memory(msgspec.Struct):
+    """All that is remembered of one service. `heals` counts the heals that ended, whoever did them."""
+
+    pid: int | None = None
+    born: str = ""
+    started_at: float | None = None
+    stopped_by_hand: bool = False
+    restarts: list[float] = []
+    heals: int = 0
+    last_heal: LastHeal | None = None
+
+    @property
+    def identity(self) -> Identity | None:
+        """The process that was started last, dead or alive."""
+        return Identity(self.pid, self.born) if self.pid else None
+
+    def restarts_within(self, budget: Budget) -> int:
+        """Count the restarts in the budget's window, and forget older ones."""
+        now = time.time()
+        # A restart in the future was written before the clock was set back; it counts as just now.
+        self.restarts = [min(moment, now) for moment in self.restarts if moment > now - budget.window]
+        return len(self.restarts)
+
+
+class Store:
+    """The memories of a project's services."""
+
+    def __init__(self, project: Project) -> None:
+        """Remember in the project's own folder."""
+        self._project = project
+
+    def _file(self, service: Service) -> Path:
+        return self._project.memory / f"{service.name}.json"
+
+    def recall(self, service: Service) -> Memory:
+        """Return what is remembered; a missing or broken memory is an empty one."""
+        try:
+            return msgspec.json.decode(file.read(self._file(service), limit=_MEMORY_LIMIT), type=Memory)
+        except (OSError, msgspec.MsgspecError, UnicodeError):
+            return Memory()
+
+    def keep(self, service: Service, memory: Memory) -> None:
+        """Write down what is remembered. Only the holder of the service's lock may do so."""
+        file.write(self._file(service), msgspec.json.encode(memory))
+
+    @contextmanager
+    def lock(self, service: Service, *, timeout: float) -> Iterator[None]:
+        """Be the one healer of a service; LockTimeoutError after `timeout` seconds of waiting."""
+        with file.locked(self._project.memory / f"{service.name}.lock", timeout=timeout):
+            yield
+
+    def remember_process(self, service: Service, memory: Memory, identity: Identity) -> None:
+        """Write PID file and memory for a process just started or found again."""
+        file.write(service.pid_file, f"{identity.pid}\n".encode(), mode=file.PUBLIC)
+        memory.pid, memory.born, memory.started_at = identity.pid, identity.born, time.time()
+        self.keep(service, memory)
+
+    def forget_process(self, service: Service, memory: Memory) -> None:
+        """Remove PID file and process, once it is gone."""
+        with suppress(FileNotFoundError):
+            os.unlink(service.pid_file)
+        memory.pid, memory.born, memory.started_at = None, "", None
+        self.keep(service, memory)
+
+    def proven_process(self, service: Service) -> Identity | None:
+        """Return the live process that we started, or None."""
+        identity = self.recall(service).identity
+        return identity if identity and identity.alive else None
+
+    def pid_file_problem(self, service: Service) -> str | None:
+        """Say what is wrong with the PID file, or None if it names the live process that we started."""
+        name = self._project.relative(service.pid_file)
+        identity = self.recall(service).identity
+        try:
+            content = file.read(service.pid_file, limit=_PID_LIMIT)
+        except FileNotFoundError:
+            return f"there is no PID file {name}"
+        except OSError as error:
+            return f"PID file {name} cannot be read ({error.strerror or 'not a regular file'}); ignored"
+        if not content.strip():
+            return f"PID file {name} is empty; ignored"
+        # ASCII digits only: int() alone would also take +1, 1_000 and the digits of other scripts.
+        text = content.strip()
+        if not text.isdigit() or len(content) == _PID_LIMIT:
+            return f"PID file {name} holds no PID; ignored"
+        pid = int(text)
+        if identity and identity.pid == pid:
+            return None if identity.alive else f"PID file {name} is stale: process {pid} is gone"
+        if Identity.of(pid) is None:
+            return f"PID file {name} is stale: there is no process {pid}"
+        return f"PID file {name} holds {describe(pid)}, which auto-heal did not start; left alone"

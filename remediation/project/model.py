@@ -1,0 +1,116 @@
+"""The values that everything else is about: a project, its services, and how each may be healed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from typing import Literal
+
+FreePort = Literal["own", "user", "never"]
+
+# The environment variable by which a process, and all that it starts, is known as a service of a project.
+MARK = "AUTO_HEAL_SERVICE"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many restarts are allowed in how many seconds."""
+
+    restarts: int
+    window: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of the ladder: a restart, after `run` if there is one, which may take `timeout` seconds."""
+
+    run: tuple[str, ...] = ()
+    timeout: float = 120.0
+
+    @property
+    def action(self) -> str:
+        """The rung in words, for the report: `restart` or `npm ci, restart`."""
+        return ", ".join(filter(None, [" ".join(self.run), "restart"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a service is reached."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """The address without a path or credentials, for messages."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service, all paths absolute, all times in seconds.
+
+    `command` is what we start ourselves; `restart_command` (with `start_command` and `stop_command`) is
+    what asks somebody else to. With neither the service is checked and never healed.
+    """
+
+    name: str
+    mark: str
+    cwd: Path
+    env: Mapping[str, str]
+    address: Address | None
+    ready: str
+    command: tuple[str, ...]
+    restart_command: tuple[str, ...]
+    start_command: tuple[str, ...]
+    stop_command: tuple[str, ...]
+    stop_signal: Signals
+    stop_timeout: float
+    start_timeout: float
+    probe_timeout: float
+    pid_file: Path
+    log_file: Path
+    free_port: FreePort
+    depends_on: tuple[str, ...]
+    ladder: tuple[Rung, ...]
+    rollback: tuple[str, ...]
+    budget: Budget
+
+    @property
+    def healable(self) -> bool:
+        """Whether there is any way to restart it."""
+        return bool(self.command or self.restart_command)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A configured project; `source` is the file that says so."""
+
+    source: Path
+    services: Mapping[str, Service]
+    interval: float
+    retries: int
+    retry_delay: float
+    timeout: float
+    log_file: Path
+    report: Path
+    language: Literal["en", "ru"]
+
+    @property
+    def root(self) -> Path:
+        """The folder of the configuration; relative paths start here."""
+        return self.source.parent
+
+    @property
+    def memory(self) -> Path:
+        """The folder for locks and for what is remembered of each service."""
+        return self.root / ".auto-heal"
+
+    def relative(self, path: Path) -> str:
+        """Shorten a path for messages."""
+        return os.path.relpath(path, self.root) if path.is_relative_to(self.root) else str(path)

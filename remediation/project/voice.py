@@ -1,0 +1,104 @@
+"""Say what happens: one line to the log, the same text to the terminal, in the user's language."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from remediation.primitives import file
+from remediation.project.catalogue import CATALOGUE, Language, Level
+
+# The log is renamed to NAME.1 when it has grown to this many bytes.
+LOG_LIMIT = 5_000_000
+
+_COLOURS = {Level.SUCCESS: "\033[32m", Level.WARN: "\033[33m", Level.ERROR: "\033[31m", Level.INFO: ""}
+
+Terminal = Callable[[str, Level], None]
+
+
+def printable(text: str) -> str:
+    """Return text on one line, with every control, escape and direction character made visible.
+
+    Answers and logs of a service come from outside; raw, they could forge log lines or drive a terminal.
+    """
+    return "".join(char if char.isprintable() or char in "\ufe0f\u200d" else ascii(char)[1:-1] for char in text)
+
+
+def colourful(stream_fd: int, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether to colour: NO_COLOR, then FORCE_COLOR, then whether it is a terminal (no-color.org)."""
+    if environ.get("NO_COLOR"):
+        return False
+    return bool(environ.get("FORCE_COLOR")) or (os.isatty(stream_fd) and environ.get("TERM") != "dumb")
+
+
+def terminal(fd: int) -> Terminal:
+    """Return a terminal that writes each text as one line to a descriptor; one that went away is ignored."""
+    coloured = colourful(fd)
+    encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
+
+    def show(text: str, level: Level) -> None:
+        line = f"{_COLOURS[level]}{text}\033[0m" if coloured and _COLOURS[level] else text
+        data = f"{line}\n".encode(encoding, errors="backslashreplace")
+        try:
+            while data:
+                data = data[os.write(fd, data) :]
+        except OSError:
+            return
+
+    return show
+
+
+class Voice:
+    """Tells a project's events. Several threads may speak; lines never mix."""
+
+    def __init__(
+        self,
+        *,
+        language: Language,
+        log_file: Path,
+        named: bool,
+        terminal: Terminal | None = None,
+    ) -> None:
+        """Speak `language`; with `named`, say which service is meant."""
+        self._language: Language = language
+        self._log_file = log_file
+        self._named = named
+        self._terminal = terminal
+        self._lock = threading.Lock()
+        self._log_broken = False
+        self.lines: list[str] = []
+        """All that was said, as it stands in the log."""
+
+    def text(self, key: str, **values: object) -> str:
+        """Return a text of the catalogue without saying it, safe for one line of a terminal or a log."""
+        template = CATALOGUE[key].template(self._language, named=self._named)
+        return template.format_map({name: printable(_short(value)) for name, value in values.items()})
+
+    def say(self, key: str, **values: object) -> None:
+        """Say a text of the catalogue."""
+        level = CATALOGUE[key].level
+        text = self.text(key, **values)
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{level.value}] {text}"
+        with self._lock:
+            self.lines.append(line)
+            self._log(line)
+            if self._terminal:
+                self._terminal(text, level)
+
+    def _log(self, line: str) -> None:
+        try:
+            file.append(self._log_file, f"{line}\n".encode(errors="backslashreplace"), rotate_at=LOG_LIMIT)
+        except OSError as error:
+            # A healer that cannot write its log still heals; saying so once is enough.
+            if not self._log_broken:
+                self._log_broken = True
+                print(f"auto-heal: cannot write {self._log_file}: {error.strerror or error}", file=sys.stderr)
+
+
+def _short(value: object) -> str:
+    """Return a number without needless zeros, everything else as it is."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""A run of the suite: rounds, attempts, the merged report, the verdict. Knows nothing of signals."""

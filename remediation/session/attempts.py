@@ -1,0 +1,89 @@
+"""Every failed attempt at a check, collected as pytest reports it.
+
+junitxml drops the text of a report whose outcome is `rerun`, and with it all that an attempt could tell.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+# Attributes on a report travel from an xdist worker to its controller if they are plain values.
+NOTE = "auto_heal"
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One failed attempt. `final` says that no other followed in its round."""
+
+    nodeid: str
+    check: str
+    error: bool
+    """Whether it was set-up or teardown that failed rather than the check itself."""
+    message: str
+    type: str
+    text: str
+    started: float
+    final: bool
+    number: int
+    heals: dict[str, int]
+    """The services that a failure may heal, each with the number of heals that had ended before the attempt."""
+
+
+def note(item: pytest.Item, call: pytest.CallInfo[Any], *, heals: dict[str, int]) -> dict[str, Any]:
+    """Return what a report of an item has to carry besides what pytest puts there."""
+    return {
+        "check": label(item),
+        "heals": heals,
+        "type": call.excinfo.typename if call.excinfo else "",
+    }
+
+
+def label(item: pytest.Item) -> str:
+    """Name a check for people: the first line of its docstring, or its name; with its parameters."""
+    doc = getattr(getattr(item, "obj", None), "__doc__", None)
+    callspec = getattr(item, "callspec", None)
+    if not doc or not doc.strip():
+        return item.name
+    first: str = doc.strip().splitlines()[0].rstrip(".")
+    return f"{first} [{callspec.id}]" if callspec else first
+
+
+def attempt(report: pytest.TestReport) -> Attempt | None:
+    """Return the failed attempt that a report tells of, or None if it tells of none."""
+    if report.outcome not in ("failed", "rerun"):
+        return None
+    noted: dict[str, Any] = getattr(report, NOTE, {})
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = report.longreprtext
+    message = crash.message if crash else text.strip().partition("\n")[0]
+    return Attempt(
+        nodeid=report.nodeid,
+        check=noted.get("check", report.nodeid),
+        error=report.when != "call",
+        message=message,
+        type=noted.get("type") or "Failed",
+        text=text,
+        started=report.start,
+        final=report.outcome == "failed",
+        number=getattr(report, "rerun", 0),
+        heals=noted.get("heals", {}),
+    )
+
+
+class Attempts:
+    """The failed attempts of one round, in order."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.all: list[Attempt] = []
+
+    def add(self, new: Attempt) -> None:
+        """Add an attempt; a teardown that failed as well joins the attempt that it belongs to."""
+        for index, known in enumerate(self.all):
+            if (known.nodeid, known.number) == (new.nodeid, new.number):
+                text = f"{known.text}\n\n{new.text}"
+                self.all[index] = msgspec.structs.replace(known, text=text, final=known.final or new.final)
+                return
+        self.all.append(new)

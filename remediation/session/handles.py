@@ -1,0 +1,202 @@
+"""What a check holds in its hand: `services["api"].get("/api/girls")`."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from remediation.healer import look
+from remediation.project.memory import Store
+from remediation.project.model import Project, Service
+from remediation.project.schema import ConfigError
+
+if TYPE_CHECKING:
+    import psutil
+    import requests
+
+# The whole answer is waited for until just before pytest-timeout's alarm ends the attempt, so that the
+# failure is one sentence and not the traceback of wherever the alarm struck.
+_HEADSTART = 0.05
+_CHUNK = 65_536
+
+
+class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, valid-type]
+    """A service did not answer as it should. The sentence says it all, so pytest shows no traceback."""
+
+    def __init__(self, reason: str) -> None:
+        """Fail with one sentence for people."""
+        super().__init__(reason, pytrace=False)
+
+
+class Handle:
+    """One service, as a check sees it."""
+
+    def __init__(self, service: Service, store: Store, sessions: dict[str, requests.Session], deadline: float) -> None:
+        """Give an attempt until `deadline`, on the monotonic clock."""
+        self._service = service
+        self._store = store
+        self._sessions = sessions
+        self._deadline = deadline
+
+    @property
+    def name(self) -> str:
+        """The name in the configuration."""
+        return self._service.name
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        if self._service.address is None:
+            raise ConfigError(f"services.{self.name}: has no url")
+        return self._service.address.url
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port of the URL."""
+        return self._service.address.port if self._service.address else None
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The live process that the PID file names, if auto-heal started it."""
+        identity = self._store.proven_process(self._service)
+        if identity is None or self._store.pid_file_problem(self._service):
+            return None
+        import psutil
+
+        try:
+            return psutil.Process(identity.pid)
+        except psutil.NoSuchProcess:
+            return None
+
+    def require_process(self) -> psutil.Process:
+        """Return the process behind the PID file: alive, started by auto-heal, and the owner of the port.
+
+        Raises ServiceDown, which says what is wrong with it.
+        """
+        __tracebackhide__ = True
+        if problem := look.hopeless(self._service, self._store) or self._store.pid_file_problem(self._service):
+            raise ServiceDown(problem if problem.startswith(self.name) else f"{self.name}: {problem}")
+        process = self.process
+        if process is None:
+            raise ServiceDown(f"{self.name}: its process is gone")
+        address = self._service.address
+        if address and not look.owns_port(address.port, process.pid):
+            raise ServiceDown(f"{self.name}: its process {process.pid} does not listen on port {address.port}")
+        return process
+
+    def get(self, path: str = "", **options: Any) -> requests.Response:
+        """GET a path and return the whole answer.
+
+        `options` are those of `requests.Session.get`. Redirects are followed as requests does.
+        Raises ServiceDown if no whole answer arrives within the attempt's time.
+        """
+        __tracebackhide__ = True
+        if reason := look.hopeless(self._service, self._store):
+            raise ServiceDown(reason)
+        import requests
+
+        what = f"{self.name}: GET {path or '/'}"
+        try:
+            response = self._session().get(
+                self.url + path, **{"stream": True, "timeout": self._left(), **options}
+            )
+            self._read(response, what)
+        except requests.Timeout:
+            raise ServiceDown(f"{what}: no whole answer within {self._service.probe_timeout:g}s") from None
+        except requests.ConnectionError as error:
+            raise ServiceDown(f"{what}: {_root_cause(error)}") from None
+        except requests.RequestException as error:
+            raise ServiceDown(f"{what}: {type(error).__name__}: {error}") from None
+        return response
+
+    def _left(self) -> float:
+        return max(0.001, self._deadline - time.monotonic())
+
+    def _read(self, response: requests.Response, what: str) -> None:
+        """Read the body within the deadline, which a server must not stretch by a byte now and then."""
+        import urllib3
+
+        late = f"{what}: no whole answer within {self._service.probe_timeout:g}s"
+        body = io.BytesIO()
+        try:
+            while chunk := response.raw.read1(_CHUNK, decode_content=True):
+                body.write(chunk)
+                if time.monotonic() > self._deadline:
+                    raise ServiceDown(late)
+        except urllib3.exceptions.ReadTimeoutError:
+            raise ServiceDown(late) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ServiceDown(f"{what}: the answer broke off: {_root_cause(error)}") from None
+        finally:
+            response.close()
+        body.seek(0)
+        response.raw = body
+
+    def _session(self) -> requests.Session:
+        if self.name not in self._sessions:
+            import requests
+
+            from remediation.primitives import port
+
+            session = requests.Session()
+            # A proxy from the environment, or a .netrc, has no say in how this machine talks to itself.
+            session.trust_env = not (self._service.address and port.is_local(self._service.address.host))
+            self._sessions[self.name] = session
+        return self._sessions[self.name]
+
+
+def _root_cause(error: BaseException) -> str:
+    """Say what the operating system said, below the layers of requests and urllib3."""
+    seen: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending:
+        current = pending.pop(0)
+        if not isinstance(current, BaseException) or current in seen:
+            continue
+        seen.append(current)
+        if isinstance(current, OSError) and current.strerror and type(current).__module__ == "builtins":
+            return current.strerror.lower()
+        pending += [getattr(current, "reason", None), current.__cause__, current.__context__, *current.args]
+    return str(seen[-1])
+
+
+class Services(Mapping[str, Handle]):
+    """The configured services by name, for one attempt at a check."""
+
+    def __init__(
+        self,
+        project: Project,
+        store: Store,
+        *,
+        sessions: dict[str, requests.Session],
+        properties: list[tuple[str, object]],
+    ) -> None:
+        """Start the attempt's clock; what is shown goes to `properties`."""
+        headstart = min(_HEADSTART, project.timeout / 10)
+        deadline = time.monotonic() + project.timeout - headstart
+        self._project = project
+        self._properties = properties
+        self._handles = {
+            name: Handle(service, store, sessions, deadline) for name, service in project.services.items()
+        }
+
+    def __getitem__(self, name: str) -> Handle:
+        try:
+            return self._handles[name]
+        except KeyError:
+            known = ", ".join(sorted(self._handles))
+            raise ConfigError(f"no service is called {name!r} in {self._project.source.name}; there are {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._handles)
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def show(self, **values: object) -> None:
+        """Show values beside a passing check: `show(count=6)` gives `/api/girls OK (count: 6)`."""
+        self._properties += values.items()

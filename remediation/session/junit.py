@@ -1,0 +1,197 @@
+"""The JUnit XML: merge the rounds' reports into one, and read the verdict back from it.
+
+pytest writes one file a round. What we add are the attempts, folded into one case a check in the way of
+Surefire's rerun reports, which the Jenkins xUnit schema (junit-10.xsd) describes.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from remediation.session.attempts import Attempt
+
+Address = tuple[str, str]
+
+HEALTHY, SICK, NO_VERDICT = 0, 1, 3
+
+# What XML 1.0 does not allow, section 2.2.
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_KEPT_IN_CASE = ("skipped", "error", "failure", "system-out", "system-err")
+
+
+class IncompleteReportError(Exception):
+    """A report is missing, unreadable, or of a run that did not get to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What one run of the suite left behind."""
+
+    xml: Path
+    attempts: list[Attempt]
+
+
+@dataclass(slots=True)
+class _Case:
+    """All that is known of one check, over all rounds."""
+
+    element: ET.Element
+    seconds: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        return _outcome(self.element)
+
+
+def address(nodeid: str, prefix: str | None = None) -> Address:
+    """Return class name and name under which pytest writes a test into its XML."""
+    path, bracket, parameters = nodeid.partition("[")
+    names = path.split("::")
+    names[0] = names[0].replace("/", ".").removesuffix(".py")
+    names[-1] += bracket + parameters
+    if prefix:
+        names.insert(0, prefix)
+    return ".".join(names[:-1]), names[-1]
+
+
+def merge(
+    rounds: Iterable[RoundReport],
+    *,
+    properties: Mapping[str, str],
+    system_out: Iterable[str],
+    prefix: str | None = None,
+) -> bytes:
+    """Return one report of all rounds.
+
+    The last round decides a check, but a skip or an absence proves nothing: a failure before it stands.
+    Raises IncompleteReportError if the report of a round cannot be relied on.
+    """
+    cases: dict[Address, _Case] = {}
+    suite = ET.Element("testsuite")
+    seconds, timestamp = 0.0, None
+    for report in rounds:
+        part = _suite(report.xml)
+        timestamp = timestamp or part.get("timestamp")
+        seconds += float(part.get("time") or 0)
+        suite.attrib = dict(part.attrib)
+        suite[:] = [child for child in part if child.tag == "properties"]
+        _add_round(cases, part, report.attempts, prefix)
+    ordered = [_case_element(key, case) for key, case in cases.items()]
+    if timestamp:
+        suite.set("timestamp", timestamp)
+    suite.set("time", f"{seconds:.3f}")
+    _count(suite, ordered)
+    _add_properties(suite, properties)
+    suite.extend(ordered)
+    if lines := list(system_out):
+        ET.SubElement(suite, "system-out").text = _text("\n".join(lines))
+    root = ET.Element("testsuites", name="pytest tests")
+    root.append(suite)
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="utf-8")
+
+
+def read_code(path: Path) -> int:
+    """Return the code that a report on disk stands for: 0 if every check passes, 1 if one fails.
+
+    Counts the cases and does not believe the counters. Raises IncompleteReportError.
+    """
+    outcomes = [_outcome(case) for case in _suite(path).iter("testcase")]
+    return SICK if {"failure", "error"} & set(outcomes) else HEALTHY
+
+
+def _suite(path: Path) -> ET.Element:
+    try:
+        root = ET.parse(path).getroot()  # noqa: S314 - written by the pytest that we started
+    except FileNotFoundError:
+        raise IncompleteReportError(f"there is no report {path.name}") from None
+    except (OSError, ET.ParseError, UnicodeError) as error:
+        raise IncompleteReportError(f"the report {path.name} cannot be read: {error}") from None
+    suite = root if root.tag == "testsuite" else root.find("testsuite")
+    if suite is None:
+        raise IncompleteReportError(f"the report {path.name} has no test suite")
+    for case in suite.iter("testcase"):
+        # pytest leaves these behind when it is interrupted, breaks, or a worker of xdist crashes.
+        if not case.get("name") or (case.get("classname"), case.get("name")) == ("pytest", "internal"):
+            raise IncompleteReportError("the run ended before its end: the report has a case without a name")
+    return suite
+
+
+def _outcome(case: ET.Element) -> str:
+    tags = [child.tag for child in case]
+    return next((tag for tag in ("failure", "error", "skipped") if tag in tags), "passed")
+
+
+def _add_round(
+    cases: dict[Address, _Case], suite: ET.Element, attempts: Iterable[Attempt], prefix: str | None
+) -> None:
+    fresh: dict[Address, _Case] = {}
+    for element in suite.iter("testcase"):
+        key = (element.get("classname", ""), element.get("name", ""))
+        # pytest writes a case for each retry, and a second one when teardown fails as well.
+        case = fresh.setdefault(key, _Case(element))
+        case.seconds += float(element.get("time") or 0)
+        if _rank(_outcome(element)) > _rank(case.outcome):
+            case.element = element
+    for attempt in attempts:
+        key = address(attempt.nodeid, prefix)
+        if key in fresh:
+            fresh[key].attempts.append(attempt)
+    for key, case in fresh.items():
+        if before := cases.get(key):
+            case.seconds += before.seconds
+            case.attempts[:0] = before.attempts
+            if case.outcome == "skipped" and before.outcome in ("failure", "error"):
+                case.element = before.element
+        cases[key] = case
+
+
+def _rank(outcome: str) -> int:
+    return ("passed", "skipped", "error", "failure").index(outcome)
+
+
+def _case_element(key: Address, case: _Case) -> ET.Element:
+    element = ET.Element("testcase", classname=key[0], name=key[1], time=f"{case.seconds:.3f}")
+    others = list(case.attempts)
+    seen: set[str] = set()
+    for child in case.element:
+        if child.tag not in _KEPT_IN_CASE or child.tag in seen or {child.tag, *seen} >= {"failure", "error"}:
+            continue
+        seen.add(child.tag)
+        if child.tag in ("failure", "error"):
+            final = next((attempt for attempt in reversed(others) if attempt.final), None)
+            if final:
+                others.remove(final)
+                child.text = _text(final.text)
+            child.set("type", final.type if final else "Failed")
+        element.append(child)
+    kind = "rerun" if case.outcome in ("failure", "error") else "flaky"
+    for attempt in others:
+        tag = f"{kind}{'Error' if attempt.error else 'Failure'}"
+        child = ET.SubElement(element, tag, message=_text(attempt.message), type=_text(attempt.type))
+        child.text = _text(attempt.text)
+    return element
+
+
+def _count(suite: ET.Element, cases: list[ET.Element]) -> None:
+    outcomes = [_outcome(case) for case in cases]
+    suite.set("tests", str(len(cases)))
+    for counter, outcome in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(counter, str(outcomes.count(outcome)))
+
+
+def _add_properties(suite: ET.Element, properties: Mapping[str, str]) -> None:
+    parent = suite.find("properties")
+    if parent is None:
+        parent = ET.SubElement(suite, "properties")
+    for name, value in properties.items():
+        ET.SubElement(parent, "property", name=_text(name), value=_text(value))
+
+
+def _text(text: str) -> str:
+    """Return text as XML can hold it, with what it cannot hold made visible."""
+    return _FORBIDDEN.sub(lambda match: f"#x{ord(match[0]):02X}", text)

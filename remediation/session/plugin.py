@@ -1,0 +1,61 @@
+"""The pytest side of a health run: which session is one, what its checks get, what is kept of them."""
+
+from __future__ import annotations
+
+import pytest
+
+# The folder whose tests are checks.
+FOLDER = "healthtests"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the options of the group auto-heal."""
+    group = parser.getgroup("auto-heal", "heal what the checks find sick")
+    group.addoption(
+        "--heal",
+        choices=("auto", "off"),
+        help=f"heal failed services and check again (default: auto for {FOLDER}/, or AUTO_HEAL)",
+    )
+    group.addoption("--no-heal", action="store_const", dest="heal", const="off", help="the same as --heal=off")
+    group.addoption(
+        "--heal-rounds",
+        type=_rounds,
+        metavar="N",
+        help="heal at most N times (default: as often as the ladders of the sick services have rungs)",
+    )
+    group.addoption("--fail-on-heal", action="store_true", help="exit with 10 if all is well only after a heal")
+
+
+def _rounds(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(text)
+    return int(text)
+
+
+def is_health_run(config: pytest.Config) -> bool:
+    """Return whether this session runs checks, and so may heal.
+
+    It does if an argument names something in a folder called healthtests, or if --heal says so; never
+    merely because a test failed.
+    """
+    if hasattr(config, "workerinput"):
+        return bool(config.workerinput.get(FOLDER))
+    if config.getoption("heal"):
+        return True
+    folder = config.invocation_params.dir
+    return any(FOLDER in (folder / argument.partition("::")[0]).parts for argument in config.args)
+
+
+def begin(config: pytest.Config) -> None:
+    """Make a health run of this session if it is one. UsageError for a configuration that cannot be used."""
+    config.addinivalue_line("markers", "heals(*services): the services that a failure of this check may heal.")
+    if is_health_run(config):
+        from remediation.session.checks import Checks
+
+        config.pluginmanager.register(Checks(config), "auto-heal")
+
+
+def finish(session: pytest.Session) -> None:
+    """At the end of a round: heal, check again, decide. Nothing for a session that is no health run."""
+    if checks := session.config.pluginmanager.get_plugin("auto-heal"):
+        session.exitstatus = checks.finish(int(session.exitstatus))

@@ -1,0 +1,210 @@
+"""One health run: the first round in this pytest, the heals, the rounds after it, the verdict.
+
+A later round is a pytest of its own. The items of a session cannot simply be run again: with xdist the
+controller holds none, `-x` leaves a latch that is not reset, and junitxml would write every case twice.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from remediation.healer.healer import Healer
+from remediation.healer.outcome import Outcome, Patient
+from remediation.primitives import file
+from remediation.project.memory import Store
+from remediation.project.model import Project
+from remediation.project.voice import Voice
+from remediation.session import junit
+from remediation.session.attempts import Attempt
+from remediation.session.junit import IncompleteReportError, RoundReport
+
+# Tells a pytest that it is a later round, and in which folder to leave what it finds.
+ROUND_FOLDER = "AUTO_HEAL_ROUND_FOLDER"
+TERMINAL_FD = "AUTO_HEAL_TERMINAL_FD"
+XML_NAME = "round.xml"
+ATTEMPTS_NAME = "attempts.json"
+
+# Exit codes of pytest's that mean something here, and our own.
+PASSED, FAILED, INTERRUPTED, INTERNAL_ERROR, USAGE_ERROR, NO_CHECKS = range(6)
+HEALED = 10
+
+Verdict = Literal["healthy", "healed", "sick"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says about healing."""
+
+    heal: bool
+    rounds: int | None
+    """The most rounds of healing; None for as many as the ladders have rungs."""
+    fail_on_heal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A run of the suite and the code of the pytest that ran it."""
+
+    code: int
+    report: RoundReport
+
+
+@dataclass(slots=True)
+class HealthRun:
+    """The rounds of one run, from the end of the first on."""
+
+    project: Project
+    store: Store
+    voice: Voice
+    options: Options
+    command: list[str]
+    """The arguments of the first pytest."""
+    folder: Path
+    """Where to run it."""
+    report: Path
+    prefix: str | None = None
+    rounds: list[Round] = field(default_factory=list)
+    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+    verdict: Verdict = "sick"
+
+    def finish(self, first: Round) -> int:
+        """Heal and check again until all is well or nothing more can be done; return the exit code.
+
+        Heals on exit code 1 alone: not on an interruption, an internal error or a wrong use.
+        """
+        self.rounds.append(first)
+        try:
+            self._heal_and_repeat()
+        except KeyboardInterrupt:
+            self.rounds.append(Round(INTERRUPTED, self.rounds.pop().report))
+        return self._conclude()
+
+    def _heal_and_repeat(self) -> None:
+        healed_rounds = 0
+        while self.rounds[-1].code == FAILED and self._is_complete():
+            patients = self._patients()
+            if not patients:
+                return
+            if not self.options.heal:
+                self.voice.say("healing_off")
+                return
+            if self.options.rounds is not None and healed_rounds >= self.options.rounds:
+                return
+            healed_rounds += 1
+            outcomes = self._heal(patients)
+            if any(outcome.ok for outcome in outcomes):
+                self.voice.say("verifying")
+                self.rounds.append(self._run_again())
+            elif not any(outcome.used_rung for outcome in outcomes):
+                # Every heal was refused: neither another rung nor another look would change that.
+                return
+
+    def _is_complete(self) -> bool:
+        try:
+            junit.read_code(self.rounds[-1].report.xml)
+        except IncompleteReportError:
+            return False
+        return True
+
+    def _heal(self, patients: list[Patient]) -> list[Outcome]:
+        from remediation.healer.order import heal_all
+
+        self.voice.say("healing")
+        outcomes = heal_all(
+            patients, self.project.services, healer=Healer(self.store, self.voice), store=self.store, voice=self.voice
+        )
+        for outcome in outcomes:
+            self.outcomes.setdefault(outcome.service, []).append(outcome)
+        return outcomes
+
+    def _patients(self) -> list[Patient]:
+        """Return the services that the last round found sick and that have a rung left."""
+        last: dict[str, Attempt] = {}
+        for attempt in self.rounds[-1].report.attempts:
+            if attempt.final:
+                last |= dict.fromkeys(attempt.heals, attempt)
+        patients = []
+        for name, attempt in last.items():
+            service = self.project.services[name]
+            rung = sum(outcome.used_rung for outcome in self.outcomes.get(name, []))
+            if rung < len(service.ladder):
+                first = self._first_attempt(name)
+                patients.append(Patient(service, first.message, first.started, attempt.heals[name], rung))
+        return patients
+
+    def _first_attempt(self, service: str) -> Attempt:
+        everything = (attempt for part in self.rounds for attempt in part.report.attempts)
+        return next(attempt for attempt in everything if service in attempt.heals)
+
+    def _run_again(self) -> Round:
+        """Run the suite in a pytest of its own and return what it found."""
+        folder = self.rounds[0].report.xml.parent / f"round-{len(self.rounds) + 1}"
+        folder.mkdir()
+        environ = os.environ | {ROUND_FOLDER: str(folder)}
+        inherited = [int(fd)] if (fd := os.environ.get(TERMINAL_FD, "")).isdigit() else []
+        command = [sys.executable, "-m", "pytest", *self.command]
+        sys.stdout.flush()
+        child = subprocess.Popen(command, cwd=self.folder, env=environ, pass_fds=inherited)  # noqa: S603
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            # The terminal told it as well; it ends by itself, with its fixtures torn down.
+            child.wait()
+            raise
+        try:
+            attempts = msgspec.json.decode((folder / ATTEMPTS_NAME).read_bytes(), type=list[Attempt])
+        except (OSError, msgspec.MsgspecError):
+            attempts = []
+        return Round(code if code >= 0 else INTERNAL_ERROR, RoundReport(folder / XML_NAME, attempts))
+
+    def _conclude(self) -> int:
+        """Write the report, read the verdict back from it, and return the exit code."""
+        code = self.rounds[-1].code
+        if code in (INTERNAL_ERROR, USAGE_ERROR):
+            return code
+        acted = any(outcome.action for outcomes in self.outcomes.values() for outcome in outcomes)
+        hopeful: Verdict = "healed" if acted else "healthy"
+        try:
+            # The verdict is part of what it is read from: written first as hoped for, then as found.
+            self._write(hopeful if code == PASSED else "sick")
+            found = junit.read_code(self.report)
+            if found and code == PASSED:
+                self._write("sick")
+        except (IncompleteReportError, OSError) as error:
+            self.voice.say("incomplete", reason=str(error))
+            return code if code == INTERRUPTED else INTERNAL_ERROR
+        # The XML may raise what pytest said, never lower it.
+        code = max(code, found) if code in (PASSED, FAILED) else code
+        self.verdict = hopeful if code == PASSED else "sick"
+        if code == FAILED:
+            checks = [attempt.check for attempt in self.rounds[-1].report.attempts if attempt.final]
+            self.voice.say("sick", checks=", ".join(dict.fromkeys(checks)))
+        elif code == PASSED:
+            self.voice.say(self.verdict)
+        return HEALED if self.options.fail_on_heal and self.verdict == "healed" else code
+
+    def _write(self, verdict: Verdict) -> None:
+        properties = {"auto-heal.verdict": verdict, "auto-heal.rounds": str(len(self.rounds))}
+        for name, outcomes in self.outcomes.items():
+            last = outcomes[-1]
+            actions = ", then ".join(filter(None, (outcome.action for outcome in outcomes)))
+            properties[f"auto-heal.{name}.action"] = actions or f"none: {last.reason}"
+            properties[f"auto-heal.{name}.cause"] = outcomes[0].cause
+            if last.answered_at is not None:
+                downtime = max(0.0, last.answered_at - self._since(name))
+                properties[f"auto-heal.{name}.downtime"] = f"{downtime:.3f}"
+        lines = self.voice.lines if self.outcomes else []
+        reports = [part.report for part in self.rounds]
+        file.write(self.report, junit.merge(reports, properties=properties, system_out=lines, prefix=self.prefix))
+
+    def _since(self, service: str) -> float:
+        everything = [attempt for part in self.rounds for attempt in part.report.attempts]
+        own = [attempt.started for attempt in everything if service in attempt.heals]
+        return min(own or [attempt.started for attempt in everything])
