@@ -58,12 +58,14 @@ def attempt(report: pytest.TestReport) -> Attempt | None:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = report.longreprtext
     message = crash.message if crash else text.strip().partition("\n")[0]
+    kind = noted.get("type") or "Failed"
     return Attempt(
         nodeid=report.nodeid,
         check=noted.get("check", report.nodeid),
         error=report.when != "call",
-        message=message,
-        type=noted.get("type") or "Failed",
+        # junitxml and our own texts name the type beside the message.
+        message=message.removeprefix(f"{kind}: "),
+        type=kind,
         text=text,
         started=report.start,
         final=report.outcome == "failed",

@@ -27,6 +27,9 @@ _CHUNK = 65_536
 class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, valid-type]
     """A service did not answer as it should. The sentence says it all, so pytest shows no traceback."""
 
+    # As pytest's own outcomes do, so that a summary shows the bare name.
+    __module__ = "builtins"
+
     def __init__(self, reason: str) -> None:
         """Fail with one sentence for people."""
         super().__init__(reason, pytrace=False)

@@ -1,0 +1,7 @@
+"""`python -m remediation` is `auto-heal`."""
+
+import sys
+
+from remediation.commands.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command line: `auto-heal check`, `start`, `stop`, `restart`, `status` and `init`."""

@@ -1,0 +1,72 @@
+"""`auto-heal check`: the same pytest run, told in the words of the catalogue and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from remediation.project.config import load_project
+from remediation.project.schema import ConfigError
+from remediation.session.plugin import FOLDER
+from remediation.session.run import FAILED, HEALED, PASSED, TERMINAL_FD
+
+
+def check(arguments: list[str], *, verbose: bool) -> int:
+    """Run the checks beside the configuration, with pytest's further `arguments`, and return its exit code.
+
+    ConfigError if there is no configuration or there are no checks.
+    """
+    root = load_project(Path.cwd()).root
+    folder = root / FOLDER
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {FOLDER} in {root}; `auto-heal init` writes one")
+    if not any(_names_checks(argument) for argument in arguments):
+        arguments = [*arguments, str(folder)]
+    if verbose:
+        return _pytest([*arguments, "-v"])
+    with _quiet() as (told, output):
+        os.environ[TERMINAL_FD] = str(told)
+        code = _pytest(arguments)
+    if code not in (PASSED, FAILED, HEALED):
+        # Interrupted, broken or wrongly used: only pytest can say how.
+        output.seek(0)
+        sys.stderr.write(output.read().decode(errors="backslashreplace"))
+    return code
+
+
+def _names_checks(argument: str) -> bool:
+    path = argument.partition("::")[0]
+    return not argument.startswith("-") and FOLDER in Path(path).parts
+
+
+def _pytest(arguments: list[str]) -> int:
+    import pytest
+
+    return int(pytest.main(arguments))
+
+
+@contextmanager
+def _quiet() -> Iterator[tuple[int, IO[bytes]]]:
+    """Turn stdout and stderr into a file; lend a descriptor of the real stdout, and that file."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    saved = [os.dup(1), os.dup(2)]
+    told = os.dup(1)
+    output = tempfile.TemporaryFile()
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
+    try:
+        yield told, output
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for number, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(told)

@@ -1,0 +1,112 @@
+"""Parse the command line and hand it to the module of the command, which is imported only then."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from remediation import __version__
+
+DONE, FAILED, INTERRUPTED, USAGE_ERROR = 0, 1, 2, 4
+
+
+class _Parser(argparse.ArgumentParser):
+    """Exits with 4 on wrong use, as pytest does, where argparse would exit with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = _Parser(prog="auto-heal", description="Check services, heal what is sick, check again.")
+    top.add_argument("--version", action="version", version=f"auto-heal {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    check = _add(
+        commands, "check", "run the checks, heal on failure, run them again",
+        "auto-heal check --no-heal\n  auto-heal check -k girls\nAll further options go to pytest.",
+    )  # fmt: skip
+    check.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
+
+    for name, what, example in (
+        ("start", "start services, their dependencies first", "auto-heal start api"),
+        ("stop", "stop services; nothing heals them until they are started", "auto-heal stop"),
+        ("restart", "stop and start services", "auto-heal restart api"),
+        ("status", "show state, process and last heal of services", "auto-heal status --json"),
+    ):
+        command = _add(commands, name, what, example)
+        command.add_argument("services", nargs="*", metavar="SERVICE", help="all configured services if none is named")
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+    init = _add(
+        commands, "init", "write checks, conftest.py and configuration for a project that has none",
+        'auto-heal init --command "node index.js" --url http://localhost:3000 --ready /health',
+    )  # fmt: skip
+    init.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the project (default: here)")
+    init.add_argument("--name", default="api", help="the service's name (default: api)")
+    init.add_argument("--command", dest="run", metavar="COMMAND", help="the command that starts the service")
+    init.add_argument("--url", help="where it answers (default: http://localhost:8787)")
+    init.add_argument("--ready", metavar="PATH", help="the path that answers 2xx when it is up (default: /api/health)")
+    return top
+
+
+def _add(
+    commands: argparse._SubParsersAction[_Parser], name: str, what: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    from remediation.project.schema import ConfigError
+
+    top = parser()
+    known, rest = top.parse_known_args(arguments)
+    if rest and known.command != "check":
+        top.error(f"unknown arguments: {' '.join(rest)}")
+    # A terminal or pipe of a narrow encoding gets escapes for what it cannot show, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        return _run(known, rest)
+    except ConfigError as error:
+        print(f"auto-heal: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; nothing is left to say.
+        sys.stdout = None  # type: ignore[assignment]
+        return FAILED
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    match known.command:
+        case "check":
+            from remediation.commands.check import check
+
+            return check([argument for argument in rest if argument != "--"], verbose=known.verbose)
+        case "init":
+            from remediation.commands.init import init
+
+            return init(known.folder, name=known.name, command=known.run, url=known.url, ready=known.ready)
+        case "status":
+            from remediation.commands.status import status
+
+            return status(known.services, as_json=known.json)
+        case _:
+            from remediation.commands.service import by_hand
+
+            return by_hand(known.command, known.services)

@@ -1,0 +1,136 @@
+"""`auto-heal init`: give a project its checks, its hook and its configuration; overwrite nothing.
+
+What is written is made from the files that this repository itself runs, so that the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from remediation.primitives import file
+from remediation.project.config import OWN_FILE, SHARED_FILE, tomllib
+from remediation.project.schema import ConfigError
+from remediation.session.plugin import FOLDER
+
+_HOOK = "conftest.py"
+_DATA_CHECK = "test_items.py"
+_URL, _READY = "http://localhost:8787", "/api/health"
+# Programs that a folder's files suggest, the likeliest first.
+_GUESSES = (
+    ("index.js", ["node", "index.js"]),
+    ("server.js", ["node", "server.js"]),
+    ("package.json", ["npm", "start"]),
+    ("server.py", ["python3", "server.py"]),
+    ("app.py", ["python3", "app.py"]),
+    ("main.py", ["python3", "main.py"]),
+)
+
+
+def init(folder: str, *, name: str, command: str | None, url: str | None, ready: str | None) -> int:
+    """Write what is missing in `folder`, tell each file's fate, and return 0. ConfigError for bad input."""
+    root = Path(folder)
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{folder}: is not a folder")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ConfigError(f"--name: {name!r}: a service's name has letters, digits, - and _ only")
+    if ready and not ready.startswith("/"):
+        raise ConfigError(f"--ready: {ready!r} is no path such as /health")
+    try:
+        words = shlex.split(command) if command else _guess(root)
+    except ValueError as error:
+        raise ConfigError(f"--command: cannot be split as a shell would: {error}") from None
+    if not words:
+        raise ConfigError("--command: is empty")
+    table = _configuration(name, words, url or _URL, ready or _READY)
+    try:
+        for line in _write_all(root, name, ready or _READY, table):
+            print(line)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    where = "" if root.resolve() == Path.cwd() else f"cd {shlex.quote(folder)} && "
+    print(f"Look at command, url and ready in the configuration, then run: {where}pytest {FOLDER}")
+    return 0
+
+
+def sources() -> Path:
+    """Return the folder with the files to write from: in the wheel, or the repository itself."""
+    package = Path(__file__).resolve().parents[1]
+    packed = package / "scaffold"
+    return packed if packed.is_dir() else package.parent
+
+
+def _guess(root: Path) -> list[str]:
+    return next((words for name, words in _GUESSES if (root / name).is_file()), _GUESSES[0][1])
+
+
+def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[str]:
+    source = sources()
+    for check in sorted((source / FOLDER).glob("test_*.py")):
+        text = _adapt(check.read_text(encoding="utf-8"), name, ready)
+        if check.name == _DATA_CHECK:
+            text = _as_example(text)
+        yield _create(root / FOLDER / check.name, text)
+    hook = root / _HOOK
+    if hook.exists() and "remediation" not in hook.read_text(encoding="utf-8", errors="replace"):
+        yield f"kept     {hook}: it has hooks of its own; add those of {source / _HOOK} to it"
+    else:
+        yield _create(hook, (source / _HOOK).read_text(encoding="utf-8"))
+    yield _configure(root, table)
+
+
+def _create(path: Path, text: str) -> str:
+    if path.exists() or path.is_symlink():
+        return f"kept     {path}"
+    file.write(path, text.encode(), mode=file.PUBLIC)
+    return f"wrote    {path}"
+
+
+def _configure(root: Path, table: str) -> str:
+    own, shared = root / OWN_FILE, root / SHARED_FILE
+    if own.exists():
+        return f"kept     {own}"
+    if not shared.exists():
+        return _create(shared, table)
+    text = shared.read_text(encoding="utf-8")
+    try:
+        tool = tomllib.loads(text).get("tool", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{shared}: not valid TOML, so nothing was added to it: {error}") from None
+    if "auto-heal" in tool:
+        return f"kept     {shared}: it has [tool.auto-heal]"
+    mode = shared.stat().st_mode & 0o777
+    file.write(shared.resolve(), f"{text.rstrip()}\n\n{table}".encode(), mode=mode)
+    return f"added    [tool.auto-heal] to {shared}"
+
+
+def _configuration(name: str, command: list[str], url: str, ready: str) -> str:
+    """Return our own table with another service's values."""
+    text = (sources() / SHARED_FILE).read_text(encoding="utf-8")
+    table = re.search(r"^\[tool\.auto-heal.*?(?=^\[tool\.(?!auto-heal)|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    lines = [line for line in table[0].strip().splitlines() if not line.startswith("cwd =")]
+    values = {"command": command, "url": url, "ready": ready}
+    for index, line in enumerate(lines):
+        key = line.partition(" = ")[0]
+        if key in values:
+            # JSON's strings and lists of strings are TOML's as well.
+            lines[index] = f"{key} = {json.dumps(values[key], ensure_ascii=False)}"
+    return "\n".join(lines).replace("services.api]", f"services.{name}]") + "\n"
+
+
+def _adapt(text: str, name: str, ready: str) -> str:
+    """Make a check of ours one of another service: what only ours promises becomes a comment."""
+    text = text.replace('"api"', json.dumps(name)).replace(_READY, ready)
+    return re.sub(r"^( +)(assert response\.json\(\).*)$", r"\1# \2", text, flags=re.MULTILINE)
+
+
+def _as_example(text: str) -> str:
+    """Return a check commented out, but for what says what it is."""
+    docstring, _, code = text.partition("\n")
+    lines = ["# An example: take the # away and name what your service serves.", "#"]
+    lines += [f"# {line}".rstrip() for line in code.strip().splitlines()]
+    return "\n".join([docstring, "", *lines]) + "\n"

@@ -1,0 +1,66 @@
+"""`auto-heal start`, `stop` and `restart`: a service by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from remediation.healer.healer import HealError, Healer
+from remediation.project.config import load_project
+from remediation.project.memory import Store
+from remediation.project.model import Project, Service
+from remediation.project.schema import ConfigError
+from remediation.project.voice import Voice, terminal
+
+STDOUT = 1
+
+
+def by_hand(action: str, names: Sequence[str]) -> int:
+    """Start, stop or restart services, dependencies first (last when stopping); return 0, or 1 if one failed."""
+    project = load_project(Path.cwd())
+    services = ordered(project, selected(project, names, with_dependencies=action == "start"))
+    if action == "stop":
+        services.reverse()
+    voice = Voice(
+        language=project.language,
+        log_file=project.log_file,
+        named=len(project.services) > 1,
+        terminal=terminal(STDOUT),
+    )
+    healer = Healer(Store(project), voice)
+    act = {"start": healer.start, "stop": healer.stop, "restart": healer.restart}[action]
+    if not names:
+        # What can only be checked was not meant by "all".
+        services = [service for service in services if service.healable] or services
+    failed = False
+    for service in services:
+        try:
+            act(service)
+        except HealError as error:
+            failed = True
+            voice.say("refused", reason=str(error))
+    return int(failed)
+
+
+def selected(project: Project, names: Sequence[str], *, with_dependencies: bool = False) -> list[Service]:
+    """Return the named services, or all of them; ConfigError for a name that is not configured."""
+    for name in names:
+        if name not in project.services:
+            known = ", ".join(sorted(project.services))
+            raise ConfigError(f"no service is called {name!r} in {project.source.name}; there are {known}")
+    wanted = dict.fromkeys(names or project.services)
+    if with_dependencies:
+        pending = list(wanted)
+        while pending:
+            needs = project.services[pending.pop()].depends_on
+            pending += [need for need in needs if need not in wanted]
+            wanted |= dict.fromkeys(needs)
+    return [project.services[name] for name in wanted]
+
+
+def ordered(project: Project, services: Sequence[Service]) -> list[Service]:
+    """Return services with each after all that it depends on."""
+    graph = {name: service.depends_on for name, service in project.services.items()}
+    names = {service.name for service in services}
+    return [project.services[name] for name in TopologicalSorter(graph).static_order() if name in names]

@@ -1,0 +1,138 @@
+"""`auto-heal status`: what runs, since when, and how the last heal went."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from remediation.commands.service import selected
+from remediation.healer import look
+from remediation.healer.look import Condition
+from remediation.primitives.process import Identity
+from remediation.project.config import load_project
+from remediation.project.memory import LastHeal, Store
+from remediation.project.model import Service
+
+_COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST HEAL")
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What is known of one service now; memory in bytes, uptime in seconds."""
+
+    service: str
+    state: str
+    """up, not answering, suspended, down, stopped by hand, or foreign: answered by what we did not start."""
+    pid: int | None
+    uptime: float | None
+    memory: int | None
+    port: int | None
+    last_heal: LastHeal | None
+
+    @property
+    def up(self) -> bool:
+        """Whether the service is as it should be."""
+        return self.state == "up"
+
+
+def status(names: Sequence[str], *, as_json: bool) -> int:
+    """Print the state of services; return 0 if all are up, 1 if one is not."""
+    project = load_project(Path.cwd())
+    store = Store(project)
+    found = [examine(service, store) for service in selected(project, names)]
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(one) for one in found], indent=2))
+    else:
+        print("\n".join(table(found)))
+    return 0 if all(one.up for one in found) else 1
+
+
+def examine(service: Service, store: Store) -> Status:
+    """Look at one service."""
+    memory = store.recall(service)
+    identity = store.proven_process(service)
+    uptime, used = _measure(identity) if identity else (None, None)
+    return Status(
+        service=service.name,
+        state=_state(service, store),
+        pid=identity.pid if identity else None,
+        uptime=uptime,
+        memory=used,
+        port=service.address.port if service.address else None,
+        last_heal=memory.last_heal,
+    )
+
+
+def _state(service: Service, store: Store) -> str:
+    match look.condition(service, store):
+        case Condition.BY_HAND:
+            return "stopped by hand"
+        case Condition.SUSPENDED:
+            return "suspended"
+        case Condition.DEAD:
+            return "down"
+        case Condition.RUNNING:
+            return "up" if look.answers(service, timeout=service.probe_timeout) else "not answering"
+        case _:
+            answers = look.answers(service, timeout=service.probe_timeout)
+            if service.command:
+                # Something answers that we did not start: not down, but not ours either.
+                return "foreign" if answers else "down"
+            return "up" if answers else "down"
+
+
+def _measure(identity: Identity) -> tuple[float | None, int | None]:
+    import psutil
+
+    try:
+        process = psutil.Process(identity.pid)
+        family = [process, *process.children(recursive=True)]
+        uptime = max(0.0, time.time() - process.create_time())
+    except psutil.Error:
+        return None, None
+    used = 0
+    for member in family:
+        try:
+            used += member.memory_info().rss
+        except psutil.Error:
+            continue
+    return round(uptime, 3), used
+
+
+def table(found: Iterable[Status]) -> list[str]:
+    """Return the states as the lines of a table for people."""
+    rows = [_COLUMNS, *(_row(one) for one in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _row(one: Status) -> tuple[str, ...]:
+    heal = one.last_heal
+    last = "never"
+    if heal:
+        last = f"{_ago(time.time() - heal.at)} ago, {heal.action}, {'helped' if heal.ok else 'in vain'}"
+    cells: tuple[Any, ...] = (
+        one.service,
+        one.state,
+        one.pid,
+        None if one.uptime is None else _ago(one.uptime),
+        None if one.memory is None else f"{one.memory / 2**20:.1f} MiB",
+        one.port,
+        last,
+    )
+    return tuple("-" if cell is None else str(cell) for cell in cells)
+
+
+def _ago(seconds: float) -> str:
+    """Return a duration in its two largest units."""
+    left = max(0, int(seconds))
+    parts = []
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
+        if left >= size or (unit == "s" and not parts):
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts[:2])
