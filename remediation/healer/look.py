@@ -23,6 +23,8 @@ class Condition(Enum):
     RUNNING = "running"
     SUSPENDED = "suspended"
     DEAD = "dead"
+    REPLACED = "replaced"
+    """The process that we started is dead, and somebody else answers on its port."""
     BY_HAND = "stopped by hand"
     UNKNOWN = "unknown"
     """Something else runs it, or somebody unproven answers in its place: only the checks can tell."""
@@ -43,11 +45,16 @@ def condition(service: Service, store: Store) -> Condition:
     address = service.address
     if address is None or port.refuses(address.host, address.port):
         return Condition.DEAD
-    return Condition.UNKNOWN
+    return Condition.REPLACED if memory.identity else Condition.UNKNOWN
+
+
+def retry_can_help(service: Service, store: Store) -> bool:
+    """Return whether another attempt at a failed check could pass without a heal."""
+    return condition(service, store) in (Condition.RUNNING, Condition.UNKNOWN)
 
 
 def hopeless(service: Service, store: Store) -> str | None:
-    """Say why asking the service again is pointless until it is healed, or None if it is not."""
+    """Say why asking the service anything is pointless until it is healed, or None if it is not."""
     match condition(service, store):
         case Condition.DEAD:
             return f"{service.name}: its process is not running"

@@ -155,7 +155,7 @@ class Checks:
     def _retry_can_help(self, item: pytest.Item) -> bool:
         """Return whether another attempt could pass: not if a process that it needs is known to be dead."""
         services = [self._project.services[name] for name in _heals(item)]
-        return not any(look.hopeless(service, self._store) for service in services)
+        return all(look.retry_can_help(service, self._store) for service in services)
 
     def _add_deadline(self, item: pytest.Item) -> None:
         if not self._config.pluginmanager.hasplugin("timeout"):

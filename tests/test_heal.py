@@ -1,0 +1,336 @@
+"""The main job, on real processes: whatever ails the service, one `pytest healthtests` heals it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from sandbox import PATIENT, REPOSITORY, Sandbox, wait_for
+
+from remediation.primitives.process import Identity
+
+
+# For a service that takes connections and never answers: waiting would prove nothing more.
+IMPATIENT = "timeout = 0.5\nretries = 1"
+
+
+@pytest.fixture
+def healthy(project: Sandbox) -> Sandbox:
+    """A project whose service is up."""
+    result = project.auto_heal("start")
+    assert result.code == 0, result
+    return project
+
+
+def is_healed(project: Sandbox) -> None:
+    """Run one check and see it heal."""
+    result = project.check()
+    assert result.code == 0, result
+    assert project.property("verdict") == "healed", result
+    assert project.answers()
+    assert len(project.servers()) == 1
+
+
+def test_a_service_that_was_never_started_is_started_and_then_left_alone(project: Sandbox) -> None:
+    is_healed(project)
+    pid = project.pid
+
+    again = project.check()
+
+    assert again.code == 0, again
+    assert project.property("verdict") == "healthy"
+    assert project.pid == pid
+
+
+def test_a_killed_service_is_healed(healthy: Sandbox) -> None:
+    os.kill(healthy.pid, signal.SIGKILL)
+
+    is_healed(healthy)
+
+
+def test_a_suspended_service_is_healed_without_waiting_for_retries(healthy: Sandbox) -> None:
+    pid = healthy.pid
+    os.kill(pid, signal.SIGSTOP)
+
+    is_healed(healthy)
+
+    assert Identity.of(pid) is None
+    assert "retrying" not in healthy.log
+
+
+@pytest.mark.parametrize("illness", ["errors", "empty"])
+def test_a_service_that_answers_wrongly_is_healed(healthy: Sandbox, illness: str) -> None:
+    healthy.get(f"/fall-ill/{illness}")
+
+    is_healed(healthy)
+
+    assert "Attempt 2/3 failed" in healthy.log
+
+
+def test_a_service_that_hangs_is_healed(healthy: Sandbox) -> None:
+    healthy.configure(top="timeout = 0.5\nretries = 2")
+    healthy.get("/fall-ill/hang")
+
+    is_healed(healthy)
+
+    assert "no whole answer within 0.5s" in healthy.log
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
+def test_a_stranger_of_the_same_user_on_the_port_is_ended(project: Sandbox, host: str) -> None:
+    project.configure(top=IMPATIENT)
+    stranger = project.stranger_on_port(host)
+
+    is_healed(project)
+
+    assert stranger.wait(5) == -signal.SIGTERM
+
+
+def test_a_stranger_that_took_the_port_of_a_killed_service_is_ended_without_retries(healthy: Sandbox) -> None:
+    healthy.configure(top="timeout = 0.5\nretries = 3")
+    os.kill(healthy.pid, signal.SIGKILL)
+    wait_for(lambda: not healthy.family())
+    stranger = healthy.stranger_on_port()
+
+    is_healed(healthy)
+
+    assert stranger.wait(5) == -signal.SIGTERM
+    assert "retrying" not in healthy.log
+
+
+def test_a_stranger_on_the_port_of_another_address_survives(project: Sandbox) -> None:
+    stranger = project.stranger_on_port("127.0.0.2")
+
+    is_healed(project)
+
+    assert stranger.poll() is None
+
+
+def test_a_client_of_the_port_survives(healthy: Sandbox) -> None:
+    script = "import socket, sys, time; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
+    client = healthy.stranger(sys.executable, "-c", script, str(healthy.port))
+    wait_for(lambda: psutil.Process(client.pid).net_connections())
+    healthy.get("/fall-ill/errors")
+
+    is_healed(healthy)
+
+    assert client.poll() is None
+
+
+@pytest.mark.parametrize("free_port", ["own", "never"])
+def test_a_stranger_that_may_not_be_ended_is_named(project: Sandbox, free_port: str) -> None:
+    project.configure(f'free_port = "{free_port}"', top=IMPATIENT)
+    stranger = project.stranger_on_port()
+
+    result = project.check()
+
+    assert result.code == 1, result
+    assert stranger.poll() is None
+    name, user = psutil.Process(stranger.pid).name(), psutil.Process(stranger.pid).username()
+    assert f"port {project.port} is held by {name} (PID {stranger.pid}, user {user})" in result.output
+    assert project.property("verdict") == "sick"
+
+
+@pytest.mark.parametrize("content", ["999999999\n", "", "nonsense\n", "-1\n", "0\n", "1\n", "9" * 400])
+def test_a_pid_file_of_no_use_harms_nobody(project: Sandbox, content: str) -> None:
+    project.write(".api-server.pid", content)
+
+    is_healed(project)
+
+    assert psutil.pid_exists(project.pid)
+
+
+def test_a_stranger_in_the_pid_file_survives(project: Sandbox) -> None:
+    stranger = project.stranger("sleep", "600")
+    project.write(".api-server.pid", f"{stranger.pid}\n")
+
+    is_healed(project)
+
+    assert stranger.poll() is None
+    assert f"holds sleep (PID {stranger.pid}, user " in project.log
+    assert project.pid != stranger.pid
+
+
+def test_a_stranger_that_got_the_pid_of_the_service_survives(healthy: Sandbox) -> None:
+    os.kill(healthy.pid, signal.SIGKILL)
+    stranger = healthy.stranger("sleep", "600")
+    memory = (healthy.root / ".auto-heal" / "api.json").read_text()
+    (healthy.root / ".auto-heal" / "api.json").write_text(memory.replace(f'"pid":{healthy.pid}', f'"pid":{stranger.pid}'))
+    healthy.write(".api-server.pid", f"{stranger.pid}\n")
+
+    is_healed(healthy)
+
+    assert stranger.poll() is None
+
+
+@pytest.mark.parametrize("where", ["CHILDREN", "HOLDERS"])
+def test_a_deaf_server_is_ended_with_its_scattered_children(project: Sandbox, where: str) -> None:
+    children_file = project.root / "children"
+    project.configure(f'env = {{ DEAF = "1", {where} = "2", CHILD_FILE = "{children_file}" }}\nstop_timeout = 0.3')
+    assert project.auto_heal("start").code == 0
+    server = project.pid
+    children = [int(line) for line in children_file.read_text().split()]
+    assert len(children) == 2
+    project.get("/fall-ill/errors")
+
+    is_healed(project)
+
+    assert not any(Identity.of(pid) for pid in [server, *children])
+
+
+def test_orphans_that_keep_the_port_are_ended_when_their_parent_is_dead(project: Sandbox) -> None:
+    children_file = project.root / "children"
+    project.configure(
+        f'env = {{ DEAF = "1", HOLDERS = "2", CHILD_FILE = "{children_file}" }}\nstop_timeout = 0.3\n'
+        'free_port = "never"',
+        top=IMPATIENT,
+    )
+    assert project.auto_heal("start").code == 0
+    children = [int(line) for line in children_file.read_text().split()]
+    os.kill(project.pid, signal.SIGKILL)
+
+    is_healed(project)
+
+    assert not any(Identity.of(pid) for pid in children)
+
+
+def test_the_node_service_is_healed(project: Sandbox) -> None:
+    cwd = REPOSITORY / "examples" / "peachmini"
+    project.configure(f'cwd = "{cwd}"', command='command = ["node", "index.js"]')
+
+    is_healed(project)
+    os.kill(project.pid, signal.SIGKILL)
+    is_healed(project)
+
+    assert project.auto_heal("stop").code == 0
+    assert not project.answers()
+
+
+def test_stop_leaves_no_process_no_pid_file_and_a_free_port(healthy: Sandbox) -> None:
+    result = healthy.auto_heal("stop")
+
+    assert result.code == 0, result
+    assert not healthy.family()
+    assert not (healthy.root / ".api-server.pid").exists()
+    assert not healthy.answers()
+
+
+@pytest.mark.parametrize(
+    ("service", "command", "reason"),
+    [
+        ("", 'command = ["no-such-program"]', "'no-such-program' was not found"),
+        ("", 'command = ["./data.txt"]', "'./data.txt' is not executable"),
+        ('cwd = "nowhere"', None, "nowhere does not exist"),
+        ('env = { CRASH = "3" }', None, "exited with status 3"),
+        ("", 'command = ["sh", "-c", "kill -SEGV $$"]', "was killed by SIGSEGV"),
+    ],
+)
+def test_a_command_that_cannot_start_is_reported_at_once(
+    project: Sandbox, service: str, command: str | None, reason: str
+) -> None:
+    project.write("data.txt", "no program")
+    # A start that is waited for, or a check that is retried, would take longer than the test may.
+    project.configure(f"start_timeout = 3600\n{service}", top="retry_delay = 3600", command=command)
+
+    result = project.check()
+
+    assert result.code == 1, result
+    assert reason in result.output
+    assert "❌ The server did not start" in result.output
+    assert project.property("verdict") == "sick"
+    assert not project.family()
+
+
+def test_the_last_lines_of_a_failed_start_are_shown_without_their_escapes(project: Sandbox) -> None:
+    project.configure('env = { CRASH = "3" }')
+
+    result = project.check()
+
+    assert "no database \\x1b[31mat all" in result.output
+    assert "\x1b[31m" not in project.log
+
+
+def test_a_slow_start_is_waited_for(project: Sandbox) -> None:
+    project.configure('env = { SLOW = "1.5" }')
+
+    is_healed(project)
+
+
+def test_a_start_that_never_answers_fails_after_its_timeout(project: Sandbox) -> None:
+    project.configure('env = { SLOW = "600" }\nstart_timeout = 0.5')
+
+    result = project.check()
+
+    assert result.code == 1, result
+    assert "no answer (2xx at /api/health) within 0.5s" in result.output
+
+
+def test_a_service_stopped_by_hand_is_left_alone_until_it_is_started(healthy: Sandbox) -> None:
+    assert healthy.auto_heal("stop").code == 0
+
+    stopped = healthy.check()
+    started = healthy.auto_heal("start")
+    after = healthy.check()
+
+    assert stopped.code == 1, stopped
+    assert "stopped by hand" in stopped.output
+    assert not (healthy.root / ".auto-heal.pid").exists()
+    assert started.code == 0, started
+    assert after.code == 0, after
+
+
+def test_a_service_elsewhere_is_not_healed_by_a_local_process(project: Sandbox) -> None:
+    project.configure('url = "http://192.0.2.1:8787"', top=IMPATIENT)
+
+    result = project.auto_heal("start")
+
+    assert result.code == 1, result
+    assert "http://192.0.2.1:8787 is not on this machine" in result.output
+    assert not project.family()
+
+
+def test_somebody_elses_service_is_restarted_by_its_command(project: Sandbox) -> None:
+    script = Path(project.write("restart.sh", f'#!/bin/sh\necho asked\n{sys.executable} {PATIENT} </dev/null >/dev/null 2>&1 &\n'))
+    script.chmod(0o755)
+    project.configure(command='restart = ["./restart.sh"]')
+    (project.root / "healthtests" / "test_process.py").unlink()
+    try:
+        result = project.check(PORT=str(project.port), HOST="127.0.0.1")
+
+        assert result.code == 0, result
+        assert project.property("verdict") == "healed"
+        assert "asked" in (project.root / "api-server.log").read_text()
+    finally:
+        for connection in psutil.net_connections("tcp4"):
+            if connection.laddr.port == project.port and connection.status == psutil.CONN_LISTEN and connection.pid:
+                psutil.Process(connection.pid).kill()
+
+
+@pytest.mark.parametrize(
+    ("restart", "reason"),
+    [
+        ('["sh", "-c", "echo no; exit 7"]', "exited with status 7"),
+        ('["sleep", "600"]', "did not end within 0.5s and was killed"),
+        ('["true"]', "no answer (2xx at /api/health) within 0.5s"),
+    ],
+)
+def test_a_restart_command_that_does_not_help_is_told(project: Sandbox, restart: str, reason: str) -> None:
+    project.configure("start_timeout = 0.5", command=f"restart = {restart}")
+
+    result = project.check("healthtests/test_health.py")
+
+    assert result.code == 1, result
+    assert reason in result.output
+
+
+def test_a_service_that_nothing_can_restart_is_checked_but_not_healed(project: Sandbox) -> None:
+    project.configure(command="")
+
+    result = project.check("healthtests/test_health.py")
+
+    assert result.code == 1, result
+    assert "checked but never healed" in result.output
