@@ -58,7 +58,7 @@ def bear(count: int) -> None:
             while True:
                 signal.pause()
         elif name := os.environ.get("CHILD_FILE"):
-            with open(name, "a", encoding="ascii") as file:
+            with Path(name).open("a", encoding="ascii") as file:
                 file.write(f"{pid}\n")
 
 
@@ -70,7 +70,7 @@ def main() -> None:
     if status := environ.get("CRASH"):
         print("no database \x1b[31mat all\x1b[0m", flush=True)
         sys.exit(int(status))
-    if (busy := environ.get("BUSY")) and os.path.exists(busy):
+    if (busy := environ.get("BUSY")) and Path(busy).exists():
         sys.exit(1)
     bear(int(environ.get("CHILDREN", "0")))
     time.sleep(float(environ.get("SLOW", "0")))

@@ -197,6 +197,7 @@ class Sandbox:
             "import socket, sys, time\n"
             "family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET\n"
             "server = socket.socket(family)\n"
+            "server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
             "server.bind((sys.argv[1], int(sys.argv[2])))\n"
             "server.listen()\n"
             "print('listening', flush=True)\n"

@@ -13,7 +13,6 @@ from sandbox import PATIENT, REPOSITORY, Sandbox, wait_for
 
 from remediation.primitives.process import Identity
 
-
 # For a service that takes connections and never answers: waiting would prove nothing more.
 IMPATIENT = "timeout = 0.5\nretries = 1"
 
@@ -159,7 +158,9 @@ def test_a_stranger_that_got_the_pid_of_the_service_survives(healthy: Sandbox) -
     os.kill(healthy.pid, signal.SIGKILL)
     stranger = healthy.stranger("sleep", "600")
     memory = (healthy.root / ".auto-heal" / "api.json").read_text()
-    (healthy.root / ".auto-heal" / "api.json").write_text(memory.replace(f'"pid":{healthy.pid}', f'"pid":{stranger.pid}'))
+    (healthy.root / ".auto-heal" / "api.json").write_text(
+        memory.replace(f'"pid":{healthy.pid}', f'"pid":{stranger.pid}')
+    )
     healthy.write(".api-server.pid", f"{stranger.pid}\n")
 
     is_healed(healthy)
@@ -294,7 +295,9 @@ def test_a_service_elsewhere_is_not_healed_by_a_local_process(project: Sandbox) 
 
 
 def test_somebody_elses_service_is_restarted_by_its_command(project: Sandbox) -> None:
-    script = Path(project.write("restart.sh", f'#!/bin/sh\necho asked\n{sys.executable} {PATIENT} </dev/null >/dev/null 2>&1 &\n'))
+    script = Path(
+        project.write("restart.sh", f"#!/bin/sh\necho asked\n{sys.executable} {PATIENT} </dev/null >/dev/null 2>&1 &\n")
+    )
     script.chmod(0o755)
     project.configure(command='restart = ["./restart.sh"]')
     (project.root / "healthtests" / "test_process.py").unlink()
@@ -306,7 +309,12 @@ def test_somebody_elses_service_is_restarted_by_its_command(project: Sandbox) ->
         assert "asked" in (project.root / "api-server.log").read_text()
     finally:
         for connection in psutil.net_connections("tcp4"):
-            if connection.laddr.port == project.port and connection.status == psutil.CONN_LISTEN and connection.pid:
+            if (
+                connection.laddr
+                and connection.laddr.port == project.port
+                and connection.status == psutil.CONN_LISTEN
+                and connection.pid
+            ):
                 psutil.Process(connection.pid).kill()
 
 

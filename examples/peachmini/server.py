@@ -12,7 +12,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 STARTED = time.monotonic()
-GIRLS = [{"id": number, "name": name} for number, name in enumerate(("Anna", "Mila", "Vera", "Nika", "Lika", "Dana"), 1)]
+GIRLS = [
+    {"id": number, "name": name} for number, name in enumerate(("Anna", "Mila", "Vera", "Nika", "Lika", "Dana"), 1)
+]
 
 
 def answer(path: str) -> tuple[int, object]:
@@ -67,9 +69,9 @@ class Server(ThreadingHTTPServer):
 def main() -> None:
     """Serve until we are ended."""
     host, port = os.environ.get("HOST", "localhost"), int(os.environ.get("PORT", "8787"))
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     Server.address_family = family
-    with Server(address[:2], Handler) as server:
+    with Server((str(address[0]), port), Handler) as server:
         print(f"Peachmini API on http://{host}:{port}", flush=True)
         try:
             server.serve_forever()

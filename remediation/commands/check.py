@@ -58,7 +58,7 @@ def _quiet() -> Iterator[tuple[int, IO[bytes]]]:
             stream.flush()
     saved = [os.dup(1), os.dup(2)]
     told = os.dup(1)
-    output = tempfile.TemporaryFile()
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when nobody can ask for it any more
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     try:

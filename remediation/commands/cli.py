@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NoReturn
 
 from remediation import __version__
@@ -55,9 +56,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add(
-    commands: argparse._SubParsersAction[_Parser], name: str, what: str, example: str
-) -> argparse.ArgumentParser:
+def _add(commands: argparse._SubParsersAction[_Parser], name: str, what: str, example: str) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         help=what,
@@ -77,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         top.error(f"unknown arguments: {' '.join(rest)}")
     # A terminal or pipe of a narrow encoding gets escapes for what it cannot show, not a traceback.
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _run(known, rest)
     except ConfigError as error:
@@ -88,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has enough of it; nothing is left to say.
-        sys.stdout = None  # type: ignore[assignment]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
 
 

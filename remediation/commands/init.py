@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from remediation.primitives import file
-from remediation.project.config import OWN_FILE, SHARED_FILE, tomllib
+from remediation.project.config import OWN_FILE, SHARED_FILE, parse
 from remediation.project.schema import ConfigError
 from remediation.session.plugin import FOLDER
 
@@ -95,15 +95,10 @@ def _configure(root: Path, table: str) -> str:
         return f"kept     {own}"
     if not shared.exists():
         return _create(shared, table)
-    text = shared.read_text(encoding="utf-8")
-    try:
-        tool = tomllib.loads(text).get("tool", {})
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{shared}: not valid TOML, so nothing was added to it: {error}") from None
-    if "auto-heal" in tool:
+    if "auto-heal" in parse(shared).get("tool", {}):
         return f"kept     {shared}: it has [tool.auto-heal]"
     mode = shared.stat().st_mode & 0o777
-    file.write(shared.resolve(), f"{text.rstrip()}\n\n{table}".encode(), mode=mode)
+    file.write(shared.resolve(), f"{shared.read_text(encoding='utf-8').rstrip()}\n\n{table}".encode(), mode=mode)
     return f"added    [tool.auto-heal] to {shared}"
 
 
@@ -111,7 +106,8 @@ def _configuration(name: str, command: list[str], url: str, ready: str) -> str:
     """Return our own table with another service's values."""
     text = (sources() / SHARED_FILE).read_text(encoding="utf-8")
     table = re.search(r"^\[tool\.auto-heal.*?(?=^\[tool\.(?!auto-heal)|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert table is not None
+    if table is None:
+        raise RuntimeError("the shipped configuration has no [tool.auto-heal]")
     lines = [line for line in table[0].strip().splitlines() if not line.startswith("cwd =")]
     values = {"command": command, "url": url, "ready": ready}
     for index, line in enumerate(lines):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from remediation.healer.healer import HealError, Healer
+from remediation.healer.healer import Healer, HealError
 from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service

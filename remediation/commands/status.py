@@ -130,7 +130,7 @@ def _row(one: Status) -> tuple[str, ...]:
 def _ago(seconds: float) -> str:
     """Return a duration in its two largest units."""
     left = max(0, int(seconds))
-    parts = []
+    parts: list[str] = []
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
         if left >= size or (unit == "s" and not parts):
             parts.append(f"{left // size}{unit}")

@@ -10,7 +10,7 @@ from remediation.healer.launch import LaunchError, Started, launch, reap, run_co
 from remediation.healer.outcome import Outcome, Patient
 from remediation.primitives import port
 from remediation.primitives.file import LockTimeoutError
-from remediation.primitives.process import Identity, Life, describe, descendants, marked, protected, terminate
+from remediation.primitives.process import Identity, Life, descendants, describe, marked, protected, terminate
 from remediation.project.memory import LastHeal, Memory, Store
 from remediation.project.model import MARK, Service
 from remediation.project.voice import Voice

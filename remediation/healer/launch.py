@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from remediation.primitives import file
 from remediation.primitives.process import Identity, await_death, descendants, terminate
@@ -15,6 +16,9 @@ from remediation.project.model import MARK, Service
 # How much of a service's log explains why it did not start.
 TAIL_LINES = 20
 _TAIL_BYTES = 16_384
+
+# How long a command that took too long has between SIGTERM and SIGKILL.
+_COMMAND_GRACE = 2.0
 
 # What belongs to us and not to a child that stays: GitHub's runner ends whatever carries its tracking ID.
 _NOT_INHERITED = ("RUNNER_TRACKING_ID", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
@@ -30,6 +34,12 @@ class _Outliving(subprocess.Popen[bytes]):
     def __del__(self, _maxsize: int = 0, _warn: object = None) -> None:
         pass
 
+
+class _Bounded(subprocess.Popen[bytes]):
+    """A child that is waited for."""
+
+
+_Child = TypeVar("_Child", bound="subprocess.Popen[bytes]")
 
 # Kept so that a long-lived healer can reap the children that died since.
 _children: list[_Outliving] = []
@@ -95,20 +105,10 @@ def child_environment(service: Service) -> dict[str, str]:
 
 
 def launch(service: Service) -> Started:
-    """Start the service's command in a session of its own, without stdin, its output appended to its log.
-
-    It inherits no descriptor but these. LaunchError if it cannot be started.
-    """
-    log = _open_log(service)
-    try:
-        start = os.fstat(log).st_size
-        child = _Outliving(**_arguments(service, service.command, log, child_environment(service)))
-    except OSError as error:
-        raise LaunchError(_explain(error, service, service.command)) from None
-    finally:
-        os.close(log)
+    """Start the service's command so that it outlives us. LaunchError if it cannot be started."""
+    child, log_start = _spawn(_Outliving, service, service.command, child_environment(service))
     _children.append(child)
-    return Started(child, service.log_file, start)
+    return Started(child, service.log_file, log_start)
 
 
 def run_command(service: Service, command: Sequence[str], *, timeout: float) -> None:
@@ -120,13 +120,7 @@ def run_command(service: Service, command: Sequence[str], *, timeout: float) -> 
     if not service.command:
         # Somebody else's service is not ours to mark: what systemctl or docker leaves running is theirs.
         del environ[MARK]
-    log = _open_log(service)
-    try:
-        child = subprocess.Popen[bytes](**_arguments(service, command, log, environ))
-    except OSError as error:
-        raise LaunchError(_explain(error, service, command)) from None
-    finally:
-        os.close(log)
+    child, _ = _spawn(_Bounded, service, command, environ)
     words = " ".join(command)
     try:
         status = child.wait(timeout)
@@ -137,37 +131,45 @@ def run_command(service: Service, command: Sequence[str], *, timeout: float) -> 
         _end(child, service)
         raise
     if status:
-        raise LaunchError(
-            f"{service.name}: `{words}` {ended(status)}; its output is in {service.log_file.name}"
-        )
+        raise LaunchError(f"{service.name}: `{words}` {ended(status)}; its output is in {service.log_file.name}")
 
 
 def _end(child: subprocess.Popen[bytes], service: Service) -> None:
     identity = Identity.of(child.pid)
     roots = [identity] if identity else []
-    terminate(lambda: descendants(roots), timeout=min(2.0, service.stop_timeout))
+    terminate(lambda: descendants(roots), timeout=min(_COMMAND_GRACE, service.stop_timeout))
     child.wait()
 
 
-def _open_log(service: Service) -> int:
+def _spawn(
+    kind: Callable[..., _Child], service: Service, command: Sequence[str], environ: Mapping[str, str]
+) -> tuple[_Child, int]:
+    """Start a command in a session of its own, without stdin, its output appended to the service's log.
+
+    It inherits no descriptor but these. Returns it with the place in the log where its output begins.
+    """
     try:
-        return file.open_append(service.log_file)
+        log = file.open_append(service.log_file)
     except OSError as error:
         raise LaunchError(
             f"{service.name}: its log {service.log_file} cannot be written: {error.strerror or error}"
         ) from None
-
-
-def _arguments(service: Service, command: Sequence[str], log: int, environ: Mapping[str, str]) -> dict[str, object]:
-    return {
-        "args": list(command),
-        "cwd": service.cwd,
-        "env": dict(environ),
-        "stdin": subprocess.DEVNULL,
-        "stdout": log,
-        "stderr": log,
-        "start_new_session": True,
-    }
+    try:
+        start = os.fstat(log).st_size
+        child = kind(
+            list(command),
+            cwd=service.cwd,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LaunchError(_explain(error, service, command)) from None
+    finally:
+        os.close(log)
+    return child, start
 
 
 def _explain(error: OSError, service: Service, command: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Look at a service without touching it: is its process alive, does it answer, is it meant to be up?"""
+"""Look at a service without touching it: whether its process lives, it answers, and it is meant to be up."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from remediation.project.model import Service
 # quarter second: a fast start is seen at once, a slow one is not pestered.
 _FIRST_POLL = 0.002
 _LONGEST_POLL = 0.25
+# The first digit of every HTTP status that means success, RFC 9110 section 15.3.
+_SUCCESS = 2
 
 
 class Condition(Enum):
@@ -85,7 +87,7 @@ def answers(service: Service, *, timeout: float) -> bool:
     try:
         path = urlsplit(address.url).path + service.ready
         connection.request("GET", path, headers={"Connection": "close", "User-Agent": "auto-heal"})
-        return 200 <= connection.getresponse().status < 300
+        return connection.getresponse().status // 100 == _SUCCESS
     except (OSError, http.client.HTTPException, ValueError):
         return False
     finally:

@@ -75,7 +75,5 @@ def _after_dependencies(patient: Patient, before: list[Outcome], store: Store, v
         if look.answers(service, timeout=left):
             others = ", ".join(outcome.service for outcome in before)
             voice.say("recovered", name=service.name, others=others)
-            return Outcome(
-                service.name, patient.cause, f"recovered after {others}", ok=True, answered_at=time.time()
-            )
+            return Outcome(service.name, patient.cause, f"recovered after {others}", ok=True, answered_at=time.time())
     return None

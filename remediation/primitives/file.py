@@ -52,10 +52,10 @@ def write(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
         with os.fdopen(fd, "wb") as file:
             os.fchmod(fd, mode)
             file.write(data)
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
-            os.unlink(name)
+            Path(name).unlink()
         raise
 
 
@@ -84,7 +84,7 @@ def _rotate(path: Path, rotate_at: int) -> None:
     with locked(path.with_name(f".{path.name}.lock"), timeout=1.0):
         # Whoever waited for the lock finds the new, small file.
         if path.lstat().st_size >= rotate_at:
-            os.replace(path, path.with_name(f"{path.name}.1"))
+            path.replace(path.with_name(f"{path.name}.1"))
 
 
 @contextmanager

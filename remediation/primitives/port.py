@@ -9,7 +9,7 @@ import errno
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
 
@@ -42,7 +42,7 @@ def is_local(host: str) -> bool:
 
 
 def _is_own(address: str) -> bool:
-    family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+    family = socket.AF_INET6 if isinstance(ip_address(address), IPv6Address) else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
@@ -63,7 +63,7 @@ def listeners(port: int, host: str) -> list[Listener]:
     everything = bool(resolve(host) & WILDCARDS)
     found = []
     for connection in psutil.net_connections(kind="tcp"):
-        if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port:
+        if connection.status != psutil.CONN_LISTEN or not connection.laddr or connection.laddr.port != port:
             continue
         address = connection.laddr.ip
         plain = address.removeprefix("::ffff:")
@@ -79,7 +79,7 @@ def listens(pids: set[int], port: int) -> bool:
     for pid in pids:
         with suppress(psutil.Error):
             for connection in psutil.Process(pid).net_connections(kind="tcp"):
-                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
                     return True
     return False
 

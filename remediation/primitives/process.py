@@ -15,6 +15,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # How long a process may take to disappear after SIGKILL. Only one that hangs in the kernel takes longer.
 KILL_TIMEOUT = 5.0
@@ -36,7 +41,7 @@ class Life(Enum):
 
 @cache
 def _boot_id() -> str:
-    with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    with suppress(OSError), Path("/proc/sys/kernel/random/boot_id").open(encoding="ascii") as file:
         return file.read().strip()
     return ""
 
@@ -49,8 +54,7 @@ def _stat(pid: int) -> tuple[str, str] | None:
     """
     if boot := _boot_id():
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         except OSError:
             return None
         # Counted from field 3, the state: the name before it may itself hold spaces and brackets.
@@ -174,7 +178,7 @@ class _Target:
             with suppress(OSError):
                 self.fd = os.pidfd_open(identity.pid)
 
-    def __enter__(self) -> _Target:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

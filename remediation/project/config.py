@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from remediation.project.model import Address, Budget, Project, Rung, Service
 from remediation.project.schema import (
+    LONGEST,
     BudgetTable,
     ConfigError,
     ProjectTable,
@@ -33,6 +34,9 @@ OWN_FILE = "auto-heal.toml"
 SHARED_FILE = "pyproject.toml"
 # Part of file names and of pytest markers.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
+
+
+Number = TypeVar("Number", int, float)
 
 
 class _Found(NamedTuple):
@@ -66,9 +70,9 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     return Project(
         source=found.file,
         services=services,
-        interval=_number("CHECK_INTERVAL", environ, float, least=0.001) or table.interval,
-        retries=_number("MAX_RETRIES", environ, int, least=1) or table.retries,
-        retry_delay=_retry_delay(table, environ),
+        interval=_override("CHECK_INTERVAL", environ, table.interval, least=0.001),
+        retries=_override("MAX_RETRIES", environ, table.retries, least=1),
+        retry_delay=_override("RETRY_DELAY", environ, table.retry_delay, least=0),
         timeout=timeout,
         log_file=root / (environ.get("LOG_FILE") or table.log_file),
         report=root / table.report,
@@ -92,9 +96,9 @@ def _find(start: Path) -> _Found:
     for folder in (start, *start.parents):
         own, shared = folder / OWN_FILE, folder / SHARED_FILE
         if own.is_file():
-            return _Found(own, _parse(own), "")
+            return _Found(own, parse(own), "")
         if shared.is_file():
-            tool = _parse(shared).get("tool")
+            tool = parse(shared).get("tool")
             if isinstance(tool, dict) and "auto-heal" in tool:
                 if not isinstance(tool["auto-heal"], dict):
                     raise ConfigError(f"{SHARED_FILE}: tool.auto-heal: expected a table")
@@ -105,7 +109,8 @@ def _find(start: Path) -> _Found:
     )
 
 
-def _parse(file: Path) -> dict[str, Any]:
+def parse(file: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; ConfigError says why they cannot be had."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -116,25 +121,20 @@ def _parse(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file.name}: cannot be read: {error.strerror}") from None
 
 
-def _number(
-    variable: str, environ: Mapping[str, str], kind: type[int] | type[float], *, least: float
-) -> int | float | None:
+def _override(variable: str, environ: Mapping[str, str], configured: Number, *, least: float) -> Number:
+    """Return the number in an environment variable, of the type that the configured one has, or that one."""
     text = environ.get(variable)
     if not text:
-        return None
+        return configured
+    kind = type(configured)
     try:
         number = kind(text)
     except ValueError:
         number = kind(-1)
-    if not least <= number < float("inf"):
+    if not least <= number <= LONGEST:
         word = "a whole number" if kind is int else "a number of seconds"
         raise ConfigError(f"environment: {variable} is {text!r}; it must be {word}, {least:g} or more")
     return number
-
-
-def _retry_delay(table: ProjectTable, environ: Mapping[str, str]) -> float:
-    override = _number("RETRY_DELAY", environ, float, least=0)
-    return table.retry_delay if override is None else override
 
 
 def _url_override(name: str, tables: Mapping[str, ServiceTable], environ: Mapping[str, str]) -> str | None:
@@ -146,9 +146,7 @@ def _url_override(name: str, tables: Mapping[str, ServiceTable], environ: Mappin
     return url if name == "api" or len(tables) == 1 else None
 
 
-def _service(
-    name: str, table: ServiceTable, *, url: str | None, root: Path, timeout: float, where: str
-) -> Service:
+def _service(name: str, table: ServiceTable, *, url: str | None, root: Path, timeout: float, where: str) -> Service:
     if not _NAME.match(name):
         raise ConfigError(f"{where}: a service's name has letters, digits, - and _ only")
     command, restart = _words(table.command, f"{where}.command"), _words(table.restart, f"{where}.restart")

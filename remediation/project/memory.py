@@ -7,7 +7,6 @@ Both are replaced whole; whatever else is found there is told and ignored.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -94,7 +93,7 @@ class Store:
     def forget_process(self, service: Service, memory: Memory) -> None:
         """Remove PID file and process, once it is gone."""
         with suppress(FileNotFoundError):
-            os.unlink(service.pid_file)
+            service.pid_file.unlink()
         memory.pid, memory.born, memory.started_at = None, "", None
         self.keep(service, memory)
 
@@ -113,12 +112,10 @@ class Store:
             return f"there is no PID file {name}"
         except OSError as error:
             return f"PID file {name} cannot be read ({error.strerror or 'not a regular file'}); ignored"
-        if not content.strip():
-            return f"PID file {name} is empty; ignored"
         # ASCII digits only: int() alone would also take +1, 1_000 and the digits of other scripts.
         text = content.strip()
         if not text.isdigit() or len(content) == _PID_LIMIT:
-            return f"PID file {name} holds no PID; ignored"
+            return f"PID file {name} {'holds no PID' if text else 'is empty'}; ignored"
         pid = int(text)
         if identity and identity.pid == pid:
             return None if identity.alive else f"PID file {name} is stale: process {pid} is gone"

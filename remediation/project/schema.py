@@ -16,9 +16,9 @@ from msgspec import Meta, Struct
 
 Words = list[str] | str
 # A bound on seconds, since TOML also knows `inf`: a deadline has to be a moment. Three years.
-_LONGEST = 1e8
-Positive = Annotated[float, Meta(gt=0, le=_LONGEST)]
-NotNegative = Annotated[float, Meta(ge=0, le=_LONGEST)]
+LONGEST = 1e8
+Positive = Annotated[float, Meta(gt=0, le=LONGEST)]
+NotNegative = Annotated[float, Meta(ge=0, le=LONGEST)]
 Text = Annotated[str, Meta(min_length=1)]
 
 

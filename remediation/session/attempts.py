@@ -50,9 +50,14 @@ def label(item: pytest.Item) -> str:
     return f"{first} [{callspec.id}]" if callspec else first
 
 
+def outcome(report: pytest.TestReport) -> str:
+    """Return the outcome of a report, which rerunfailures also sets to `rerun`."""
+    return report.outcome
+
+
 def attempt(report: pytest.TestReport) -> Attempt | None:
     """Return the failed attempt that a report tells of, or None if it tells of none."""
-    if report.outcome not in ("failed", "rerun"):
+    if outcome(report) not in ("failed", "rerun"):
         return None
     noted: dict[str, Any] = getattr(report, NOTE, {})
     crash = getattr(report.longrepr, "reprcrash", None)
@@ -68,7 +73,7 @@ def attempt(report: pytest.TestReport) -> Attempt | None:
         type=kind,
         text=text,
         started=report.start,
-        final=report.outcome == "failed",
+        final=outcome(report) == "failed",
         number=getattr(report, "rerun", 0),
         heals=noted.get("heals", {}),
     )

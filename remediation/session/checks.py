@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pytest
@@ -173,7 +173,7 @@ class Checks:
         if marker is None or not marker.kwargs.get("func_only"):
             yield
             return
-        from pytest_timeout import Settings
+        from pytest_timeout import Settings  # type: ignore[import-untyped]
 
         hook = self._config.hook
         hook.pytest_timeout_set_timer(item=item, settings=Settings(marker.args[0], "signal", True, False))

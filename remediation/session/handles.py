@@ -24,7 +24,7 @@ _HEADSTART = 0.05
 _CHUNK = 65_536
 
 
-class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, valid-type]
+class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, name-defined]
     """A service did not answer as it should. The sentence says it all, so pytest shows no traceback."""
 
     # As pytest's own outcomes do, so that a summary shows the bare name.
@@ -104,9 +104,7 @@ class Handle:
 
         what = f"{self.name}: GET {path or '/'}"
         try:
-            response = self._session().get(
-                self.url + path, **{"stream": True, "timeout": self._left(), **options}
-            )
+            response = self._session().get(self.url + path, **{"stream": True, "timeout": self._left(), **options})
             self._read(response, what)
         except requests.Timeout:
             raise ServiceDown(f"{what}: no whole answer within {self._service.probe_timeout:g}s") from None
@@ -183,16 +181,16 @@ class Services(Mapping[str, Handle]):
         deadline = time.monotonic() + project.timeout - headstart
         self._project = project
         self._properties = properties
-        self._handles = {
-            name: Handle(service, store, sessions, deadline) for name, service in project.services.items()
-        }
+        self._handles = {name: Handle(service, store, sessions, deadline) for name, service in project.services.items()}
 
     def __getitem__(self, name: str) -> Handle:
         try:
             return self._handles[name]
         except KeyError:
             known = ", ".join(sorted(self._handles))
-            raise ConfigError(f"no service is called {name!r} in {self._project.source.name}; there are {known}") from None
+            raise ConfigError(
+                f"no service is called {name!r} in {self._project.source.name}; there are {known}"
+            ) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._handles)

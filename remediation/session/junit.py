@@ -92,7 +92,8 @@ def merge(
         ET.SubElement(suite, "system-out").text = _text("\n".join(lines))
     root = ET.Element("testsuites", name="pytest tests")
     root.append(suite)
-    return b'<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="utf-8")
+    text = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}'.encode()
 
 
 def read_code(path: Path) -> int:
@@ -126,9 +127,7 @@ def _outcome(case: ET.Element) -> str:
     return next((tag for tag in ("failure", "error", "skipped") if tag in tags), "passed")
 
 
-def _add_round(
-    cases: dict[Address, _Case], suite: ET.Element, attempts: Iterable[Attempt], prefix: str | None
-) -> None:
+def _add_round(cases: dict[Address, _Case], suite: ET.Element, attempts: Iterable[Attempt], prefix: str | None) -> None:
     fresh: dict[Address, _Case] = {}
     for element in suite.iter("testcase"):
         key = (element.get("classname", ""), element.get("name", ""))

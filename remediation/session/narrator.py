@@ -36,7 +36,7 @@ class Narrator:
             # Workers run side by side, so the controller hears of a check when it has ended.
             if report.when == "setup":
                 self.begins(report.nodeid, check)
-            if report.outcome == "rerun":
+            if attempts.outcome(report) == "rerun":
                 self.retries(getattr(report, "rerun", 0) + 1, noted.get("attempts", 1), noted.get("delay", 0.0))
         if report.outcome == "failed":
             self._fails(report, check)

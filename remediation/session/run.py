@@ -151,7 +151,7 @@ class HealthRun:
         inherited = [int(fd)] if (fd := os.environ.get(TERMINAL_FD, "")).isdigit() else []
         command = [sys.executable, "-m", "pytest", *self.command]
         sys.stdout.flush()
-        child = subprocess.Popen(command, cwd=self.folder, env=environ, pass_fds=inherited)  # noqa: S603
+        child = subprocess.Popen(command, cwd=self.folder, env=environ, pass_fds=inherited)
         try:
             code = child.wait()
         except KeyboardInterrupt:

@@ -1,0 +1,46 @@
+"""Sessions: the checks around a deployment, and the project's own tests."""
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.default_venv_backend = "venv"
+
+
+@nox.session
+def predeploy(session: nox.Session) -> None:
+    """Check before a deployment; heal nothing."""
+    session.install("-e", ".")
+    session.run("pytest", "healthtests", "--no-heal", *session.posargs)
+
+
+@nox.session
+def postdeploy(session: nox.Session) -> None:
+    """Check after a deployment, and heal what is sick."""
+    session.install("-e", ".")
+    session.run("pytest", "healthtests", *session.posargs)
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
+def tests(session: nox.Session) -> None:
+    """Test the project itself, on each Python that is installed here."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types, and the direction of imports."""
+    session.install("-e", ".[test,lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    # Apart, because each of the two folders has a conftest.
+    session.run("mypy", "tests")
+    session.run("lint-imports")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed, side by side with plain pytest, and print ratios."""
+    session.install("-e", ".")
+    session.run("python", "tests/bench/run.py", *session.posargs)
