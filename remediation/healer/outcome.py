@@ -36,5 +36,7 @@ class Outcome:
     reason: str = ""
     """Why it is not ok, for people."""
     used_rung: bool = False
+    seen: int = 0
+    """How many heals of the service had ended when this one had."""
     answered_at: float | None = None
     """When it was seen to answer again, in epoch seconds."""

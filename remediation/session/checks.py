@@ -148,7 +148,7 @@ class Checks:
             arguments = {"reruns": self._project.retries - 1, "reruns_delay": self._project.retry_delay}
         else:
             names = ("reruns", "reruns_delay")
-            arguments = {"reruns": 1} | dict(zip(names, own.args, strict=False)) | dict(own.kwargs)
+            arguments = {"reruns": 1, "reruns_delay": 0} | dict(zip(names, own.args, strict=False)) | dict(own.kwargs)
         arguments.setdefault("condition", lambda: self._retry_can_help(item))
         item.add_marker(pytest.mark.flaky(**arguments), append=False)
 

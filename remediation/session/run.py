@@ -136,7 +136,9 @@ class HealthRun:
             rung = sum(outcome.used_rung for outcome in self.outcomes.get(name, []))
             if rung < len(service.ladder):
                 first = self._first_attempt(name)
-                patients.append(Patient(service, first.message, first.started, attempt.heals[name], rung))
+                # A rung of our own that failed without another look is no heal by somebody else.
+                seen = max([attempt.heals[name], *(outcome.seen for outcome in self.outcomes.get(name, []))])
+                patients.append(Patient(service, first.message, first.started, seen, rung))
         return patients
 
     def _first_attempt(self, service: str) -> Attempt:

@@ -1,0 +1,384 @@
+"""The commands as an operator sees them: texts in both languages, tables, errors in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from sandbox import REPOSITORY, Sandbox, free_port
+
+HEALTHY_EN = """\
+Checking /api/health...
+✅ /api/health OK
+Checking /api/girls...
+✅ /api/girls OK (count: 6)
+Checking process...
+✅ process OK
+✅ All systems are healthy
+"""
+HEALTHY_RU = """\
+Проверяем /api/health...
+✅ /api/health OK
+Проверяем /api/girls...
+✅ /api/girls OK (count: 6)
+Проверяем process...
+✅ process OK
+✅ Все системы работают нормально
+"""
+HEALED_EN = """\
+Checking /api/health...
+✅ /api/health OK
+Checking /api/girls...
+Attempt 1/3 failed, retrying in 0.1s...
+Attempt 2/3 failed, retrying in 0.1s...
+❌ /api/girls FAIL after 3 attempts
+/api/girls: the list is empty
+Checking process...
+✅ process OK
+⚠️ Problems found, healing...
+🔄 Restarting the server...
+Stopping the running server...
+Server stopped
+Starting the API server...
+Server started with PID: <PID>
+Server is up
+✅ Server restarted
+Checking health after the heal...
+Checking /api/health...
+✅ /api/health OK
+Checking /api/girls...
+✅ /api/girls OK (count: 6)
+Checking process...
+✅ process OK
+🎉 Healed!
+"""
+HEALED_RU = """\
+Проверяем /api/health...
+✅ /api/health OK
+Проверяем /api/girls...
+Попытка 1/3 не удалась, повтор через 0.1s...
+Попытка 2/3 не удалась, повтор через 0.1s...
+❌ /api/girls FAIL после 3 попыток
+/api/girls: the list is empty
+Проверяем process...
+✅ process OK
+⚠️ Обнаружены проблемы, выполняем автовосстановление...
+🔄 Перезапуск сервера...
+Останавливаем существующий сервер...
+Сервер остановлен
+Запускаем API сервер...
+Сервер запущен с PID: <PID>
+Сервер успешно запущен
+✅ Сервер успешно перезапущен
+Проверяем здоровье после восстановления...
+Проверяем /api/health...
+✅ /api/health OK
+Проверяем /api/girls...
+✅ /api/girls OK (count: 6)
+Проверяем process...
+✅ process OK
+🎉 Автовосстановление успешно!
+"""
+HOPELESS_EN = """\
+Checking /api/health...
+❌ /api/health FAIL after 1 attempt
+/api/health: api: its process is not running
+Checking /api/girls...
+❌ /api/girls FAIL after 1 attempt
+/api/girls: api: its process is not running
+Checking process...
+❌ process FAIL after 1 attempt
+process: api: its process is not running
+⚠️ Problems found, healing...
+🔄 Restarting the server...
+Starting the API server...
+Server started with PID: <PID>
+❌ The server did not start
+no database \\x1b[31mat all\\x1b[0m
+api: `<COMMAND>` exited with status 3 before it was ready: no database \\x1b[31mat all\\x1b[0m
+❌ Still sick: /api/health, /api/girls, process
+"""
+HOPELESS_RU = """\
+Проверяем /api/health...
+❌ /api/health FAIL после 1 попытки
+/api/health: api: its process is not running
+Проверяем /api/girls...
+❌ /api/girls FAIL после 1 попытки
+/api/girls: api: its process is not running
+Проверяем process...
+❌ process FAIL после 1 попытки
+process: api: its process is not running
+⚠️ Обнаружены проблемы, выполняем автовосстановление...
+🔄 Перезапуск сервера...
+Запускаем API сервер...
+Сервер запущен с PID: <PID>
+❌ Сервер не запустился
+no database \\x1b[31mat all\\x1b[0m
+api: `<COMMAND>` exited with status 3 before it was ready: no database \\x1b[31mat all\\x1b[0m
+❌ Всё ещё больны: /api/health, /api/girls, process
+"""
+
+
+def plain(output: str) -> str:
+    """Return output with what differs from run to run named."""
+    return re.sub(r"`[^`]*patient\.py`", "`<COMMAND>`", re.sub(r"PID: \d+", "PID: <PID>", output))
+
+
+@pytest.mark.parametrize(("language", "text"), [("en", HEALTHY_EN), ("ru", HEALTHY_RU)])
+def test_a_healthy_check_says_this(project: Sandbox, language: str, text: str) -> None:
+    project.auto_heal("start")
+
+    result = project.auto_heal("check", AUTO_HEAL_LANG=language)
+
+    assert result.output == text
+    assert result.code == 0
+
+
+@pytest.mark.parametrize(("language", "text"), [("en", HEALED_EN), ("ru", HEALED_RU)])
+def test_a_healed_check_says_this(project: Sandbox, language: str, text: str) -> None:
+    project.auto_heal("start")
+    project.get("/fall-ill/empty")
+
+    result = project.auto_heal("check", AUTO_HEAL_LANG=language)
+
+    assert plain(result.output) == text
+    assert result.code == 0
+
+
+@pytest.mark.parametrize(("language", "text"), [("en", HOPELESS_EN), ("ru", HOPELESS_RU)])
+def test_a_hopeless_check_says_this(project: Sandbox, language: str, text: str) -> None:
+    project.configure('env = { CRASH = "3" }')
+
+    result = project.auto_heal("check", AUTO_HEAL_LANG=language)
+
+    assert plain(result.output) == text
+    assert result.code == 1
+
+
+def test_the_log_has_the_same_texts_with_time_and_level(project: Sandbox) -> None:
+    result = project.auto_heal("check")
+
+    stamp = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[(INFO|SUCCESS|WARN|ERROR)\] ")
+    assert all(stamp.match(line) for line in project.log.splitlines())
+    assert [stamp.sub("", line) for line in project.log.splitlines()] == result.lines
+    assert "[SUCCESS] 🎉 Healed!" in project.log
+    assert "[WARN] ⚠️ Problems found, healing..." in project.log
+    assert "[INFO] Checking /api/health..." in project.log
+
+
+def test_check_with_workers_says_the_same_in_another_order(project: Sandbox) -> None:
+    project.auto_heal("start")
+
+    result = project.auto_heal("check", "-n", "2")
+
+    assert result.code == 0, result
+    assert sorted(result.lines) == sorted(HEALTHY_EN.splitlines())
+
+
+def test_check_hands_options_to_pytest(project: Sandbox) -> None:
+    project.auto_heal("start")
+
+    result = project.auto_heal("check", "-k", "girls")
+
+    assert result.lines == ["Checking /api/girls...", "✅ /api/girls OK (count: 6)", "✅ All systems are healthy"]
+
+
+def test_a_verbose_check_shows_what_pytest_shows(project: Sandbox) -> None:
+    result = project.auto_heal("check", "-v")
+
+    assert "healthtests/test_health.py::test_health PASSED" in result.output
+    assert "🎉 Healed!" in result.output
+
+
+@pytest.mark.parametrize("arguments", [["--no-such-option"], ["-k", "nothing"]])
+def test_a_check_that_comes_to_no_verdict_shows_what_pytest_said(project: Sandbox, arguments: list[str]) -> None:
+    result = project.auto_heal("check", *arguments)
+
+    assert result.code in (4, 5), result
+    assert "no-such-option" in result.output or "no tests ran" in result.output or "deselected" in result.output
+
+
+def test_colours_are_for_terminals_unless_forced(project: Sandbox) -> None:
+    project.auto_heal("start")
+
+    piped = project.auto_heal("check")
+    forced = project.auto_heal("check", FORCE_COLOR="1")
+    refused = project.auto_heal("check", FORCE_COLOR="1", NO_COLOR="1")
+
+    assert "\033[" not in piped.output
+    assert "\033[32m✅ All systems are healthy\033[0m" in forced.output
+    assert "\033[" not in refused.output
+
+
+def test_a_plain_locale_gets_escapes_and_no_traceback(project: Sandbox) -> None:
+    result = project.auto_heal("check", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+
+    assert result.code == 0, result
+    assert "\\u2705 /api/health OK" in result.output
+
+
+def test_start_stop_and_restart_say_what_they_do(project: Sandbox) -> None:
+    started = project.auto_heal("start")
+    again = project.auto_heal("start")
+    restarted = project.auto_heal("restart")
+    stopped = project.auto_heal("stop")
+
+    starting = ["Starting the API server...", "Server started with PID: <PID>", "Server is up"]
+    stopping = ["Stopping the running server...", "Server stopped"]
+    assert plain(started.output).splitlines() == starting
+    assert plain(again.output).splitlines() == ["Server is already up (PID: <PID>)"]
+    assert plain(restarted.output).splitlines() == [
+        "🔄 Restarting the server...",
+        *stopping,
+        *starting,
+        "✅ Server restarted",
+    ]
+    assert stopped.lines == stopping
+    assert [result.code for result in (started, again, restarted, stopped)] == [0, 0, 0, 0]
+
+
+def test_with_several_services_their_names_take_the_place_of_the_server(project: Sandbox) -> None:
+    project.configure(
+        more=f'[services.db]\ncommand = ["sleep", "600"]\nurl = "tcp://127.0.0.1:{free_port()}"\nready = "none"'
+    )
+
+    result = project.auto_heal("restart", "db")
+
+    assert plain(result.output).splitlines() == [
+        "🔄 Restarting db...",
+        "Starting db...",
+        "db started with PID: <PID>",
+        "db is up",
+        "✅ db restarted",
+    ]
+
+
+def test_a_start_that_fails_exits_with_1(project: Sandbox) -> None:
+    project.configure('env = { CRASH = "3" }')
+
+    assert project.auto_heal("start").code == 1
+
+
+def test_status_is_a_table_for_people(project: Sandbox) -> None:
+    down = project.auto_heal("status")
+    project.check()
+    up = project.auto_heal("status")
+    os.kill(project.pid, signal.SIGSTOP)
+    suspended = project.auto_heal("status")
+    project.auto_heal("stop")
+    stopped = project.auto_heal("status")
+
+    assert down.lines[0].split() == ["SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST", "HEAL"]
+    assert down.lines[1].split() == ["api", "down", "-", "-", "-", str(project.port), "never"]
+    assert re.fullmatch(rf"api +up +\d+ +\d+s +[\d.]+ MiB +{project.port} +\d+s ago, restart, helped", up.lines[1])
+    assert suspended.lines[1].split()[1] == "suspended"
+    assert "stopped by hand" in stopped.lines[1]
+    assert [result.code for result in (down, up, suspended, stopped)] == [1, 0, 1, 1]
+
+
+def test_status_is_json_for_programs(project: Sandbox) -> None:
+    project.check()
+
+    (status,) = json.loads(project.auto_heal("status", "--json").output)
+
+    assert status["service"] == "api"
+    assert status["state"] == "up"
+    assert status["pid"] == project.pid
+    assert status["memory"] > 1_000_000
+    assert status["uptime"] >= 0
+    assert status["last_heal"]["ok"] is True
+
+
+def test_init_scaffolds_a_project_that_heals_at_once(tmp_path: Path, project: Sandbox) -> None:
+    for name in ("conftest.py", "auto-heal.toml"):
+        (project.root / name).unlink()
+    for check in (project.root / "healthtests").iterdir():
+        check.unlink()
+    server = REPOSITORY / "examples" / "peachmini" / "server.py"
+
+    written = project.auto_heal(
+        "init", "--command", f"{sys.executable} {server}", "--url", project.url, "--name", "shop"
+    )
+    result = project.check()
+
+    assert written.code == 0, written
+    assert result.code == 0, result
+    assert (tmp_path / ".shop-server.pid").exists()
+    assert "2 passed" in result.output
+
+
+def test_init_overwrites_nothing_and_says_so(project: Sandbox) -> None:
+    project.write("conftest.py", "# mine\n")
+    project.write("pyproject.toml", '[project]\nname = "mine"\n')
+    (project.root / "auto-heal.toml").unlink()
+    before = {path: path.read_text() for path in (project.root / "healthtests").iterdir()}
+
+    first = project.auto_heal("init")
+    second = project.auto_heal("init")
+
+    assert first.code == second.code == 0, first
+    assert (project.root / "conftest.py").read_text() == "# mine\n"
+    assert "it has hooks of its own" in first.output
+    assert (project.root / "pyproject.toml").read_text().startswith('[project]\nname = "mine"\n\n[tool.auto-heal.')
+    assert "added    [tool.auto-heal] to pyproject.toml" in first.output
+    assert "kept     pyproject.toml" in second.output
+    assert {path: path.read_text() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["init", "--name", "a b"], "a service's name has letters, digits, - and _ only"),
+        (["init", "--ready", "health"], "'health' is no path such as /health"),
+        (["init", "--command", "'"], "cannot be split as a shell would"),
+        (["init", "auto-heal.toml"], "auto-heal.toml: is not a folder"),
+        (["start", "nope"], "no service is called 'nope' in auto-heal.toml; there are api"),
+        (["status", "nope"], "no service is called 'nope' in auto-heal.toml; there are api"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["status", "--yaml"], "unknown arguments: --yaml"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_use_gets_one_sentence_and_exit_code_4(project: Sandbox, arguments: list[str], sentence: str) -> None:
+    result = project.auto_heal(*arguments)
+
+    assert result.code == 4, result
+    assert sentence in result.output
+    assert len(result.lines) == 1
+
+
+@pytest.mark.parametrize("command", [["check"], ["start"], ["stop"], ["status"], ["restart"]])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[services.api", "auto-heal.toml: not valid TOML"),
+        ("retrys = 3\n[services.api]\ncommand = 'x'\n", "unknown key 'retrys'; did you mean 'retries'?"),
+        ("[services.api]\ncommand = []\n", "services.api.command: is empty"),
+        ("[services.api]\nurl = 'localhost'\n", "services.api.url: 'localhost' is no URL"),
+        ("[services.api]\ncommand = 'x'\nstop_timeout = 'long'\n", "services.api.stop_timeout: expected a number"),
+    ],
+)
+def test_a_broken_configuration_gets_one_sentence_and_exit_code_4(
+    project: Sandbox, command: list[str], text: str, sentence: str
+) -> None:
+    project.write("auto-heal.toml", text)
+
+    result = project.auto_heal(*command)
+
+    assert result.code == 4, result
+    assert sentence in result.output
+    assert len(result.lines) == 1
+
+
+@pytest.mark.parametrize("command", ["check", "start", "stop", "restart", "status", "init"])
+def test_every_command_has_help_with_an_example(project: Sandbox, command: str) -> None:
+    result = project.auto_heal(command, "--help")
+
+    assert result.code == 0
+    assert f"auto-heal {command}" in result.output
+    assert "example:" in result.output

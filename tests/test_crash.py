@@ -1,0 +1,81 @@
+"""A healer that is killed at any moment leaves a state from which the next run recovers."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from sandbox import Sandbox, wait_for
+
+
+def recovers(project: Sandbox) -> None:
+    """Run one check; see one server, and all that is remembered of it agree."""
+    result = project.check()
+    assert result.code == 0, result
+    assert wait_for(lambda: len(project.servers()) == 1)
+    assert project.servers() == [project.pid] == [project.memory["pid"]]
+
+
+@pytest.mark.parametrize(
+    "moment", ["Restarting the server", "Starting the API server", "Server started with PID", "Server is up"]
+)
+def test_a_healer_killed_at_a_step_is_recovered_from(project: Sandbox, moment: str) -> None:
+    project.configure('env = { SLOW = "0.5" }', top="retries = 1")
+    run = project.start("pytest", "healthtests")
+    log = project.root / "auto-heal.log"
+    wait_for(lambda: log.exists() and moment in log.read_text(encoding="utf-8"))
+
+    run.kill()
+    run.communicate()
+
+    recovers(project)
+
+
+def test_a_service_whose_pid_was_never_written_is_found_by_its_mark_and_adopted(project: Sandbox) -> None:
+    assert project.auto_heal("start").code == 0
+    pid = project.pid
+    (project.root / ".api-server.pid").unlink()
+    (project.root / ".auto-heal" / "api.json").unlink()
+
+    result = project.auto_heal("start")
+
+    assert result.code == 0, result
+    assert "without a PID file" in result.output
+    assert project.pid == pid
+    assert project.servers() == [pid]
+
+
+def test_a_lost_pid_file_and_memory_do_not_lead_to_a_second_copy(project: Sandbox) -> None:
+    project.configure('free_port = "never"')
+    assert project.auto_heal("start").code == 0
+    (project.root / ".api-server.pid").unlink()
+    (project.root / ".auto-heal" / "api.json").unlink()
+
+    recovers(project)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"pid": "many"}', "\x00\x01", "[]", "9" * 2_000_000])
+def test_a_broken_memory_is_an_empty_one(project: Sandbox, content: str) -> None:
+    assert project.auto_heal("start").code == 0
+    project.write(".auto-heal/api.json", content)
+
+    recovers(project)
+
+
+def test_healers_killed_at_random_moments_never_leave_two_servers(project: Sandbox) -> None:
+    seed = random.randrange(1_000_000)
+    chance = random.Random(seed)
+    project.configure("budget = { restarts = 100, window = 600 }", top="retries = 1")
+    for _ in range(6):
+        run = project.start("pytest", "healthtests")
+        time.sleep(chance.uniform(0.2, 2.5))
+        run.kill()
+        run.communicate()
+        assert len(project.servers()) <= 1, f"seed {seed}"
+        if project.family() and chance.random() < 0.5:
+            os.kill(project.family()[0].pid, signal.SIGKILL)
+
+    recovers(project)

@@ -1,0 +1,298 @@
+"""The rounds of a run under the options that people use, and what a run must never do."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+from sandbox import Sandbox, wait_for
+
+
+@pytest.fixture
+def healthy(project: Sandbox) -> Sandbox:
+    """A project whose service is up."""
+    result = project.auto_heal("start")
+    assert result.code == 0, result
+    return project
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-n", "2"], ["-x"], ["-q"], ["-p", "no:cacheprovider"], ["-k", "health"], ["--heal=auto"], ["--reruns=0"]],
+)
+def test_options_of_pytest_do_not_stand_in_the_way_of_a_heal(project: Sandbox, options: list[str]) -> None:
+    result = project.check(*options)
+
+    assert result.code == 0, result
+    assert project.property("verdict") == "healed"
+    assert project.property("rounds") == "2"
+
+
+def test_last_failed_runs_all_that_the_first_round_selected(healthy: Sandbox) -> None:
+    healthy.write(
+        "healthtests/test_third.py",
+        "import os, pytest\n\n@pytest.mark.heals('api')\ndef test_third():\n    assert os.path.exists('third')\n",
+    )
+    assert healthy.check("--no-heal").code == 1
+    healthy.write("third", "")
+    os.kill(healthy.pid, signal.SIGKILL)
+
+    # The first round of --lf runs test_third alone, which passes; so does nothing else.
+    only_last = healthy.check("--lf")
+    everything = healthy.check("--ff")
+
+    assert only_last.code == 0, only_last
+    assert everything.code == 0, everything
+    assert healthy.property("rounds") == "2"
+    assert healthy.report.get("tests") == "4"
+
+
+def test_without_healing_a_sick_service_is_left_alone(project: Sandbox) -> None:
+    result = project.check("--no-heal")
+
+    assert result.code == 1, result
+    assert not project.family()
+    assert project.property("verdict") == "sick"
+
+
+@pytest.mark.parametrize(
+    ("environment", "option", "code"), [("off", [], 1), ("off", ["--heal=auto"], 0), ("auto", [], 0)]
+)
+def test_the_environment_turns_healing_off_unless_the_command_line_turns_it_on(
+    project: Sandbox, environment: str, option: list[str], code: int
+) -> None:
+    result = project.check(*option, AUTO_HEAL=environment)
+
+    assert result.code == code, result
+
+
+def test_an_unknown_mode_in_the_environment_is_told(project: Sandbox) -> None:
+    result = project.check(AUTO_HEAL="maybe")
+
+    assert result.code == 4, result
+    assert "AUTO_HEAL is 'maybe'; known values: auto, off" in result.output
+
+
+def test_fail_on_heal_tells_a_heal_from_health(project: Sandbox) -> None:
+    healed = project.check("--fail-on-heal")
+    healthy = project.check("--fail-on-heal")
+
+    assert healed.code == 10, healed
+    assert healthy.code == 0, healthy
+
+
+def test_no_round_of_healing_means_none(project: Sandbox) -> None:
+    result = project.check("--heal-rounds=0")
+
+    assert result.code == 1, result
+    assert not project.family()
+
+
+def test_ten_runs_at_once_do_one_restart(project: Sandbox) -> None:
+    runs = [project.start("pytest", "healthtests", f"--junitxml=reports/{number}.xml") for number in range(10)]
+    outputs = [run.communicate()[0] for run in runs]
+
+    assert [run.returncode for run in runs] == [0] * 10, "\n".join(outputs)
+    assert len(project.servers()) == 1
+    assert len(project.memory["restarts"]) == 1
+
+
+def test_ten_runs_at_once_try_a_hopeless_service_once(project: Sandbox) -> None:
+    project.configure('env = { CRASH = "3" }')
+
+    runs = [project.start("pytest", "healthtests", f"--junitxml=reports/{number}.xml") for number in range(10)]
+    outputs = [run.communicate()[0] for run in runs]
+
+    assert [run.returncode for run in runs] == [1] * 10, "\n".join(outputs)
+    assert 1 <= len(project.memory["restarts"]) <= 2
+    assert sum("exited with status 3" in output for output in outputs) == 10
+
+
+def test_the_restart_budget_is_shared_and_spent(project: Sandbox) -> None:
+    project.configure("budget = { restarts = 2, window = 600 }", top="retries = 1")
+
+    for _ in range(2):
+        assert project.check("-q").code == 0
+        os.kill(project.pid, signal.SIGKILL)
+        wait_for(lambda: not project.family())
+
+    result = project.check("-q")
+
+    assert result.code == 1, result
+    assert "restart budget spent (2 in 600s), giving up" in result.output
+    assert not project.family()
+
+
+def test_the_ladder_is_climbed_one_rung_a_round(project: Sandbox) -> None:
+    blocked = project.write("blocked", "")
+    project.configure(
+        f'env = {{ BUSY = "{blocked}" }}\nladder = ["restart", {{ run = ["rm", "blocked"], timeout = 5 }}]',
+        top="retries = 1",
+    )
+
+    result = project.check()
+
+    assert result.code == 0, result
+    assert project.property("api.action") == "restart, then rm blocked, restart"
+    assert not blocked.exists()
+
+
+def test_each_rung_gets_a_round_of_checks(healthy: Sandbox) -> None:
+    healthy.configure('ladder = ["restart", "restart", "restart"]', top="retries = 1")
+    healthy.write(
+        "healthtests/test_third.py",
+        "import pathlib, pytest\n\n@pytest.mark.heals('api')\ndef test_third():\n"
+        "    seen = pathlib.Path('seen')\n"
+        "    seen.write_text((seen.read_text() if seen.exists() else '') + 'x')\n"
+        "    assert len(seen.read_text()) >= 3\n",
+    )
+
+    result = healthy.check()
+
+    assert result.code == 0, result
+    assert healthy.property("rounds") == "3"
+    assert len(healthy.memory["restarts"]) == 2
+
+
+def test_a_check_without_the_marker_counts_but_heals_nothing(healthy: Sandbox) -> None:
+    pid = healthy.pid
+    healthy.write("healthtests/test_weather.py", "def test_weather():\n    assert False\n")
+
+    result = healthy.check()
+
+    assert result.code == 1, result
+    assert healthy.pid == pid
+    assert healthy.property("rounds") == "1"
+
+
+def test_unit_tests_heal_nothing_even_with_the_marker(project: Sandbox) -> None:
+    project.write(
+        "tests/test_unit.py", "import pytest\n\n@pytest.mark.heals('api')\ndef test_unit():\n    assert False\n"
+    )
+
+    result = project.run("pytest", "tests")
+
+    assert result.code == 1, result
+    assert not project.family()
+    assert not (project.root / "reports").exists()
+    assert not (project.root / "auto-heal.log").exists()
+
+
+def test_checks_elsewhere_heal_when_they_are_asked_to(project: Sandbox) -> None:
+    (project.root / "healthtests").rename(project.root / "smoke")
+
+    result = project.run("pytest", "smoke", "--heal=auto")
+
+    assert result.code == 0, result
+    assert project.property("verdict") == "healed"
+
+
+def test_a_configuration_is_not_needed_by_those_who_check_nothing(project: Sandbox) -> None:
+    (project.root / "auto-heal.toml").unlink()
+    project.write("tests/test_unit.py", "def test_unit():\n    pass\n")
+
+    assert project.run("pytest", "tests").code == 0
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]])
+def test_no_configuration_is_told_in_one_sentence(project: Sandbox, options: list[str]) -> None:
+    (project.root / "auto-heal.toml").unlink()
+
+    result = project.check(*options)
+
+    assert result.code == 4, result
+    assert "auto-heal init" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_marker_for_an_unknown_service_is_told(healthy: Sandbox) -> None:
+    healthy.write(
+        "healthtests/test_typo.py", "import pytest\n\n@pytest.mark.heals('apj')\ndef test_typo():\n    pass\n"
+    )
+
+    result = healthy.check()
+
+    assert result.code == 4, result
+    assert "heals('apj'): no such service; there are api" in result.output
+
+
+def test_no_check_is_exit_code_5(healthy: Sandbox) -> None:
+    assert healthy.check("-k", "nothing").code == 5
+
+
+def test_a_broken_check_is_not_healed(healthy: Sandbox) -> None:
+    pid = healthy.pid
+    healthy.write("healthtests/test_broken.py", "import nothing_of_this_name\n")
+
+    result = healthy.check()
+
+    assert result.code == 2, result
+    assert healthy.pid == pid
+
+
+def test_a_check_that_recovers_by_itself_is_healthy(healthy: Sandbox) -> None:
+    healthy.write(
+        "healthtests/test_third.py",
+        "import pathlib, pytest\n\n@pytest.mark.heals('api')\ndef test_third():\n"
+        "    seen = pathlib.Path('seen')\n    before = seen.exists()\n    seen.touch()\n    assert before\n",
+    )
+
+    result = healthy.check()
+
+    assert result.code == 0, result
+    assert healthy.property("verdict") == "healthy"
+    assert "[WARN] Attempt 1/3 failed, retrying in 0.1s..." in healthy.log
+
+
+def test_a_hanging_check_is_ended_by_its_deadline_and_healed(healthy: Sandbox) -> None:
+    healthy.configure(top="timeout = 1\nretries = 2")
+    healthy.write(
+        "healthtests/test_third.py",
+        "import pathlib, pytest, time\n\n@pytest.fixture\ndef slow():\n"
+        "    if not pathlib.Path('seen').exists():\n        time.sleep(600)\n\n"
+        "@pytest.mark.heals('api')\ndef test_third(slow):\n"
+        "    pass\n",
+    )
+
+    result = healthy.check("-s")
+
+    assert result.code == 1, result
+    assert len(re.findall("❌ /?test_third FAIL after 2 attempts", healthy.log)) == 2
+
+
+def test_the_retries_of_a_check_are_its_own_if_it_says_so(healthy: Sandbox) -> None:
+    healthy.write(
+        "healthtests/test_third.py",
+        "import pytest\n\n@pytest.mark.flaky(reruns=4)\ndef test_third():\n    assert False\n",
+    )
+
+    result = healthy.check()
+
+    assert result.code == 1, result
+    assert "test_third FAIL after 5 attempts" in healthy.log
+
+
+def test_retries_of_the_command_line_win_over_the_configuration(healthy: Sandbox) -> None:
+    healthy.write("healthtests/test_third.py", "def test_third():\n    assert False\n")
+
+    result = healthy.check("--reruns=1")
+
+    assert result.code == 1, result
+    assert "test_third FAIL after 2 attempts" in healthy.log
+
+
+def test_an_interrupted_run_is_no_pass_and_heals_nothing(project: Sandbox) -> None:
+    project.write(
+        "healthtests/test_a.py",
+        "import pathlib, time\n\ndef test_a():\n    pathlib.Path('begun').touch()\n    time.sleep(4)\n",
+    )
+    run = project.start("pytest", "healthtests")
+    wait_for((project.root / "begun").exists)
+
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate()
+
+    assert run.returncode == 2, output
+    assert not project.family()
