@@ -30,23 +30,58 @@ def test_options_of_pytest_do_not_stand_in_the_way_of_a_heal(project: Sandbox, o
     assert project.property("rounds") == "2"
 
 
-def test_last_failed_runs_all_that_the_first_round_selected(healthy: Sandbox) -> None:
-    healthy.write(
-        "healthtests/test_third.py",
-        "import os, pytest\n\n@pytest.mark.heals('api')\ndef test_third():\n    assert os.path.exists('third')\n",
-    )
+CHECK_OF_A_FILE = """
+import pathlib
+
+import pytest
+
+
+@pytest.mark.heals("api")
+@pytest.mark.parametrize("name", ["one", "two", "three"])
+def test_file(name):
+    with pathlib.Path("ran").open("a") as ran:
+        ran.write(name + " ")
+    assert pathlib.Path(name).exists()
+"""
+
+
+@pytest.mark.parametrize("options", [["--lf"], ["--lf", "-n", "2"]])
+def test_a_second_round_runs_all_that_the_first_one_selected(healthy: Sandbox, options: list[str]) -> None:
+    healthy.configure(top="retries = 1")
+    healthy.write("healthtests/test_file.py", CHECK_OF_A_FILE)
+    healthy.write("three", "")
+    # Leaves behind that one and two failed; --lf would go on with what fails of them.
     assert healthy.check("--no-heal").code == 1
-    healthy.write("third", "")
-    os.kill(healthy.pid, signal.SIGKILL)
+    healthy.write("one", "")
+    (healthy.root / "ran").unlink()
 
-    # The first round of --lf runs test_third alone, which passes; so does nothing else.
-    only_last = healthy.check("--lf")
-    everything = healthy.check("--ff")
+    result = healthy.check(*options)
 
-    assert only_last.code == 0, only_last
-    assert everything.code == 0, everything
+    assert result.code == 1, result
     assert healthy.property("rounds") == "2"
-    assert healthy.report.get("tests") == "4"
+    assert sorted((healthy.root / "ran").read_text().split()) == ["one", "one", "two", "two"]
+
+
+@pytest.mark.parametrize("option", ["--heal=off", "--no-heal"])
+def test_turning_healing_off_makes_no_health_run_of_unit_tests(project: Sandbox, option: str) -> None:
+    project.write("tests/test_unit.py", "def test_unit():\n    assert False\n")
+
+    result = project.run("pytest", "tests", option)
+
+    assert result.code == 1, result
+    assert not (project.root / "reports").exists()
+
+
+def test_a_project_in_a_folder_called_healthtests_does_not_heal_by_its_unit_tests(project: Sandbox) -> None:
+    inner = project.root / "healthtests" / "inner"
+    project.write("healthtests/inner/conftest.py", (project.root / "conftest.py").read_text())
+    project.write("healthtests/inner/pytest.ini", "[pytest]\n")
+    project.write("healthtests/inner/tests/test_unit.py", "def test_unit():\n    assert False\n")
+
+    result = project.run("pytest", str(inner / "tests"), "--rootdir", str(inner), "-c", str(inner / "pytest.ini"))
+
+    assert result.code == 1, result
+    assert not (project.root / "reports").exists()
 
 
 def test_without_healing_a_sick_service_is_left_alone(project: Sandbox) -> None:

@@ -27,7 +27,16 @@ from remediation.session.handles import Services
 from remediation.session.junit import RoundReport
 from remediation.session.narrator import Narrator
 from remediation.session.plugin import FOLDER
-from remediation.session.run import ATTEMPTS_NAME, ROUND_FOLDER, TERMINAL_FD, XML_NAME, HealthRun, Options, Round
+from remediation.session.run import (
+    ATTEMPTS_NAME,
+    ROUND_FOLDER,
+    SELECTED_NAME,
+    TERMINAL_FD,
+    XML_NAME,
+    HealthRun,
+    Options,
+    Round,
+)
 
 _SEEN = pytest.StashKey[dict[str, int]]()
 _PROJECT = pytest.StashKey[tuple[Project, Store, dict[str, Any]]]()
@@ -65,6 +74,9 @@ class Checks:
         self._heal = _heal_wanted(config)
         self._attempts = Attempts()
         self._labels: dict[str, str] = {}
+        self._selected: list[str] = []
+        if self._later_round:
+            self._select_by_list_alone()
         fd = os.environ.get(TERMINAL_FD, "")
         self._terminal = terminal(int(fd)) if fd.isdigit() else None
         self._narrator = Narrator(self._voice(self._terminal))
@@ -75,6 +87,12 @@ class Checks:
         project = self._project
         named = len(project.services) > 1
         return Voice(language=project.language, log_file=project.log_file, named=named, terminal=shown)
+
+    def _select_by_list_alone(self) -> None:
+        """Turn off what selects by the results of the round before, which would make this one partial."""
+        for option in ("lf", "failedfirst", "newfirst"):
+            if hasattr(self._config.option, option):
+                setattr(self._config.option, option, False)
 
     # The report.
 
@@ -127,8 +145,17 @@ class Checks:
         """Tell a worker of xdist that it runs checks."""
         node.workerinput[FOLDER] = True
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Give each check its retries and its deadline, unless it or the command line has its own."""
+        """Give each check its retries and its deadline, unless it or the command line has its own.
+
+        A later round keeps to what the first one selected.
+        """
+        if self._later_round:
+            wanted = set(msgspec.json.decode((Path(self._later_round) / SELECTED_NAME).read_bytes(), type=list[str]))
+            unwanted = [item for item in items if item.nodeid not in wanted]
+            items[:] = [item for item in items if item.nodeid in wanted]
+            self._config.hook.pytest_deselected(items=unwanted)
         for item in items:
             for name in _heals(item):
                 if name not in self._project.services:
@@ -137,6 +164,15 @@ class Checks:
             self._add_retries(item)
             self._add_deadline(item)
             self._labels[item.nodeid] = attempts.label(item)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember what was selected, for later rounds."""
+        self._selected = [item.nodeid for item in session.items] or self._selected
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Remember what a worker of xdist selected; the controller itself collects nothing."""
+        self._selected = list(ids)
 
     def _add_retries(self, item: pytest.Item) -> None:
         option, own = self._config.option, item.get_closest_marker("flaky")
@@ -252,6 +288,7 @@ class Checks:
             folder=self._config.invocation_params.dir,
             report=self._report,
             prefix=option.junitprefix,
+            selected=self._selected,
         )
         code = run.finish(Round(exitstatus, RoundReport(self._folder / XML_NAME, self._attempts.all)))
         if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):

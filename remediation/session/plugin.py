@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 # The folder whose tests are checks.
@@ -35,15 +38,20 @@ def _rounds(text: str) -> int:
 def is_health_run(config: pytest.Config) -> bool:
     """Return whether this session runs checks, and so may heal.
 
-    It does if an argument names something in a folder called healthtests, or if --heal says so; never
+    It does if an argument names something in a folder called healthtests, or with --heal=auto; never
     merely because a test failed.
     """
     if hasattr(config, "workerinput"):
         return bool(config.workerinput.get(FOLDER))
-    if config.getoption("heal"):
+    if config.getoption("heal") == "auto":
         return True
-    folder = config.invocation_params.dir
-    return any(FOLDER in (folder / argument.partition("::")[0]).parts for argument in config.args)
+    # Below the root alone: a project may itself lie in a folder of that name.
+    return any(FOLDER in _below_root(config, argument).parts for argument in config.args)
+
+
+def _below_root(config: pytest.Config, argument: str) -> Path:
+    path = Path(os.path.normpath(config.invocation_params.dir / argument.partition("::")[0]))
+    return path.relative_to(config.rootpath) if path.is_relative_to(config.rootpath) else Path()
 
 
 def begin(config: pytest.Config) -> None:

@@ -30,6 +30,7 @@ ROUND_FOLDER = "AUTO_HEAL_ROUND_FOLDER"
 TERMINAL_FD = "AUTO_HEAL_TERMINAL_FD"
 XML_NAME = "round.xml"
 ATTEMPTS_NAME = "attempts.json"
+SELECTED_NAME = "selected.json"
 
 # Exit codes of pytest's that mean something here, and our own.
 PASSED, FAILED, INTERRUPTED, INTERNAL_ERROR, USAGE_ERROR, NO_CHECKS = range(6)
@@ -69,6 +70,8 @@ class HealthRun:
     folder: Path
     """Where to run it."""
     report: Path
+    selected: list[str]
+    """The node IDs of what the first round selected."""
     prefix: str | None = None
     rounds: list[Round] = field(default_factory=list)
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
@@ -149,6 +152,7 @@ class HealthRun:
         """Run the suite in a pytest of its own and return what it found."""
         folder = self.rounds[0].report.xml.parent / f"round-{len(self.rounds) + 1}"
         folder.mkdir()
+        (folder / SELECTED_NAME).write_bytes(msgspec.json.encode(self.selected))
         environ = os.environ | {ROUND_FOLDER: str(folder)}
         inherited = [int(fd)] if (fd := os.environ.get(TERMINAL_FD, "")).isdigit() else []
         command = [sys.executable, "-m", "pytest", *self.command]
