@@ -24,6 +24,7 @@ def recovers(project: Sandbox) -> None:
 )
 def test_a_healer_killed_at_a_step_is_recovered_from(project: Sandbox, moment: str) -> None:
     project.configure('env = { SLOW = "0.5" }', top="retries = 1")
+    folders = project.root / ".auto-heal"
     run = project.start("pytest", "healthtests")
     log = project.root / "auto-heal.log"
     wait_for(lambda: log.exists() and moment in log.read_text(encoding="utf-8"))
@@ -32,6 +33,7 @@ def test_a_healer_killed_at_a_step_is_recovered_from(project: Sandbox, moment: s
     run.communicate()
 
     recovers(project)
+    assert not list(folders.glob("run-*"))
 
 
 def test_a_service_whose_pid_was_never_written_is_found_by_its_mark_and_adopted(project: Sandbox) -> None:

@@ -32,6 +32,8 @@ class Handler(BaseHTTPRequestHandler):
     """Answers in JSON, errors too."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body leave in one piece; in two, a client that keeps the connection waits for a delayed ACK.
+    wbufsize = -1
 
     def do_GET(self) -> None:
         """Answer a GET."""

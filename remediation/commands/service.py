@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from remediation.healer.healer import Healer, HealError
+from remediation.healer.healer import Healer
+from remediation.healer.steps import HealError
 from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service

@@ -44,19 +44,32 @@ def tail(path: Path, *, start: int, limit: int) -> bytes:
         return file.read(limit)
 
 
-def write(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
-    """Replace a file in one step: a reader sees the old content or the new, never a part."""
+@contextmanager
+def replacement(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
+    """Lend a file beside `path` that takes its place in one step when the block ends, and is removed if it raises.
+
+    A reader of `path` sees the old content or the new, never a part.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    draft = Path(name)
     try:
-        with os.fdopen(fd, "wb") as file:
+        try:
             os.fchmod(fd, mode)
-            file.write(data)
-        Path(name).replace(path)
+        finally:
+            os.close(fd)
+        yield draft
+        draft.replace(path)
     except BaseException:
         with suppress(OSError):
-            Path(name).unlink()
+            draft.unlink()
         raise
+
+
+def write(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
+    """Replace a file's content in one step."""
+    with replacement(path, mode=mode) as draft:
+        draft.write_bytes(data)
 
 
 def open_append(path: Path, *, mode: int = PRIVATE) -> int:

@@ -57,6 +57,8 @@ def listeners(port: int, host: str) -> list[Listener]:
 
     A listener on another address of this machine does not serve that host and is not returned.
     """
+    if _is_free(port):
+        return []
     import psutil
 
     addresses = resolve(host) | WILDCARDS
@@ -70,6 +72,21 @@ def listeners(port: int, host: str) -> list[Listener]:
         if everything or plain in addresses:
             found.append(Listener(connection.pid, address, port))
     return found
+
+
+def _is_free(port: int) -> bool:
+    """Return whether nobody at all listens on a port, which the kernel says quicker than a list of all sockets."""
+    for family, wildcard in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 - closed at once
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind((wildcard, port))
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                return False
+    return True
 
 
 def listens(pids: set[int], port: int) -> bool:

@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -137,13 +137,12 @@ def protected(pid: int) -> str | None:
 
 def descendants(roots: Iterable[Identity]) -> list[Identity]:
     """Return the roots that live with all their descendants, whatever process group these are in."""
+    found = {root.pid: root for root in roots if root.alive}
+    if not found:
+        return []
     import psutil
 
-    found: dict[int, Identity] = {}
-    for root in roots:
-        if not root.alive:
-            continue
-        found[root.pid] = root
+    for root in list(found.values()):
         with suppress(psutil.Error):
             for child in psutil.Process(root.pid).children(recursive=True):
                 if identity := Identity.of(child.pid):
@@ -156,15 +155,32 @@ def marked(variable: str, value: str) -> list[Identity]:
 
     A mark is inherited, so it also finds children whose parent died and who left every group.
     """
+    found = []
+    for pid, environment in _environments():
+        identity = Identity.of(pid)
+        # Looked at once more, so that the environment is provenly that of this identity.
+        if f"{variable}={value}".encode() in environment.split(b"\0") and identity and identity.alive:
+            found.append(identity)
+    return found
+
+
+def _environments() -> Iterator[tuple[int, bytes]]:
+    """Yield each readable process's PID and environment, proc(5); psutil takes six times as long for it."""
+    if not _boot_id():
+        yield from _environments_by_psutil()
+        return
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                yield int(folder.name), (folder / "environ").read_bytes()
+
+
+def _environments_by_psutil() -> Iterator[tuple[int, bytes]]:
     import psutil
 
-    found = []
     for process in psutil.process_iter():
-        identity = Identity.of(process.pid)
         with suppress(psutil.Error, OSError):
-            if identity and process.environ().get(variable) == value and identity.alive:
-                found.append(identity)
-    return found
+            yield process.pid, b"\0".join(f"{name}={text}".encode() for name, text in process.environ().items())
 
 
 class _Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ import pytest
 
 from remediation.healer import look
 from remediation.primitives import file
+from remediation.primitives.process import Identity
 from remediation.project.catalogue import Level
 from remediation.project.config import load_project
 from remediation.project.memory import Store
@@ -37,6 +39,9 @@ from remediation.session.run import (
     Options,
     Round,
 )
+
+# Folders of runs under way are called so, with the PID of their pytest.
+_RUN_PREFIX = "run-"
 
 _SEEN = pytest.StashKey[dict[str, int]]()
 _PROJECT = pytest.StashKey[tuple[Project, Store, dict[str, Any]]]()
@@ -103,7 +108,7 @@ class Checks:
             raise pytest.UsageError("auto-heal reads its verdict from junitxml; do not disable that plugin")
         folder = self._config.invocation_params.dir
         self._report = folder / option.xmlpath if option.xmlpath else self._project.report
-        self._folder = Path(self._later_round or tempfile.mkdtemp(prefix="auto-heal-"))
+        self._folder = Path(self._later_round) if self._later_round else self._own_folder()
         option.xmlpath = str(self._report)
         if not self._later_round:
             try:
@@ -112,6 +117,19 @@ class Checks:
             except OSError as error:
                 raise pytest.UsageError(f"the report {self._report} cannot be replaced: {error.strerror}") from None
 
+    def _own_folder(self) -> Path:
+        """Make a folder for the reports of the rounds, and remove those of runs that were killed."""
+        memory = self._project.memory
+        for left in memory.glob(f"{_RUN_PREFIX}*"):
+            pid = left.name.removeprefix(_RUN_PREFIX).partition("-")[0]
+            if pid.isdigit() and Identity.of(int(pid)) is None:
+                shutil.rmtree(left, ignore_errors=True)
+        try:
+            memory.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{os.getpid()}-", dir=memory))
+        except OSError as error:
+            raise pytest.UsageError(f"the folder {memory} cannot be written: {error.strerror}") from None
+
     def _writes_to(self, path: Path) -> None:
         # pytest has no public way to say where its XML goes once it has begun.
         for plugin in self._config.pluginmanager.get_plugins():
@@ -119,7 +137,12 @@ class Checks:
                 plugin.logfile = str(path)
 
     def pytest_sessionstart(self) -> None:
-        """Redirect pytest's XML before it is written."""
+        """Redirect pytest's XML before it is written, and spare the collector what cannot be garbage.
+
+        pytest ends a session with five collections of the whole heap; what was there before the first check
+        is modules, and looking through them took a tenth of a healthy run.
+        """
+        gc.freeze()
         if not self._worker:
             self._writes_to(self._folder / XML_NAME)
 

@@ -11,12 +11,10 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from remediation.healer.healer import Healer
-from remediation.healer.outcome import Outcome, Patient
 from remediation.primitives import file
 from remediation.project.memory import Store
 from remediation.project.model import Project
@@ -24,6 +22,9 @@ from remediation.project.voice import Voice
 from remediation.session import junit
 from remediation.session.attempts import Attempt
 from remediation.session.junit import IncompleteReportError, RoundReport
+
+if TYPE_CHECKING:
+    from remediation.healer.outcome import Outcome, Patient
 
 # Tells a pytest that it is a later round, and in which folder to leave what it finds.
 ROUND_FOLDER = "AUTO_HEAL_ROUND_FOLDER"
@@ -117,6 +118,7 @@ class HealthRun:
         return True
 
     def _heal(self, patients: list[Patient]) -> list[Outcome]:
+        from remediation.healer.healer import Healer
         from remediation.healer.order import heal_all
 
         self.voice.say("healing")
@@ -129,6 +131,8 @@ class HealthRun:
 
     def _patients(self) -> list[Patient]:
         """Return the services that the last round found sick and that have a rung left."""
+        from remediation.healer.outcome import Patient
+
         last: dict[str, Attempt] = {}
         for attempt in self.rounds[-1].report.attempts:
             if attempt.final:
@@ -178,11 +182,12 @@ class HealthRun:
         acted = any(outcome.action for outcomes in self.outcomes.values() for outcome in outcomes)
         hopeful: Verdict = "healed" if acted else "healthy"
         try:
-            # The verdict is part of what it is read from: written first as hoped for, then as found.
-            self._write(hopeful if code == PASSED else "sick")
-            found = junit.read_code(self.report)
-            if found and code == PASSED:
-                self._write("sick")
+            # Read back before it is published: another run may remove or replace the published one at once.
+            with file.replacement(self.report) as draft:
+                draft.write_bytes(self._merged(hopeful if code == PASSED else "sick"))
+                found = junit.read_code(draft)
+                if found and code == PASSED:
+                    draft.write_bytes(self._merged("sick"))
         except (IncompleteReportError, OSError) as error:
             self.voice.say("incomplete", reason=str(error))
             return code if code == INTERRUPTED else INTERNAL_ERROR
@@ -196,7 +201,8 @@ class HealthRun:
             self.voice.say(self.verdict)
         return HEALED if self.options.fail_on_heal and self.verdict == "healed" else code
 
-    def _write(self, verdict: Verdict) -> None:
+    def _merged(self, verdict: Verdict) -> bytes:
+        """Return the report of all rounds, with a verdict."""
         properties = {"auto-heal.verdict": verdict, "auto-heal.rounds": str(len(self.rounds))}
         for name, outcomes in self.outcomes.items():
             last = outcomes[-1]
@@ -208,7 +214,7 @@ class HealthRun:
                 properties[f"auto-heal.{name}.downtime"] = f"{downtime:.3f}"
         lines = self.voice.lines if self.outcomes else []
         reports = [part.report for part in self.rounds]
-        file.write(self.report, junit.merge(reports, properties=properties, system_out=lines, prefix=self.prefix))
+        return junit.merge(reports, properties=properties, system_out=lines, prefix=self.prefix)
 
     def _since(self, service: str) -> float:
         everything = [attempt for part in self.rounds for attempt in part.report.attempts]
