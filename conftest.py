@@ -38,6 +38,6 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 @pytest.fixture
 def services(request: pytest.FixtureRequest) -> Services:
     """The configured services by name: `services["api"].get("/api/health")`."""
-    from remediation.session.checks import services_for
+    from remediation.session.handles import services_for
 
     return services_for(request)

@@ -12,7 +12,7 @@ from typing import IO
 
 from remediation.project.config import load_project
 from remediation.project.schema import ConfigError
-from remediation.session.plugin import FOLDER
+from remediation.session import FOLDER
 from remediation.session.run import FAILED, HEALED, PASSED, TERMINAL_FD
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from remediation.primitives import file
 from remediation.project.config import OWN_FILE, SHARED_FILE, parse
 from remediation.project.schema import ConfigError
-from remediation.session.plugin import FOLDER
+from remediation.session import FOLDER
 
 _HOOK = "conftest.py"
 _DATA_CHECK = "test_items.py"

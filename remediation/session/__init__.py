@@ -1,1 +1,4 @@
 """A run of the suite: rounds, attempts, the merged report, the verdict. Knows nothing of signals."""
+
+# The folder whose tests are checks.
+FOLDER = "healthtests"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from remediation.healer import look
+from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service
 from remediation.project.schema import ConfigError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 # failure is one sentence and not the traceback of wherever the alarm struck.
 _HEADSTART = 0.05
 _CHUNK = 65_536
+
+
+_PROJECT = pytest.StashKey[tuple[Project, Store, dict[str, "requests.Session"]]]()
 
 
 class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, name-defined]
@@ -201,3 +205,23 @@ class Services(Mapping[str, Handle]):
     def show(self, **values: object) -> None:
         """Show values beside a passing check: `show(count=6)` gives `/api/girls OK (count: 6)`."""
         self._properties += values.items()
+
+
+def project_of(config: pytest.Config) -> tuple[Project, Store, dict[str, requests.Session]]:
+    """Return the project that governs this session, its store, and its HTTP sessions by service.
+
+    Raises UsageError, which pytest shows as one line and exits with 4.
+    """
+    if _PROJECT not in config.stash:
+        try:
+            project = load_project(config.invocation_params.dir)
+        except ConfigError as error:
+            raise pytest.UsageError(str(error)) from None
+        config.stash[_PROJECT] = project, Store(project), {}
+    return config.stash[_PROJECT]
+
+
+def services_for(request: pytest.FixtureRequest) -> Services:
+    """Return the services for one attempt at a check."""
+    project, store, sessions = project_of(request.config)
+    return Services(project, store, sessions=sessions, properties=request.node.user_properties)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# The folder whose tests are checks.
-FOLDER = "healthtests"
+from remediation.session import FOLDER
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -1,0 +1,84 @@
+"""Where a run's reports lie: pytest's own XML of each round out of sight, the merged one where the user wants it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from remediation.primitives.process import Identity
+from remediation.project.model import Project
+from remediation.session.run import ROUND_FOLDER, XML_NAME
+
+# Folders of runs under way are called so, with the PID of their pytest.
+_RUN_PREFIX = "run-"
+
+
+class Files:
+    """The plugin that lets pytest write its XML where only we read it; the user's path gets the merged one."""
+
+    def __init__(self, config: pytest.Config, project: Project) -> None:
+        """Make room for a run: remove a stale report. UsageError if that cannot be done."""
+        option = config.option
+        if not hasattr(option, "xmlpath"):
+            raise pytest.UsageError("auto-heal reads its verdict from junitxml; do not disable that plugin")
+        self._config = config
+        self._memory = project.memory
+        later_round = os.environ.get(ROUND_FOLDER)
+        self._is_first = later_round is None
+        self.report: Path = config.invocation_params.dir / option.xmlpath if option.xmlpath else project.report
+        """Where the user finds the report."""
+        self.folder = Path(later_round) if later_round else self._own_folder()
+        """Where this round leaves what it found."""
+        option.xmlpath = str(self.report)
+        if self._is_first:
+            self._remove_stale_report()
+
+    @property
+    def xml(self) -> Path:
+        """What pytest itself writes of this round."""
+        return self.folder / XML_NAME
+
+    def _own_folder(self) -> Path:
+        """Make a folder for the reports of the rounds, and remove those of runs that were killed."""
+        memory = self._memory
+        for left in memory.glob(f"{_RUN_PREFIX}*"):
+            pid = left.name.removeprefix(_RUN_PREFIX).partition("-")[0]
+            if pid.isdigit() and Identity.of(int(pid)) is None:
+                shutil.rmtree(left, ignore_errors=True)
+        try:
+            memory.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{os.getpid()}-", dir=memory))
+        except OSError as error:
+            raise pytest.UsageError(f"the folder {memory} cannot be written: {error.strerror}") from None
+
+    def _writes_to(self, path: Path) -> None:
+        # pytest has no public way to say where its XML goes once it has begun.
+        for plugin in self._config.pluginmanager.get_plugins():
+            if type(plugin).__name__ == "LogXML":
+                plugin.logfile = str(path)
+
+    def pytest_sessionstart(self) -> None:
+        """Redirect pytest's XML before it is written."""
+        self._writes_to(self.xml)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self) -> None:
+        """Let pytest name the path at which the user finds the report."""
+        self._writes_to(self.report)
+
+    def pytest_unconfigure(self) -> None:
+        """Remove the rounds' own reports."""
+        if self._is_first:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove_stale_report(self) -> None:
+        try:
+            with suppress(FileNotFoundError):
+                self.report.unlink()
+        except OSError as error:
+            raise pytest.UsageError(f"the report {self.report} cannot be replaced: {error.strerror}") from None

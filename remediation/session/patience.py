@@ -1,0 +1,94 @@
+"""How long a check is waited for: its retries, its deadline, and when neither is worth while."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+
+from remediation.healer import look
+from remediation.project.memory import Store
+from remediation.project.model import Project
+
+
+def heals(item: pytest.Item) -> list[str]:
+    """Return the services that a failure of a check may heal."""
+    return list(dict.fromkeys(name for marker in item.iter_markers("heals") for name in marker.args))
+
+
+class Patience:
+    """The plugin that gives checks their retries and deadlines, unless they or the command line have their own."""
+
+    def __init__(self, config: pytest.Config, project: Project, store: Store) -> None:
+        """Take the numbers from `project`."""
+        self._config = config
+        self._project = project
+        self._store = store
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Mark each check for rerunfailures and timeout."""
+        for item in items:
+            self._add_retries(item)
+            self._add_deadline(item)
+
+    def retries(self, item: pytest.Item) -> tuple[int, float]:
+        """Return how often a check is tried again at most, and the seconds in between."""
+        marker = item.get_closest_marker("flaky")
+        return (marker.kwargs["reruns"], float(marker.kwargs["reruns_delay"])) if marker else (0, 0.0)
+
+    def retry_can_help(self, item: pytest.Item) -> bool:
+        """Return whether another attempt could pass: not if a process that it needs is known to be dead."""
+        services = [self._project.services[name] for name in heals(item)]
+        return all(look.retry_can_help(service, self._store) for service in services)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Apply the deadline to set-up."""
+        with self._deadline(item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Apply the deadline to teardown."""
+        with self._deadline(item):
+            return (yield)
+
+    def _add_retries(self, item: pytest.Item) -> None:
+        option, own = self._config.option, item.get_closest_marker("flaky")
+        if not self._config.pluginmanager.hasplugin("rerunfailures"):
+            return
+        if own is None and option.reruns is not None:
+            arguments = {"reruns": option.reruns, "reruns_delay": option.reruns_delay or 0}
+        elif own is None:
+            arguments = {"reruns": self._project.retries - 1, "reruns_delay": self._project.retry_delay}
+        else:
+            names = ("reruns", "reruns_delay")
+            arguments = {"reruns": 1, "reruns_delay": 0} | dict(zip(names, own.args, strict=False)) | dict(own.kwargs)
+        arguments.setdefault("condition", lambda: self.retry_can_help(item))
+        item.add_marker(pytest.mark.flaky(**arguments), append=False)
+
+    def _add_deadline(self, item: pytest.Item) -> None:
+        if not self._config.pluginmanager.hasplugin("timeout"):
+            return
+        if item.get_closest_marker("timeout") is None and self._config.option.timeout is None:
+            # Only the signal method lets the session go on to its end, and so to the heal. For each phase
+            # on its own, because rerunfailures runs all attempts, with the delays, inside one protocol.
+            marker = pytest.mark.timeout(self._project.timeout, method="signal", func_only=True)
+            item.add_marker(marker)
+
+    @contextmanager
+    def _deadline(self, item: pytest.Item) -> Generator[None]:
+        """Apply pytest-timeout to set-up and teardown of a check, where func_only leaves them without."""
+        marker = item.get_closest_marker("timeout")
+        if marker is None or not marker.kwargs.get("func_only"):
+            yield
+            return
+        from pytest_timeout import Settings  # type: ignore[import-untyped]
+
+        hook = self._config.hook
+        hook.pytest_timeout_set_timer(item=item, settings=Settings(marker.args[0], "signal", True, False))
+        try:
+            yield
+        finally:
+            hook.pytest_timeout_cancel_timer(item=item)

@@ -1,0 +1,202 @@
+"""A failed attempt, as it is made of what pytest reports."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any, Literal, cast
+
+import msgspec
+import pytest
+
+from remediation.session.attempts import NOTE, Attempt, Attempts, attempt, label, note
+
+Phase = Literal["setup", "call", "teardown"]
+
+
+def crash(message: str, text: str = "the whole traceback") -> Any:
+    """Return what pytest makes of an exception: a text, and where and how it broke."""
+
+    class Broken(str):
+        __slots__ = ()
+        reprcrash = SimpleNamespace(message=message)
+
+    return Broken(text)
+
+
+def report(
+    outcome: str = "failed",
+    *,
+    longrepr: Any = "text",
+    when: Phase = "call",
+    noted: dict[str, Any] | None = None,
+    rerun: int | None = None,
+) -> pytest.TestReport:
+    """Return a report of pytest's, with what plugins add to it."""
+    made = pytest.TestReport(
+        nodeid="test_x.py::test_a", location=("test_x.py", 1, "test_a"), keywords={},
+        outcome=cast("Any", outcome), longrepr=longrepr, when=when, start=100.0,
+    )  # fmt: skip
+    if noted is not None:
+        setattr(made, NOTE, noted)
+    if rerun is not None:
+        made.rerun = rerun  # type: ignore[attr-defined]
+    return made
+
+
+def failed(**of: Any) -> Attempt:
+    """Return the attempt that a report tells of."""
+    found = attempt(report(**of))
+    assert found is not None
+    return found
+
+
+def item(doc: str | None = None, *, parameters: str | None = None) -> pytest.Item:
+    """Return as much of an item as a label needs."""
+
+    def test_a() -> None:
+        pass
+
+    test_a.__doc__ = doc
+    fake = SimpleNamespace(obj=test_a, name=f"test_a[{parameters}]" if parameters else "test_a")
+    if parameters:
+        fake.callspec = SimpleNamespace(id=parameters)
+    return cast("pytest.Item", fake)
+
+
+# What a report tells.
+
+
+@pytest.mark.parametrize("outcome", ["passed", "skipped"])
+def test_a_pass_and_a_skip_are_no_failed_attempts(outcome: str) -> None:
+    assert attempt(report(outcome)) is None
+
+
+@pytest.mark.parametrize(("outcome", "final"), [("failed", True), ("rerun", False)])
+def test_an_attempt_is_final_if_no_other_follows(outcome: str, *, final: bool) -> None:
+    assert failed(outcome=outcome).final is final
+
+
+@pytest.mark.parametrize(("when", "error"), [("setup", True), ("call", False), ("teardown", True)])
+def test_a_failure_around_the_check_is_an_error(when: Phase, *, error: bool) -> None:
+    assert failed(when=when).error is error
+
+
+@pytest.mark.parametrize(
+    ("longrepr", "kind", "message"),
+    [
+        (crash("ValueError: no such port"), "ValueError", "no such port"),
+        (crash("assert 1 == 2"), "AssertionError", "assert 1 == 2"),
+        (crash("ValueError"), "ValueError", "ValueError"),
+        (crash("KeyError: ValueError: x"), "KeyError", "ValueError: x"),
+        ("ServiceDown: api: gone", "ServiceDown", "api: gone"),
+        ("\n\nfirst line\nsecond line\n", "Failed", "first line"),
+        ("[XPASS(strict)] ", "", "[XPASS(strict)]"),
+    ],
+)
+def test_a_message_is_the_sentence_without_its_type(longrepr: Any, kind: str, message: str) -> None:
+    assert failed(longrepr=longrepr, noted={"type": kind}).message == message
+
+
+@pytest.mark.parametrize(
+    "longrepr",
+    ["", "\n \n", None, crash(""), crash("Failed: "), crash(" \n")],
+    ids=["empty", "blank", "none", "empty-crash", "type-alone", "blank-crash"],
+)
+def test_a_message_is_never_empty(longrepr: Any) -> None:
+    assert failed(longrepr=longrepr, noted={"type": "Failed"}).message.strip()
+
+
+def test_the_whole_text_is_kept() -> None:
+    assert failed(longrepr=crash("boom", text="line 1\nline 2")).text == "line 1\nline 2"
+
+
+@pytest.mark.parametrize("noted", [None, {}, {"type": ""}])
+def test_a_report_without_a_note_says_what_it_can(noted: dict[str, Any] | None) -> None:
+    found = failed(noted=noted)
+
+    assert (found.check, found.type, found.heals) == ("test_x.py::test_a", "Failed", {})
+
+
+def test_a_note_tells_the_check_its_type_and_what_it_heals() -> None:
+    found = failed(noted={"check": "/api/health", "type": "ServiceDown", "heals": {"api": 2}}, rerun=1)
+
+    assert (found.check, found.type, found.heals, found.number) == ("/api/health", "ServiceDown", {"api": 2}, 1)
+
+
+def test_an_attempt_survives_the_way_to_the_first_round_whatever_its_text_holds() -> None:
+    # A file name that is no UTF-8 reaches a failure's text as lone surrogates.
+    found = failed(longrepr=crash("no file \udcff", text="\ud800\x00\x1b[31m\ufffe"))
+
+    travelled = msgspec.json.decode(msgspec.json.encode([found]), type=list[Attempt])
+
+    assert travelled == [found]
+
+
+# Labels and notes.
+
+
+@pytest.mark.parametrize(
+    ("doc", "parameters", "name"),
+    [
+        (None, None, "test_a"),
+        ("  \n ", None, "test_a"),
+        ("/api/health", None, "/api/health"),
+        ("\n    The first line.\n\n    The rest.", None, "The first line"),
+        ("/api/girls", "a::b/c.py", "/api/girls [a::b/c.py]"),
+        (None, "x", "test_a[x]"),
+    ],
+)
+def test_a_check_is_called_by_the_first_line_of_its_docstring_or_by_its_name(
+    doc: str | None, parameters: str | None, name: str
+) -> None:
+    assert label(item(doc, parameters=parameters)) == name
+
+
+def test_a_check_whose_docstring_is_nothing_but_dots_is_called_by_its_name() -> None:
+    assert label(item("...")) == "test_a"
+
+
+@pytest.mark.parametrize(("broken", "kind"), [(True, "ZeroDivisionError"), (False, "")])
+def test_a_note_is_plain_enough_to_travel_from_a_worker(*, broken: bool, kind: str) -> None:
+    call = pytest.CallInfo[float].from_call(lambda: 1 / (not broken), "call")
+
+    made = note(item("/api"), call, heals={"api": 1})
+
+    assert json.loads(json.dumps(made)) == made
+    assert (made["check"], made["type"], made["heals"]) == ("/api", kind, {"api": 1})
+
+
+# Together.
+
+
+def test_a_teardown_that_fails_as_well_joins_its_attempt() -> None:
+    attempts = Attempts()
+
+    attempts.add(failed(longrepr="in the check", rerun=1))
+    attempts.add(failed(longrepr="in teardown", when="teardown", rerun=1))
+
+    (joined,) = attempts.all
+    assert joined.text == "in the check\n\nin teardown"
+    assert not joined.error
+    assert joined.final
+
+
+@pytest.mark.parametrize("numbers", [[0, 1, 2], [0, 2, 1]])
+def test_attempts_of_other_numbers_stay_apart_and_in_order(numbers: list[int]) -> None:
+    attempts = Attempts()
+
+    for number in numbers:
+        attempts.add(failed(outcome="rerun", rerun=number))
+
+    assert [known.number for known in attempts.all] == numbers
+
+
+def test_an_attempt_that_is_repeated_is_not_final_although_a_subtest_of_it_failed_before() -> None:
+    attempts = Attempts()
+
+    attempts.add(failed(longrepr="a subtest", rerun=0))
+    attempts.add(failed(outcome="rerun", longrepr="contains 1 failed subtest", rerun=0))
+
+    (joined,) = attempts.all
+    assert not joined.final

@@ -1,0 +1,278 @@
+"""One file: whatever is planted at its path, nothing hangs, nothing is followed, nothing is torn or leaked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sandbox import DEADLINE, REPOSITORY
+
+from remediation.primitives import file
+
+KINDS = ["missing", "symlink", "dangling symlink", "fifo", "fifo with both ends open", "directory", "socket"]
+NOT_MISSING = KINDS[1:]
+
+
+@pytest.fixture
+def planted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Plant what the test asks for where a file is expected."""
+    path, victim = tmp_path / "file", tmp_path / "victim"
+    victim.write_bytes(b"untouched")
+    victim.chmod(0o640)
+    opened: list[int] = []
+    match request.param:
+        case "symlink":
+            path.symlink_to(victim)
+        case "dangling symlink":
+            path.symlink_to(tmp_path / "made")
+        case "fifo" | "fifo with both ends open":
+            os.mkfifo(path)
+            opened = [os.open(path, os.O_RDWR)] if "open" in request.param else []
+        case "directory":
+            path.mkdir()
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as server:
+                here = Path.cwd()
+                os.chdir(tmp_path)
+                server.bind("file")
+                os.chdir(here)
+    yield path
+    for fd in opened:
+        os.close(fd)
+    assert victim.read_bytes() == b"untouched"
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o640
+    assert not (tmp_path / "made").exists()
+
+
+def mode(path: Path) -> int:
+    """Return the permissions of a file."""
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    """Do work in several threads at once, and see that none failed."""
+    errors: list[BaseException] = []
+
+    def one(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as error:  # noqa: BLE001 - it fails the test below
+            errors.append(error)
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+# What is planted.
+
+
+@pytest.mark.parametrize("planted", KINDS, indirect=True)
+def test_only_a_regular_file_is_read_and_the_refusal_leaks_nothing(planted: Path) -> None:
+    before = sorted(Path("/dev/fd").iterdir())
+
+    with pytest.raises(OSError, match="file"):
+        file.read(planted, limit=10)
+    with pytest.raises(OSError, match="file"):
+        file.tail(planted, start=0, limit=10)
+
+    assert sorted(Path("/dev/fd").iterdir()) == before
+
+
+@pytest.mark.parametrize("planted", NOT_MISSING, indirect=True)
+def test_only_a_regular_file_is_appended_to_and_the_refusal_leaks_nothing(planted: Path) -> None:
+    before = sorted(Path("/dev/fd").iterdir())
+
+    with pytest.raises(OSError, match="file"):
+        file.open_append(planted)
+    with pytest.raises(OSError, match="file"):
+        file.append(planted, b"line\n", rotate_at=1000)
+
+    assert sorted(Path("/dev/fd").iterdir()) == before
+
+
+@pytest.mark.parametrize("planted", [kind for kind in KINDS if kind != "directory"], indirect=True)
+def test_a_file_is_written_in_place_of_what_is_planted(planted: Path) -> None:
+    file.write(planted, b"new")
+
+    assert planted.read_bytes() == b"new"
+    assert not planted.is_symlink()
+    assert mode(planted) == file.PRIVATE
+
+
+@pytest.mark.parametrize("planted", ["directory"], indirect=True)
+def test_a_write_that_fails_leaves_nothing_behind(planted: Path) -> None:
+    before = sorted(planted.parent.iterdir())
+
+    with pytest.raises(OSError, match="directory"):
+        file.write(planted, b"new")
+
+    assert sorted(planted.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("planted", ["symlink", "dangling symlink", "directory"], indirect=True)
+def test_a_lock_follows_nothing_that_is_planted(planted: Path) -> None:
+    with pytest.raises(OSError, match="file"), file.locked(planted, timeout=1):
+        pass
+
+
+# Reading and writing.
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0, b""), (3, b"abc"), (6, b"abcdef"), (99, b"abcdef")])
+def test_no_more_than_the_limit_is_read(tmp_path: Path, limit: int, expected: bytes) -> None:
+    (tmp_path / "file").write_bytes(b"abcdef")
+
+    assert file.read(tmp_path / "file", limit=limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("start", "limit", "expected"),
+    [(0, 99, b"abcdef"), (0, 2, b"ef"), (4, 99, b"ef"), (4, 1, b"f"), (6, 9, b""), (99, 9, b""), (2, 4, b"cdef")],
+)
+def test_a_tail_begins_at_the_start_or_at_the_limit(tmp_path: Path, start: int, limit: int, expected: bytes) -> None:
+    (tmp_path / "file").write_bytes(b"abcdef")
+
+    assert file.tail(tmp_path / "file", start=start, limit=limit) == expected
+
+
+@pytest.mark.parametrize("wanted", [file.PRIVATE, file.PUBLIC])
+def test_a_written_file_has_the_mode_asked_for_whatever_the_umask_and_the_old_mode(tmp_path: Path, wanted: int) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    umask = os.umask(0o077)
+    try:
+        file.write(path, b"old", mode=0o666)
+        file.write(path, b"new", mode=wanted)
+    finally:
+        os.umask(umask)
+
+    assert path.read_bytes() == b"new"
+    assert mode(path) == wanted
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_reader_sees_the_old_content_or_the_new_but_never_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    contents = [bytes([letter]) * 300_000 for letter in b"abc"]
+    file.write(path, contents[0])
+
+    def work(number: int) -> None:
+        for _ in range(30):
+            file.write(path, contents[number])
+            assert file.read(path, limit=1_000_000) in contents
+
+    in_threads(3, work)
+
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_descriptor_for_appending_is_private_and_not_inherited(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    fd = file.open_append(path)
+    try:
+        assert not os.get_inheritable(fd)
+        assert mode(path) == file.PRIVATE
+    finally:
+        os.close(fd)
+
+
+# Appending.
+
+
+def test_lines_of_several_writers_are_never_torn(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    script = (
+        "import sys; from pathlib import Path; from remediation.primitives import file\n"
+        "for n in range(200):\n"
+        "    file.append(Path(sys.argv[1]), f'{sys.argv[2] * 300} {n}\\n'.encode(), rotate_at=10**9)\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, path, w], cwd=REPOSITORY) for w in "abc"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+
+    lines = path.read_text().splitlines()
+    assert sorted(lines) == sorted(f"{letter * 300} {number}" for letter in "abc" for number in range(200))
+
+
+def test_a_log_that_is_full_is_rotated_once_whoever_notices(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"old\n" * 250)
+
+    in_threads(8, lambda number: file.append(path, f"{number}\n".encode(), rotate_at=1000))
+
+    assert (tmp_path / "log.1").read_bytes().startswith(b"old\n" * 250)
+    together = (tmp_path / "log.1").read_text() + path.read_text()
+    assert sorted(together.split()) == sorted(["old"] * 250 + [str(number) for number in range(8)])
+
+
+def test_a_log_that_cannot_be_rotated_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"old\n")
+    (tmp_path / "log.1").mkdir()
+
+    file.append(path, b"new\n", rotate_at=1)
+
+    assert path.read_bytes() == b"old\nnew\n"
+
+
+# Locking.
+
+
+def test_a_lock_has_one_holder_at_a_time(tmp_path: Path) -> None:
+    holders: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> None:
+        with file.locked(tmp_path / "new" / "lock", timeout=DEADLINE):
+            holders.append(number)
+            most.append(len(holders))
+            threading.Event().wait(0.01)
+            holders.remove(number)
+
+    in_threads(6, work)
+
+    assert most == [1] * 6
+    assert mode(tmp_path / "new" / "lock") == file.PRIVATE
+
+
+def test_a_lock_is_waited_for_no_longer_than_asked_and_dropped_by_a_holder_that_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    script = (
+        "import sys; from pathlib import Path; from remediation.primitives import file\n"
+        "with file.locked(Path(sys.argv[1]), timeout=9):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+
+        with pytest.raises(file.LockTimeoutError, match="lock"), file.locked(path, timeout=0.1):
+            pass
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+
+        with file.locked(path, timeout=DEADLINE):
+            pass
+
+
+def test_a_lock_is_not_inherited_by_a_process_that_is_started_meanwhile(tmp_path: Path) -> None:
+    with file.locked(tmp_path / "lock", timeout=1):
+        child = subprocess.Popen(["sleep", "600"], close_fds=False)
+    try:
+        with file.locked(tmp_path / "lock", timeout=0.5):
+            assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()

@@ -1,0 +1,300 @@
+"""The merge of rounds into one report, and the verdict that is read back from it."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import pytest
+from _pytest.junitxml import bin_xml_escape, mangle_test_address
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from remediation.session.attempts import Attempt
+from remediation.session.junit import IncompleteReportError, RoundReport, address, merge, read_code
+
+# What pytest and rerunfailures write for an attempt at a check: pass, skip, failure, error in set-up, error in
+# teardown, and a failure followed by an error in teardown, which is two cases. A retried attempt is an empty case.
+_WRITTEN = {"p": [""], "s": ["skipped"], "f": ["failure"], "e": ["error"], "t": ["error"], "b": ["failure", "error"]}
+
+
+def written(folder: Path, history: dict[str, str], number: int = 0) -> RoundReport:
+    """Write a round: for each check its attempts, a letter each, none for a check that was not run."""
+    cases, attempts = [], []
+    for name, letters in history.items():
+        nodeid = f"healthtests/test_x.py::{name}"
+        classname, short = (quoteattr(part) for part in address(nodeid))
+        for index, letter in enumerate(letters):
+            final = index == len(letters) - 1
+            for tag in _WRITTEN[letter] if final else [""]:
+                outcome = f'<{tag} message="m">what pytest wrote</{tag}>' if tag else ""
+                cases.append(f'<testcase classname={classname} name={short} time="0.250">{outcome}</testcase>')
+            if letter not in "ps":
+                said = f"attempt {number}.{index} of {name}"
+                attempts.append(Attempt(nodeid, name, letter in "et", said, "ValueError", said, 0.0, final, index, {}))
+    xml = folder / f"round-{number}.xml"
+    timing = f'time="1.25" timestamp="2026-01-0{number + 1}T00:00:00+00:00"'
+    return RoundReport(report(xml, "".join(cases), suite=timing), attempts)
+
+
+def report(path: Path, cases: str, *, suite: str = "") -> Path:
+    """Write a report with these cases and attributes of the suite."""
+    path.write_text(f'<testsuites><testsuite name="pytest" {suite}>{cases}</testsuite></testsuites>', encoding="utf-8")
+    return path
+
+
+def merged(*rounds: RoundReport) -> ET.Element:
+    """Return the suite of the merged report."""
+    return ET.fromstring(merge(rounds, properties={}, system_out=[]))[0]
+
+
+def tags(parent: ET.Element, name: str = "test_a") -> list[str]:
+    """Return the names of the children of the one case of a name."""
+    (found,) = parent.iterfind(f"testcase[@name='{name}']")
+    return [child.tag for child in found]
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "prefix", "expected"),
+    [
+        ("test_x.py::test_a", None, ("test_x", "test_a")),
+        ("healthtests/deep/test_x.py::test_a", None, ("healthtests.deep.test_x", "test_a")),
+        ("test_x.py::TestA::TestB::test_a", None, ("test_x.TestA.TestB", "test_a")),
+        ("test_x.py::test_a[a::b/c.py]", None, ("test_x", "test_a[a::b/c.py]")),
+        ("test_x.py::test_a[x[y]-z]", None, ("test_x", "test_a[x[y]-z]")),
+        ("test_x.py::test_a", "staging", ("staging.test_x", "test_a")),
+        ("healthtests/test_x.py", None, ("", "healthtests.test_x")),
+        ("healthtests/test_x.py", "staging", ("staging", "healthtests.test_x")),
+    ],
+)
+def test_an_address_is_class_name_and_name(nodeid: str, prefix: str | None, expected: tuple[str, str]) -> None:
+    assert address(nodeid, prefix) == expected
+
+
+@pytest.mark.parametrize(
+    "nodeid",
+    [
+        "odd[1]/test_x.py::test_a",
+        "odd[1]/test_x.py::TestA::test_a[b]",
+        "test[1].py",
+        "test_x.py::test_a[open",
+        "test_x.py::test_a[\x00\x7f]",
+        "test_x.py::test_a[привет]",
+    ],
+)
+def test_an_address_is_the_one_that_this_pytest_writes(nodeid: str) -> None:
+    # Where a bracket begins the parameters has changed with pytest 9.2.
+    *classes, name = mangle_test_address(nodeid)
+
+    assert address(nodeid) == (".".join(classes), bin_xml_escape(name))
+
+
+# Rounds.
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        (["p"], []),
+        (["s"], ["skipped"]),
+        (["f"], ["failure"]),
+        (["e"], ["error"]),
+        (["b"], ["failure"]),
+        (["fp"], ["flakyFailure"]),
+        (["efp"], ["flakyError", "flakyFailure"]),
+        (["fff"], ["failure", "rerunFailure", "rerunFailure"]),
+        (["ffe"], ["error", "rerunFailure", "rerunFailure"]),
+        (["fs"], ["skipped", "flakyFailure"]),
+        (["bp"], ["flakyFailure"]),
+        (["f", "p"], ["flakyFailure"]),
+        (["fff", "fp"], ["flakyFailure"] * 4),
+        (["ff", "ff"], ["failure", "rerunFailure", "rerunFailure", "rerunFailure"]),
+        (["e", "f"], ["failure", "rerunError"]),
+        (["f", "e", "p"], ["flakyFailure", "flakyError"]),
+        (["ff", "s"], ["failure", "rerunFailure"]),
+        (["f", "s", "s"], ["failure"]),
+        (["f", "s", "p"], ["flakyFailure"]),
+        (["f", ""], ["failure"]),
+        (["p", "s"], ["skipped"]),
+        (["p", "f"], ["failure"]),
+        (["", "p"], []),
+    ],
+)
+def test_the_last_round_decides_a_check_but_a_skip_or_an_absence_proves_nothing(
+    tmp_path: Path, rounds: list[str], expected: list[str]
+) -> None:
+    suite = merged(*(written(tmp_path, {"test_a": one, "test_b": "p"}, at) for at, one in enumerate(rounds)))
+
+    assert tags(suite) == expected
+
+
+def test_a_final_failure_carries_type_and_text_of_the_last_attempt(tmp_path: Path) -> None:
+    suite = merged(*(written(tmp_path, {"test_a": "ff"}, number) for number in range(2)))
+
+    failure, *others = suite[-1]
+    assert (failure.get("type"), failure.text) == ("ValueError", "attempt 1.1 of test_a")
+    assert [other.get("message") for other in others] == [f"attempt {at} of test_a" for at in ("0.0", "0.1", "1.0")]
+
+
+def test_attempts_stay_with_the_check_that_they_are_attempts_at(tmp_path: Path) -> None:
+    names = ["test_a", "test_a[a::b/c.py]", "TestA::test_a", "test_a[x]"]
+
+    suite = merged(written(tmp_path, dict.fromkeys(names, "fp")))
+
+    said = [child.get("message") for element in suite.iterfind("testcase") for child in element]
+    assert said == [f"attempt 0.0 of {name}" for name in names]
+
+
+def test_counters_are_counted_anew(tmp_path: Path) -> None:
+    histories = ["p", "fp", "ff", "b", "t", "e", "s", "ep"]
+
+    suite = merged(written(tmp_path, {f"test_{letters}": letters for letters in histories}))
+
+    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["8", "2", "2", "1"]
+
+
+def test_times_add_up_from_when_the_first_round_began(tmp_path: Path) -> None:
+    suite = merged(*(written(tmp_path, {"test_a": "fp"}, number) for number in range(2)))
+
+    assert (suite.get("time"), suite[-1].get("time")) == ("2.500", "1.000")
+    assert suite.get("timestamp") == "2026-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("children", "expected"),
+    [
+        ("<failure/><skipped/>", ["failure"]),
+        ("<skipped/><failure/>", ["failure"]),
+        ("<error/><failure/>", ["failure"]),
+        ("<failure/><failure/><error/>", ["failure"]),
+        ("<skipped/><skipped/>", ["skipped"]),
+        ("<properties/><failure/><system-out/>", ["failure", "system-out"]),
+    ],
+)
+def test_a_case_has_one_outcome_and_the_worst_is_it(tmp_path: Path, children: str, expected: list[str]) -> None:
+    xml = report(tmp_path / "round.xml", f'<testcase classname="x" name="test_a">{children}</testcase>')
+
+    assert tags(merged(RoundReport(xml, []))) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("<system-out>a retry</system-out>", ""), ("<failure/>", "<error/>")],
+    ids=["a retry that passes", "a teardown that fails as well"],
+)
+def test_the_output_of_the_last_attempt_is_kept(tmp_path: Path, first: str, second: str) -> None:
+    last = "<system-out>the last</system-out>"
+    cases = (f'<testcase classname="x" name="test_a">{more}</testcase>' for more in (first, second + last))
+    xml = report(tmp_path / "round.xml", "".join(cases))
+
+    assert merged(RoundReport(xml, []))[-1].findtext("system-out") == "the last"
+
+
+def test_properties_and_log_lines_are_written_as_xml_can_hold_them(tmp_path: Path) -> None:
+    own = '<properties><property name="build" value="7"/></properties><testcase classname="x" name="test_a"/>'
+    xml = report(tmp_path / "round.xml", own)
+
+    verdict = {"verdict": "<&\"'\x00\ud800\ufffe>"}
+    data = merge([RoundReport(xml, [])], properties=verdict, system_out=["привет\x1b[31m", "]]>"])
+
+    suite = ET.fromstring(data)[0]
+    found = {each.get("name"): each.get("value") for each in suite.iterfind("properties/property")}
+    assert found == {"build": "7", "verdict": "<&\"'#x00#xD800#xFFFE>"}
+    assert suite.findtext("system-out") == "привет#x1B[31m\n]]>"
+
+
+@pytest.mark.parametrize(
+    "attributes", ['classname="x" name="test_b" time="soon"', 'time="0.1"', 'classname="pytest" name="internal"']
+)
+def test_rounds_with_one_that_cannot_be_relied_on_are_not_merged(tmp_path: Path, attributes: str) -> None:
+    whole = written(tmp_path, {"test_a": "p"})
+    broken = RoundReport(report(tmp_path / "broken.xml", f"<testcase {attributes}/>"), [])
+
+    with pytest.raises(IncompleteReportError):
+        merged(whole, broken)
+
+
+def test_an_attempt_at_a_check_that_the_report_lacks_means_a_report_that_is_not_whole(tmp_path: Path) -> None:
+    whole, lacking = written(tmp_path, {"test_a": "f"}, 1), written(tmp_path, {"test_b": "p"})
+
+    with pytest.raises(IncompleteReportError):
+        merged(RoundReport(lacking.xml, whole.attempts))
+
+
+# The verdict.
+
+
+@pytest.mark.parametrize("counters", ['failures="0" errors="0" tests="9"', 'failures="3" errors="2"', ""])
+@pytest.mark.parametrize(
+    ("children", "code"),
+    [("", 0), ("<skipped/>", 0), ("<flakyFailure/>", 0), ("<failure/>", 1), ("<skipped/><error/>", 1)],
+)
+def test_the_code_is_read_from_the_cases_and_not_from_the_counters(
+    tmp_path: Path, children: str, counters: str, code: int
+) -> None:
+    case = f'<testcase classname="x" name="a">{children}</testcase>'
+
+    assert read_code(report(tmp_path / "flat.xml", case, suite=counters)) == code
+    assert read_code(report(tmp_path / "deep.xml", f"<testsuite>{case}</testsuite>", suite=counters)) == code
+
+
+_CASE = b'<testcase classname="x" name="a"/>'
+_WHOLE = b"<testsuites><testsuite>" + _CASE + b"</testsuite></testsuites>"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *[b"", b"\x00", _WHOLE[:-1], _WHOLE[:60], _WHOLE + b"<", b"\xff" + _WHOLE, b"<testsuites/>", b"<html/>"],
+        *[b'<?xml version="1.0" encoding="no-such"?>' + _WHOLE, _WHOLE.replace(b'"x"', b'"\xff"')],
+        *[_WHOLE.replace(b' name="a"', b""), _WHOLE.replace(b'"a"', b'""')],
+        *[_WHOLE.replace(b'"x" name="a"', b'"pytest" name="internal"'), _WHOLE.replace(_CASE, b"")],
+    ],
+)
+def test_a_report_that_is_not_whole_has_no_verdict(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "report.xml"
+    path.write_bytes(content)
+
+    with pytest.raises(IncompleteReportError):
+        read_code(path)
+
+
+def test_a_report_that_is_missing_or_no_file_has_no_verdict(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.xml", tmp_path):
+        with pytest.raises(IncompleteReportError):
+            read_code(path)
+
+
+_HISTORIES = st.dictionaries(
+    st.one_of(
+        st.sampled_from(["test_a", "TestA::test_a", "test_a[x]"]),
+        st.text("aB1-:[]/.,<&'\" éп😀", max_size=8).map("test_p[{}]".format),
+    ),
+    st.lists(st.from_regex("[feb]{0,2}[psfetb]|", fullmatch=True), min_size=3, max_size=3),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(_HISTORIES, st.integers(1, 3))
+@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_failure_and_no_attempt_is_ever_lost(tmp_path: Path, histories: dict[str, list[str]], rounds: int) -> None:
+    ends = {name: "".join(each[-1:] for each in letters[:rounds]) for name, letters in histories.items()}
+    sick = {name for name, letters in ends.items() if letters.replace("s", "")[-1:] in tuple("febt")}
+    run = {name for name, letters in ends.items() if letters}
+    parts = [written(tmp_path, {name: letters[at] for name, letters in histories.items()}, at) for at in range(rounds)]
+    path = tmp_path / "merged.xml"
+
+    path.write_bytes(merge(parts, properties={}, system_out=[]))
+
+    cases = list(ET.parse(path).iter("testcase"))
+    assert Counter(case.get("name") for case in cases) == Counter(address(f"x::{name}")[1] for name in run)
+    texts = Counter(child.text for case in cases for child in case if child.tag != "skipped")
+    assert texts == Counter(attempt.text for part in parts for attempt in part.attempts)
+    if run:
+        assert read_code(path) == (1 if sick else 0)

@@ -1,0 +1,298 @@
+"""A look at a service: true whatever state its process is in, and never longer than it may take."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+
+import pytest
+from sandbox import DEADLINE, PATIENT, Sandbox, wait_for
+
+from remediation.healer import look
+from remediation.healer.look import Condition
+from remediation.primitives.process import Identity, descendants, terminate
+from remediation.project.config import load_project
+from remediation.project.memory import Memory, Store
+from remediation.project.model import Service
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def configured(project: Sandbox, service: str = "", command: str = 'command = "true"') -> tuple[Service, Store]:
+    """Return the service of the project and its memory."""
+    project.configure(service, command=command)
+    found = load_project(project.root, {})
+    return found.services["api"], Store(found)
+
+
+Serve = Callable[..., list[bytes]]
+
+
+@pytest.fixture
+def serve(project: Sandbox) -> Iterator[Serve]:
+    """Answer on the project's port with these bytes, or one by one and over again; return the requests."""
+    over = threading.Event()
+    with ExitStack() as stack:
+
+        def serve(answer: bytes, *, drip: bytes = b"", host: str = "127.0.0.1") -> list[bytes]:
+            requests: list[bytes] = []
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            server = stack.enter_context(socket.create_server((host, project.port), family=family))
+            server.settimeout(0.05)
+
+            def converse(client: socket.socket) -> None:
+                requests.append(client.recv(65_536))
+                client.sendall(answer)
+                while drip and not over.wait(0.05):
+                    client.sendall(drip)
+
+            def work() -> None:
+                while not over.is_set():
+                    with suppress(OSError):
+                        client, _ = server.accept()
+                        with client:
+                            client.settimeout(DEADLINE)
+                            converse(client)
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(over.set)
+            return requests
+
+        yield serve
+
+
+def running(project: Sandbox, service: Service, store: Store) -> Identity:
+    """Start a process and remember it as the service's."""
+    identity = Identity.of(project.stranger("sleep", "600").pid)
+    assert identity is not None
+    store.remember_process(service, Memory(), identity)
+    return identity
+
+
+# Its process.
+
+
+def test_a_service_that_was_never_started_is_dead(project: Sandbox) -> None:
+    service, store = configured(project)
+
+    assert look.condition(service, store) is Condition.DEAD
+    assert look.hopeless(service, store) == "api: its process is not running"
+    assert not look.retry_can_help(service, store)
+
+
+def test_a_service_whose_process_lives_is_running_whether_it_answers_or_not(project: Sandbox) -> None:
+    service, store = configured(project)
+    running(project, service, store)
+
+    assert look.condition(service, store) is Condition.RUNNING
+    assert look.hopeless(service, store) is None
+    assert look.retry_can_help(service, store)
+
+
+def test_a_suspended_process_is_told(project: Sandbox) -> None:
+    service, store = configured(project)
+    identity = running(project, service, store)
+
+    os.kill(identity.pid, signal.SIGSTOP)
+
+    wait_for(lambda: look.condition(service, store) is Condition.SUSPENDED)
+    assert look.hopeless(service, store) == f"api: its process {identity.pid} is stopped (SIGSTOP)"
+    assert not look.retry_can_help(service, store)
+
+
+@pytest.mark.parametrize(("taken", "expected"), [(False, Condition.DEAD), (True, Condition.REPLACED)])
+def test_a_process_that_died_is_dead_or_replaced(
+    project: Sandbox, serve: Serve, *, taken: bool, expected: Condition
+) -> None:
+    service, store = configured(project)
+    identity = running(project, service, store)
+    terminate(lambda: [identity], timeout=DEADLINE)
+    if taken:
+        serve(OK)
+
+    assert look.condition(service, store) is expected
+    assert not look.retry_can_help(service, store)
+
+
+def test_whoever_got_the_pid_of_the_service_does_not_make_it_running(project: Sandbox) -> None:
+    service, store = configured(project)
+    identity = running(project, service, store)
+    store.remember_process(service, Memory(), Identity(identity.pid, identity.born + "0"))
+
+    assert look.condition(service, store) is Condition.DEAD
+
+
+def test_somebody_unproven_who_answers_leaves_it_to_the_checks(project: Sandbox, serve: Serve) -> None:
+    service, store = configured(project)
+    serve(OK)
+
+    assert look.condition(service, store) is Condition.UNKNOWN
+    assert look.retry_can_help(service, store)
+
+
+def test_a_service_that_something_else_runs_is_left_to_the_checks(project: Sandbox) -> None:
+    service, store = configured(project, command='restart = "true"')
+
+    assert look.condition(service, store) is Condition.UNKNOWN
+    assert look.hopeless(service, store) is None
+
+
+def test_a_service_stopped_by_hand_is_that_even_if_it_runs(project: Sandbox) -> None:
+    service, store = configured(project)
+    running(project, service, store)
+    memory = store.recall(service)
+    memory.stopped_by_hand = True
+    store.keep(service, memory)
+
+    assert look.condition(service, store) is Condition.BY_HAND
+    assert look.hopeless(service, store) == "api: stopped by hand; `auto-heal start api` ends that"
+
+
+# Its answer.
+
+
+@pytest.mark.parametrize(
+    ("status", "ready"),
+    [(200, True), (204, True), (299, True), (300, False), (302, False), (404, False), (500, False), (503, False)],
+)
+def test_a_service_is_ready_when_it_answers_2xx(project: Sandbox, serve: Serve, *, status: int, ready: bool) -> None:
+    service, _ = configured(project)
+    requests = serve(f"HTTP/1.1 {status} Any\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode())
+
+    assert look.answers(service, timeout=DEADLINE) is ready
+
+    assert [request.splitlines()[0] for request in requests] == [b"GET /api/health HTTP/1.1"]
+
+
+@pytest.mark.parametrize("answer", [b"", b"\r\n", b"SSH-2.0-x\r\n", b"HTTP/1.1 \xff\r\n\r\n", b"x" * 100_000, b"\0"])
+def test_an_answer_that_is_no_http_is_none(project: Sandbox, serve: Serve, answer: bytes) -> None:
+    service, _ = configured(project)
+    serve(answer)
+
+    assert not look.answers(service, timeout=5)
+
+
+def test_a_port_that_refuses_is_no_answer(project: Sandbox) -> None:
+    service, _ = configured(project)
+
+    assert not look.answers(service, timeout=DEADLINE)
+    assert not look.answers(configured(project, 'ready = "tcp"')[0], timeout=DEADLINE)
+    assert look.answers(configured(project, 'ready = "none"')[0], timeout=DEADLINE)
+
+
+def test_the_path_of_the_url_comes_before_that_of_readiness(project: Sandbox, serve: Serve) -> None:
+    service, _ = configured(project, f'url = "{project.url}/base/"')
+    requests = serve(OK)
+
+    assert look.answers(service, timeout=DEADLINE)
+
+    assert requests[0].startswith(b"GET /base/api/health HTTP/1.1\r\n")
+    assert f"\r\nHost: 127.0.0.1:{project.port}\r\n".encode() in requests[0]
+
+
+def test_a_body_is_not_waited_for(project: Sandbox, serve: Serve) -> None:
+    service, _ = configured(project)
+    serve(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", drip=b"x")
+
+    assert look.answers(service, timeout=DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("answer", "drip"),
+    [
+        (b"HTTP/1.1 2", b"0"),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_trickles_does_not_stretch_the_deadline(
+    project: Sandbox, serve: Serve, answer: bytes, drip: bytes
+) -> None:
+    service, _ = configured(project)
+    serve(answer, drip=drip)
+    results: list[bool] = []
+    thread = threading.Thread(target=lambda: results.append(look.answers(service, timeout=0.5)), daemon=True)
+    thread.start()
+
+    thread.join(5)
+
+    assert not thread.is_alive()
+
+
+def test_an_answer_over_ipv6_is_an_answer(project: Sandbox, serve: Serve) -> None:
+    service, _ = configured(project, f'url = "http://[::1]:{project.port}"')
+    try:
+        serve(OK, host="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+    assert look.answers(service, timeout=DEADLINE)
+
+
+def test_a_tcp_service_is_ready_when_it_accepts(project: Sandbox, serve: Serve) -> None:
+    service, _ = configured(project, f'url = "tcp://127.0.0.1:{project.port}"\nready = "tcp"')
+    serve(b"")
+
+    assert look.answers(service, timeout=DEADLINE)
+
+
+def test_the_longest_timeout_that_may_be_configured_is_no_error(project: Sandbox, serve: Serve) -> None:
+    project.configure(top="timeout = 1e6")
+    service = load_project(project.root, {}).services["api"]
+    serve(OK)
+
+    assert look.answers(service, timeout=service.probe_timeout)
+
+
+# How often, and whose port.
+
+
+def test_polls_come_quickly_at_first_and_then_less_often_until_the_time_is_over() -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        time.sleep(seconds)
+
+    start = time.monotonic()
+    left = list(look.polls(0.5, sleep))
+
+    assert time.monotonic() - start >= 0.5
+    assert len(left) == len(pauses) + 1
+    assert left == sorted(left, reverse=True)
+    assert 0 < left[-1] < left[0] <= 0.5
+    assert pauses[0] <= 0.05
+    assert all(0 < pause <= 0.25 for pause in pauses)
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, 0.001])
+def test_there_is_one_poll_at_least_with_some_time_for_it(timeout: float) -> None:
+    assert all(left > 0 for left in [next(look.polls(timeout)), *look.polls(timeout)])
+
+
+def test_a_port_is_owned_by_its_listener_and_its_ancestors_but_by_nobody_else(project: Sandbox) -> None:
+    server = project.stranger(
+        "sh", "-c", f"{json.dumps(sys.executable)} {PATIENT} & wait", HOST="127.0.0.1", PORT=str(project.port)
+    )
+    bystander = project.stranger("sleep", "600")
+    wait_for(project.answers)
+    root = Identity.of(server.pid)
+    assert root is not None
+    family = descendants([root])
+    try:
+        assert look.owns_port(project.port, server.pid)
+        assert look.owns_port(project.port, family[-1].pid)
+        assert not look.owns_port(project.port, bystander.pid)
+        assert not look.owns_port(project.port, 2**22 + 1)
+        assert not look.owns_port(project.port + 1, server.pid)
+    finally:
+        terminate(lambda: family, timeout=DEADLINE)

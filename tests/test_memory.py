@@ -1,0 +1,293 @@
+"""What is remembered of a service: whatever stands in its files, nothing raises and nobody is mistaken for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sandbox import DEADLINE, Sandbox
+
+from remediation.primitives.file import LockTimeoutError
+from remediation.primitives.process import Identity, terminate
+from remediation.project.config import load_project
+from remediation.project.memory import LastHeal, Memory, Store
+from remediation.project.model import Budget, Service
+
+QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def service(project: Sandbox) -> Service:
+    """Return the service of the project."""
+    return load_project(project.root, {}).services["api"]
+
+
+@pytest.fixture
+def store(project: Sandbox) -> Store:
+    """Return the memory of the project."""
+    return Store(load_project(project.root, {}))
+
+
+@pytest.fixture
+def memory_file(project: Sandbox) -> Path:
+    """Return the file that holds what is remembered of the service."""
+    (project.root / ".auto-heal").mkdir()
+    return project.root / ".auto-heal" / "api.json"
+
+
+def identity_of(pid: int) -> Identity:
+    """Return the identity of a process that lives."""
+    identity = Identity.of(pid)
+    assert identity is not None
+    return identity
+
+
+def plant(path: Path, kind: str) -> None:
+    """Plant something where a file is expected."""
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "directory":
+            path.mkdir()
+        case "symlink":
+            target = path.with_name("target")
+            target.write_text(f"{os.getpid()}\n")
+            path.symlink_to(target)
+
+
+# What is kept.
+
+
+def test_nothing_is_remembered_of_a_service_that_never_ran(store: Store, service: Service) -> None:
+    assert store.recall(service) == Memory()
+    assert store.proven_process(service) is None
+
+
+def test_what_is_kept_is_recalled_and_private(store: Store, service: Service, memory_file: Path) -> None:
+    memory = Memory(7, "born", 1.5, True, [1.0, 2.0], 3, LastHeal(4.0, "restart", False, "Ж\x00"))
+
+    store.keep(service, memory)
+
+    assert store.recall(service) == memory
+    assert stat.S_IMODE(memory_file.stat().st_mode) == 0o600
+
+
+def test_a_process_that_is_remembered_is_proven_until_it_dies(project: Sandbox, store: Store, service: Service) -> None:
+    process = project.stranger("sleep", "600")
+    identity = identity_of(process.pid)
+
+    store.remember_process(service, store.recall(service), identity)
+
+    assert service.pid_file.read_text() == f"{process.pid}\n"
+    assert stat.S_IMODE(service.pid_file.stat().st_mode) == 0o644
+    assert store.proven_process(service) == identity
+    assert store.pid_file_problem(service) is None
+    terminate(lambda: [identity], timeout=DEADLINE)
+    assert store.proven_process(service) is None
+    assert store.pid_file_problem(service) == f"PID file .api-server.pid is stale: process {process.pid} is gone"
+
+
+def test_a_process_that_is_forgotten_is_not_proven_though_it_lives(store: Store, service: Service) -> None:
+    memory = Memory(heals=3, stopped_by_hand=True)
+    store.remember_process(service, memory, identity_of(os.getpid()))
+
+    store.forget_process(service, memory)
+    store.forget_process(service, memory)
+
+    assert not service.pid_file.exists()
+    assert store.recall(service) == Memory(heals=3, stopped_by_hand=True)
+    assert store.proven_process(service) is None
+
+
+@pytest.mark.parametrize("kind", ["symlink", "fifo"])
+def test_the_pid_file_is_written_in_place_of_what_is_planted(store: Store, service: Service, kind: str) -> None:
+    plant(service.pid_file, kind)
+
+    store.remember_process(service, Memory(), identity_of(os.getppid()))
+
+    assert not service.pid_file.is_symlink()
+    assert service.pid_file.read_text() == f"{os.getppid()}\n"
+    if kind == "symlink":
+        assert service.pid_file.with_name("target").read_text() == f"{os.getpid()}\n"
+
+
+# Who is mistaken for whom.
+
+
+def test_whoever_got_the_pid_of_the_service_is_not_the_service(
+    project: Sandbox, store: Store, service: Service
+) -> None:
+    stranger = project.stranger("sleep", "600")
+    former = Identity(stranger.pid, identity_of(stranger.pid).born + "0")
+
+    store.remember_process(service, Memory(), former)
+
+    assert store.proven_process(service) is None
+    assert store.pid_file_problem(service) == f"PID file .api-server.pid is stale: process {stranger.pid} is gone"
+
+
+def test_a_suspended_process_is_still_proven(project: Sandbox, store: Store, service: Service) -> None:
+    process = project.stranger("sleep", "600")
+    store.remember_process(service, Memory(), identity_of(process.pid))
+
+    os.kill(process.pid, signal.SIGSTOP)
+
+    assert store.proven_process(service) == Identity.of(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty; ignored"),
+        (b" \n\t", "is empty; ignored"),
+        (b"nonsense", "holds no PID; ignored"),
+        (b"-1\n", "holds no PID; ignored"),
+        (b"+1\n", "holds no PID; ignored"),
+        (b"1_0\n", "holds no PID; ignored"),
+        (b"1 2\n", "holds no PID; ignored"),
+        (b"1\n2\n", "holds no PID; ignored"),
+        (b"0x10", "holds no PID; ignored"),
+        (b"1.0", "holds no PID; ignored"),
+        (b"\x00" * 9, "holds no PID; ignored"),
+        (b"\xff\xfe", "holds no PID; ignored"),
+        ("٣".encode(), "holds no PID; ignored"),
+        (b"9" * 400, "holds no PID; ignored"),
+        (b"9" * 31, f"is stale: there is no process {'9' * 31}"),
+        (b"0\n", "is stale: there is no process 0"),
+        (b"4194305\n", "is stale: there is no process 4194305"),
+    ],
+)
+def test_a_pid_file_of_no_use_is_told_in_one_sentence(
+    store: Store, service: Service, content: bytes, problem: str
+) -> None:
+    service.pid_file.write_bytes(content)
+
+    assert store.pid_file_problem(service) == f"PID file .api-server.pid {problem}"
+
+
+def test_a_missing_pid_file_is_told(store: Store, service: Service) -> None:
+    assert store.pid_file_problem(service) == "there is no PID file .api-server.pid"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "symlink"])
+def test_what_is_planted_as_a_pid_file_is_ignored(store: Store, service: Service, kind: str) -> None:
+    plant(service.pid_file, kind)
+
+    problem = store.pid_file_problem(service)
+
+    assert problem is not None
+    assert problem.startswith("PID file .api-server.pid cannot be read (")
+    assert problem.endswith("; ignored")
+
+
+def test_a_stranger_in_the_pid_file_is_named_and_left_alone(store: Store, service: Service) -> None:
+    service.pid_file.write_text(f"{os.getpid()}\n")
+
+    problem = store.pid_file_problem(service) or ""
+
+    assert f"(PID {os.getpid()}, user " in problem
+    assert problem.endswith("which auto-heal did not start; left alone")
+    assert store.proven_process(service) is None
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "symlink"])
+def test_what_is_planted_as_a_memory_is_an_empty_memory(
+    store: Store, service: Service, memory_file: Path, kind: str
+) -> None:
+    plant(memory_file, kind)
+
+    assert store.recall(service) == Memory()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"null", b"[]", b"{", b'{"pid": "1"}', b'{"pid": true}', b'{"pid": 1.5}', b'{"restarts": [null]}',
+        b'{"last_heal": {}}', b'{"born": "\\ud800"}', b'{"born": "\xff"}', b'{"pid": ' + b"9" * 5000 + b"}",
+        b'{"restarts": [1e999]}', b'{"unknown": ' + b"[" * 100_000, b"[" * 100_000, b"\x00" * 2_000_000,
+    ],
+    ids=lambda content: repr(content[:20]),
+)  # fmt: skip
+def test_a_broken_memory_is_an_empty_one(store: Store, service: Service, memory_file: Path, content: bytes) -> None:
+    memory_file.write_bytes(content)
+
+    assert store.recall(service) == Memory()
+    assert store.proven_process(service) is None
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+LIVE = st.sampled_from([1, os.getppid(), os.getpid()])
+FORGED = st.fixed_dictionaries(
+    {"pid": LIVE | ANYTHING, "born": st.text(max_size=60) | ANYTHING},
+    optional={"started_at": ANYTHING, "restarts": ANYTHING, "heals": ANYTHING, "last_heal": ANYTHING},
+)
+
+
+@QUICK
+@given(memory=st.binary() | FORGED.map(lambda table: json.dumps(table).encode()), pid_file=st.binary(max_size=40))
+def test_no_content_of_the_files_raises_or_proves_a_process(
+    store: Store, service: Service, memory: bytes, pid_file: bytes
+) -> None:
+    path = service.pid_file.with_name(".auto-heal") / "api.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(memory)
+    service.pid_file.write_bytes(pid_file)
+
+    assert store.proven_process(service) is None
+    assert store.pid_file_problem(service)
+
+
+# The budget and the lock.
+
+
+@pytest.mark.parametrize(
+    ("ages", "window", "counted"),
+    [([], 60.0, 0), ([1, 2, 3], 60.0, 3), ([1, 61, 600], 60.0, 1), ([100], 1.0, 0), ([-1000, 1], 60.0, 2)],
+)
+def test_the_restarts_of_the_window_count_and_older_ones_are_forgotten(
+    ages: list[float], window: float, counted: int
+) -> None:
+    now = time.time()
+    memory = Memory(restarts=[now - age for age in ages])
+
+    assert memory.restarts_within(Budget(5, window)) == counted
+
+    assert len(memory.restarts) == counted
+    # A clock that was set back must not make a restart count until the old time comes again.
+    assert all(moment <= time.time() for moment in memory.restarts)
+
+
+def test_a_service_has_one_healer_at_a_time_and_another_service_its_own(project: Sandbox) -> None:
+    project.configure(more='[services.other]\ncommand = "true"\n')
+    found = load_project(project.root, {})
+    store, api, other = Store(found), found.services["api"], found.services["other"]
+    results: list[Any] = []
+
+    def second() -> None:
+        try:
+            with store.lock(other, timeout=DEADLINE), store.lock(api, timeout=0.05):
+                results.append("both")
+        except LockTimeoutError as error:
+            results.append(error)
+
+    with store.lock(api, timeout=DEADLINE):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+
+    assert isinstance(results[0], LockTimeoutError)
+    with store.lock(api, timeout=DEADLINE):
+        pass

@@ -1,0 +1,289 @@
+"""What is said: one safe line to the log and the same text to the terminal, in two complete languages."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from string import Formatter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sandbox import REPOSITORY
+
+from remediation.project.catalogue import CATALOGUE, Language, Level, Text
+from remediation.project.voice import LOG_LIMIT, Voice, colourful, printable, terminal
+
+EVIL = "a\x1b[31mred\r\n2025-01-01 00:00:00 [INFO] forged\x00\x07\x9b\x85\u2028\u202e\udcff\tb"
+
+
+def voice(log_file: Path, language: Language = "en", *, named: bool = False) -> Voice:
+    """Return a voice without a terminal."""
+    return Voice(language=language, log_file=log_file, named=named)
+
+
+def fields(template: str) -> set[str]:
+    """Return the names that a template wants values for."""
+    return {name for _, name, _, _ in Formatter().parse(template) if name}
+
+
+# The catalogue.
+
+
+@pytest.mark.parametrize("text", CATALOGUE.values(), ids=CATALOGUE.keys())
+def test_a_text_says_the_same_in_both_languages(text: Text) -> None:
+    assert text.en
+    assert text.ru
+    assert fields(text.en) == fields(text.ru)
+    assert bool(text.en_named) == bool(text.ru_named)
+    assert fields(text.en_named) == fields(text.ru_named)
+
+
+@pytest.mark.parametrize("text", CATALOGUE.values(), ids=CATALOGUE.keys())
+def test_a_text_that_speaks_of_the_server_names_it_when_there_are_several(text: Text) -> None:
+    if re.search("server|сервер", text.en + text.ru, re.IGNORECASE):
+        assert "{name}" in text.en_named
+        assert "{name}" in text.ru_named
+        assert fields(text.en_named) == fields(text.en) | {"name"}
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "level", "en", "ru"),
+    [
+        ("checking", {"check": "/api/health"}, "INFO", "Checking /api/health...", "Проверяем /api/health..."),
+        ("passed", {"check": "/api/health"}, "SUCCESS", "✅ /api/health OK", "✅ /api/health OK"),
+        (
+            "passed_showing", {"check": "/api/girls", "shown": "count: 6"}, "SUCCESS",
+            "✅ /api/girls OK (count: 6)", "✅ /api/girls OK (count: 6)",
+        ),
+        (
+            "retry", {"attempt": 1, "attempts": 3, "delay": 5.0}, "WARN",
+            "Attempt 1/3 failed, retrying in 5s...", "Попытка 1/3 не удалась, повтор через 5s...",
+        ),
+        (
+            "failed", {"check": "/api/health", "attempts": 3}, "ERROR",
+            "❌ /api/health FAIL after 3 attempts", "❌ /api/health FAIL после 3 попыток",
+        ),
+        ("healthy", {}, "SUCCESS", "✅ All systems are healthy", "✅ Все системы работают нормально"),
+        (
+            "healing", {}, "WARN",
+            "⚠️ Problems found, healing...", "⚠️ Обнаружены проблемы, выполняем автовосстановление...",
+        ),
+        ("restart", {}, "INFO", "🔄 Restarting the server...", "🔄 Перезапуск сервера..."),
+        ("stopping", {}, "INFO", "Stopping the running server...", "Останавливаем существующий сервер..."),
+        (
+            "freeing", {"port": 8787, "pid": 12345}, "INFO",
+            "Freeing port 8787 (PID: 12345)...", "Освобождаем порт 8787 (PID: 12345)...",
+        ),
+        ("stopped", {}, "INFO", "Server stopped", "Сервер остановлен"),
+        ("starting", {}, "INFO", "Starting the API server...", "Запускаем API сервер..."),
+        ("pid", {"pid": 12346}, "INFO", "Server started with PID: 12346", "Сервер запущен с PID: 12346"),
+        ("started", {}, "SUCCESS", "Server is up", "Сервер успешно запущен"),
+        ("restarted", {}, "SUCCESS", "✅ Server restarted", "✅ Сервер успешно перезапущен"),
+        ("verifying", {}, "INFO", "Checking health after the heal...", "Проверяем здоровье после восстановления..."),
+        ("healed", {}, "SUCCESS", "🎉 Healed!", "🎉 Автовосстановление успешно!"),
+        ("not_started", {}, "ERROR", "❌ The server did not start", "❌ Сервер не запустился"),
+    ],
+)  # fmt: skip
+def test_the_texts_that_people_rely_on_stay(
+    tmp_path: Path, *, key: str, values: dict[str, object], level: str, en: str, ru: str
+) -> None:
+    assert voice(tmp_path / "log", "en").text(key, **values) == en
+    assert voice(tmp_path / "log", "ru").text(key, **values) == ru
+    assert CATALOGUE[key].level is Level(level)
+
+
+def test_with_several_services_the_text_names_the_one_meant(tmp_path: Path) -> None:
+    assert voice(tmp_path / "log", named=True).text("stopped", name="db") == "db stopped"
+    assert voice(tmp_path / "log", "ru", named=True).text("stopped", name="db") == "db остановлен"
+
+
+@pytest.mark.parametrize(
+    ("window", "shown"),
+    [(600.0, "600s"), (0.5, "0.5s"), (2.25, "2.25s"), (2_592_000.0, "2592000s"), (1e8, "100000000s"), (1e-3, "0.001s")],
+)
+def test_seconds_are_shown_as_people_write_them(tmp_path: Path, window: float, shown: str) -> None:
+    assert f"in {shown})" in voice(tmp_path / "log").text("budget", name="api", restarts=5, window=window)
+
+
+# Safe lines.
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Проверяем /api/health...", "⚠️ ✅ 🎉 👩\u200d💻", "{braces} 100% 'quotes' \"both\" back\\slash", "日本 é ß"],
+)
+def test_a_harmless_text_is_shown_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+def test_what_could_drive_a_terminal_or_forge_a_line_is_made_visible() -> None:
+    assert printable(EVIL) == (
+        r"a\x1b[31mred\r\n2025-01-01 00:00:00 [INFO] forged\x00\x07\x9b\x85\u2028\u202e\udcff\tb"
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.characters(), max_size=50))
+def test_no_text_whatever_breaks_a_line(text: str) -> None:
+    shown = printable(text)
+
+    assert len(f".{shown}.".splitlines()) == 1
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", shown)
+    shown.encode()
+
+
+# The log.
+
+
+def test_a_line_of_the_log_has_local_time_level_and_text(tmp_path: Path) -> None:
+    before = time.strftime("%Y-%m-%d %H:%M:%S")
+    speaker = voice(tmp_path / "new" / "log")
+    speaker.say("healed")
+    speaker.say("sick", checks=EVIL)
+
+    [first, second] = (tmp_path / "new" / "log").read_text(encoding="utf-8").split("\n")[:-1]
+
+    assert speaker.lines == [first, second]
+    assert before <= first[:19] <= time.strftime("%Y-%m-%d %H:%M:%S")
+    assert first[19:] == " [SUCCESS] 🎉 Healed!"
+    assert re.fullmatch(r"[-\d]{10} [:\d]{8} \[ERROR\] ❌ Still sick: a\\x1b.*", second)
+
+
+def test_a_log_is_appended_to_and_rotated_when_it_is_full(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("x" * (LOG_LIMIT - 1) + "\n")
+
+    voice(log).say("healed")
+
+    assert (tmp_path / "log.1").stat().st_size == LOG_LIMIT
+    assert log.read_text(encoding="utf-8").endswith("🎉 Healed!\n")
+
+
+def test_several_threads_never_mix_their_lines(tmp_path: Path) -> None:
+    shown: list[str] = []
+    speaker = Voice(language="en", log_file=tmp_path / "log", named=False, terminal=lambda text, _: shown.append(text))
+
+    def speak() -> None:
+        for _ in range(40):
+            speaker.say("sick", checks="x" * 500)
+
+    threads = [threading.Thread(target=speak) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert lines == speaker.lines
+    assert {line.partition("] ")[2] for line in lines} == {"❌ Still sick: " + "x" * 500}
+    assert len(shown) == len(lines) == 200
+
+
+@pytest.mark.parametrize("planted", ["symlink", "directory", "fifo", "file for a folder"])
+def test_a_log_that_cannot_be_written_is_told_once_and_stops_nothing(
+    tmp_path: Path, planted: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "folder" / "log"
+    if planted == "file for a folder":
+        log.parent.write_text("")
+    else:
+        log.parent.mkdir()
+    match planted:
+        case "symlink":
+            log.symlink_to(tmp_path / "victim")
+        case "directory":
+            log.mkdir()
+        case "fifo":
+            os.mkfifo(log)
+    speaker = voice(log)
+
+    speaker.say("healed")
+    speaker.say("healed")
+
+    assert len(speaker.lines) == 2
+    assert re.fullmatch(rf"auto-heal: cannot write {re.escape(str(log))}: .+\n", capfd.readouterr().err)
+    assert not (tmp_path / "victim").exists()
+
+
+# The terminal.
+
+
+@contextmanager
+def pseudo_terminal() -> Iterator[tuple[int, int]]:
+    """Lend both ends of a terminal."""
+    ours, theirs = pty.openpty()
+    try:
+        yield ours, theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    ("environ", "on_terminal", "on_pipe"),
+    [
+        ({}, True, False),
+        ({"NO_COLOR": "1"}, False, False),
+        ({"NO_COLOR": ""}, True, False),
+        ({"FORCE_COLOR": "1"}, True, True),
+        ({"FORCE_COLOR": ""}, True, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False, False),
+        ({"TERM": "dumb"}, False, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, True, True),
+    ],
+)
+def test_colour_is_what_the_environment_says_and_then_what_the_terminal_is(
+    environ: dict[str, str], *, on_terminal: bool, on_pipe: bool
+) -> None:
+    with pseudo_terminal() as (_, terminal_fd), Path(os.devnull).open("wb") as file:
+        assert colourful(terminal_fd, environ) is on_terminal
+        assert colourful(file.fileno(), environ) is on_pipe
+    assert colourful(10**6, {}) is False
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        (Level.INFO, b"text\r\n"),
+        (Level.SUCCESS, b"\x1b[32mtext\x1b[0m\r\n"),
+        (Level.WARN, b"\x1b[33mtext\x1b[0m\r\n"),
+        (Level.ERROR, b"\x1b[31mtext\x1b[0m\r\n"),
+    ],
+)
+def test_a_terminal_shows_the_level_as_a_colour(monkeypatch: pytest.MonkeyPatch, level: Level, shown: bytes) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    with pseudo_terminal() as (ours, theirs):
+        terminal(theirs)("text", level)
+
+        assert os.read(ours, 100) == shown
+
+
+def test_a_reader_that_went_away_is_ignored() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        terminal(writer)("text", Level.INFO)
+    finally:
+        os.close(writer)
+
+
+def test_a_narrow_terminal_gets_escapes_for_what_it_cannot_show() -> None:
+    script = "from remediation.project.voice import *; terminal(1)('✅ é', Level.INFO)"
+    environ = os.environ | {"PYTHONIOENCODING": "latin-1"}
+
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, env=environ, capture_output=True, check=True
+    )
+
+    assert result.stdout == b"\\u2705 \xe9\n"
