@@ -333,7 +333,7 @@ def test_init_overwrites_nothing_and_says_so(project: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["init", "--name", "a b"], "a service's name has letters, digits, - and _ only"),
+        (["init", "--name", "a b"], "a service's name has up to 64 letters, digits, - and _ only"),
         (["init", "--ready", "health"], "'health' is no path such as /health"),
         (["init", "--command", "'"], "cannot be split as a shell would"),
         (["init", "auto-heal.toml"], "auto-heal.toml: is not a folder"),

@@ -151,7 +151,7 @@ REFUSED: list[tuple[str, str]] = [
     ("services = []", "services: expected a table, got a list"),
     ("services.api = 3", "services.api: expected a table, got a whole number"),
     ("", "services: there is none; add [services.NAME]"),
-    ('[services."a/b"]', "services.a/b: a service's name has letters, digits, - and _ only"),
+    ('[services."a/b"]', "services.'a/b': a service's name has up to 64 letters, digits, - and _ only"),
     *((f'[services."{name}"]\ncommand = "x"', "services.") for name in ("a\\nb", "", "a" * 300)),
     ('[services."a\\nb"]\nx = 1', "services."), ("[services.api]", "services.api: has neither command nor url"),
     ('[services.api]\nready = "/x"\ncommand = "x"', "services.api.url: missing"),

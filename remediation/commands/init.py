@@ -13,6 +13,7 @@ from pathlib import Path
 
 from remediation.primitives import file
 from remediation.project.config import OWN_FILE, SHARED_FILE, parse
+from remediation.project.resolve import NAME, NAME_RULE
 from remediation.project.schema import ConfigError
 from remediation.session import FOLDER
 
@@ -35,8 +36,8 @@ def init(folder: str, *, name: str, command: str | None, url: str | None, ready:
     root = Path(folder)
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{folder}: is not a folder")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise ConfigError(f"--name: {name!r}: a service's name has letters, digits, - and _ only")
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"--name: {name!r}: {NAME_RULE} only")
     if ready and not ready.startswith("/"):
         raise ConfigError(f"--ready: {ready!r} is no path such as /health")
     try:

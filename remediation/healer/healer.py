@@ -76,6 +76,8 @@ class Healer:
                 act(self._store.recall(service))
         except LockTimeoutError:
             raise HealError(self._busy(service)) from None
+        except OSError as error:
+            raise HealError(self._surroundings(service, error)) from None
         finally:
             reap()
 
@@ -92,6 +94,8 @@ class Healer:
             return self._refusal(patient, self._busy(service))
         except HealError as error:
             return self._refusal(patient, str(error))
+        except OSError as error:
+            return self._refusal(patient, self._surroundings(service, error))
         finally:
             reap()
 
@@ -103,6 +107,7 @@ class Healer:
             return self._healed_elsewhere(patient, last)
         budget = service.budget
         if memory.restarts_within(budget) >= budget.restarts:
+            self._store.keep(service, memory)
             values = {"restarts": budget.restarts, "window": budget.window}
             return self._refusal(patient, self._voice.text("budget", name=service.name, **values))
         memory.restarts.append(time.time())
@@ -148,6 +153,11 @@ class Healer:
             raise HealError(self._voice.text("never_healed", name=service.name))
         if service.command and service.address and not port.is_local(service.address.host):
             raise HealError(self._voice.text("not_here", name=service.name, url=service.address))
+
+    @staticmethod
+    def _surroundings(service: Service, error: OSError) -> str:
+        """Say what the operating system refused us, which is no fault of the service."""
+        return f"{service.name}: {error.filename or 'the system'}: {error.strerror or error}"
 
     def _busy(self, service: Service) -> str:
         return self._voice.text("busy", name=service.name, seconds=self._longest(service))

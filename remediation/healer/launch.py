@@ -12,6 +12,7 @@ from typing import TypeVar
 from remediation.primitives import file
 from remediation.primitives.process import Identity, await_death, descendants, terminate
 from remediation.project.model import MARK, Service
+from remediation.project.voice import seconds
 
 # How much of a service's log explains why it did not start.
 TAIL_LINES = 20
@@ -126,7 +127,7 @@ def run_command(service: Service, command: Sequence[str], *, timeout: float) -> 
         status = child.wait(timeout)
     except subprocess.TimeoutExpired:
         _end(child, service)
-        raise LaunchError(f"{service.name}: `{words}` did not end within {timeout:g}s and was killed") from None
+        raise LaunchError(f"{service.name}: `{words}` did not end within {seconds(timeout)}s and was killed") from None
     except BaseException:
         _end(child, service)
         raise
@@ -176,8 +177,11 @@ def _explain(error: OSError, service: Service, command: Sequence[str]) -> str:
     """Say why a program could not be started, in terms of the configuration."""
     program = command[0]
     if not service.cwd.is_dir():
-        return f"{service.name}: its working directory {service.cwd} does not exist"
+        what = "is not a directory" if service.cwd.exists() else "does not exist"
+        return f"{service.name}: its working directory {service.cwd} {what}"
     match error:
+        case FileNotFoundError() if (service.cwd / program).is_file():
+            reason = "needs an interpreter that was not found; look at its first line"
         case FileNotFoundError():
             reason = "was not found; check its name and PATH"
         case PermissionError():

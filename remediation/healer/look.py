@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from remediation.primitives import port
 from remediation.primitives.process import Identity, Life, descendants
 from remediation.project.memory import Store
 from remediation.project.model import Service
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
 
 # Readiness is polled at first this often, then at a twentieth of the time waited, at most every
 # quarter second: a fast start is seen at once, a slow one is not pestered.
@@ -85,13 +92,31 @@ def answers(service: Service, *, timeout: float) -> bool:
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     connection = kind(address.host, address.port, timeout=timeout)
     try:
-        path = urlsplit(address.url).path + service.ready
-        connection.request("GET", path, headers={"Connection": "close", "User-Agent": "auto-heal"})
-        return connection.getresponse().status // 100 == _SUCCESS
+        with _cut_off(connection, timeout):
+            path = urlsplit(address.url).path + service.ready
+            connection.request("GET", path, headers={"Connection": "close", "User-Agent": "auto-heal"})
+            return connection.getresponse().status // 100 == _SUCCESS
     except (OSError, http.client.HTTPException, ValueError):
         return False
     finally:
         connection.close()
+
+
+@contextmanager
+def _cut_off(connection: HTTPConnection, timeout: float) -> Iterator[None]:
+    """Shut a connection down after `timeout` seconds: its own timeout counts anew with every byte."""
+
+    def cut() -> None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR) if connection.sock else None
+
+    timer = threading.Timer(timeout, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def polls(timeout: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[float]:

@@ -10,7 +10,7 @@ from remediation.primitives import port
 from remediation.primitives.process import Identity, Life, descendants, describe, marked, protected, terminate
 from remediation.project.memory import Memory, Store
 from remediation.project.model import MARK, Service
-from remediation.project.voice import Voice
+from remediation.project.voice import Voice, seconds
 
 # With ready = "none" nobody can be asked; a command that lives this long counts as started.
 SETTLE_SECONDS = 0.2
@@ -156,7 +156,12 @@ class Steps:
             self._voice.say("not_started", name=service.name)
             raise HealError(str(error)) from None
         if started.identity:
-            self._store.remember_process(service, memory, started.identity)
+            try:
+                self._store.remember_process(service, memory, started.identity)
+            except OSError:
+                # A server that nobody remembers would be the first of two.
+                terminate(lambda: self._family(service, memory), timeout=service.stop_timeout)
+                raise
             self._voice.say("pid", name=service.name, pid=started.identity.pid)
         try:
             self._verify(service, started)
@@ -180,7 +185,7 @@ class Steps:
             return
         self._voice.say("not_started", name=service.name)
         asked = "a TCP connection" if service.ready == "tcp" else f"2xx at {service.ready}"
-        self._fail(f"{service.name}: no answer ({asked}) within {timeout:g}s of its start", started)
+        self._fail(f"{service.name}: no answer ({asked}) within {seconds(timeout)}s of its start", started)
 
     def _notice_death(self, service: Service, started: Started | None) -> None:
         if started and (death := started.death()):

@@ -84,7 +84,7 @@ def append(path: Path, line: bytes, *, rotate_at: int) -> None:
     A file that has grown to `rotate_at` bytes is first renamed to NAME.1, by one writer.
     """
     with suppress(OSError):
-        if path.lstat().st_size >= rotate_at:
+        if _is_full(path, rotate_at):
             _rotate(path, rotate_at)
     fd = open_append(path)
     try:
@@ -93,10 +93,15 @@ def append(path: Path, line: bytes, *, rotate_at: int) -> None:
         os.close(fd)
 
 
+def _is_full(path: Path, rotate_at: int) -> bool:
+    found = path.lstat()
+    return stat.S_ISREG(found.st_mode) and found.st_size >= rotate_at
+
+
 def _rotate(path: Path, rotate_at: int) -> None:
     with locked(path.with_name(f".{path.name}.lock"), timeout=1.0):
         # Whoever waited for the lock finds the new, small file.
-        if path.lstat().st_size >= rotate_at:
+        if _is_full(path, rotate_at):
             path.replace(path.with_name(f"{path.name}.1"))
 
 

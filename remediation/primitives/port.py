@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
-WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
+ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - bound for a moment, and never listened on
+IPV4, IPV6 = 4, 6
+# A refusal takes no time; whoever needs longer than this does not refuse.
+_REFUSAL = 0.5
+_BROADCAST = "255.255.255.255"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ def resolve(host: str) -> frozenset[str]:
     """Return the IP addresses of a host name; empty if it does not resolve."""
     try:
         answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         return frozenset()
     return frozenset(str(answer[4][0]).partition("%")[0] for answer in answers)
 
@@ -42,7 +47,9 @@ def is_local(host: str) -> bool:
 
 
 def _is_own(address: str) -> bool:
-    family = socket.AF_INET6 if isinstance(ip_address(address), IPv6Address) else socket.AF_INET
+    if ip_address(address).is_multicast or address == _BROADCAST:
+        return False
+    family = socket.AF_INET6 if _version(address) == IPV6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
@@ -57,35 +64,44 @@ def listeners(port: int, host: str) -> list[Listener]:
 
     A listener on another address of this machine does not serve that host and is not returned.
     """
-    if _is_free(port):
+    # The kernel says that nobody listens at all quicker than it lists all sockets.
+    if _can_bind(ANY_IPV4, port) and _can_bind(ANY_IPV6, port):
         return []
     import psutil
 
-    addresses = resolve(host) | WILDCARDS
-    everything = bool(resolve(host) & WILDCARDS)
-    found = []
-    for connection in psutil.net_connections(kind="tcp"):
-        if connection.status != psutil.CONN_LISTEN or not connection.laddr or connection.laddr.port != port:
-            continue
-        address = connection.laddr.ip
-        plain = address.removeprefix("::ffff:")
-        if everything or plain in addresses:
-            found.append(Listener(connection.pid, address, port))
-    return found
+    everybody = [
+        Listener(connection.pid, connection.laddr.ip, port)
+        for connection in psutil.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+    ]
+    addresses = resolve(host)
+    if addresses & {ANY_IPV4, ANY_IPV6}:
+        return everybody
+    if any(_version(address) == IPV4 for address in addresses):
+        addresses |= {ANY_IPV4}
+        # A listener on [::] takes IPv4 as well, unless it was told not to, ipv6(7): then IPv4 can still be bound.
+        if not any(_version(one.address) == IPV4 for one in everybody) and not _can_bind(ANY_IPV4, port):
+            addresses |= {ANY_IPV6}
+    if any(_version(address) == IPV6 for address in addresses):
+        addresses |= {ANY_IPV6}
+    return [one for one in everybody if one.address.removeprefix("::ffff:") in addresses]
 
 
-def _is_free(port: int) -> bool:
-    """Return whether nobody at all listens on a port, which the kernel says quicker than a list of all sockets."""
-    for family, wildcard in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 - closed at once
-        try:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind((wildcard, port))
-        except OSError as error:
-            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                return False
+def _version(address: str) -> int:
+    return ip_address(address.removeprefix("::ffff:")).version
+
+
+def _can_bind(wildcard: str, port: int) -> bool:
+    """Return whether nobody listens on a port in this family, or there is no such family here."""
+    family = socket.AF_INET if wildcard == ANY_IPV4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((wildcard, port))
+    except OSError as error:
+        return error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
     return True
 
 
@@ -101,13 +117,31 @@ def listens(pids: set[int], port: int) -> bool:
     return False
 
 
+def connect(host: str, port: int, timeout: float) -> socket.socket:
+    """Return a connection; OSError within about `timeout` seconds if there is none.
+
+    On a port of the range for clients the kernel may give a probe that very port, and connect it to itself.
+    That is nobody, and is told as refused.
+    """
+    try:
+        connection = socket.create_connection((host, port), timeout)
+    except (ValueError, OverflowError) as error:
+        raise OSError(errno.EINVAL, f"{host}:{port} is no address: {error}") from None
+    if connection.getsockname() == connection.getpeername():
+        # Reset rather than closed: in TIME_WAIT the port would be taken from the server that is to come.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself")
+    return connection
+
+
 def accepts(host: str, port: int, timeout: float) -> bool:
     """Return whether a TCP connection to host and port is accepted within `timeout` seconds."""
     try:
-        with socket.create_connection((host, port), timeout):
-            return True
+        connect(host, port, timeout).close()
     except OSError:
         return False
+    return True
 
 
 def refuses(host: str, port: int) -> bool:
@@ -116,9 +150,9 @@ def refuses(host: str, port: int) -> bool:
     A full queue or a filter does not refuse, it keeps silent; that is not told as refused.
     """
     try:
-        with socket.create_connection((host, port), 0.5):
-            return False
+        connect(host, port, _REFUSAL).close()
     except ConnectionRefusedError:
         return True
     except OSError:
         return False
+    return False

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
-import signal
 import sys
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
-from remediation.project.model import Address, Budget, Project, Rung, Service
-from remediation.project.schema import (
-    LONGEST,
-    BudgetTable,
-    ConfigError,
-    ProjectTable,
-    RunTable,
-    ServiceTable,
-    Words,
-    read_table,
-)
+from remediation.project.model import Project, Service
+from remediation.project.resolve import resolve_service
+from remediation.project.schema import LONGEST, ConfigError, ProjectTable, read_table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,8 +20,6 @@ else:
 
 OWN_FILE = "auto-heal.toml"
 SHARED_FILE = "pyproject.toml"
-# Part of file names and of pytest markers.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 
 
 Number = TypeVar("Number", int, float)
@@ -41,7 +27,7 @@ Number = TypeVar("Number", int, float)
 
 class _Found(NamedTuple):
     file: Path
-    table: dict[str, Any]
+    table: object
     prefix: str
 
 
@@ -53,27 +39,26 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     environ = os.environ if environ is None else environ
     found = _find(start.resolve())
     where = f"{found.file.name}: {found.prefix}"
-    table = read_table(found.table, ProjectTable, where.rstrip("."))
+    table = read_table(found.table, ProjectTable, where)
     if not table.services:
         raise ConfigError(f"{where}services: there is none; add [{found.prefix}services.NAME] with command and url")
-    tables = {
-        name: read_table(values, ServiceTable, f"{where}services.{name}") for name, values in table.services.items()
-    }
-    urls = {name: _url_override(name, tables, environ) or tables[name].url for name in tables}
-    timeout = table.timeout
     root = found.file.parent
+    override = _url_override(table.services, environ)
     services = {
-        name: _service(name, tables[name], url=urls[name], root=root, timeout=timeout, where=f"{where}services.{name}")
-        for name in tables
+        name: resolve_service(
+            name, values, root=root, timeout=table.timeout, where=f"{where}services.", url=override.get(name)
+        )
+        for name, values in table.services.items()
     }
     _check_dependencies(services, f"{where}services")
+    _check_rivals(services, f"{where}services")
     return Project(
         source=found.file,
         services=services,
         interval=_override("CHECK_INTERVAL", environ, table.interval, least=0.001),
         retries=_override("MAX_RETRIES", environ, table.retries, least=1),
         retry_delay=_override("RETRY_DELAY", environ, table.retry_delay, least=0),
-        timeout=timeout,
+        timeout=table.timeout,
         log_file=root / (environ.get("LOG_FILE") or table.log_file),
         report=root / table.report,
         language=language(table.language, environ),
@@ -95,13 +80,12 @@ def language(configured: Literal["en", "ru"] | None, environ: Mapping[str, str])
 def _find(start: Path) -> _Found:
     for folder in (start, *start.parents):
         own, shared = folder / OWN_FILE, folder / SHARED_FILE
-        if own.is_file():
+        # Unlike Path.is_file, these say no of what is in a folder that cannot be searched.
+        if os.path.isfile(own):  # noqa: PTH113
             return _Found(own, parse(own), "")
-        if shared.is_file():
+        if os.path.isfile(shared):  # noqa: PTH113
             tool = parse(shared).get("tool")
             if isinstance(tool, dict) and "auto-heal" in tool:
-                if not isinstance(tool["auto-heal"], dict):
-                    raise ConfigError(f"{SHARED_FILE}: tool.auto-heal: expected a table")
                 return _Found(shared, tool["auto-heal"], "tool.auto-heal.")
     raise ConfigError(
         f"no configuration: neither {OWN_FILE} nor [tool.auto-heal] in {SHARED_FILE} in {start} or above it; "
@@ -113,10 +97,11 @@ def parse(file: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; ConfigError says why they cannot be had."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file.name}: not valid TOML: {error}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file.name}: not UTF-8, as TOML must be: byte {error.start}") from None
+    except (ValueError, RecursionError) as error:
+        # Besides what is no TOML: numbers of thousands of digits, and brackets nested as deep.
+        raise ConfigError(f"{file.name}: not valid TOML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{file.name}: cannot be read: {error.strerror}") from None
 
@@ -137,103 +122,16 @@ def _override(variable: str, environ: Mapping[str, str], configured: Number, *, 
     return number
 
 
-def _url_override(name: str, tables: Mapping[str, ServiceTable], environ: Mapping[str, str]) -> str | None:
+def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the URL that the environment gives, by the name of the service that it is for."""
     url = environ.get("API_URL")
     if not url:
-        return None
-    if "api" not in tables and len(tables) > 1:
-        raise ConfigError(f"environment: API_URL is set, but no service is called 'api'; there are {_list(tables)}")
-    return url if name == "api" or len(tables) == 1 else None
-
-
-def _service(name: str, table: ServiceTable, *, url: str | None, root: Path, timeout: float, where: str) -> Service:
-    if not _NAME.match(name):
-        raise ConfigError(f"{where}: a service's name has letters, digits, - and _ only")
-    command, restart = _words(table.command, f"{where}.command"), _words(table.restart, f"{where}.restart")
-    start, stop = _words(table.start, f"{where}.start"), _words(table.stop, f"{where}.stop")
-    if command and (restart or start or stop):
-        raise ConfigError(f"{where}: has both command and restart, start or stop; keep one way to run it")
-    if (start or stop) and not restart:
-        raise ConfigError(f"{where}: start and stop need restart beside them")
-    address = _address(url, f"{where}.url") if url else None
-    ready = table.ready or ("tcp" if address else "none")
-    if ready not in ("tcp", "none") and not ready.startswith("/"):
-        raise ConfigError(f'{where}.ready: {ready!r} is neither a path such as "/health" nor "tcp" nor "none"')
-    if ready != "none" and not address:
-        raise ConfigError(f'{where}.url: missing; ready = "{ready}" has to ask somewhere')
-    if ready.startswith("/") and address and address.scheme == "tcp":
-        raise ConfigError(f'{where}.ready: a path needs an http or https url; with {address.url} use "tcp"')
-    if not command and ready == "none" and not address:
-        raise ConfigError(f"{where}: has neither command nor url; there is nothing to check or to start")
-    return Service(
-        name=name,
-        mark=f"{root}:{name}",
-        cwd=root / table.cwd,
-        env=table.env,
-        address=address,
-        ready=ready,
-        command=command,
-        restart_command=restart,
-        start_command=start,
-        stop_command=stop,
-        stop_signal=_signal(table.stop_signal, f"{where}.stop_signal"),
-        stop_timeout=table.stop_timeout,
-        start_timeout=table.start_timeout,
-        probe_timeout=timeout,
-        pid_file=root / (table.pid_file or f".{name}-server.pid"),
-        log_file=root / (table.log_file or f"{name}-server.log"),
-        free_port=table.free_port,
-        depends_on=tuple(table.depends_on),
-        ladder=tuple(_rung(rung, f"{where}.ladder[{index}]") for index, rung in enumerate(table.ladder)),
-        rollback=_words(table.rollback, f"{where}.rollback"),
-        budget=_budget(table.budget, f"{where}.budget"),
-    )
-
-
-def _words(words: Words | None, where: str) -> tuple[str, ...]:
-    if words is None:
-        return ()
-    try:
-        split = tuple(shlex.split(words) if isinstance(words, str) else words)
-    except ValueError as error:
-        raise ConfigError(f"{where}: cannot be split as a shell would: {error}") from None
-    if not split or not split[0].strip():
-        raise ConfigError(f'{where}: is empty; give a program and its arguments, such as ["node", "index.js"]')
-    if any("\0" in word for word in split):
-        raise ConfigError(f"{where}: holds a NUL character, which no command line can")
-    return split
-
-
-def _address(url: str, where: str) -> Address:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"{where}: {url!r} is no URL: {error}") from None
-    if parts.scheme not in ("http", "https", "tcp") or not host or re.search(r"\s", url):
-        raise ConfigError(f"{where}: {url!r} is no URL such as http://localhost:8787")
-    if port is None and parts.scheme == "tcp":
-        raise ConfigError(f"{where}: {url!r} has no port")
-    return Address(url.rstrip("/"), parts.scheme, host, port or {"http": 80, "https": 443}[parts.scheme])
-
-
-def _signal(name: str, where: str) -> signal.Signals:
-    for candidate in (name.upper(), f"SIG{name.upper()}"):
-        if candidate in signal.Signals.__members__:
-            return signal.Signals[candidate]
-    raise ConfigError(f"{where}: {name!r} is no signal of this system; SIGTERM and SIGINT are usual")
-
-
-def _rung(rung: str | Mapping[str, Any], where: str) -> Rung:
-    if isinstance(rung, str):
-        return Rung()
-    table = read_table(rung, RunTable, where)
-    return Rung(_words(table.run, f"{where}.run"), table.timeout)
-
-
-def _budget(values: Mapping[str, Any], where: str) -> Budget:
-    table = read_table(values, BudgetTable, where)
-    return Budget(table.restarts, table.window)
+        return {}
+    if "api" in services:
+        return {"api": url}
+    if len(services) > 1:
+        raise ConfigError(f"environment: API_URL is set, but no service is called 'api'; there are {_list(services)}")
+    return dict.fromkeys(services, url)
 
 
 def _check_dependencies(services: Mapping[str, Service], where: str) -> None:
@@ -248,6 +146,19 @@ def _check_dependencies(services: Mapping[str, Service], where: str) -> None:
     except CycleError as error:
         circle = " -> ".join(reversed(error.args[1]))
         raise ConfigError(f"{where}: depends_on goes round in a circle: {circle}") from None
+
+
+def _check_rivals(services: Mapping[str, Service], where: str) -> None:
+    """Refuse two services that we start ourselves on one port or with one PID file: each would end the other."""
+    seen: dict[object, str] = {}
+    for service in services.values():
+        if not service.command:
+            continue
+        port = service.address.port if service.address else None
+        for key, value in (("url", port), ("pid_file", service.pid_file)):
+            other = seen.setdefault((key, value), service.name) if value else service.name
+            if other != service.name:
+                raise ConfigError(f"{where}.{service.name}.{key}: is that of {other} too; each needs its own")
 
 
 def _list(names: Iterable[str]) -> str:

@@ -71,7 +71,7 @@ class Store:
         """Return what is remembered; a missing or broken memory is an empty one."""
         try:
             return msgspec.json.decode(file.read(self._file(service), limit=_MEMORY_LIMIT), type=Memory)
-        except (OSError, msgspec.MsgspecError, UnicodeError):
+        except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
             return Memory()
 
     def keep(self, service: Service, memory: Memory) -> None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
-Words = list[str] | str
 # A bound on seconds, since TOML also knows `inf`: a deadline has to be a moment. Three years.
 LONGEST = 1e8
 Positive = Annotated[float, Meta(gt=0, le=LONGEST)]
 NotNegative = Annotated[float, Meta(ge=0, le=LONGEST)]
 Text = Annotated[str, Meta(min_length=1)]
+Words = list[str] | str
 
 
 class BudgetTable(Struct, frozen=True):
@@ -41,7 +41,7 @@ class ServiceTable(Struct, frozen=True):
 
     command: Words | None = None
     cwd: Text = "."
-    env: dict[str, str] = {}
+    env: dict[str, Any] = {}
     url: Text | None = None
     ready: Text | None = None
     stop_signal: Text = "SIGTERM"
@@ -71,40 +71,87 @@ class ProjectTable(Struct, frozen=True):
     log_file: Text = "auto-heal.log"
     report: Text = "reports/health.xml"
     language: Literal["en", "ru"] | None = None
-    services: dict[str, dict[str, Any]] = {}
+    services: dict[str, Any] = {}
 
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message says what is wrong, where, and how to mend it."""
 
 
+Kind = TypeVar("Kind")
 Table = TypeVar("Table", bound=Struct)
 
 _KINDS = {
-    "array": "a list", "bool": "true or false", "float": "a number", "int": "a whole number",
-    "object": "a table", "str": "a string", "null": "nothing", "datetime": "a date", "array | str":
-    "a list of strings or one string", "array | null | str": "a list of strings or one string",
-    "object | str": '"restart" or a table',
+    "array": "a list", "bool": "true or false", "date": "a date", "datetime": "a date", "float": "a number",
+    "int": "a whole number", "object": "a table", "str": "a string", "time": "a time",
 }  # fmt: skip
+_UNIONS = {
+    frozenset({"array", "str"}): "a list of strings or one string",
+    frozenset({"object", "str"}): '"restart" or a table',
+}
 
 
-def read_table(values: Mapping[str, Any], kind: type[Table], where: str) -> Table:
-    """Return the table as a `kind`; ConfigError names the key below `where` and the nearest known one."""
+def read_table(values: object, kind: type[Table], where: str) -> Table:
+    """Return a table of the file as a `kind`; `where` says where it stands, and ends as a key may follow.
+
+    ConfigError names the key, and for an unknown one the nearest that is known.
+    """
     known = [field.name for field in msgspec.structs.fields(kind)]
-    for key in values:
+    for key in read(values, dict[str, Any], where):
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-            raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
+            raise ConfigError(f"{where.rstrip('.: ')}: unknown key {key!r}; {hint}")
+    return read(values, kind, where)
+
+
+def read(value: object, kind: type[Kind], where: str) -> Kind:
+    """Return a value of the file as a `kind`; ConfigError says where it is of another."""
+    refuse_nul(value, where)
     try:
-        return msgspec.convert(values, kind)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `")
-        key = path.removeprefix("$").rstrip("`")
-        raise ConfigError(f"{where}{key}: {_plain(problem)}") from None
+        key = path.removeprefix("$").removeprefix(".").rstrip("`")
+        if missing := re.fullmatch(r"Object missing required field `(\w+)`", problem):
+            key, problem = f"{key}.{missing[1]}".removeprefix("."), "Missing"
+        place = f"{where}{key}" if key else where.rstrip(".: ")
+        raise ConfigError(f"{place}: {_plain(problem, kind, key)}") from None
 
 
-def _plain(problem: str) -> str:
+def refuse_nul(value: object, where: str) -> None:
+    """Raise ConfigError for a NUL character, which neither a path nor a command line can hold."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            refuse_nul(key, where)
+            refuse_nul(inner, f"{where}{key}.")
+    elif isinstance(value, list):
+        for inner in value:
+            refuse_nul(inner, where)
+    elif isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where.rstrip('.: ')}: holds a NUL character, which no path and no command can")
+
+
+def _plain(problem: str, kind: Any, key: str) -> str:
     """Say in TOML's words what msgspec says in its own."""
-    problem = re.sub(r"`([^`]*)`", lambda match: _KINDS.get(match[1], match[1]), problem)
-    return problem[0].lower() + problem[1:]
+    if bad := re.fullmatch(r"Invalid enum value (.*)", problem):
+        return f"{bad[1]} is none of {', '.join(map(repr, _choices(kind, key)))}"
+    text = re.sub(r"`([^`]*)`", lambda match: _kinds(match[1]), problem)
+    return text[0].lower() + text[1:]
+
+
+def _choices(kind: Any, key: str) -> list[str]:
+    """Return the strings that a field takes."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    pending: list[Any] = [fields[key.partition("[")[0]]]
+    found: list[str] = []
+    while pending:
+        inner = get_args(pending.pop())
+        found += [one for one in inner if isinstance(one, str)]
+        pending += [one for one in inner if not isinstance(one, str)]
+    return found
+
+
+def _kinds(words: str) -> str:
+    names = [name for name in words.split(" | ") if name != "null"]
+    return _UNIONS.get(frozenset(names)) or " or ".join(_KINDS.get(name, name) for name in names)

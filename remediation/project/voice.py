@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 import time
@@ -43,11 +44,13 @@ def terminal(fd: int) -> Terminal:
     def show(text: str, level: Level) -> None:
         line = f"{_COLOURS[level]}{text}\033[0m" if coloured and _COLOURS[level] else text
         data = f"{line}\n".encode(encoding, errors="backslashreplace")
-        try:
-            while data:
+        while data:
+            try:
                 data = data[os.write(fd, data) :]
-        except OSError:
-            return
+            except BlockingIOError:
+                select.select([], [fd], [])
+            except OSError:
+                return
 
     return show
 
@@ -76,7 +79,8 @@ class Voice:
     def text(self, key: str, **values: object) -> str:
         """Return a text of the catalogue without saying it, safe for one line of a terminal or a log."""
         template = CATALOGUE[key].template(self._language, named=self._named)
-        return template.format_map({name: printable(_short(value)) for name, value in values.items()})
+        shown = {name: seconds(value) if isinstance(value, float) else str(value) for name, value in values.items()}
+        return template.format_map({name: printable(text) for name, text in shown.items()})
 
     def say(self, key: str, **values: object) -> None:
         """Say a text of the catalogue."""
@@ -99,6 +103,6 @@ class Voice:
                 print(f"auto-heal: cannot write {self._log_file}: {error.strerror or error}", file=sys.stderr)
 
 
-def _short(value: object) -> str:
-    """Return a number without needless zeros, everything else as it is."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def seconds(value: float) -> str:
+    """Return a number of seconds as people write it: without needless zeros and without an exponent."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -14,6 +14,7 @@ from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service
 from remediation.project.schema import ConfigError
+from remediation.project.voice import seconds
 
 if TYPE_CHECKING:
     import psutil
@@ -111,7 +112,7 @@ class Handle:
             response = self._session().get(self.url + path, **{"stream": True, "timeout": self._left(), **options})
             self._read(response, what)
         except requests.Timeout:
-            raise ServiceDown(f"{what}: no whole answer within {self._service.probe_timeout:g}s") from None
+            raise ServiceDown(f"{what}: no whole answer within {seconds(self._service.probe_timeout)}s") from None
         except requests.ConnectionError as error:
             raise ServiceDown(f"{what}: {_root_cause(error)}") from None
         except requests.RequestException as error:
@@ -125,7 +126,7 @@ class Handle:
         """Read the body within the deadline, which a server must not stretch by a byte now and then."""
         import urllib3
 
-        late = f"{what}: no whole answer within {self._service.probe_timeout:g}s"
+        late = f"{what}: no whole answer within {seconds(self._service.probe_timeout)}s"
         body = io.BytesIO()
         try:
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
