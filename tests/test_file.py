@@ -64,7 +64,7 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
     def one(number: int) -> None:
         try:
             work(number)
-        except BaseException as error:  # noqa: BLE001 - it fails the test below
+        except BaseException as error:
             errors.append(error)
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]

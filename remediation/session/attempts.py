@@ -35,6 +35,8 @@ def note(item: pytest.Item, call: pytest.CallInfo[Any], *, heals: dict[str, int]
     """Return what a report of an item has to carry besides what pytest puts there."""
     return {
         "check": label(item),
+        # Reports of subtests are made before rerunfailures numbers those of the attempt.
+        "number": getattr(item, "execution_count", 1) - 1,
         "heals": heals,
         "type": call.excinfo.typename if call.excinfo else "",
     }
@@ -46,7 +48,7 @@ def label(item: pytest.Item) -> str:
     callspec = getattr(item, "callspec", None)
     if not doc or not doc.strip():
         return item.name
-    first: str = doc.strip().splitlines()[0].rstrip(".")
+    first: str = doc.strip().splitlines()[0].rstrip(".") or item.name
     return f"{first} [{callspec.id}]" if callspec else first
 
 
@@ -61,22 +63,34 @@ def attempt(report: pytest.TestReport) -> Attempt | None:
         return None
     noted: dict[str, Any] = getattr(report, NOTE, {})
     crash = getattr(report.longrepr, "reprcrash", None)
-    text = report.longreprtext
-    message = crash.message if crash else text.strip().partition("\n")[0]
+    # Not longreprtext, which under xdist begins with the worker's name and version.
+    text = _encodable(str(report.longrepr or "")).strip()
+    message = _encodable(crash.message) if crash else _sentence(text)
     kind = noted.get("type") or "Failed"
     return Attempt(
         nodeid=report.nodeid,
         check=noted.get("check", report.nodeid),
         error=report.when != "call",
         # junitxml and our own texts name the type beside the message.
-        message=message.removeprefix(f"{kind}: "),
+        message=message.removeprefix(f"{kind}: ").strip() or kind,
         type=kind,
         text=text,
         started=report.start,
         final=outcome(report) == "failed",
-        number=getattr(report, "rerun", 0),
+        number=noted.get("number", getattr(report, "rerun", 0)),
         heals=noted.get("heals", {}),
     )
+
+
+def _sentence(text: str) -> str:
+    """Return the line of a text that says what happened: pytest marks it with an E."""
+    lines = text.splitlines() or [""]
+    return next((line[1:].strip() for line in lines if line.startswith("E ")), lines[0])
+
+
+def _encodable(text: str) -> str:
+    """Return text with lone surrogates made visible, which neither JSON nor a log can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Attempts:
@@ -91,6 +105,6 @@ class Attempts:
         for index, known in enumerate(self.all):
             if (known.nodeid, known.number) == (new.nodeid, new.number):
                 text = f"{known.text}\n\n{new.text}"
-                self.all[index] = msgspec.structs.replace(known, text=text, final=known.final or new.final)
+                self.all[index] = msgspec.structs.replace(known, text=text, final=known.final and new.final)
                 return
         self.all.append(new)

@@ -24,6 +24,8 @@ from remediation.session.narrator import Narrator
 from remediation.session.patience import Patience, heals
 from remediation.session.run import (
     ATTEMPTS_NAME,
+    INTERNAL_ERROR,
+    PASSED,
     ROUND_FOLDER,
     SELECTED_NAME,
     TERMINAL_FD,
@@ -47,6 +49,8 @@ class Checks:
         self._attempts = Attempts()
         self._labels: dict[str, str] = {}
         self._selected: list[str] = []
+        self._retried: set[str] = set()
+        self._ended: set[str] = set()
         if self._later_round:
             self._select_by_list_alone()
         fd = os.environ.get(TERMINAL_FD, "")
@@ -143,8 +147,11 @@ class Checks:
         noted = attempts.note(item, call, heals=item.stash.get(_SEEN, {}))
         setattr(report, attempts.NOTE, noted | {"attempts": retries + 1, "delay": delay})
         number = getattr(item, "execution_count", 1)
-        if report.failed and self._files and number <= retries and self._patience.retry_can_help(item):
-            self._narrator.retries(number, retries + 1, delay)
+        if report.failed and number <= retries:
+            if not self._patience.retry_can_help(item):
+                self._patience.give_up(item)
+            elif self._files:
+                self._narrator.retries(number, retries + 1, delay)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -153,7 +160,18 @@ class Checks:
             return
         if failed := attempts.attempt(report):
             self._attempts.add(failed)
+        self._note_end(report)
         self._narrator.reports(report)
+
+    def _note_end(self, report: pytest.TestReport) -> None:
+        """Keep in mind which checks came to an end: by the teardown of an attempt that no other follows."""
+        if attempts.outcome(report) == "rerun":
+            self._retried.add(report.nodeid)
+        elif report.when == "setup":
+            self._retried.discard(report.nodeid)
+        elif report.when != "call" and report.nodeid not in self._retried:
+            # Besides teardown: what xdist says of a check whose worker crashed.
+            self._ended.add(report.nodeid)
 
     # The end.
 
@@ -161,6 +179,11 @@ class Checks:
         """End a round: a later one leaves its attempts behind, the first one goes on to heal and to decide."""
         if self._files is None or self._config.option.collectonly:
             return exitstatus
+        voice = self._voice(self._terminal or self._pytest_terminal())
+        if exitstatus == PASSED and (missing := set(self._selected) - self._ended):
+            # pytest.exit(returncode=0), say: neither pytest's code nor its XML tells that checks are missing.
+            voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(missing))}")
+            exitstatus = INTERNAL_ERROR
         if self._later_round:
             file.write(self._files.folder / ATTEMPTS_NAME, msgspec.json.encode(self._attempts.all))
             return exitstatus
@@ -168,7 +191,7 @@ class Checks:
         run = HealthRun(
             project=self._project,
             store=self._store,
-            voice=self._voice(self._terminal or self._pytest_terminal()),
+            voice=voice,
             options=Options(heal=self._heal, rounds=option.heal_rounds, fail_on_heal=option.fail_on_heal),
             command=list(self._config.invocation_params.args),
             folder=self._config.invocation_params.dir,
@@ -179,7 +202,8 @@ class Checks:
         code = run.finish(Round(exitstatus, RoundReport(self._files.xml, self._attempts.all)))
         if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
             rounds = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"
-            reporter.write_line(f"auto-heal: {run.verdict} after {rounds}, report in {self._files.report}")
+            where = f", report in {self._files.report}" if self._files.report.exists() else ""
+            reporter.write_line(f"auto-heal: {run.verdict} after {rounds}{where}")
         return code
 
     def _pytest_terminal(self) -> Callable[[str, Level], None] | None:

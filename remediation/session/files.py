@@ -30,12 +30,14 @@ class Files:
         self._memory = project.memory
         later_round = os.environ.get(ROUND_FOLDER)
         self._is_first = later_round is None
-        self.report: Path = config.invocation_params.dir / option.xmlpath if option.xmlpath else project.report
+        # As pytest itself expands the path.
+        wanted = os.path.expanduser(os.path.expandvars(option.xmlpath)) if option.xmlpath else project.report  # noqa: PTH111
+        self.report: Path = config.invocation_params.dir / wanted
         """Where the user finds the report."""
         self.folder = Path(later_round) if later_round else self._own_folder()
         """Where this round leaves what it found."""
         option.xmlpath = str(self.report)
-        if self._is_first:
+        if self._is_first and not option.collectonly:
             self._remove_stale_report()
 
     @property

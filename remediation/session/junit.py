@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from _pytest.junitxml import bin_xml_escape, mangle_test_address
+
 from remediation.session.attempts import Attempt
 
 Address = tuple[str, str]
@@ -20,7 +22,6 @@ HEALTHY, SICK, NO_VERDICT = 0, 1, 3
 
 # What XML 1.0 does not allow, section 2.2.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_KEPT_IN_CASE = ("skipped", "error", "failure", "system-out", "system-err")
 
 
 class IncompleteReportError(Exception):
@@ -50,13 +51,9 @@ class _Case:
 
 def address(nodeid: str, prefix: str | None = None) -> Address:
     """Return class name and name under which pytest writes a test into its XML."""
-    path, bracket, parameters = nodeid.partition("[")
-    names = path.split("::")
-    names[0] = names[0].replace("/", ".").removesuffix(".py")
-    names[-1] += bracket + parameters
-    if prefix:
-        names.insert(0, prefix)
-    return ".".join(names[:-1]), names[-1]
+    # pytest's own rule, which has changed with 9.2 and is nowhere public.
+    *classes, name = mangle_test_address(nodeid)
+    return ".".join([prefix, *classes] if prefix else classes), bin_xml_escape(name)
 
 
 def merge(
@@ -77,7 +74,7 @@ def merge(
     for report in rounds:
         part = _suite(report.xml)
         timestamp = timestamp or part.get("timestamp")
-        seconds += float(part.get("time") or 0)
+        seconds += _seconds(part)
         suite.attrib = dict(part.attrib)
         suite[:] = [child for child in part if child.tag == "properties"]
         _add_round(cases, part, report.attempts, prefix)
@@ -102,6 +99,8 @@ def read_code(path: Path) -> int:
     Counts the cases and does not believe the counters. Raises IncompleteReportError.
     """
     outcomes = [_outcome(case) for case in _suite(path).iter("testcase")]
+    if not outcomes:
+        raise IncompleteReportError(f"the report {path.name} has no case")
     return SICK if {"failure", "error"} & set(outcomes) else HEALTHY
 
 
@@ -110,7 +109,7 @@ def _suite(path: Path) -> ET.Element:
         root = ET.parse(path).getroot()  # noqa: S314 - written by the pytest that we started
     except FileNotFoundError:
         raise IncompleteReportError(f"there is no report {path.name}") from None
-    except (OSError, ET.ParseError, UnicodeError) as error:
+    except (OSError, ET.ParseError, ValueError, LookupError) as error:
         raise IncompleteReportError(f"the report {path.name} cannot be read: {error}") from None
     suite = root if root.tag == "testsuite" else root.find("testsuite")
     if suite is None:
@@ -128,25 +127,45 @@ def _outcome(case: ET.Element) -> str:
 
 
 def _add_round(cases: dict[Address, _Case], suite: ET.Element, attempts: Iterable[Attempt], prefix: str | None) -> None:
-    fresh: dict[Address, _Case] = {}
+    elements: dict[Address, list[ET.Element]] = {}
     for element in suite.iter("testcase"):
-        key = (element.get("classname", ""), element.get("name", ""))
-        # pytest writes a case for each retry, and a second one when teardown fails as well.
-        case = fresh.setdefault(key, _Case(element))
-        case.seconds += float(element.get("time") or 0)
-        if _rank(_outcome(element)) > _rank(case.outcome):
-            case.element = element
+        elements.setdefault((element.get("classname", ""), element.get("name", "")), []).append(element)
+    failed: dict[Address, list[Attempt]] = {}
     for attempt in attempts:
-        key = address(attempt.nodeid, prefix)
-        if key in fresh:
-            fresh[key].attempts.append(attempt)
-    for key, case in fresh.items():
+        failed.setdefault(address(attempt.nodeid, prefix), []).append(attempt)
+    if lost := failed.keys() - elements.keys():
+        raise IncompleteReportError(f"the report has no case of {', '.join('.'.join(key) for key in sorted(lost))}")
+    for key, written in elements.items():
+        case = _Case(_deciding(written, failed.get(key, [])), attempts=failed.get(key, []))
+        case.seconds = sum(_seconds(element) for element in written)
         if before := cases.get(key):
             case.seconds += before.seconds
-            case.attempts[:0] = before.attempts
+            case.attempts = before.attempts + case.attempts
             if case.outcome == "skipped" and before.outcome in ("failure", "error"):
                 case.element = before.element
         cases[key] = case
+
+
+def _deciding(written: list[ET.Element], failed: list[Attempt]) -> ET.Element:
+    """Return the case that counts of those that pytest wrote for one check, with the output of the last.
+
+    It writes one for each retry, and a second one when teardown fails as well. A subtest that failed leaves a
+    failure even in an attempt that was repeated.
+    """
+    last = written[-1]
+    if failed and not any(attempt.final for attempt in failed):
+        return last
+    worst = max(reversed(written), key=lambda element: _rank(_outcome(element)))
+    if worst is not last and worst.find("system-out") is None and worst.find("system-err") is None:
+        worst.extend(child for child in last if child.tag.startswith("system-"))
+    return worst
+
+
+def _seconds(element: ET.Element) -> float:
+    try:
+        return float(element.get("time") or 0)
+    except ValueError:
+        raise IncompleteReportError(f"a time is no number: {element.get('time')}") from None
 
 
 def _rank(outcome: str) -> int:
@@ -158,7 +177,7 @@ def _case_element(key: Address, case: _Case) -> ET.Element:
     others = list(case.attempts)
     seen: set[str] = set()
     for child in case.element:
-        if child.tag not in _KEPT_IN_CASE or child.tag in seen or {child.tag, *seen} >= {"failure", "error"}:
+        if child.tag not in (case.outcome, "system-out", "system-err") or child.tag in seen:
             continue
         seen.add(child.tag)
         if child.tag in ("failure", "error"):

@@ -42,6 +42,15 @@ class Patience:
         services = [self._project.services[name] for name in heals(item)]
         return all(look.retry_can_help(service, self._store) for service in services)
 
+    def give_up(self, item: pytest.Item) -> None:
+        """Take the remaining retries from a check.
+
+        Not by a condition from the start: with one, rerunfailures drops the error of a teardown after a failed check.
+        """
+        marker = item.get_closest_marker("flaky")
+        if marker:
+            item.add_marker(pytest.mark.flaky(**{**marker.kwargs, "condition": False}), append=False)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         """Apply the deadline to set-up."""
@@ -65,7 +74,6 @@ class Patience:
         else:
             names = ("reruns", "reruns_delay")
             arguments = {"reruns": 1, "reruns_delay": 0} | dict(zip(names, own.args, strict=False)) | dict(own.kwargs)
-        arguments.setdefault("condition", lambda: self.retry_can_help(item))
         item.add_marker(pytest.mark.flaky(**arguments), append=False)
 
     def _add_deadline(self, item: pytest.Item) -> None:
