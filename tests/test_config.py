@@ -174,7 +174,7 @@ WRONG: list[tuple[str, str, str]] = [
     *((key, NUL, f".{key}: ") for key in ("cwd", "pid_file", "log_file", "url", "ready")),
     *((key, "1", f".{key}: expected a string, got a whole number") for key in ("cwd", "url", "ready", "stop_signal")),
     ("env", "1", ".env: expected a table"), ("env", "{ A = 1 }", ".env.A: expected a string, got a whole number"),
-    ("env", f"{{ A = {NUL} }}", ".env.A: "), ("env", f"{{ {NUL} = 'x' }}", ".env."),
+    ("env", f"{{ A = {NUL} }}", ".env.A: "), ("env", f"{{ {NUL} = 'x' }}", ".env: holds a NUL"),
     ("env", '{ "A=B" = "x" }', ".env.A=B: "),
     *(
         ("url", f'"{url}"', ".url: ")

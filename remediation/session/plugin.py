@@ -12,10 +12,11 @@ from remediation.session import FOLDER
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options of the group auto-heal."""
-    group = parser.getgroup("auto-heal", "heal what the checks find sick")
+    group = parser.getgroup("auto-heal")
     group.addoption(
         "--heal",
         choices=("auto", "off"),
+        metavar="auto|off",
         help=f"heal failed services and check again (default: auto for {FOLDER}/, or AUTO_HEAL)",
     )
     group.addoption("--no-heal", action="store_const", dest="heal", const="off", help="the same as --heal=off")
