@@ -119,7 +119,7 @@ process: api: its process is not running
 Сервер запущен с PID: <PID>
 ❌ Сервер не запустился
 no database \\x1b[31mat all\\x1b[0m
-api: `<COMMAND>` exited with status 3 before it was ready: no database \\x1b[31mat all\\x1b[0m
+api: `<COMMAND>` завершился с кодом 3, не успев заработать: no database \\x1b[31mat all\\x1b[0m
 ❌ Всё ещё больны: /api/health, /api/girls, process
 """
 

@@ -47,7 +47,7 @@ def python(script: str) -> tuple[str, ...]:
 
 def death(started: Started) -> str:
     """Wait until a command has ended and say how."""
-    return wait_for(started.death) or ""
+    return str(wait_for(started.death))
 
 
 def log(project: Sandbox) -> str:
@@ -155,11 +155,11 @@ def test_a_death_is_told_as_it_was(project: Sandbox, script: str, expected: str)
     started = launch(configured(project, "sh", "-c", script))
 
     assert death(started) == expected
-    assert started.death() == expected
+    assert str(started.death()) == expected
 
 
 def test_a_signal_without_a_name_is_told_by_its_number() -> None:
-    assert ended(-(signal.SIGRTMIN + 1)) == f"was killed by signal {signal.SIGRTMIN + 1}"
+    assert str(ended(-(signal.SIGRTMIN + 1))) == f"was killed by signal {signal.SIGRTMIN + 1}"
 
 
 def test_a_sleep_ends_with_the_process(project: Sandbox) -> None:

@@ -16,7 +16,16 @@ import pytest
 from sandbox import REPOSITORY, wait_for
 
 from remediation.primitives import process as primitive
-from remediation.primitives.process import Identity, Life, await_death, descendants, marked, protected, terminate
+from remediation.primitives.process import (
+    Identity,
+    Life,
+    Protection,
+    await_death,
+    descendants,
+    marked,
+    protected,
+    terminate,
+)
 
 Spawn = Callable[..., subprocess.Popen[bytes]]
 
@@ -175,7 +184,7 @@ def test_a_process_of_another_user_is_protected_and_survives(spawn: Spawn) -> No
 
     left = terminate(lambda: [identity], timeout=0.1)
 
-    assert protected(other.pid) == "belongs to another user"
+    assert protected(other.pid) is Protection.OTHER_USER
     assert left == []
     assert other.poll() is None
 
@@ -273,7 +282,7 @@ def test_we_and_our_ancestors_survive_our_own_signals() -> None:
     assert terminate(lambda: identities, timeout=LONG) == []
 
     assert all(identity.alive for identity in identities)
-    assert protected(os.getpid()) == "is auto-heal itself"
+    assert protected(os.getpid()) is Protection.OURSELVES
     assert all(protected(pid) for pid in ancestors)
 
 

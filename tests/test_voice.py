@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from sandbox import REPOSITORY
 
 from remediation.project.catalogue import CATALOGUE, Language, Level, Text
-from remediation.project.voice import LOG_LIMIT, Voice, colourful, printable, terminal
+from remediation.project.phrase import Phrase, printable
+from remediation.project.voice import LOG_LIMIT, Voice, colourful, terminal
 
 EVIL = "a\x1b[31mred\r\n2025-01-01 00:00:00 [INFO] forged\x00\x07\x9b\x85\u2028\u202e\udcff\tb"
 
@@ -94,24 +95,24 @@ def test_a_text_that_speaks_of_the_server_names_it_when_there_are_several(text: 
     ],
 )  # fmt: skip
 def test_the_texts_that_people_rely_on_stay(
-    tmp_path: Path, *, key: str, values: dict[str, object], level: str, en: str, ru: str
+    *, key: str, values: dict[str, object], level: str, en: str, ru: str
 ) -> None:
-    assert voice(tmp_path / "log", "en").text(key, **values) == en
-    assert voice(tmp_path / "log", "ru").text(key, **values) == ru
+    assert Phrase(key, values).render("en", named=False) == en
+    assert Phrase(key, values).render("ru", named=False) == ru
     assert CATALOGUE[key].level is Level(level)
 
 
-def test_with_several_services_the_text_names_the_one_meant(tmp_path: Path) -> None:
-    assert voice(tmp_path / "log", named=True).text("stopped", name="db") == "db stopped"
-    assert voice(tmp_path / "log", "ru", named=True).text("stopped", name="db") == "db остановлен"
+def test_with_several_services_the_text_names_the_one_meant() -> None:
+    assert Phrase("stopped", {"name": "db"}).render("en", named=True) == "db stopped"
+    assert Phrase("stopped", {"name": "db"}).render("ru", named=True) == "db остановлен"
 
 
 @pytest.mark.parametrize(
     ("window", "shown"),
     [(600.0, "600s"), (0.5, "0.5s"), (2.25, "2.25s"), (2_592_000.0, "2592000s"), (1e8, "100000000s"), (1e-3, "0.001s")],
 )
-def test_seconds_are_shown_as_people_write_them(tmp_path: Path, window: float, shown: str) -> None:
-    assert f"in {shown})" in voice(tmp_path / "log").text("budget", name="api", restarts=5, window=window)
+def test_seconds_are_shown_as_people_write_them(window: float, shown: str) -> None:
+    assert f"in {shown})" in str(Phrase("budget", {"name": "api", "restarts": 5, "window": window}))
 
 
 # Safe lines.

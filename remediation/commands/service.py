@@ -40,7 +40,7 @@ def by_hand(action: str, names: Sequence[str]) -> int:
             act(service)
         except HealError as error:
             failed = True
-            voice.say("refused", reason=str(error))
+            voice.tell(error.phrase)
     return int(failed)
 
 

@@ -12,6 +12,7 @@ from remediation.primitives import port
 from remediation.primitives.file import LockTimeoutError
 from remediation.project.memory import LastHeal, Memory, Store
 from remediation.project.model import Service
+from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
 # Beyond what a heal may take by its configuration, how long to wait for another healer.
@@ -47,7 +48,7 @@ class Healer:
 
         def act(memory: Memory) -> None:
             if not service.command and not service.stop_command:
-                raise HealError(f"{service.name}: something else runs it, and there is no stop = [...] to ask it by")
+                raise HealError("no_stop", name=service.name)
             memory.stopped_by_hand = True
             self._store.keep(service, memory)
             self._voice.say("stopping", name=service.name)
@@ -65,21 +66,31 @@ class Healer:
 
         def act(memory: Memory) -> None:
             memory.stopped_by_hand = False
+            self._store.keep(service, memory)
             self._steps.restart(service, memory)
 
-        self._by_hand(service, act)
+        self._by_hand(service, act, counts=True)
 
-    def _by_hand(self, service: Service, act: Callable[[Memory], None]) -> None:
+    def _by_hand(self, service: Service, act: Callable[[Memory], None], *, counts: bool = False) -> None:
+        """Act under the lock; what `counts` is a restart to those who wait for it, and need not do another."""
         self._refuse_distant(service)
         try:
             with self._store.lock(service, timeout=self._longest(service)):
-                act(self._store.recall(service))
+                memory = self._store.recall(service)
+                act(memory)
+                if counts:
+                    self._count(service, memory, LastHeal(time.time(), "restart by hand", ok=True))
         except LockTimeoutError:
-            raise HealError(self._busy(service)) from None
+            raise self._busy(service) from None
         except OSError as error:
-            raise HealError(self._surroundings(service, error)) from None
+            raise self._surroundings(service, error) from None
         finally:
             reap()
+
+    def _count(self, service: Service, memory: Memory, done: LastHeal) -> None:
+        memory.heals += 1
+        memory.last_heal = done
+        self._store.keep(service, memory)
 
     # On behalf of the checks.
 
@@ -91,25 +102,25 @@ class Healer:
             with self._store.lock(service, timeout=self._longest(service)):
                 return self._heal(patient, self._store.recall(service))
         except LockTimeoutError:
-            return self._refusal(patient, self._busy(service))
+            return self._refused(patient, self._busy(service).phrase)
         except HealError as error:
-            return self._refusal(patient, str(error))
+            return self._refused(patient, error.phrase)
         except OSError as error:
-            return self._refusal(patient, self._surroundings(service, error))
+            return self._refused(patient, self._surroundings(service, error).phrase)
         finally:
             reap()
 
     def _heal(self, patient: Patient, memory: Memory) -> Outcome:
         service, last = patient.service, memory.last_heal
         if memory.stopped_by_hand:
-            return self._refusal(patient, self._voice.text("by_hand", name=service.name))
+            return self._refused(patient, Phrase("by_hand", {"name": service.name}))
         if memory.heals != patient.seen and last:
             return self._healed_elsewhere(patient, last)
         budget = service.budget
         if memory.restarts_within(budget) >= budget.restarts:
             self._store.keep(service, memory)
-            values = {"restarts": budget.restarts, "window": budget.window}
-            return self._refusal(patient, self._voice.text("budget", name=service.name, **values))
+            values = {"name": service.name, "restarts": budget.restarts, "window": budget.window}
+            return self._refused(patient, Phrase("budget", values))
         memory.restarts.append(time.time())
         self._store.keep(service, memory)
         rung = service.ladder[patient.rung]
@@ -120,15 +131,13 @@ class Healer:
             reason = ""
         except HealError as error:
             reason = str(error)
-            self._voice.say("refused", reason=reason)
+            self._voice.tell(error.phrase)
         # Counted whether it helped or not: those who wait for the lock must not repeat it.
-        memory = self._store.recall(service)
-        memory.heals += 1
-        memory.last_heal = LastHeal(time.time(), rung.action, not reason, reason)
-        self._store.keep(service, memory)
+        done = LastHeal(time.time(), rung.action, not reason, reason)
+        self._count(service, memory, done)
         return Outcome(
             service.name, patient.cause, rung.action, not reason, reason, used_rung=True,
-            seen=memory.heals, answered_at=None if reason else memory.last_heal.at,
+            seen=memory.heals, answered_at=done.at if done.ok else None,
         )  # fmt: skip
 
     def _healed_elsewhere(self, patient: Patient, last: LastHeal) -> Outcome:
@@ -137,30 +146,32 @@ class Healer:
             self._voice.say("healed_elsewhere", name=name)
             reason = ""
         else:
-            reason = self._voice.text("failed_elsewhere", name=name, reason=last.reason)
-            self._voice.say("refused", reason=reason)
+            self._voice.say("failed_elsewhere", name=name, reason=last.reason)
+            reason = f"another auto-heal just tried and failed: {last.reason}"
         return Outcome(
             name, patient.cause, f"{last.action} by another auto-heal", last.ok, reason, used_rung=True,
             answered_at=last.at if last.ok else None,
         )  # fmt: skip
 
-    def _refusal(self, patient: Patient, reason: str) -> Outcome:
-        self._voice.say("refused", reason=reason)
-        return Outcome(patient.service.name, patient.cause, "", ok=False, reason=reason)
-
-    def _refuse_distant(self, service: Service) -> None:
-        if not service.healable:
-            raise HealError(self._voice.text("never_healed", name=service.name))
-        if service.command and service.address and not port.is_local(service.address.host):
-            raise HealError(self._voice.text("not_here", name=service.name, url=service.address))
+    def _refused(self, patient: Patient, why: Phrase) -> Outcome:
+        self._voice.tell(why)
+        return Outcome(patient.service.name, patient.cause, "", ok=False, reason=str(why))
 
     @staticmethod
-    def _surroundings(service: Service, error: OSError) -> str:
-        """Say what the operating system refused us, which is no fault of the service."""
-        return f"{service.name}: {error.filename or 'the system'}: {error.strerror or error}"
+    def _refuse_distant(service: Service) -> None:
+        if not service.healable:
+            raise HealError("never_healed", name=service.name)
+        if service.command and service.address and not port.is_local(service.address.host):
+            raise HealError("not_here", name=service.name, url=service.address)
 
-    def _busy(self, service: Service) -> str:
-        return self._voice.text("busy", name=service.name, seconds=self._longest(service))
+    @staticmethod
+    def _surroundings(service: Service, error: OSError) -> HealError:
+        """Return what the operating system refused us, which is no fault of the service."""
+        where, problem = error.filename or "OS", error.strerror or error
+        return HealError("surroundings", name=service.name, where=where, problem=problem)
+
+    def _busy(self, service: Service) -> HealError:
+        return HealError("busy", name=service.name, seconds=self._longest(service))
 
     @staticmethod
     def _longest(service: Service) -> float:

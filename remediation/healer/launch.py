@@ -12,7 +12,7 @@ from typing import TypeVar
 from remediation.primitives import file
 from remediation.primitives.process import Identity, await_death, descendants, terminate
 from remediation.project.model import MARK, Service
-from remediation.project.voice import seconds
+from remediation.project.phrase import Phrase, PhrasedError
 
 # How much of a service's log explains why it did not start.
 TAIL_LINES = 20
@@ -25,7 +25,7 @@ _COMMAND_GRACE = 2.0
 _NOT_INHERITED = ("RUNNER_TRACKING_ID", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 
 
-class LaunchError(Exception):
+class LaunchError(PhrasedError):
     """A program could not be started, failed, or took too long; the message says which and why."""
 
 
@@ -62,7 +62,7 @@ class Started:
         self.identity = Identity.of(child.pid)
         """None if it was gone before we could look."""
 
-    def death(self) -> str | None:
+    def death(self) -> Phrase | None:
         """Say how the process ended, or None while it lives."""
         status = self._child.poll()
         if status is None:
@@ -83,14 +83,14 @@ class Started:
         return data.decode(errors="backslashreplace").splitlines()[-TAIL_LINES:]
 
 
-def ended(status: int) -> str:
+def ended(status: int) -> Phrase:
     """Say what an exit status as subprocess gives it means."""
     if status >= 0:
-        return f"exited with status {status}"
+        return Phrase("exited", {"status": status})
     try:
-        return f"was killed by {signal.Signals(-status).name}"
+        return Phrase("killed", {"signal": signal.Signals(-status).name})
     except ValueError:
-        return f"was killed by signal {-status}"
+        return Phrase("killed", {"signal": f"signal {-status}"})
 
 
 def child_environment(service: Service) -> dict[str, str]:
@@ -127,12 +127,13 @@ def run_command(service: Service, command: Sequence[str], *, timeout: float) -> 
         status = child.wait(timeout)
     except subprocess.TimeoutExpired:
         _end(child, service)
-        raise LaunchError(f"{service.name}: `{words}` did not end within {seconds(timeout)}s and was killed") from None
+        raise LaunchError("command_late", name=service.name, command=words, timeout=timeout) from None
     except BaseException:
         _end(child, service)
         raise
     if status:
-        raise LaunchError(f"{service.name}: `{words}` {ended(status)}; its output is in {service.log_file.name}")
+        log = service.log_file.name
+        raise LaunchError("command_failed", name=service.name, command=words, how=ended(status), log=log)
 
 
 def _end(child: subprocess.Popen[bytes], service: Service) -> None:
@@ -152,9 +153,8 @@ def _spawn(
     try:
         log = file.open_append(service.log_file)
     except OSError as error:
-        raise LaunchError(
-            f"{service.name}: its log {service.log_file} cannot be written: {error.strerror or error}"
-        ) from None
+        problem = error.strerror or error
+        raise LaunchError("no_log", name=service.name, log=service.log_file, problem=problem) from None
     try:
         start = os.fstat(log).st_size
         child = kind(
@@ -167,25 +167,24 @@ def _spawn(
             start_new_session=True,
         )
     except OSError as error:
-        raise LaunchError(_explain(error, service, command)) from None
+        raise _explained(error, service, command) from None
     finally:
         os.close(log)
     return child, start
 
 
-def _explain(error: OSError, service: Service, command: Sequence[str]) -> str:
-    """Say why a program could not be started, in terms of the configuration."""
-    program = command[0]
-    if not service.cwd.is_dir():
-        what = "is not a directory" if service.cwd.exists() else "does not exist"
-        return f"{service.name}: its working directory {service.cwd} {what}"
+def _explained(error: OSError, service: Service, command: Sequence[str]) -> LaunchError:
+    """Return why a program could not be started, in terms of the configuration."""
+    program, name, cwd = command[0], service.name, service.cwd
+    if not cwd.is_dir():
+        return LaunchError("not_a_folder" if cwd.exists() else "no_folder", name=name, cwd=cwd)
     match error:
-        case FileNotFoundError() if (service.cwd / program).is_file():
-            reason = "needs an interpreter that was not found; look at its first line"
+        case FileNotFoundError() if (cwd / program).is_file():
+            key = "no_interpreter"
         case FileNotFoundError():
-            reason = "was not found; check its name and PATH"
+            key = "not_found"
         case PermissionError():
-            reason = "is not executable; check its permissions (chmod +x)"
+            key = "not_executable"
         case _:
-            reason = f"cannot be executed: {error.strerror or error}"
-    return f"{service.name}: {program!r} {reason}"
+            key = "not_runnable"
+    return LaunchError(key, name=name, program=repr(program), problem=error.strerror or error)

@@ -13,6 +13,7 @@ from remediation.healer.look import Condition
 from remediation.healer.outcome import Outcome, Patient
 from remediation.project.memory import Store
 from remediation.project.model import Service
+from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
 
@@ -68,9 +69,9 @@ def _after_dependencies(patient: Patient, before: list[Outcome], store: Store, v
     if not before or look.condition(service, store) in (Condition.DEAD, Condition.SUSPENDED):
         return None
     if failed := [outcome.service for outcome in before if not outcome.ok]:
-        reason = voice.text("dependency", name=service.name, others=", ".join(failed))
-        voice.say("refused", reason=reason)
-        return Outcome(service.name, patient.cause, "", ok=False, reason=reason)
+        why = Phrase("dependency", {"name": service.name, "others": ", ".join(failed)})
+        voice.tell(why)
+        return Outcome(service.name, patient.cause, "", ok=False, reason=str(why))
     for left in look.polls(service.probe_timeout):
         if look.answers(service, timeout=left):
             others = ", ".join(outcome.service for outcome in before)

@@ -10,7 +10,8 @@ from remediation.primitives import port
 from remediation.primitives.process import Identity, Life, descendants, describe, marked, protected, terminate
 from remediation.project.memory import Memory, Store
 from remediation.project.model import MARK, Service
-from remediation.project.voice import Voice, seconds
+from remediation.project.phrase import Phrase, PhrasedError
+from remediation.project.voice import Voice
 
 # With ready = "none" nobody can be asked; a command that lives this long counts as started.
 SETTLE_SECONDS = 0.2
@@ -18,8 +19,8 @@ SETTLE_SECONDS = 0.2
 _PATIENCE = 5.0
 
 
-class HealError(Exception):
-    """A service could not be stopped or started; the message says why, in the user's language."""
+class HealError(PhrasedError):
+    """A service could not be stopped or started; the message says why."""
 
 
 class Steps:
@@ -40,7 +41,10 @@ class Steps:
     def already_up(self, service: Service, memory: Memory) -> bool:
         """Return whether the service answers and its process, if it should be ours, is."""
         if not service.command:
-            return look.answers(service, timeout=service.probe_timeout)
+            answers = look.answers(service, timeout=service.probe_timeout)
+            if answers:
+                self._voice.say("started", name=service.name)
+            return answers
         identity = memory.identity
         if not identity or not identity.alive:
             # A healer that died between starting it and writing its PID left it marked, but nameless.
@@ -94,7 +98,7 @@ class Steps:
         )
         if left:
             holder = ", ".join(describe(identity.pid) for identity in left)
-            raise HealError(self._voice.text("survivors", name=service.name, holder=holder))
+            raise HealError("survivors", name=service.name, holder=holder)
         self._store.forget_process(service, memory)
 
     def free(self, service: Service, *, strict: bool) -> None:
@@ -105,42 +109,45 @@ class Steps:
         if service.address is None:
             return
         number, host = service.address.port, service.address.host
-        deadline = time.monotonic() + service.stop_timeout + _PATIENCE
-        while listeners := port.listeners(number, host):
+        obstacle: HealError | None = None
+        for _ in look.polls(service.stop_timeout + _PATIENCE):
+            if not (listeners := port.listeners(number, host)):
+                return
+            obstacle = next(filter(None, (self._obstacle(service, listener) for listener in listeners)), None)
+            if obstacle:
+                break
             for listener in listeners:
-                why = self._may_not_end(service, listener)
-                if why is None and time.monotonic() > deadline:
-                    why = "comes back whenever it is ended"
-                if why is not None:
-                    holder = describe(listener.pid) if listener.pid else "a process of another user"
-                    values = {"port": number, "holder": holder, "why": why}
-                    reason = self._voice.text("foreign_port", name=service.name, **values)
-                    if strict:
-                        raise HealError(reason)
-                    self._voice.say("refused", reason=reason)
-                    return
                 self._end_listener(service, listener)
+        else:
+            obstacle = self._foreign(service, listeners[0], Phrase("why_returns", {}))
+        if strict and obstacle:
+            raise obstacle
+        if obstacle:
+            self._voice.tell(obstacle.phrase)
 
-    def _may_not_end(self, service: Service, listener: port.Listener) -> str | None:
+    def _obstacle(self, service: Service, listener: port.Listener) -> HealError | None:
+        """Return why a listener may not be ended, or None if it may be."""
         if listener.pid is None:
-            return "belongs to another user"
-        if why := protected(listener.pid):
-            return why
+            return self._foreign(service, listener, Phrase("why_other_user", {}))
+        if protection := protected(listener.pid):
+            return self._foreign(service, listener, Phrase(f"why_{protection.name.lower()}", {}))
         # What is ours was ended before the port is freed; whoever listens now is a stranger.
         if service.free_port != "user":
-            return f'is not its own, and free_port is "{service.free_port}"'
+            return self._foreign(service, listener, Phrase("why_stranger", {"free_port": service.free_port}))
         return None
+
+    @staticmethod
+    def _foreign(service: Service, listener: port.Listener, why: Phrase) -> HealError:
+        holder = describe(listener.pid) if listener.pid else Phrase("somebody", {})
+        return HealError("foreign_port", name=service.name, port=listener.port, holder=holder, why=why)
 
     def _end_listener(self, service: Service, listener: port.Listener) -> None:
         identity = Identity.of(listener.pid or 0)
-        if identity is None:
-            return
         # Looked at once more now that the identity is fixed, so that a PID reused since is not mistaken.
-        if service.address and not port.listens({identity.pid}, service.address.port):
-            return
-        self._voice.say("freeing", name=service.name, port=listener.port, pid=identity.pid)
-        roots = [identity]
-        terminate(lambda: descendants(roots), timeout=service.stop_timeout)
+        if identity and port.listens({identity.pid}, listener.port):
+            self._voice.say("freeing", name=service.name, port=listener.port, pid=identity.pid)
+            # It alone: of its children, one that listens as well is found by the next look at the port.
+            terminate(lambda: [identity], timeout=service.stop_timeout)
 
     def start(self, service: Service, memory: Memory, command: tuple[str, ...]) -> None:
         """Start or ask to start, then wait until the service is ready."""
@@ -154,7 +161,7 @@ class Steps:
             started = launch(service)
         except LaunchError as error:
             self._voice.say("not_started", name=service.name)
-            raise HealError(str(error)) from None
+            raise HealError(error.phrase.key, **error.phrase.values) from None
         if started.identity:
             try:
                 self._store.remember_process(service, memory, started.identity)
@@ -183,21 +190,23 @@ class Steps:
         self._notice_death(service, started)
         if service.ready == "none":
             return
-        self._voice.say("not_started", name=service.name)
-        asked = "a TCP connection" if service.ready == "tcp" else f"2xx at {service.ready}"
-        self._fail(f"{service.name}: no answer ({asked}) within {seconds(timeout)}s of its start", started)
+        asked = Phrase("asked_tcp", {}) if service.ready == "tcp" else Phrase("asked_path", {"path": service.ready})
+        self._tell_tail(service, started)
+        raise HealError("no_answer", name=service.name, asked=asked, timeout=timeout)
 
     def _notice_death(self, service: Service, started: Started | None) -> None:
-        if started and (death := started.death()):
-            self._voice.say("not_started", name=service.name)
-            self._fail(f"{service.name}: `{' '.join(service.command)}` {death} before it was ready", started)
+        if started and (how := started.death()):
+            last = self._tell_tail(service, started)
+            key = "died_saying" if last else "died"
+            raise HealError(key, name=service.name, command=" ".join(service.command), how=how, last=last)
 
-    def _fail(self, reason: str, started: Started | None) -> None:
+    def _tell_tail(self, service: Service, started: Started | None) -> str:
+        """Tell that the service did not start, with the last lines of its log; return the last one."""
+        self._voice.say("not_started", name=service.name)
         tail = started.log_tail() if started else []
         for line in tail:
             self._voice.say("detail", line=line)
-        last = f": {tail[-1].strip()}" if tail else ""
-        raise HealError(reason + last)
+        return tail[-1].strip() if tail else ""
 
     def run(self, service: Service, command: tuple[str, ...], timeout: float) -> None:
         """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds."""
@@ -205,14 +214,14 @@ class Steps:
         try:
             run_command(service, command, timeout=timeout)
         except LaunchError as error:
-            raise HealError(str(error)) from None
+            raise HealError(error.phrase.key, **error.phrase.values) from None
 
     def try_running(self, service: Service, command: tuple[str, ...], timeout: float) -> None:
         """Run a rung's command; if it fails the restart is tried all the same, and the checks decide."""
         try:
             self.run(service, command, timeout)
         except HealError as error:
-            self._voice.say("refused", reason=str(error))
+            self._voice.tell(error.phrase)
 
 
 def _parents(identity: Identity) -> set[int]:

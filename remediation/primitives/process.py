@@ -132,27 +132,35 @@ def describe(pid: int) -> str:
         return f"PID {pid}"
 
 
-def protected(pid: int) -> str | None:
-    """Say why a process must never be signalled, or None if it may be.
+class Protection(Enum):
+    """Why a process is out of bounds, whatever the reason to end it."""
 
-    PID 1, ourselves, our ancestors and other users' processes are out of bounds, whatever the reason.
-    """
+    INIT = "is PID 1"
+    OURSELVES = "is auto-heal itself"
+    ANCESTOR = "is an ancestor of auto-heal"
+    NO_PROCESS = "is no process"
+    OTHER_USER = "belongs to another user"
+    UNKNOWN = "cannot be examined"
+
+
+def protected(pid: int) -> Protection | None:
+    """Say why a process must never be signalled, or None if it may be."""
     if pid == 1:
-        return "is PID 1"
+        return Protection.INIT
     if pid == os.getpid():
-        return "is auto-heal itself"
+        return Protection.OURSELVES
     if Identity.of(pid) is None:
-        return "is no process"
+        return Protection.NO_PROCESS
     import psutil
 
     try:
         uids = psutil.Process(pid).uids()
         ancestors = {parent.pid for parent in psutil.Process().parents()}
     except psutil.Error:
-        return "cannot be examined"
+        return Protection.UNKNOWN
     if (uids.real, uids.effective) != (os.getuid(), os.geteuid()):
-        return "belongs to another user"
-    return "is an ancestor of auto-heal" if pid in ancestors else None
+        return Protection.OTHER_USER
+    return Protection.ANCESTOR if pid in ancestors else None
 
 
 def descendants(roots: Iterable[Identity]) -> list[Identity]:

@@ -109,7 +109,6 @@ CATALOGUE: dict[str, Text] = {
         "{name}: another auto-heal just tried and failed: {reason}",
         "{name}: другой auto-heal только что пытался, безуспешно: {reason}",
     ),
-    "refused": Text(ERROR, "{reason}", "{reason}"),
     "by_hand": Text(
         ERROR,
         "{name}: stopped by hand; `auto-heal start {name}` ends that",
@@ -153,4 +152,79 @@ CATALOGUE: dict[str, Text] = {
         "{name}: пережил SIGKILL: {holder}",
     ),
     "pid_file": Text(WARN, "{name}: {problem}", "{name}: {problem}"),
+    "no_stop": Text(
+        ERROR,
+        "{name}: something else runs it, and there is no stop = [...] to ask it by",
+        "{name}: им управляет кто-то другой, и нет stop = [...], чтобы его остановить",
+    ),
+    "surroundings": Text(ERROR, "{name}: {where}: {problem}", "{name}: {where}: {problem}"),
+    # Why a port's holder may not be ended; the keys are those of Protection, and two of our own.
+    "why_init": Text(INFO, "is PID 1", "это PID 1"),
+    "why_ourselves": Text(INFO, "is auto-heal itself", "это сам auto-heal"),
+    "why_ancestor": Text(INFO, "is an ancestor of auto-heal", "это предок auto-heal"),
+    "why_no_process": Text(INFO, "is no process", "это не процесс"),
+    "why_other_user": Text(INFO, "belongs to another user", "он принадлежит другому пользователю"),
+    "why_unknown": Text(INFO, "cannot be examined", "о нём ничего нельзя узнать"),
+    "why_stranger": Text(
+        INFO, 'is not its own, and free_port is "{free_port}"', 'он чужой, а free_port — "{free_port}"'
+    ),
+    "why_returns": Text(INFO, "comes back whenever it is ended", "он возвращается, сколько его ни завершай"),
+    "somebody": Text(INFO, "a process of another user", "процесс другого пользователя"),
+    # Why a start failed.
+    "exited": Text(INFO, "exited with status {status}", "завершился с кодом {status}"),
+    "killed": Text(INFO, "was killed by {signal}", "убит сигналом {signal}"),
+    "died": Text(
+        ERROR, "{name}: `{command}` {how} before it was ready", "{name}: `{command}` {how}, не успев заработать"
+    ),
+    "died_saying": Text(
+        ERROR,
+        "{name}: `{command}` {how} before it was ready: {last}",
+        "{name}: `{command}` {how}, не успев заработать: {last}",
+    ),
+    "no_answer": Text(
+        ERROR,
+        "{name}: no answer ({asked}) within {timeout}s of its start",
+        "{name}: нет ответа ({asked}) в течение {timeout}s после запуска",
+    ),
+    "asked_path": Text(INFO, "2xx at {path}", "2xx от {path}"),
+    "asked_tcp": Text(INFO, "a TCP connection", "TCP-соединение"),
+    "command_failed": Text(
+        ERROR, "{name}: `{command}` {how}; its output is in {log}", "{name}: `{command}` {how}; его вывод в {log}"
+    ),
+    "command_late": Text(
+        ERROR,
+        "{name}: `{command}` did not end within {timeout}s and was killed",
+        "{name}: `{command}` не завершился за {timeout}s и был убит",
+    ),
+    "no_log": Text(
+        ERROR, "{name}: its log {log} cannot be written: {problem}", "{name}: не записать его журнал {log}: {problem}"
+    ),
+    "no_folder": Text(
+        ERROR,
+        "{name}: its working directory {cwd} does not exist",
+        "{name}: его рабочий каталог {cwd} не существует",
+    ),
+    "not_a_folder": Text(
+        ERROR,
+        "{name}: its working directory {cwd} is not a directory",
+        "{name}: его рабочий каталог {cwd} — не каталог",
+    ),
+    "not_found": Text(
+        ERROR,
+        "{name}: {program} was not found; check its name and PATH",
+        "{name}: программа {program} не найдена; проверьте имя и PATH",
+    ),
+    "no_interpreter": Text(
+        ERROR,
+        "{name}: {program} needs an interpreter that was not found; look at its first line",
+        "{name}: для {program} не найден интерпретатор; посмотрите на первую строку",
+    ),
+    "not_executable": Text(
+        ERROR,
+        "{name}: {program} is not executable; check its permissions (chmod +x)",
+        "{name}: {program} нельзя выполнить; проверьте права (chmod +x)",
+    ),
+    "not_runnable": Text(
+        ERROR, "{name}: {program} cannot be executed: {problem}", "{name}: {program} нельзя выполнить: {problem}"
+    ),
 }  # fmt: skip

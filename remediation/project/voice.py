@@ -12,6 +12,7 @@ from pathlib import Path
 
 from remediation.primitives import file
 from remediation.project.catalogue import CATALOGUE, Language, Level
+from remediation.project.phrase import Phrase
 
 # The log is renamed to NAME.1 when it has grown to this many bytes.
 LOG_LIMIT = 5_000_000
@@ -19,14 +20,6 @@ LOG_LIMIT = 5_000_000
 _COLOURS = {Level.SUCCESS: "\033[32m", Level.WARN: "\033[33m", Level.ERROR: "\033[31m", Level.INFO: ""}
 
 Terminal = Callable[[str, Level], None]
-
-
-def printable(text: str) -> str:
-    """Return text on one line, with every control, escape and direction character made visible.
-
-    Answers and logs of a service come from outside; raw, they could forge log lines or drive a terminal.
-    """
-    return "".join(char if char.isprintable() or char in "\ufe0f\u200d" else ascii(char)[1:-1] for char in text)
 
 
 def colourful(stream_fd: int, environ: Mapping[str, str] = os.environ) -> bool:
@@ -76,16 +69,13 @@ class Voice:
         self.lines: list[str] = []
         """All that was said, as it stands in the log."""
 
-    def text(self, key: str, **values: object) -> str:
-        """Return a text of the catalogue without saying it, safe for one line of a terminal or a log."""
-        template = CATALOGUE[key].template(self._language, named=self._named)
-        shown = {name: seconds(value) if isinstance(value, float) else str(value) for name, value in values.items()}
-        return template.format_map({name: printable(text) for name, text in shown.items()})
-
     def say(self, key: str, **values: object) -> None:
         """Say a text of the catalogue."""
-        level = CATALOGUE[key].level
-        text = self.text(key, **values)
+        self.tell(Phrase(key, values))
+
+    def tell(self, phrase: Phrase) -> None:
+        """Say a phrase, in the user's language."""
+        level, text = CATALOGUE[phrase.key].level, phrase.render(self._language, named=self._named)
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{level.value}] {text}"
         with self._lock:
             self.lines.append(line)
@@ -101,8 +91,3 @@ class Voice:
             if not self._log_broken:
                 self._log_broken = True
                 print(f"auto-heal: cannot write {self._log_file}: {error.strerror or error}", file=sys.stderr)
-
-
-def seconds(value: float) -> str:
-    """Return a number of seconds as people write it: without needless zeros and without an exponent."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")

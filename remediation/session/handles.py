@@ -13,8 +13,8 @@ from remediation.healer import look
 from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service
+from remediation.project.phrase import seconds
 from remediation.project.schema import ConfigError
-from remediation.project.voice import seconds
 
 if TYPE_CHECKING:
     import psutil

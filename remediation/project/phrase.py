@@ -1,0 +1,52 @@
+"""A text of the catalogue that is yet to be said: in which language is decided by whoever says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from remediation.project.catalogue import CATALOGUE, Language
+
+
+def printable(text: str) -> str:
+    """Return text on one line, with every control, escape and direction character made visible.
+
+    Answers and logs of a service come from outside; raw, they could forge log lines or drive a terminal.
+    """
+    return "".join(char if char.isprintable() or char in "\ufe0f\u200d" else ascii(char)[1:-1] for char in text)
+
+
+def seconds(value: float) -> str:
+    """Return a number of seconds as people write it: without needless zeros and without an exponent."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A key of the catalogue with its values, which may be phrases themselves."""
+
+    key: str
+    values: Mapping[str, object]
+
+    def render(self, language: Language, *, named: bool) -> str:
+        """Return the text, safe for one line of a terminal or a log."""
+        template = CATALOGUE[self.key].template(language, named=named)
+        return template.format_map({name: _render(value, language) for name, value in self.values.items()})
+
+    def __str__(self) -> str:
+        return self.render("en", named=True)
+
+
+def _render(value: object, language: Language) -> str:
+    if isinstance(value, Phrase):
+        return value.render(language, named=True)
+    return printable(seconds(value) if isinstance(value, float) else str(value))
+
+
+class PhrasedError(Exception):
+    """An error that people are told in their own language; as a string it is English."""
+
+    def __init__(self, key: str, **values: object) -> None:
+        """Say the text of the catalogue called `key`."""
+        self.phrase = Phrase(key, values)
+        super().__init__(str(self.phrase))
