@@ -6,14 +6,15 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "venv"
 
 
-@nox.session
+# Reused, because the services that are started run with what is installed there.
+@nox.session(reuse_venv=True)
 def predeploy(session: nox.Session) -> None:
     """Check before a deployment; heal nothing."""
     session.install("-e", ".")
     session.run("pytest", "healthtests", "--no-heal", *session.posargs)
 
 
-@nox.session
+@nox.session(reuse_venv=True)
 def postdeploy(session: nox.Session) -> None:
     """Check after a deployment, and heal what is sick."""
     session.install("-e", ".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -37,10 +38,15 @@ _CLEARED = (
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, below those that the kernel gives to clients.
+
+    While a service is down, somebody's outgoing connection could be given a port of that range.
+    """
+    while True:
+        number = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", number))
+            return number
 
 
 def wait_for(condition: Callable[[], Value], *, deadline: float = DEADLINE) -> Value:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sandbox import REPOSITORY, Sandbox, free_port
+from sandbox import DEADLINE, REPOSITORY, Sandbox, free_port
 
 HEALTHY_EN = """\
 Checking /api/health...
@@ -323,11 +323,64 @@ def test_init_overwrites_nothing_and_says_so(project: Sandbox) -> None:
 
     assert first.code == second.code == 0, first
     assert (project.root / "conftest.py").read_text() == "# mine\n"
-    assert "it has hooks of its own" in first.output
+    assert "wrote    healthtests/conftest.py" in first.output
     assert (project.root / "pyproject.toml").read_text().startswith('[project]\nname = "mine"\n\n[tool.auto-heal.')
     assert "added    [tool.auto-heal] to pyproject.toml" in first.output
     assert "kept     pyproject.toml" in second.output
     assert {path: path.read_text() for path in before} == before
+
+
+def test_init_beside_hooks_of_the_project_itself_works_at_once(project: Sandbox) -> None:
+    project.write("conftest.py", "import pytest\n\n\n@pytest.fixture\ndef mine():\n    return 1\n")
+
+    assert project.auto_heal("init").code == 0
+    result = project.auto_heal("check")
+
+    assert result.code == 0, result
+    assert "🎉 Healed!" in result.output
+
+
+def test_a_check_without_our_hooks_is_told_and_no_pass(project: Sandbox) -> None:
+    (project.root / "conftest.py").unlink()
+    for check in (project.root / "healthtests").glob("test_*.py"):
+        check.write_text("def test_nothing():\n    pass\n")
+
+    result = project.auto_heal("check")
+
+    assert result.code == 4, result
+    assert "pytest ran without auto-heal's hooks" in result.output
+
+
+def test_a_restart_by_hand_begins_the_budget_anew(project: Sandbox) -> None:
+    project.configure("budget = { restarts = 1, window = 600 }")
+    assert project.check().code == 0
+
+    assert project.auto_heal("restart").code == 0
+    os.kill(project.pid, signal.SIGKILL)
+
+    assert project.check().code == 0
+
+
+def test_stop_of_what_does_not_run_only_says_that_it_is_stopped(project: Sandbox) -> None:
+    assert project.auto_heal("stop").lines == ["Server stopped"]
+
+
+def test_a_closed_stdout_is_no_reason_to_fail(project: Sandbox) -> None:
+    command = f"{sys.executable} -m remediation check >&-"
+
+    result = project.stranger("sh", "-c", command)
+
+    assert result.wait(DEADLINE) == 0
+    assert "🎉 Healed!" in project.log
+
+
+def test_a_log_that_cannot_be_written_is_told_and_does_not_stop_the_heal(project: Sandbox) -> None:
+    (project.root / "auto-heal.log").mkdir()
+
+    result = project.auto_heal("check")
+
+    assert result.code == 0, result
+    assert "cannot write" in result.output
 
 
 @pytest.mark.parametrize(
@@ -335,10 +388,11 @@ def test_init_overwrites_nothing_and_says_so(project: Sandbox) -> None:
     [
         (["init", "--name", "a b"], "a service's name has up to 64 letters, digits, - and _ only"),
         (["init", "--ready", "health"], "'health' is no path such as /health"),
+        (["init", "--url", "nonsense"], "init: api.url: 'nonsense' is no URL"),
         (["init", "--command", "'"], "cannot be split as a shell would"),
         (["init", "auto-heal.toml"], "auto-heal.toml: is not a folder"),
-        (["start", "nope"], "no service is called 'nope' in auto-heal.toml; there are api"),
-        (["status", "nope"], "no service is called 'nope' in auto-heal.toml; there are api"),
+        (["start", "nope"], "no service is called 'nope' in auto-heal.toml; known services: api"),
+        (["status", "nope"], "no service is called 'nope' in auto-heal.toml; known services: api"),
         (["dance"], "invalid choice: 'dance'"),
         (["status", "--yaml"], "unknown arguments: --yaml"),
         ([], "the following arguments are required: COMMAND"),

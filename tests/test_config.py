@@ -190,7 +190,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("start_timeout", "0", ".start_timeout: expected a number > 0"),
     ("free_port", '"all"', ".free_port: 'all' is none of "),
     ("ladder", '["reboot"]', ".ladder[0]: 'reboot' is none of "),
-    ("depends_on", '["x"]', ".depends_on: no service is called 'x'; there are api"),
+    ("depends_on", '["x"]', ".depends_on: no service is called 'x'; known services: api"),
     ("depends_on", '"x"', ".depends_on: expected a list"), ("ladder", "[]", ".ladder: expected a list of length >= 1"),
     ("ladder", "[5]", '.ladder[0]: expected "restart" or a table, got a whole number'),
     ("ladder", "[{}]", ".ladder[0].run: missing"),

@@ -143,6 +143,21 @@ def test_a_pid_file_of_no_use_harms_nobody(project: Sandbox, content: str) -> No
     assert psutil.pid_exists(project.pid)
 
 
+@pytest.mark.parametrize("loss", [[".api-server.pid"], [".api-server.pid", ".auto-heal/api.json"]])
+def test_a_healthy_service_whose_pid_was_lost_is_found_again_and_not_restarted(
+    healthy: Sandbox, loss: list[str]
+) -> None:
+    pid = healthy.pid
+    for name in loss:
+        (healthy.root / name).unlink()
+
+    is_healed(healthy)
+
+    assert healthy.pid == pid
+    assert healthy.property("api.action") == "found its process again"
+    assert healthy.memory["restarts"] == []
+
+
 def test_a_stranger_in_the_pid_file_survives(project: Sandbox) -> None:
     stranger = project.stranger("sleep", "600")
     project.write(".api-server.pid", f"{stranger.pid}\n")
@@ -267,7 +282,16 @@ def test_a_start_that_never_answers_fails_after_its_timeout(project: Sandbox) ->
     result = project.check()
 
     assert result.code == 1, result
-    assert "no answer (2xx at /api/health) within 0.5s" in result.output
+    assert "no answer (2xx at /api/health) within 0.5s of its start; last: Connection refused" in result.output
+
+
+def test_a_start_that_answers_wrongly_says_how(project: Sandbox) -> None:
+    project.configure('ready = "/nowhere"\nstart_timeout = 0.5')
+
+    result = project.auto_heal("start")
+
+    assert result.code == 1, result
+    assert "no answer (2xx at /nowhere) within 0.5s of its start; last: status 404" in result.output
 
 
 def test_a_service_stopped_by_hand_is_left_alone_until_it_is_started(healthy: Sandbox) -> None:
@@ -300,7 +324,6 @@ def test_somebody_elses_service_is_restarted_by_its_command(project: Sandbox) ->
     )
     script.chmod(0o755)
     project.configure(command='restart = ["./restart.sh"]')
-    (project.root / "healthtests" / "test_process.py").unlink()
     try:
         result = project.check(PORT=str(project.port), HOST="127.0.0.1")
 

@@ -73,7 +73,7 @@ def test_nothing_is_remembered_of_a_service_that_never_ran(store: Store, service
 
 
 def test_what_is_kept_is_recalled_and_private(store: Store, service: Service, memory_file: Path) -> None:
-    memory = Memory(7, "born", 1.5, True, [1.0, 2.0], 3, LastHeal(4.0, "restart", False, "Ж\x00"))
+    memory = Memory(7, "born", True, [1.0, 2.0], 3, (8, "b"), LastHeal(4.0, "restart", False, "Ж\x00"))
 
     store.keep(service, memory)
 

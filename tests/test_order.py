@@ -28,9 +28,9 @@ def pair(project: Sandbox) -> Sandbox:
 
 
 def heals(project: Sandbox, name: str) -> int:
-    """Count the heals of a service."""
+    """Count the restarts of a service on behalf of checks."""
     file = project.root / ".auto-heal" / f"{name}.json"
-    return int(json.loads(file.read_text())["heals"]) if file.exists() else 0
+    return len(json.loads(file.read_text())["restarts"]) if file.exists() else 0
 
 
 def db_pid(project: Sandbox) -> int:

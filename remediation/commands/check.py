@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from remediation.project.config import load_project
 from remediation.project.schema import ConfigError
 from remediation.session import FOLDER
 from remediation.session.run import FAILED, HEALED, PASSED, TERMINAL_FD
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def check(arguments: list[str], *, verbose: bool) -> int:
@@ -47,15 +50,28 @@ def _names_checks(argument: str) -> bool:
 def _pytest(arguments: list[str]) -> int:
     import pytest
 
-    return int(pytest.main(arguments))
+    witness = _Witness()
+    code = int(pytest.main(arguments, plugins=[witness]))
+    if code in (PASSED, FAILED) and not witness.saw_hooks:
+        # Without our hooks a pass proves nothing, and nobody would be told of it.
+        raise ConfigError(f"pytest ran without auto-heal's hooks; {FOLDER} or a folder above it needs its conftest.py")
+    return code
+
+
+class _Witness:
+    """The plugin that sees whether the hooks of conftest.py were there."""
+
+    saw_hooks = False
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Look for them."""
+        self.saw_hooks = session.config.pluginmanager.hasplugin("auto-heal")
 
 
 @contextmanager
 def _quiet() -> Iterator[tuple[int, IO[bytes]]]:
     """Turn stdout and stderr into a file; lend a descriptor of the real stdout, and that file."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    _flush()
     saved = [os.dup(1), os.dup(2)]
     told = os.dup(1)
     output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when nobody can ask for it any more
@@ -64,9 +80,15 @@ def _quiet() -> Iterator[tuple[int, IO[bytes]]]:
     try:
         yield told, output
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        _flush()
         for number, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, number)
             os.close(copy)
         os.close(told)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            if stream:
+                stream.flush()

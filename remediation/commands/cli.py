@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from remediation import __version__
 
-DONE, FAILED, INTERRUPTED, USAGE_ERROR = 0, 1, 2, 4
+FAILED, INTERRUPTED, USAGE_ERROR = 1, 2, 4
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     from remediation.project.schema import ConfigError
 
+    _open_closed_descriptors()
     top = parser()
     known, rest = top.parse_known_args(arguments)
     if rest and known.command != "check":
@@ -89,6 +90,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough of it; nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
+    except OSError as error:
+        print(f"auto-heal: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
+
+
+def _open_closed_descriptors() -> None:
+    """Open what cron or a shell closed, so that no file of ours is given the number of stdout."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # Gets the lowest free number, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from remediation.primitives import file
-from remediation.project.config import OWN_FILE, SHARED_FILE, parse
-from remediation.project.resolve import NAME, NAME_RULE
+from remediation.project.config import OWN_FILE, SHARED_FILE, parse, tomllib
+from remediation.project.resolve import resolve_service
 from remediation.project.schema import ConfigError
 from remediation.session import FOLDER
 
@@ -36,23 +36,23 @@ def init(folder: str, *, name: str, command: str | None, url: str | None, ready:
     root = Path(folder)
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{folder}: is not a folder")
-    if not NAME.fullmatch(name):
-        raise ConfigError(f"--name: {name!r}: {NAME_RULE} only")
     if ready and not ready.startswith("/"):
         raise ConfigError(f"--ready: {ready!r} is no path such as /health")
     try:
         words = shlex.split(command) if command else _guess(root)
     except ValueError as error:
         raise ConfigError(f"--command: cannot be split as a shell would: {error}") from None
-    if not words:
-        raise ConfigError("--command: is empty")
-    table = _configuration(name, words, url or _URL, ready or _READY)
+    values = {"command": words, "url": url or _URL, "ready": ready or _READY}
+    # The same rules as for the file that is to be written.
+    resolve_service(name, values, root=root, timeout=1.0, where="init: ", url=None)
+    table = _configuration(name, values)
     try:
         for line in _write_all(root, name, ready or _READY, table):
             print(line)
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     where = "" if root.resolve() == Path.cwd() else f"cd {shlex.quote(folder)} && "
+    print(f"For .gitignore: .{name}-server.pid {name}-server.log auto-heal.log* reports/ .auto-heal/")
     print(f"Look at command, url and ready in the configuration, then run: {where}pytest {FOLDER}")
     return 0
 
@@ -70,6 +70,8 @@ def _guess(root: Path) -> list[str]:
 
 def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[str]:
     source = sources()
+    # First, because it may refuse.
+    yield _configure(root, table)
     for check in sorted((source / FOLDER).glob("test_*.py")):
         text = _adapt(check.read_text(encoding="utf-8"), name, ready)
         if check.name == _DATA_CHECK:
@@ -77,10 +79,9 @@ def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[str]:
         yield _create(root / FOLDER / check.name, text)
     hook = root / _HOOK
     if hook.exists() and "remediation" not in hook.read_text(encoding="utf-8", errors="replace"):
-        yield f"kept     {hook}: it has hooks of its own; add those of {source / _HOOK} to it"
-    else:
-        yield _create(hook, (source / _HOOK).read_text(encoding="utf-8"))
-    yield _configure(root, table)
+        # The project has hooks of its own; ours work as well beside the checks.
+        hook = root / FOLDER / _HOOK
+    yield _create(hook, (source / _HOOK).read_text(encoding="utf-8"))
 
 
 def _create(path: Path, text: str) -> str:
@@ -98,19 +99,26 @@ def _configure(root: Path, table: str) -> str:
         return _create(shared, table)
     if "auto-heal" in parse(shared).get("tool", {}):
         return f"kept     {shared}: it has [tool.auto-heal]"
+    before = shared.read_bytes()
+    added = table.replace("\n", "\r\n") if b"\r\n" in before else table
+    end = added[len(added.rstrip()) :]
+    after = before.rstrip() + f"{end}{end}{added}".encode()
+    try:
+        tomllib.loads(after.decode())
+    except ValueError:
+        raise ConfigError(f"{shared}: its table tool cannot be added to; add by hand:\n{table}") from None
     mode = shared.stat().st_mode & 0o777
-    file.write(shared.resolve(), f"{shared.read_text(encoding='utf-8').rstrip()}\n\n{table}".encode(), mode=mode)
+    file.write(shared.resolve(), after, mode=mode)
     return f"added    [tool.auto-heal] to {shared}"
 
 
-def _configuration(name: str, command: list[str], url: str, ready: str) -> str:
+def _configuration(name: str, values: Mapping[str, object]) -> str:
     """Return our own table with another service's values."""
     text = (sources() / SHARED_FILE).read_text(encoding="utf-8")
     table = re.search(r"^\[tool\.auto-heal.*?(?=^\[tool\.(?!auto-heal)|\Z)", text, re.MULTILINE | re.DOTALL)
     if table is None:
         raise RuntimeError("the shipped configuration has no [tool.auto-heal]")
     lines = [line for line in table[0].strip().splitlines() if not line.startswith("cwd =")]
-    values = {"command": command, "url": url, "ready": ready}
     for index, line in enumerate(lines):
         key = line.partition(" = ")[0]
         if key in values:

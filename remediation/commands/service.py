@@ -7,7 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from remediation.healer.healer import Healer
-from remediation.healer.steps import HealError
+from remediation.healer.outcome import HealError
 from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service
@@ -31,11 +31,10 @@ def by_hand(action: str, names: Sequence[str]) -> int:
     )
     healer = Healer(Store(project), voice)
     act = {"start": healer.start, "stop": healer.stop, "restart": healer.restart}[action]
-    if not names:
-        # What can only be checked was not meant by "all".
-        services = [service for service in services if service.healable] or services
+    # What can only be checked, or cannot be stopped, was not meant unless it was named.
+    meant = [service for service in services if service.name in names or _can(action, service)]
     failed = False
-    for service in services:
+    for service in meant or services:
         try:
             act(service)
         except HealError as error:
@@ -44,12 +43,16 @@ def by_hand(action: str, names: Sequence[str]) -> int:
     return int(failed)
 
 
+def _can(action: str, service: Service) -> bool:
+    return bool(service.command or service.stop_command) if action == "stop" else service.healable
+
+
 def selected(project: Project, names: Sequence[str], *, with_dependencies: bool = False) -> list[Service]:
     """Return the named services, or all of them; ConfigError for a name that is not configured."""
     for name in names:
         if name not in project.services:
             known = ", ".join(sorted(project.services))
-            raise ConfigError(f"no service is called {name!r} in {project.source.name}; there are {known}")
+            raise ConfigError(f"no service is called {name!r} in {project.source.name}; known services: {known}")
     wanted = dict.fromkeys(names or project.services)
     if with_dependencies:
         pending = list(wanted)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from remediation.healer.launch import reap
-from remediation.healer.outcome import Outcome, Patient
-from remediation.healer.steps import HealError, Steps
+from remediation.healer.outcome import HealError, Outcome, Patient
+from remediation.healer.steps import Steps
 from remediation.primitives import port
 from remediation.primitives.file import LockTimeoutError
 from remediation.project.memory import LastHeal, Memory, Store
@@ -16,7 +17,7 @@ from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
 # Beyond what a heal may take by its configuration, how long to wait for another healer.
-_PATIENCE = 5.0
+_TO_SPARE = 5.0
 
 
 class Healer:
@@ -32,62 +33,45 @@ class Healer:
 
     def start(self, service: Service) -> None:
         """Start a service unless it is up; ends a stop by hand. HealError if it does not come up."""
-
-        def act(memory: Memory) -> None:
-            memory.stopped_by_hand = False
-            self._store.keep(service, memory)
-            if self._steps.already_up(service, memory):
-                return
-            self._steps.stop_and_free(service, memory)
-            self._steps.start(service, memory, service.start_command or service.restart_command)
-
-        self._by_hand(service, act)
+        with self._held(service) as memory:
+            self._begin_anew(service, memory)
+            if not self._steps.already_up(service, memory):
+                self._steps.stop_and_free(service, memory)
+                self._steps.start(service, memory, service.start_command or service.restart_command)
+                self._count(service, memory, LastHeal(time.time(), "start by hand", ok=True))
 
     def stop(self, service: Service) -> None:
         """Stop a service and free its port; it stays stopped until started by hand. HealError if it lives on."""
-
-        def act(memory: Memory) -> None:
-            if not service.command and not service.stop_command:
-                raise HealError("no_stop", name=service.name)
-            memory.stopped_by_hand = True
-            self._store.keep(service, memory)
-            self._voice.say("stopping", name=service.name)
+        if service.healable and not service.command and not service.stop_command:
+            raise HealError("no_stop", name=service.name)
+        with self._held(service) as memory:
             if service.stop_command:
-                self._steps.run(service, service.stop_command, service.stop_timeout + _PATIENCE)
+                self._voice.say("stopping", name=service.name)
+                self._steps.run_stop(service, memory)
             else:
+                if self._steps.lives(service, memory):
+                    self._voice.say("stopping", name=service.name)
                 self._steps.end(service, memory)
                 self._steps.free(service, strict=False)
+            memory.stopped_by_hand = True
+            self._store.keep(service, memory)
             self._voice.say("stopped", name=service.name)
-
-        self._by_hand(service, act)
 
     def restart(self, service: Service) -> None:
         """Stop and start a service, whatever its state; ends a stop by hand. HealError if it does not come up."""
-
-        def act(memory: Memory) -> None:
-            memory.stopped_by_hand = False
-            self._store.keep(service, memory)
+        with self._held(service) as memory:
+            self._begin_anew(service, memory)
             self._steps.restart(service, memory)
+            self._count(service, memory, LastHeal(time.time(), "restart by hand", ok=True))
 
-        self._by_hand(service, act, counts=True)
-
-    def _by_hand(self, service: Service, act: Callable[[Memory], None], *, counts: bool = False) -> None:
-        """Act under the lock; what `counts` is a restart to those who wait for it, and need not do another."""
-        self._refuse_distant(service)
-        try:
-            with self._store.lock(service, timeout=self._longest(service)):
-                memory = self._store.recall(service)
-                act(memory)
-                if counts:
-                    self._count(service, memory, LastHeal(time.time(), "restart by hand", ok=True))
-        except LockTimeoutError:
-            raise self._busy(service) from None
-        except OSError as error:
-            raise self._surroundings(service, error) from None
-        finally:
-            reap()
+    def _begin_anew(self, service: Service, memory: Memory) -> None:
+        """Forget a stop by hand and the budget: whoever starts a service by hand has looked at it."""
+        memory.stopped_by_hand = False
+        memory.restarts = []
+        self._store.keep(service, memory)
 
     def _count(self, service: Service, memory: Memory, done: LastHeal) -> None:
+        """Let those who wait for the lock know that they need not do the same."""
         memory.heals += 1
         memory.last_heal = done
         self._store.keep(service, memory)
@@ -96,17 +80,29 @@ class Healer:
 
     def heal(self, patient: Patient) -> Outcome:
         """Climb one rung of the ladder, unless there is a reason not to."""
-        service = patient.service
         try:
-            self._refuse_distant(service)
-            with self._store.lock(service, timeout=self._longest(service)):
-                return self._heal(patient, self._store.recall(service))
-        except LockTimeoutError:
-            return self._refused(patient, self._busy(service).phrase)
+            with self._held(patient.service) as memory:
+                return self._heal(patient, memory)
         except HealError as error:
             return self._refused(patient, error.phrase)
+
+    @contextmanager
+    def _held(self, service: Service) -> Iterator[Memory]:
+        """Hold the service's lock, and lend what is remembered. HealError if nothing may or can be done."""
+        if not service.healable:
+            raise HealError("never_healed", name=service.name)
+        if service.command and service.address and not port.is_local(service.address.host):
+            raise HealError("not_here", name=service.name, url=service.address)
+        longest = _longest(service)
+        try:
+            with self._store.lock(service, timeout=longest):
+                yield self._store.recall(service)
+        except LockTimeoutError:
+            raise HealError("busy", name=service.name, seconds=longest) from None
         except OSError as error:
-            return self._refused(patient, self._surroundings(service, error).phrase)
+            # What the operating system refuses us is no fault of the service.
+            where, problem = error.filename or "OS", error.strerror or error
+            raise HealError("surroundings", name=service.name, where=where, problem=problem) from None
         finally:
             reap()
 
@@ -116,6 +112,10 @@ class Healer:
             return self._refused(patient, Phrase("by_hand", {"name": service.name}))
         if memory.heals != patient.seen and last:
             return self._healed_elsewhere(patient, last)
+        if self._steps.adopt(service, memory):
+            done = LastHeal(time.time(), "found its process again", ok=True)
+            self._count(service, memory, done)
+            return Outcome(service.name, patient.cause, done.action, ok=True, seen=memory.heals, answered_at=done.at)
         budget = service.budget
         if memory.restarts_within(budget) >= budget.restarts:
             self._store.keep(service, memory)
@@ -126,7 +126,7 @@ class Healer:
         rung = service.ladder[patient.rung]
         try:
             if rung.run:
-                self._steps.try_running(service, rung.run, rung.timeout)
+                self._steps.try_running(service, memory, rung.run, rung.timeout)
             self._steps.restart(service, memory)
             reason = ""
         except HealError as error:
@@ -155,26 +155,10 @@ class Healer:
 
     def _refused(self, patient: Patient, why: Phrase) -> Outcome:
         self._voice.tell(why)
-        return Outcome(patient.service.name, patient.cause, "", ok=False, reason=str(why))
+        return Outcome(patient.service.name, patient.cause, "", ok=False, reason=str(why), refused=True)
 
-    @staticmethod
-    def _refuse_distant(service: Service) -> None:
-        if not service.healable:
-            raise HealError("never_healed", name=service.name)
-        if service.command and service.address and not port.is_local(service.address.host):
-            raise HealError("not_here", name=service.name, url=service.address)
 
-    @staticmethod
-    def _surroundings(service: Service, error: OSError) -> HealError:
-        """Return what the operating system refused us, which is no fault of the service."""
-        where, problem = error.filename or "OS", error.strerror or error
-        return HealError("surroundings", name=service.name, where=where, problem=problem)
-
-    def _busy(self, service: Service) -> HealError:
-        return HealError("busy", name=service.name, seconds=self._longest(service))
-
-    @staticmethod
-    def _longest(service: Service) -> float:
-        """The seconds that another healer may need: every step at its limit, and some patience."""
-        runs = max(rung.timeout if rung.run else 0.0 for rung in service.ladder)
-        return runs + 3 * service.stop_timeout + service.start_timeout + _PATIENCE
+def _longest(service: Service) -> float:
+    """Return the seconds that another healer may need: every step at its limit, and some to spare."""
+    runs = max(rung.timeout if rung.run else 0.0 for rung in service.ladder)
+    return runs + 3 * service.stop_timeout + service.start_timeout + _TO_SPARE

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from remediation.healer.outcome import HealError
 from remediation.primitives import file
 from remediation.primitives.process import Identity, await_death, descendants, terminate
 from remediation.project.model import MARK, Service
-from remediation.project.phrase import Phrase, PhrasedError
+from remediation.project.phrase import Phrase
 
 # How much of a service's log explains why it did not start.
 TAIL_LINES = 20
@@ -23,10 +24,6 @@ _COMMAND_GRACE = 2.0
 
 # What belongs to us and not to a child that stays: GitHub's runner ends whatever carries its tracking ID.
 _NOT_INHERITED = ("RUNNER_TRACKING_ID", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
-
-
-class LaunchError(PhrasedError):
-    """A program could not be started, failed, or took too long; the message says which and why."""
 
 
 class _Outliving(subprocess.Popen[bytes]):
@@ -86,7 +83,7 @@ class Started:
 def ended(status: int) -> Phrase:
     """Say what an exit status as subprocess gives it means."""
     if status >= 0:
-        return Phrase("exited", {"status": status})
+        return Phrase("exited" if status else "exited_0", {"status": status})
     try:
         return Phrase("killed", {"signal": signal.Signals(-status).name})
     except ValueError:
@@ -106,34 +103,41 @@ def child_environment(service: Service) -> dict[str, str]:
 
 
 def launch(service: Service) -> Started:
-    """Start the service's command so that it outlives us. LaunchError if it cannot be started."""
+    """Start the service's command so that it outlives us. HealError if it cannot be started."""
     child, log_start = _spawn(_Outliving, service, service.command, child_environment(service))
     _children.append(child)
     return Started(child, service.log_file, log_start)
 
 
-def run_command(service: Service, command: Sequence[str], *, timeout: float) -> None:
+def run_command(
+    service: Service,
+    command: Sequence[str],
+    *,
+    timeout: float,
+    begun: Callable[[Identity | None], object] = lambda _: None,
+) -> None:
     """Run a command to its end, its output appended to the service's log.
 
-    After `timeout` seconds it is ended with all its children. LaunchError unless it exits with 0.
+    After `timeout` seconds it is ended with all its children. `begun` is told which process it is, as soon as
+    it runs. HealError unless it exits with 0.
     """
     environ = child_environment(service)
-    if not service.command:
-        # Somebody else's service is not ours to mark: what systemctl or docker leaves running is theirs.
-        del environ[MARK]
+    # What a command leaves running, as systemctl or docker do, is not the service's process.
+    del environ[MARK]
     child, _ = _spawn(_Bounded, service, command, environ)
     words = " ".join(command)
     try:
+        begun(Identity.of(child.pid))
         status = child.wait(timeout)
     except subprocess.TimeoutExpired:
         _end(child, service)
-        raise LaunchError("command_late", name=service.name, command=words, timeout=timeout) from None
+        raise HealError("command_late", name=service.name, command=words, timeout=timeout) from None
     except BaseException:
         _end(child, service)
         raise
     if status:
         log = service.log_file.name
-        raise LaunchError("command_failed", name=service.name, command=words, how=ended(status), log=log)
+        raise HealError("command_failed", name=service.name, command=words, how=ended(status), log=log)
 
 
 def _end(child: subprocess.Popen[bytes], service: Service) -> None:
@@ -154,7 +158,7 @@ def _spawn(
         log = file.open_append(service.log_file)
     except OSError as error:
         problem = error.strerror or error
-        raise LaunchError("no_log", name=service.name, log=service.log_file, problem=problem) from None
+        raise HealError("no_log", name=service.name, log=service.log_file, problem=problem) from None
     try:
         start = os.fstat(log).st_size
         child = kind(
@@ -173,11 +177,11 @@ def _spawn(
     return child, start
 
 
-def _explained(error: OSError, service: Service, command: Sequence[str]) -> LaunchError:
+def _explained(error: OSError, service: Service, command: Sequence[str]) -> HealError:
     """Return why a program could not be started, in terms of the configuration."""
     program, name, cwd = command[0], service.name, service.cwd
     if not cwd.is_dir():
-        return LaunchError("not_a_folder" if cwd.exists() else "no_folder", name=name, cwd=cwd)
+        return HealError("not_a_folder" if cwd.exists() else "no_folder", name=name, cwd=cwd)
     match error:
         case FileNotFoundError() if (cwd / program).is_file():
             key = "no_interpreter"
@@ -187,4 +191,4 @@ def _explained(error: OSError, service: Service, command: Sequence[str]) -> Laun
             key = "not_executable"
         case _:
             key = "not_runnable"
-    return LaunchError(key, name=name, program=repr(program), problem=error.strerror or error)
+    return HealError(key, name=name, program=repr(program), problem=error.strerror or error)

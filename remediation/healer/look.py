@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from remediation.primitives import port
 from remediation.primitives.process import Identity, Life, descendants
 from remediation.project.memory import Store
-from remediation.project.model import Service
+from remediation.project.model import Address, Service
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection
@@ -59,7 +59,14 @@ def condition(service: Service, store: Store) -> Condition:
 
 def retry_can_help(service: Service, store: Store) -> bool:
     """Return whether another attempt at a failed check could pass without a heal."""
-    return condition(service, store) in (Condition.RUNNING, Condition.UNKNOWN)
+    match condition(service, store):
+        case Condition.RUNNING:
+            # A PID file that is wrong stays wrong; the heal writes it anew.
+            return store.pid_file_problem(service) is None
+        case Condition.UNKNOWN:
+            return True
+        case _:
+            return False
 
 
 def hopeless(service: Service, store: Store) -> str | None:
@@ -77,15 +84,30 @@ def hopeless(service: Service, store: Store) -> str | None:
 
 
 def answers(service: Service, *, timeout: float) -> bool:
-    """Return whether the service is ready: 2xx at its path, a TCP connection, or nothing to ask.
+    """Return whether the service is ready; takes at most about `timeout` seconds."""
+    return unready(service, timeout=timeout) is None
+
+
+def unready(service: Service, *, timeout: float) -> str | None:
+    """Say why the service is not ready, or None if it is: 2xx at its path, a TCP connection, or nothing to ask.
 
     Takes at most about `timeout` seconds. No redirect is followed and no body is read.
     """
     address = service.address
     if address is None or service.ready == "none":
-        return True
-    if service.ready == "tcp":
-        return port.accepts(address.host, address.port, timeout)
+        return None
+    try:
+        if service.ready == "tcp":
+            port.connect(address.host, address.port, timeout).close()
+            return None
+        status = _status(address, service.ready, timeout)
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return None if status // 100 == _SUCCESS else f"status {status}"
+
+
+def _status(address: Address, ready: str, timeout: float) -> int:
+    """Return the HTTP status of a path. OSError or ValueError if there is none."""
     import http.client
     from urllib.parse import urlsplit
 
@@ -93,11 +115,11 @@ def answers(service: Service, *, timeout: float) -> bool:
     connection = kind(address.host, address.port, timeout=timeout)
     try:
         with _cut_off(connection, timeout):
-            path = urlsplit(address.url).path + service.ready
+            path = urlsplit(address.url).path + ready
             connection.request("GET", path, headers={"Connection": "close", "User-Agent": "auto-heal"})
-            return connection.getresponse().status // 100 == _SUCCESS
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
+            return connection.getresponse().status
+    except http.client.HTTPException as error:
+        raise ValueError(f"no HTTP: {type(error).__name__}") from error
     finally:
         connection.close()
 

@@ -20,14 +20,14 @@ from remediation.project.voice import Voice
 def heal_all(
     patients: list[Patient], services: Mapping[str, Service], *, healer: Healer, store: Store, voice: Voice
 ) -> list[Outcome]:
-    """Heal every patient, and before it whatever it depends on that is known to be dead.
+    """Heal every patient, and before it whatever it depends on that is not there.
 
     A dependent that answers again once its dependency was healed is left to the next checks.
     """
     sick = {patient.service.name: patient for patient in patients}
     for patient in patients:
         for name in sorted(_needs(patient.service.name, services)):
-            if name not in sick and (found := _dead(services[name], patient, store)):
+            if name not in sick and (found := _down(services[name], patient, store)):
                 sick[name] = found
     graph = {name: _needs(name, services) & sick.keys() for name in sick}
     outcomes: dict[str, Outcome] = {}
@@ -36,6 +36,9 @@ def heal_all(
         before = [outcomes[need] for need in graph[name]]
         return _after_dependencies(sick[name], before, store, voice) or healer.heal(sick[name])
 
+    if len(sick) == 1:
+        # In this thread, so that Ctrl+C ends it at once.
+        return [treat(name) for name in sick]
     sorter = TopologicalSorter(graph)
     sorter.prepare()
     with ThreadPoolExecutor(max_workers=len(sick), thread_name_prefix="heal") as pool:
@@ -55,12 +58,16 @@ def _needs(name: str, services: Mapping[str, Service]) -> set[str]:
     return direct.union(*(_needs(need, services) for need in direct))
 
 
-def _dead(service: Service, dependent: Patient, store: Store) -> Patient | None:
-    """Return a dependency without failing checks as a patient, if its process is known to be dead."""
-    if look.condition(service, store) is not Condition.DEAD:
+def _down(service: Service, dependent: Patient, store: Store) -> Patient | None:
+    """Return a dependency without failing checks as a patient, if it is not there for its dependent."""
+    condition = look.condition(service, store)
+    if condition is Condition.RUNNING:
         return None
-    seen = store.recall(service).heals
-    return Patient(service, f"{dependent.service.name} depends on it and it is dead", dependent.since, seen)
+    if condition is Condition.UNKNOWN and look.answers(service, timeout=service.probe_timeout):
+        return None
+    state = "down" if condition is Condition.UNKNOWN else condition.value
+    cause = f"{dependent.service.name} depends on it and it is {state}"
+    return Patient(service, cause, dependent.since, store.recall(service).heals)
 
 
 def _after_dependencies(patient: Patient, before: list[Outcome], store: Store, voice: Voice) -> Outcome | None:

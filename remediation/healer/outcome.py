@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from remediation.project.model import Service
+from remediation.project.phrase import PhrasedError
+
+
+class HealError(PhrasedError):
+    """A service could not be stopped or started; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Outcome:
     reason: str = ""
     """Why it is not ok, for people."""
     used_rung: bool = False
+    refused: bool = False
+    """Whether nothing may be done for it, now or in a later round."""
     seen: int = 0
     """How many heals of the service had ended when this one had."""
     answered_at: float | None = None

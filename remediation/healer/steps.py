@@ -5,22 +5,31 @@ from __future__ import annotations
 import time
 
 from remediation.healer import look
-from remediation.healer.launch import LaunchError, Started, launch, run_command
+from remediation.healer.launch import Started, launch, run_command
+from remediation.healer.outcome import HealError
 from remediation.primitives import port
-from remediation.primitives.process import Identity, Life, descendants, describe, marked, protected, terminate
+from remediation.primitives.process import (
+    Identity,
+    Life,
+    Protection,
+    descendants,
+    describe,
+    marked,
+    protected,
+    terminate,
+    value_of,
+)
 from remediation.project.memory import Memory, Store
 from remediation.project.model import MARK, Service
-from remediation.project.phrase import Phrase, PhrasedError
+from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
 # With ready = "none" nobody can be asked; a command that lives this long counts as started.
 SETTLE_SECONDS = 0.2
+# The least time for one look, so that the last one before the deadline can still say why there is no answer.
+_LAST_LOOK = 0.1
 # How long to go on ending listeners that somebody else brings back, beyond the service's own stop_timeout.
-_PATIENCE = 5.0
-
-
-class HealError(PhrasedError):
-    """A service could not be stopped or started; the message says why."""
+_FREEING_SECONDS = 5.0
 
 
 class Steps:
@@ -39,60 +48,92 @@ class Steps:
         self._voice.say("restarted", name=service.name)
 
     def already_up(self, service: Service, memory: Memory) -> bool:
-        """Return whether the service answers and its process, if it should be ours, is."""
+        """Return whether the service answers and its process, if it should be ours, is; adopt it if need be."""
         if not service.command:
             answers = look.answers(service, timeout=service.probe_timeout)
             if answers:
                 self._voice.say("started", name=service.name)
             return answers
-        identity = memory.identity
-        if not identity or not identity.alive:
-            # A healer that died between starting it and writing its PID left it marked, but nameless.
-            identity = next(iter(self._oldest_marked(service)), None)
+        identity = self.adopt(service, memory) or memory.identity
         if not identity or identity.life is not Life.RUNNING:
             return False
         if not look.answers(service, timeout=service.probe_timeout):
             return False
-        if identity != memory.identity:
-            self._voice.say("adopted", name=service.name, pid=identity.pid)
-            self._store.remember_process(service, memory, identity)
-        elif self._store.pid_file_problem(service):
-            self._store.remember_process(service, memory, identity)
+        if service.address and not look.owns_port(service.address.port, identity.pid):
+            # Somebody else answers in its place.
+            return False
         self._voice.say("already_up", name=service.name, pid=identity.pid)
         return True
 
+    def adopt(self, service: Service, memory: Memory) -> Identity | None:
+        """Remember again a process of ours that answers, but that PID file or memory lost; None if there is none.
+
+        A healer that died between starting it and writing its PID leaves it marked, but nameless.
+        """
+        if not service.command or self._store.pid_file_problem(service) is None:
+            return None
+        identity = memory.identity
+        if not identity or not identity.alive:
+            identity = self._marked_root(service)
+        if not identity or identity.life is not Life.RUNNING:
+            return None
+        if not look.answers(service, timeout=service.probe_timeout):
+            return None
+        self._voice.say("adopted", name=service.name, pid=identity.pid)
+        self._store.remember_process(service, memory, identity)
+        return identity
+
     @staticmethod
-    def _oldest_marked(service: Service) -> list[Identity]:
-        """The marked process that is no child of another marked one: the service itself."""
+    def _marked_root(service: Service) -> Identity | None:
+        """Return the one marked process that is no child of another; None if there is none, or more than one."""
         family = marked(MARK, service.mark)
         pids = {identity.pid for identity in family}
         roots = [member for member in family if not _parents(member) & pids]
-        return roots if len(roots) == 1 else []
+        return roots[0] if len(roots) == 1 else None
 
     def stop_and_free(self, service: Service, memory: Memory) -> None:
         """End a service that we start ourselves, and whoever may be ended on its port."""
         if not service.command:
             return
-        family = self._family(service, memory)
-        if family:
+        lives = self.lives(service, memory)
+        if lives:
             self._voice.say("stopping", name=service.name)
             self.end(service, memory)
         elif (problem := self._store.pid_file_problem(service)) and service.pid_file.exists():
             self._voice.say("pid_file", name=service.name, problem=problem)
         self.free(service, strict=True)
-        if family:
+        if lives:
             self._voice.say("stopped", name=service.name)
 
+    def lives(self, service: Service, memory: Memory) -> bool:
+        """Return whether any process of the service lives."""
+        return bool(self._roots(service, memory))
+
     @staticmethod
-    def _family(service: Service, memory: Memory) -> list[Identity]:
-        """Return every process that is provenly the service's: the one remembered, the marked, their children."""
+    def _roots(service: Service, memory: Memory) -> list[Identity]:
+        """Return the processes that are provenly the service's: the one remembered, and the marked."""
         roots = marked(MARK, service.mark)
-        if memory.identity and memory.identity not in roots:
+        if memory.identity and memory.identity.alive and memory.identity not in roots:
             roots.append(memory.identity)
-        return [member for member in descendants(roots) if not protected(member.pid)]
+        return roots
+
+    def _family(self, service: Service, memory: Memory) -> list[Identity]:
+        """Return the service's processes and their descendants, but for what is out of bounds or another service's."""
+        return [
+            member
+            for member in descendants(self._roots(service, memory))
+            if not protected(member.pid) and value_of(MARK, member.pid) in (None, service.mark)
+        ]
 
     def end(self, service: Service, memory: Memory) -> None:
-        """End all processes of a service and forget them. HealError names those that survive."""
+        """End all processes of a service and forget them.
+
+        HealError if one of its own processes is out of bounds, or survives.
+        """
+        for root in self._roots(service, memory):
+            protection = protected(root.pid)
+            if protection and protection is not Protection.NO_PROCESS:
+                raise HealError("out_of_bounds", name=service.name, holder=describe(root.pid), why=_why(protection))
         left = terminate(
             lambda: self._family(service, memory), signum=service.stop_signal, timeout=service.stop_timeout
         )
@@ -110,71 +151,69 @@ class Steps:
             return
         number, host = service.address.port, service.address.host
         obstacle: HealError | None = None
-        for _ in look.polls(service.stop_timeout + _PATIENCE):
+        for _ in look.polls(service.stop_timeout + _FREEING_SECONDS):
             if not (listeners := port.listeners(number, host)):
                 return
-            obstacle = next(filter(None, (self._obstacle(service, listener) for listener in listeners)), None)
+            holders = [(listener, pid) for listener in listeners for pid in port.sharers(listener) or [None]]
+            obstacle = next(filter(None, (self._obstacle(service, number, pid) for _, pid in holders)), None)
             if obstacle:
                 break
-            for listener in listeners:
-                self._end_listener(service, listener)
+            self._end_holders(service, number, {pid for _, pid in holders if pid})
         else:
-            obstacle = self._foreign(service, listeners[0], Phrase("why_returns", {}))
+            obstacle = self._foreign(service, number, listeners[0].pid, Phrase("why_returns", {}))
         if strict and obstacle:
             raise obstacle
         if obstacle:
             self._voice.tell(obstacle.phrase)
 
-    def _obstacle(self, service: Service, listener: port.Listener) -> HealError | None:
-        """Return why a listener may not be ended, or None if it may be."""
-        if listener.pid is None:
-            return self._foreign(service, listener, Phrase("why_other_user", {}))
-        if protection := protected(listener.pid):
-            return self._foreign(service, listener, Phrase(f"why_{protection.name.lower()}", {}))
+    def _obstacle(self, service: Service, number: int, pid: int | None) -> HealError | None:
+        """Return why a holder of the port may not be ended, or None if it may be."""
+        if pid is None:
+            return self._foreign(service, number, pid, _why(Protection.OTHER_USER))
+        protection = protected(pid)
+        if protection and protection is not Protection.NO_PROCESS:
+            return self._foreign(service, number, pid, _why(protection))
         # What is ours was ended before the port is freed; whoever listens now is a stranger.
         if service.free_port != "user":
-            return self._foreign(service, listener, Phrase("why_stranger", {"free_port": service.free_port}))
+            return self._foreign(service, number, pid, Phrase("why_stranger", {"free_port": service.free_port}))
         return None
 
     @staticmethod
-    def _foreign(service: Service, listener: port.Listener, why: Phrase) -> HealError:
-        holder = describe(listener.pid) if listener.pid else Phrase("somebody", {})
-        return HealError("foreign_port", name=service.name, port=listener.port, holder=holder, why=why)
+    def _foreign(service: Service, number: int, pid: int | None, why: Phrase) -> HealError:
+        holder = describe(pid) if pid else Phrase("somebody", {})
+        return HealError("foreign_port", name=service.name, port=number, holder=holder, why=why)
 
-    def _end_listener(self, service: Service, listener: port.Listener) -> None:
-        identity = Identity.of(listener.pid or 0)
-        # Looked at once more now that the identity is fixed, so that a PID reused since is not mistaken.
-        if identity and port.listens({identity.pid}, listener.port):
-            self._voice.say("freeing", name=service.name, port=listener.port, pid=identity.pid)
-            # It alone: of its children, one that listens as well is found by the next look at the port.
-            terminate(lambda: [identity], timeout=service.stop_timeout)
+    def _end_holders(self, service: Service, number: int, pids: set[int]) -> None:
+        identities = [identity for pid in sorted(pids) if (identity := Identity.of(pid))]
+        # Looked at once more now that the identities are fixed, so that a PID reused since is not mistaken.
+        holders = [identity for identity in identities if port.listens({identity.pid}, number)]
+        for holder in holders:
+            self._voice.say("freeing", name=service.name, port=number, pid=holder.pid)
+        # They alone: a child that does not listen is none of our business.
+        terminate(lambda: holders, timeout=service.stop_timeout)
 
     def start(self, service: Service, memory: Memory, command: tuple[str, ...]) -> None:
         """Start or ask to start, then wait until the service is ready."""
         if not service.command:
-            self.run(service, command, service.start_timeout)
+            self.run(service, memory, command, service.start_timeout)
             self._verify(service, None)
             self._voice.say("started", name=service.name)
             return
         self._voice.say("starting", name=service.name)
         try:
             started = launch(service)
-        except LaunchError as error:
-            self._voice.say("not_started", name=service.name)
-            raise HealError(error.phrase.key, **error.phrase.values) from None
-        if started.identity:
-            try:
-                self._store.remember_process(service, memory, started.identity)
-            except OSError:
-                # A server that nobody remembers would be the first of two.
-                terminate(lambda: self._family(service, memory), timeout=service.stop_timeout)
-                raise
-            self._voice.say("pid", name=service.name, pid=started.identity.pid)
-        try:
-            self._verify(service, started)
         except HealError:
-            if started.death():
-                self._store.forget_process(service, memory)
+            self._voice.say("not_started", name=service.name)
+            raise
+        try:
+            if started.identity:
+                self._store.remember_process(service, memory, started.identity)
+                self._voice.say("pid", name=service.name, pid=started.identity.pid)
+            self._verify(service, started)
+        except (HealError, OSError) as error:
+            # A dead one may have left children, and a server that nobody remembers would be the first of two.
+            if started.death() or isinstance(error, OSError):
+                self.end(service, memory)
             raise
         self._voice.say("started", name=service.name)
 
@@ -182,17 +221,20 @@ class Steps:
         timeout = service.start_timeout
         if service.ready == "none":
             timeout = min(timeout, SETTLE_SECONDS)
+        problem: str | None = None
         for left in look.polls(timeout, started.sleep if started else time.sleep):
             self._notice_death(service, started)
-            if service.ready != "none" and look.answers(service, timeout=min(left, service.probe_timeout)):
-                self._notice_death(service, started)
-                return
+            if service.ready != "none":
+                problem = look.unready(service, timeout=min(max(left, _LAST_LOOK), service.probe_timeout))
+                if problem is None:
+                    self._notice_death(service, started)
+                    return
         self._notice_death(service, started)
         if service.ready == "none":
             return
         asked = Phrase("asked_tcp", {}) if service.ready == "tcp" else Phrase("asked_path", {"path": service.ready})
         self._tell_tail(service, started)
-        raise HealError("no_answer", name=service.name, asked=asked, timeout=timeout)
+        raise HealError("no_answer", name=service.name, asked=asked, timeout=timeout, last=problem)
 
     def _notice_death(self, service: Service, started: Started | None) -> None:
         if started and (how := started.death()):
@@ -201,27 +243,55 @@ class Steps:
             raise HealError(key, name=service.name, command=" ".join(service.command), how=how, last=last)
 
     def _tell_tail(self, service: Service, started: Started | None) -> str:
-        """Tell that the service did not start, with the last lines of its log; return the last one."""
+        """Tell that the service did not start, with the last lines of its log; return the most telling one."""
         self._voice.say("not_started", name=service.name)
         tail = started.log_tail() if started else []
         for line in tail:
             self._voice.say("detail", line=line)
-        return tail[-1].strip() if tail else ""
+        # Many programs end with a trace or a version after the line that says what is wrong.
+        telling = [line for line in tail if "error" in line.lower()] or tail
+        return telling[-1].strip() if telling else ""
 
-    def run(self, service: Service, command: tuple[str, ...], timeout: float) -> None:
-        """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds."""
+    def run(self, service: Service, memory: Memory, command: tuple[str, ...], timeout: float) -> None:
+        """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds.
+
+        One that a healer left behind when it was killed is ended first: two must not run side by side.
+        """
+        if memory.command:
+            left = Identity(*memory.command)
+            terminate(lambda: descendants([left]), timeout=service.stop_timeout)
+
+        def remember(identity: Identity | None) -> None:
+            memory.command = (identity.pid, identity.born) if identity else None
+            self._store.keep(service, memory)
+
         self._voice.say("running_command", command=" ".join(command))
         try:
-            run_command(service, command, timeout=timeout)
-        except LaunchError as error:
-            raise HealError(error.phrase.key, **error.phrase.values) from None
+            run_command(service, command, timeout=timeout, begun=remember)
+        finally:
+            remember(None)
 
-    def try_running(self, service: Service, command: tuple[str, ...], timeout: float) -> None:
+    def run_stop(self, service: Service, memory: Memory) -> None:
+        """Run a service's stop command. HealError if it fails, or the service answers on after stop_timeout."""
+        self.run(service, memory, service.stop_command, service.stop_timeout + service.start_timeout)
+        if service.address is None or service.ready == "none":
+            return
+        for left in look.polls(service.stop_timeout):
+            if not look.answers(service, timeout=min(left, service.probe_timeout)):
+                return
+        command = " ".join(service.stop_command)
+        raise HealError("still_answers", name=service.name, command=command, url=service.address)
+
+    def try_running(self, service: Service, memory: Memory, command: tuple[str, ...], timeout: float) -> None:
         """Run a rung's command; if it fails the restart is tried all the same, and the checks decide."""
         try:
-            self.run(service, command, timeout)
+            self.run(service, memory, command, timeout)
         except HealError as error:
             self._voice.tell(error.phrase)
+
+
+def _why(protection: Protection) -> Phrase:
+    return Phrase(f"why_{protection.name.lower()}", {})
 
 
 def _parents(identity: Identity) -> set[int]:

@@ -87,6 +87,20 @@ def listeners(port: int, host: str) -> list[Listener]:
     return [one for one in everybody if one.address.removeprefix("::ffff:") in addresses]
 
 
+def sharers(listener: Listener) -> set[int]:
+    """Return all processes that hold a listening socket open; a list of sockets names but one of them."""
+    import psutil
+
+    found = {listener.pid} if listener.pid else set()
+    for pid in psutil.pids():
+        with suppress(psutil.Error):
+            for connection in psutil.Process(pid).net_connections(kind="tcp"):
+                where = (connection.laddr.ip, connection.laddr.port) if connection.laddr else None
+                if connection.status == psutil.CONN_LISTEN and where == (listener.address, listener.port):
+                    found.add(pid)
+    return found
+
+
 def _version(address: str) -> int:
     return ip_address(address.removeprefix("::ffff:")).version
 

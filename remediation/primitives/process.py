@@ -186,14 +186,21 @@ def marked(variable: str, value: str) -> list[Identity]:
 
     A mark is inherited, so it also finds children whose parent died and who left every group.
     """
-    wanted = f"{variable}={value}".encode()
-    return [identity for pid in _pids() if _has(pid, wanted) and (identity := _marked_identity(pid, wanted))]
+    wanted = os.fsencode(f"{variable}={value}")
+    return [identity for pid in _pids() if wanted in _environment(pid) and (identity := _marked_identity(pid, wanted))]
+
+
+def value_of(variable: str, pid: int) -> str | None:
+    """Return a variable of a process's environment; None if it is not set or cannot be read."""
+    prefix = os.fsencode(f"{variable}=")
+    found = next((entry for entry in _environment(pid) if entry.startswith(prefix)), None)
+    return None if found is None else os.fsdecode(found.removeprefix(prefix))
 
 
 def _marked_identity(pid: int, wanted: bytes) -> Identity | None:
     # Between two looks at who it is, so that the environment is provenly that of this identity.
     identity = Identity.of(pid)
-    return identity if identity and _has(pid, wanted) and identity.alive else None
+    return identity if identity and wanted in _environment(pid) and identity.alive else None
 
 
 def _pids() -> list[int]:
@@ -204,19 +211,19 @@ def _pids() -> list[int]:
     return psutil.pids()
 
 
-def _has(pid: int, wanted: bytes) -> bool:
-    """Return whether a process has a variable; read from proc(5), which takes a sixth of psutil's time."""
+def _environment(pid: int) -> list[bytes]:
+    """Return a process's environment, empty if it is hidden; by proc(5), which takes a sixth of psutil's time."""
     if _boot_id():
         try:
-            return wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except _NO_PROCESS:
-            return False
+            return []
     import psutil
 
     try:
-        return wanted in [f"{name}={text}".encode() for name, text in psutil.Process(pid).environ().items()]
+        return [os.fsencode(f"{name}={text}") for name, text in psutil.Process(pid).environ().items()]
     except psutil.Error:
-        return False
+        return []
 
 
 class _Target:

@@ -146,6 +146,16 @@ CATALOGUE: dict[str, Text] = {
         "{name}: порт {port} занят: {holder}; auto-heal не вправе завершить его: {why}. "
         "Остановите его или измените url или free_port",
     ),
+    "out_of_bounds": Text(
+        ERROR,
+        "{name}: its process {holder} may not be ended, since it {why}; nothing was done",
+        "{name}: его процесс {holder} нельзя завершить: {why}; ничего не сделано",
+    ),
+    "still_answers": Text(
+        ERROR,
+        "{name}: `{command}` ended, but {url} still answers",
+        "{name}: `{command}` завершился, но {url} всё ещё отвечает",
+    ),
     "survivors": Text(
         ERROR,
         "{name}: still alive after SIGKILL: {holder}",
@@ -172,6 +182,11 @@ CATALOGUE: dict[str, Text] = {
     "somebody": Text(INFO, "a process of another user", "процесс другого пользователя"),
     # Why a start failed.
     "exited": Text(INFO, "exited with status {status}", "завершился с кодом {status}"),
+    "exited_0": Text(
+        INFO,
+        "exited with status 0 (a command has to stay in the foreground)",
+        "завершился с кодом 0 (команда должна оставаться на переднем плане)",
+    ),
     "killed": Text(INFO, "was killed by {signal}", "убит сигналом {signal}"),
     "died": Text(
         ERROR, "{name}: `{command}` {how} before it was ready", "{name}: `{command}` {how}, не успев заработать"
@@ -183,8 +198,8 @@ CATALOGUE: dict[str, Text] = {
     ),
     "no_answer": Text(
         ERROR,
-        "{name}: no answer ({asked}) within {timeout}s of its start",
-        "{name}: нет ответа ({asked}) в течение {timeout}s после запуска",
+        "{name}: no answer ({asked}) within {timeout}s of its start; last: {last}",
+        "{name}: нет ответа ({asked}) в течение {timeout}s после запуска; последнее: {last}",
     ),
     "asked_path": Text(INFO, "2xx at {path}", "2xx от {path}"),
     "asked_tcp": Text(INFO, "a TCP connection", "TCP-соединение"),

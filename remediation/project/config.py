@@ -18,6 +18,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+__all__ = ["OWN_FILE", "SHARED_FILE", "language", "load_project", "parse", "tomllib"]
+
 OWN_FILE = "auto-heal.toml"
 SHARED_FILE = "pyproject.toml"
 
@@ -130,7 +132,9 @@ def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) ->
     if "api" in services:
         return {"api": url}
     if len(services) > 1:
-        raise ConfigError(f"environment: API_URL is set, but no service is called 'api'; there are {_list(services)}")
+        raise ConfigError(
+            f"environment: API_URL is set, but no service is called 'api'; known services: {_list(services)}"
+        )
     return dict.fromkeys(services, url)
 
 
@@ -138,9 +142,8 @@ def _check_dependencies(services: Mapping[str, Service], where: str) -> None:
     for service in services.values():
         for name in service.depends_on:
             if name not in services:
-                raise ConfigError(
-                    f"{where}.{service.name}.depends_on: no service is called {name!r}; there are {_list(services)}"
-                )
+                place, known = f"{where}.{service.name}.depends_on", _list(services)
+                raise ConfigError(f"{place}: no service is called {name!r}; known services: {known}")
     try:
         TopologicalSorter({name: service.depends_on for name, service in services.items()}).prepare()
     except CycleError as error:

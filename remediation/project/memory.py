@@ -38,10 +38,11 @@ class Memory(msgspec.Struct):
 
     pid: int | None = None
     born: str = ""
-    started_at: float | None = None
     stopped_by_hand: bool = False
     restarts: list[float] = []
     heals: int = 0
+    command: tuple[int, str] | None = None
+    """PID and birth of a command of the configuration that runs now, or whose healer died."""
     last_heal: LastHeal | None = None
 
     @property
@@ -87,14 +88,14 @@ class Store:
     def remember_process(self, service: Service, memory: Memory, identity: Identity) -> None:
         """Write PID file and memory for a process just started or found again."""
         file.write(service.pid_file, f"{identity.pid}\n".encode(), mode=file.PUBLIC)
-        memory.pid, memory.born, memory.started_at = identity.pid, identity.born, time.time()
+        memory.pid, memory.born = identity.pid, identity.born
         self.keep(service, memory)
 
     def forget_process(self, service: Service, memory: Memory) -> None:
         """Remove PID file and process, once it is gone."""
         with suppress(FileNotFoundError):
             service.pid_file.unlink()
-        memory.pid, memory.born, memory.started_at = None, "", None
+        memory.pid, memory.born = None, ""
         self.keep(service, memory)
 
     def proven_process(self, service: Service) -> Identity | None:

@@ -21,6 +21,8 @@ _COLOURS = {Level.SUCCESS: "\033[32m", Level.WARN: "\033[33m", Level.ERROR: "\03
 
 Terminal = Callable[[str, Level], None]
 
+_broken_logs: set[Path] = set()
+
 
 def colourful(stream_fd: int, environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether to colour: NO_COLOR, then FORCE_COLOR, then whether it is a terminal (no-color.org)."""
@@ -65,7 +67,6 @@ class Voice:
         self._named = named
         self._terminal = terminal
         self._lock = threading.Lock()
-        self._log_broken = False
         self.lines: list[str] = []
         """All that was said, as it stands in the log."""
 
@@ -88,6 +89,12 @@ class Voice:
             file.append(self._log_file, f"{line}\n".encode(errors="backslashreplace"), rotate_at=LOG_LIMIT)
         except OSError as error:
             # A healer that cannot write its log still heals; saying so once is enough.
-            if not self._log_broken:
-                self._log_broken = True
-                print(f"auto-heal: cannot write {self._log_file}: {error.strerror or error}", file=sys.stderr)
+            if self._log_file not in _broken_logs:
+                _broken_logs.add(self._log_file)
+                self._warn(f"cannot write {self._log_file}: {error.strerror or error}")
+
+    def _warn(self, text: str) -> None:
+        if self._terminal:
+            self._terminal(text, Level.WARN)
+        else:
+            print(f"auto-heal: {text}", file=sys.stderr)

@@ -100,6 +100,11 @@ class Attempts:
         """Start with none."""
         self.all: list[Attempt] = []
 
+    @property
+    def failures(self) -> int:
+        """How many checks failed for good."""
+        return sum(attempt.final for attempt in self.all)
+
     def add(self, new: Attempt) -> None:
         """Add an attempt; a teardown that failed as well joins the attempt that it belongs to."""
         for index, known in enumerate(self.all):

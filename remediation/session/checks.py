@@ -14,17 +14,21 @@ import pytest
 from remediation.healer import look
 from remediation.primitives import file
 from remediation.project.catalogue import Level
+from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice, terminal
 from remediation.session import FOLDER, attempts
 from remediation.session.attempts import Attempts
-from remediation.session.files import Files
+from remediation.session.files import Files, only_lists
 from remediation.session.handles import project_of
 from remediation.session.junit import RoundReport
 from remediation.session.narrator import Narrator
 from remediation.session.patience import Patience, heals
 from remediation.session.run import (
     ATTEMPTS_NAME,
+    FAILED,
+    HEALED,
     INTERNAL_ERROR,
+    INTERRUPTED,
     PASSED,
     ROUND_FOLDER,
     SELECTED_NAME,
@@ -47,6 +51,7 @@ class Checks:
         self._later_round = os.environ.get(ROUND_FOLDER)
         self._heal = _heal_wanted(config)
         self._attempts = Attempts()
+        self._environ = dict(os.environ)
         self._labels: dict[str, str] = {}
         self._selected: list[str] = []
         self._retried: set[str] = set()
@@ -105,7 +110,7 @@ class Checks:
             for name in heals(item):
                 if name not in self._project.services:
                     known = ", ".join(sorted(self._project.services))
-                    raise pytest.UsageError(f"{item.nodeid}: heals({name!r}): no such service; there are {known}")
+                    raise pytest.UsageError(f"{item.nodeid}: heals({name!r}): no such service; known services: {known}")
             self._labels[item.nodeid] = attempts.label(item)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -144,11 +149,15 @@ class Checks:
         """Note on the report what only the item knows, and say if another attempt follows."""
         report = yield
         retries, delay = self._patience.retries(item)
-        noted = attempts.note(item, call, heals=item.stash.get(_SEEN, {}))
+        error = call.excinfo.value if call.excinfo else None
+        # A check that asks for what is not configured says nothing of any service.
+        heals_now = {} if isinstance(error, ConfigError) else item.stash.get(_SEEN, {})
+        noted = attempts.note(item, call, heals=heals_now)
         setattr(report, attempts.NOTE, noted | {"attempts": retries + 1, "delay": delay})
         number = getattr(item, "execution_count", 1)
         if report.failed and number <= retries:
-            if not self._patience.retry_can_help(item):
+            pointless = isinstance(error, ConfigError) or getattr(error, "hopeless", False)
+            if pointless or not self._patience.retry_can_help(item):
                 self._patience.give_up(item)
             elif self._files:
                 self._narrator.retries(number, retries + 1, delay)
@@ -177,9 +186,15 @@ class Checks:
 
     def finish(self, exitstatus: int) -> int:
         """End a round: a later one leaves its attempts behind, the first one goes on to heal and to decide."""
-        if self._files is None or self._config.option.collectonly:
+        if self._files is None or only_lists(self._config):
             return exitstatus
         voice = self._voice(self._terminal or self._pytest_terminal())
+        # What checks did to the environment reaches neither the service nor the next round.
+        os.environ.clear()
+        os.environ.update(self._environ)
+        if exitstatus == INTERRUPTED and 0 < (self._config.option.maxfail or 0) <= self._attempts.failures:
+            # With workers of xdist, -x interrupts the session; without, it ends as one that failed.
+            exitstatus = FAILED
         if exitstatus == PASSED and (missing := set(self._selected) - self._ended):
             # pytest.exit(returncode=0), say: neither pytest's code nor its XML tells that checks are missing.
             voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(missing))}")
@@ -203,7 +218,8 @@ class Checks:
         if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
             rounds = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"
             where = f", report in {self._files.report}" if self._files.report.exists() else ""
-            reporter.write_line(f"auto-heal: {run.verdict} after {rounds}{where}")
+            verdict = run.verdict if code in (PASSED, FAILED, HEALED) else "no verdict"
+            reporter.write_line(f"auto-heal: {verdict} after {rounds}{where}")
         return code
 
     def _pytest_terminal(self) -> Callable[[str, Level], None] | None:

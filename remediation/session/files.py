@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -18,11 +19,16 @@ from remediation.session.run import ROUND_FOLDER, XML_NAME
 _RUN_PREFIX = "run-"
 
 
+def only_lists(config: pytest.Config) -> bool:
+    """Return whether the session runs no check at all, but only says which it would run, or with which fixtures."""
+    return any(getattr(config.option, name, False) for name in ("collectonly", "setuponly", "setupplan"))
+
+
 class Files:
     """The plugin that lets pytest write its XML where only we read it; the user's path gets the merged one."""
 
     def __init__(self, config: pytest.Config, project: Project) -> None:
-        """Make room for a run: remove a stale report. UsageError if that cannot be done."""
+        """Make room for a run. UsageError if that cannot be done."""
         option = config.option
         if not hasattr(option, "xmlpath"):
             raise pytest.UsageError("auto-heal reads its verdict from junitxml; do not disable that plugin")
@@ -37,7 +43,11 @@ class Files:
         self.folder = Path(later_round) if later_round else self._own_folder()
         """Where this round leaves what it found."""
         option.xmlpath = str(self.report)
-        if self._is_first and not option.collectonly:
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Remove the report of an earlier run, unless this one is only to list what there is."""
+        if self._is_first and not only_lists(self._config):
             self._remove_stale_report()
 
     @property
@@ -81,6 +91,9 @@ class Files:
     def _remove_stale_report(self) -> None:
         try:
             with suppress(FileNotFoundError):
+                mode = self.report.lstat().st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+                    raise pytest.UsageError(f"the report {self.report} is no regular file; it is not replaced")
                 self.report.unlink()
         except OSError as error:
             raise pytest.UsageError(f"the report {self.report} cannot be replaced: {error.strerror}") from None

@@ -35,9 +35,10 @@ class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, name-defined]
     # As pytest's own outcomes do, so that a summary shows the bare name.
     __module__ = "builtins"
 
-    def __init__(self, reason: str) -> None:
-        """Fail with one sentence for people."""
+    def __init__(self, reason: str, *, hopeless: bool = False) -> None:
+        """Fail with one sentence for people; `hopeless` if asking again is pointless until it is healed."""
         super().__init__(reason, pytrace=False)
+        self.hopeless = hopeless
 
 
 class Handle:
@@ -86,8 +87,10 @@ class Handle:
         Raises ServiceDown, which says what is wrong with it.
         """
         __tracebackhide__ = True
+        if not self._service.command:
+            pytest.skip(f"{self.name}: something else runs it, so its process is not ours to know")
         if problem := look.hopeless(self._service, self._store) or self._store.pid_file_problem(self._service):
-            raise ServiceDown(problem if problem.startswith(self.name) else f"{self.name}: {problem}")
+            raise ServiceDown(problem if problem.startswith(self.name) else f"{self.name}: {problem}", hopeless=True)
         process = self.process
         if process is None:
             raise ServiceDown(f"{self.name}: its process is gone")
@@ -104,9 +107,10 @@ class Handle:
         """
         __tracebackhide__ = True
         if reason := look.hopeless(self._service, self._store):
-            raise ServiceDown(reason)
+            raise ServiceDown(reason, hopeless=True)
         import requests
 
+        path = f"/{path}" if path and path[0] not in "/?" else path
         what = f"{self.name}: GET {path or '/'}"
         try:
             response = self._session().get(self.url + path, **{"stream": True, "timeout": self._left(), **options})
@@ -194,7 +198,7 @@ class Services(Mapping[str, Handle]):
         except KeyError:
             known = ", ".join(sorted(self._handles))
             raise ConfigError(
-                f"no service is called {name!r} in {self._project.source.name}; there are {known}"
+                f"no service is called {name!r} in {self._project.source.name}; known services: {known}"
             ) from None
 
     def __iter__(self) -> Iterator[str]:

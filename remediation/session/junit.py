@@ -18,7 +18,7 @@ from remediation.session.attempts import Attempt
 
 Address = tuple[str, str]
 
-HEALTHY, SICK, NO_VERDICT = 0, 1, 3
+HEALTHY, SICK = 0, 1
 
 # What XML 1.0 does not allow, section 2.2.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -100,8 +100,14 @@ def read_code(path: Path) -> int:
     """
     outcomes = [_outcome(case) for case in _suite(path).iter("testcase")]
     if not outcomes:
-        raise IncompleteReportError(f"the report {path.name} has no case")
+        raise IncompleteReportError("the report has no case")
     return SICK if {"failure", "error"} & set(outcomes) else HEALTHY
+
+
+def failed(path: Path) -> list[Address]:
+    """Return the checks that a report on disk says have failed."""
+    cases = _suite(path).iter("testcase")
+    return [_address(case) for case in cases if _outcome(case) in ("failure", "error")]
 
 
 def _suite(path: Path) -> ET.Element:
@@ -121,6 +127,10 @@ def _suite(path: Path) -> ET.Element:
     return suite
 
 
+def _address(case: ET.Element) -> Address:
+    return case.get("classname", ""), case.get("name", "")
+
+
 def _outcome(case: ET.Element) -> str:
     tags = [child.tag for child in case]
     return next((tag for tag in ("failure", "error", "skipped") if tag in tags), "passed")
@@ -129,7 +139,7 @@ def _outcome(case: ET.Element) -> str:
 def _add_round(cases: dict[Address, _Case], suite: ET.Element, attempts: Iterable[Attempt], prefix: str | None) -> None:
     elements: dict[Address, list[ET.Element]] = {}
     for element in suite.iter("testcase"):
-        elements.setdefault((element.get("classname", ""), element.get("name", "")), []).append(element)
+        elements.setdefault(_address(element), []).append(element)
     failed: dict[Address, list[Attempt]] = {}
     for attempt in attempts:
         failed.setdefault(address(attempt.nodeid, prefix), []).append(attempt)

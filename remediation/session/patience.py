@@ -13,7 +13,10 @@ from remediation.project.model import Project
 
 
 def heals(item: pytest.Item) -> list[str]:
-    """Return the services that a failure of a check may heal."""
+    """Return the services that a failure of a check may heal. UsageError for a marker that names none."""
+    for marker in item.iter_markers("heals"):
+        if marker.kwargs or not marker.args or not all(isinstance(name, str) for name in marker.args):
+            raise pytest.UsageError(f'{item.nodeid}: heals takes names of services, as in heals("api")')
     return list(dict.fromkeys(name for marker in item.iter_markers("heals") for name in marker.args))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def _rounds(text: str) -> int:
     if not text.isdigit():
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
     return int(text)
 
 
@@ -61,6 +62,19 @@ def begin(config: pytest.Config) -> None:
         from remediation.session.checks import Checks
 
         config.pluginmanager.register(Checks(config), "auto-heal")
+    else:
+        config.pluginmanager.register(_Bystander(config), "auto-heal-bystander")
+
+
+class _Bystander:
+    """Keeps checks out of a session that merely comes by their folder, such as a bare `pytest`."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._folder = config.rootpath / FOLDER
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Leave the checks of the project alone."""
+        return True if collection_path == self._folder else None
 
 
 def finish(session: pytest.Session) -> None:

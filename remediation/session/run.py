@@ -91,7 +91,7 @@ class HealthRun:
         return self._conclude()
 
     def _heal_and_repeat(self) -> None:
-        healed_rounds = 0
+        healed_rounds, announced = 0, False
         while self.rounds[-1].code == FAILED and self._is_complete():
             patients = self._patients()
             if not patients:
@@ -102,7 +102,10 @@ class HealthRun:
             if self.options.rounds is not None and healed_rounds >= self.options.rounds:
                 return
             healed_rounds += 1
+            if not announced:
+                self.voice.say("healing")
             outcomes = self._heal(patients)
+            announced = not any(outcome.ok for outcome in outcomes)
             if any(outcome.ok for outcome in outcomes):
                 self.voice.say("verifying")
                 self.rounds.append(self._run_again())
@@ -121,7 +124,6 @@ class HealthRun:
         from remediation.healer.healer import Healer
         from remediation.healer.order import heal_all
 
-        self.voice.say("healing")
         outcomes = heal_all(
             patients, self.project.services, healer=Healer(self.store, self.voice), store=self.store, voice=self.voice
         )
@@ -139,12 +141,12 @@ class HealthRun:
                 last |= dict.fromkeys(attempt.heals, attempt)
         patients = []
         for name, attempt in last.items():
-            service = self.project.services[name]
-            rung = sum(outcome.used_rung for outcome in self.outcomes.get(name, []))
-            if rung < len(service.ladder):
+            service, before = self.project.services[name], self.outcomes.get(name, [])
+            rung = sum(outcome.used_rung for outcome in before)
+            if rung < len(service.ladder) and not any(outcome.refused for outcome in before):
                 first = self._first_attempt(name)
                 # A rung of our own that failed without another look is no heal by somebody else.
-                seen = max([attempt.heals[name], *(outcome.seen for outcome in self.outcomes.get(name, []))])
+                seen = max([attempt.heals[name], *(outcome.seen for outcome in before)])
                 patients.append(Patient(service, first.message, first.started, seen, rung))
         return patients
 
@@ -178,6 +180,8 @@ class HealthRun:
     def _conclude(self) -> int:
         """Write the report, read the verdict back from it, and return the exit code."""
         code = self.rounds[-1].code
+        if code == INTERNAL_ERROR and len(self.rounds) > 1:
+            self.voice.say("incomplete", reason=f"round {len(self.rounds)} broke off")
         if code in (INTERNAL_ERROR, USAGE_ERROR):
             return code
         acted = any(outcome.action for outcomes in self.outcomes.values() for outcome in outcomes)
@@ -196,18 +200,27 @@ class HealthRun:
         code = max(code, found) if code in (PASSED, FAILED) else code
         self.verdict = hopeful if code == PASSED else "sick"
         if code == FAILED:
-            checks = [attempt.check for attempt in self.rounds[-1].report.attempts if attempt.final]
-            self.voice.say("sick", checks=", ".join(dict.fromkeys(checks)))
+            self.voice.say("sick", checks=", ".join(self._failed_checks()))
         elif code == PASSED:
             self.voice.say(self.verdict)
         return HEALED if self.options.fail_on_heal and self.verdict == "healed" else code
+
+    def _failed_checks(self) -> list[str]:
+        """Name the failed checks of the report as people know them."""
+        everything = [attempt for part in self.rounds for attempt in part.report.attempts]
+        names = {junit.address(attempt.nodeid, self.prefix): attempt.check for attempt in everything}
+        return list(dict.fromkeys(names.get(address, address[1]) for address in junit.failed(self.report)))
 
     def _merged(self, verdict: Verdict) -> bytes:
         """Return the report of all rounds, with a verdict."""
         properties = {"auto-heal.verdict": verdict, "auto-heal.rounds": str(len(self.rounds))}
         for name, outcomes in self.outcomes.items():
             last = outcomes[-1]
-            actions = ", then ".join(filter(None, (outcome.action for outcome in outcomes)))
+            actions = ", then ".join(
+                outcome.action if outcome.ok else f"{outcome.action} in vain ({outcome.reason})"
+                for outcome in outcomes
+                if outcome.action
+            )
             properties[f"auto-heal.{name}.action"] = actions or f"none: {last.reason}"
             properties[f"auto-heal.{name}.cause"] = outcomes[0].cause
             if last.answered_at is not None:
