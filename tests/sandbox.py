@@ -100,7 +100,7 @@ class Sandbox:
         """Start `python -m` with these words."""
         return subprocess.Popen(
             [sys.executable, "-m", *command],
-            cwd=self.root, env=self.environment(**env), text=True, encoding="utf-8",
+            cwd=self.root, env=self.environment(**env), text=True, encoding="utf-8", errors="backslashreplace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

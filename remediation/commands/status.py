@@ -68,21 +68,22 @@ def examine(service: Service, store: Store) -> Status:
 
 
 def _state(service: Service, store: Store) -> str:
-    match look.condition(service, store):
-        case Condition.BY_HAND:
-            return "stopped by hand"
-        case Condition.SUSPENDED:
-            return "suspended"
-        case Condition.DEAD:
-            return "down"
-        case Condition.RUNNING:
-            return "up" if look.answers(service, timeout=service.probe_timeout) else "not answering"
-        case _:
-            answers = look.answers(service, timeout=service.probe_timeout)
-            if service.command:
-                # Something answers that we did not start: not down, but not ours either.
-                return "foreign" if answers else "down"
-            return "up" if answers else "down"
+    condition = look.condition(service, store)
+    if condition is Condition.BY_HAND:
+        return "stopped by hand"
+    if condition in (Condition.SUSPENDED, Condition.DEAD):
+        return "suspended" if condition is Condition.SUSPENDED else "down"
+    answers = look.answers(service, timeout=service.probe_timeout)
+    if not service.command:
+        return "up" if answers else "down"
+    identity = store.proven_process(service)
+    if identity is None:
+        return "foreign" if answers else "down"
+    if not answers:
+        return "not answering"
+    # What answers may be somebody else, while our process does not listen at all.
+    ours = service.address is None or look.owns_port(service.address.port, identity.pid)
+    return "up" if ours else "foreign"
 
 
 def _measure(identity: Identity) -> tuple[float | None, int | None]:
