@@ -98,15 +98,14 @@ def read_code(path: Path) -> int:
 
     Counts the cases and does not believe the counters. Raises IncompleteReportError.
     """
-    outcomes = [_outcome(case) for case in _suite(path).iter("testcase")]
-    if not outcomes:
-        raise IncompleteReportError("the report has no case")
-    return SICK if {"failure", "error"} & set(outcomes) else HEALTHY
+    return SICK if failed(path) else HEALTHY
 
 
 def failed(path: Path) -> list[Address]:
-    """Return the checks that a report on disk says have failed."""
-    cases = _suite(path).iter("testcase")
+    """Return the checks that a report on disk says have failed. Raises IncompleteReportError."""
+    cases = list(_suite(path).iter("testcase"))
+    if not cases:
+        raise IncompleteReportError("the report has no case")
     return [_address(case) for case in cases if _outcome(case) in ("failure", "error")]
 
 

@@ -190,26 +190,26 @@ class HealthRun:
             # Read back before it is published: another run may remove or replace the published one at once.
             with file.replacement(self.report) as draft:
                 draft.write_bytes(self._merged(hopeful if code == PASSED else "sick"))
-                found = junit.read_code(draft) if code != NO_CHECKS else junit.HEALTHY
-                if found and code == PASSED:
+                failed = junit.failed(draft) if code != NO_CHECKS else []
+                if failed and code == PASSED:
                     draft.write_bytes(self._merged("sick"))
         except (IncompleteReportError, OSError) as error:
             self.voice.say("incomplete", reason=str(error))
             return code if code == INTERRUPTED else INTERNAL_ERROR
         # The XML may raise what pytest said, never lower it.
-        code = max(code, found) if code in (PASSED, FAILED) else code
+        code = FAILED if failed and code == PASSED else code
         self.verdict = hopeful if code == PASSED else "sick"
         if code == FAILED:
-            self.voice.say("sick", checks=", ".join(self._failed_checks()))
+            self.voice.say("sick", checks=", ".join(self._names(failed)))
         elif code == PASSED:
             self.voice.say(self.verdict)
         return HEALED if self.options.fail_on_heal and self.verdict == "healed" else code
 
-    def _failed_checks(self) -> list[str]:
-        """Name the failed checks of the report as people know them."""
+    def _names(self, checks: list[junit.Address]) -> list[str]:
+        """Name checks of the report as people know them."""
         everything = [attempt for part in self.rounds for attempt in part.report.attempts]
         names = {junit.address(attempt.nodeid, self.prefix): attempt.check for attempt in everything}
-        return list(dict.fromkeys(names.get(address, address[1]) for address in junit.failed(self.report)))
+        return list(dict.fromkeys(names.get(address, address[1]) for address in checks))
 
     def _merged(self, verdict: Verdict) -> bytes:
         """Return the report of all rounds, with a verdict."""
