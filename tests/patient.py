@@ -1,6 +1,7 @@
 """A Peachmini server that can fall ill, for the tests: what ails it is asked for in its environment or by HTTP.
 
-GET /fall-ill/NAME, until it is restarted: `errors` (500 for all), `empty` (no girls), `hang` (no answer).
+GET /fall-ill/NAME, until it is restarted: `errors` (500 for all), `empty` (no girls), `hang` (no answer),
+`drip-head` and `drip-body` (a byte now and then).
 Environment, from its start on:
     DEAF=1       ignores SIGTERM
     CHILDREN=N   has N children, each in a session of its own and as deaf as its parent
@@ -13,6 +14,7 @@ Environment, from its start on:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -38,12 +40,23 @@ class Handler(server.Handler):
             self._reply(200, {"illness": illness})
         elif illness == "hang":
             threading.Event().wait()
+        elif illness.startswith("drip"):
+            self.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " if illness == "drip-head" else b"HTTP/1.1 200 OK\r\n\r\n")
         elif illness == "errors":
             self._reply(500, {"error": "ill"})
         elif illness == "empty" and self.path == "/api/girls":
             self._reply(200, [])
         else:
             super().do_GET()
+
+    def drip(self, begin: bytes) -> None:
+        """Begin an answer and go on with it for ever."""
+        self.wfile.write(begin)
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                time.sleep(0.05)
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""

@@ -70,13 +70,15 @@ def test_a_service_that_answers_wrongly_is_healed(healthy: Sandbox, illness: str
     assert "Attempt 2/3 failed" in healthy.log
 
 
-def test_a_service_that_hangs_is_healed(healthy: Sandbox) -> None:
+@pytest.mark.parametrize("illness", ["hang", "drip-head", "drip-body"])
+def test_a_service_that_does_not_come_to_an_end_is_healed(healthy: Sandbox, illness: str) -> None:
     healthy.configure(top="timeout = 0.5\nretries = 2")
-    healthy.get("/fall-ill/hang")
+    healthy.get(f"/fall-ill/{illness}")
 
     is_healed(healthy)
 
-    assert "no whole answer within 0.5s" in healthy.log
+    assert "/api/health: api: GET /api/health: no whole answer within 0.5s" in healthy.log
+    assert "Timeout" not in healthy.log
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])

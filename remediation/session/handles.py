@@ -109,38 +109,40 @@ class Handle:
         if reason := look.hopeless(self._service, self._store):
             raise ServiceDown(reason, hopeless=True)
         import requests
+        import urllib3
 
         path = f"/{path}" if path and path[0] not in "/?" else path
         what = f"{self.name}: GET {path or '/'}"
+        late = f"{what}: no whole answer within {seconds(self._service.probe_timeout)}s"
         try:
             response = self._session().get(self.url + path, **{"stream": True, "timeout": self._left(), **options})
-            self._read(response, what)
+            self._read(response, late)
         except requests.Timeout:
-            raise ServiceDown(f"{what}: no whole answer within {seconds(self._service.probe_timeout)}s") from None
+            raise ServiceDown(late) from None
         except requests.ConnectionError as error:
             raise ServiceDown(f"{what}: {_root_cause(error)}") from None
         except requests.RequestException as error:
             raise ServiceDown(f"{what}: {type(error).__name__}: {error}") from None
+        except urllib3.exceptions.ReadTimeoutError:
+            raise ServiceDown(late) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ServiceDown(f"{what}: the answer broke off: {_root_cause(error)}") from None
+        except pytest.fail.Exception as error:
+            # pytest-timeout's alarm, which struck while a byte came now and then.
+            raise (error if isinstance(error, ServiceDown) else ServiceDown(late)) from None
         return response
 
     def _left(self) -> float:
         return max(0.001, self._deadline - time.monotonic())
 
-    def _read(self, response: requests.Response, what: str) -> None:
+    def _read(self, response: requests.Response, late: str) -> None:
         """Read the body within the deadline, which a server must not stretch by a byte now and then."""
-        import urllib3
-
-        late = f"{what}: no whole answer within {seconds(self._service.probe_timeout)}s"
         body = io.BytesIO()
         try:
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 body.write(chunk)
                 if time.monotonic() > self._deadline:
                     raise ServiceDown(late)
-        except urllib3.exceptions.ReadTimeoutError:
-            raise ServiceDown(late) from None
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ServiceDown(f"{what}: the answer broke off: {_root_cause(error)}") from None
         finally:
             response.close()
         body.seek(0)

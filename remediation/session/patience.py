@@ -98,7 +98,8 @@ class Patience:
         from pytest_timeout import Settings  # type: ignore[import-untyped]
 
         hook = self._config.hook
-        hook.pytest_timeout_set_timer(item=item, settings=Settings(marker.args[0], "signal", True, False))
+        settings = Settings(timeout=marker.args[0], method="signal", func_only=True, disable_debugger_detection=False)
+        hook.pytest_timeout_set_timer(item=item, settings=settings)
         try:
             yield
         finally:
