@@ -16,13 +16,13 @@ import pytest
 from sandbox import REPOSITORY, wait_for
 
 from remediation.primitives import process as primitive
+from remediation.primitives.mark import marked
 from remediation.primitives.process import (
     Identity,
     Life,
     Protection,
     await_death,
     descendants,
-    marked,
     protected,
     terminate,
 )

@@ -8,16 +8,15 @@ from remediation.healer import look
 from remediation.healer.launch import Started, launch, run_command
 from remediation.healer.outcome import HealError
 from remediation.primitives import port
+from remediation.primitives.mark import marked, value_of
 from remediation.primitives.process import (
     Identity,
     Life,
     Protection,
     descendants,
     describe,
-    marked,
     protected,
     terminate,
-    value_of,
 )
 from remediation.project.memory import Memory, Store
 from remediation.project.model import MARK, Service

@@ -43,7 +43,7 @@ class Life(Enum):
 
 # What /proc says of a process that is gone or hidden from us; anything else, such as no descriptor left,
 # must not pass for a death.
-_NO_PROCESS = (FileNotFoundError, ProcessLookupError, PermissionError)
+NO_PROCESS = (FileNotFoundError, ProcessLookupError, PermissionError)
 # Beyond what any kernel uses for a PID.
 _PID_BITS = 31
 
@@ -65,18 +65,23 @@ def _stat(pid: int) -> tuple[str, str] | None:
     if boot := _boot_id():
         try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        except _NO_PROCESS:
+        except NO_PROCESS:
             return None
         # Counted from field 3, the state: the name before it may itself hold spaces and brackets.
         return fields[0].decode(), f"{boot}/{fields[19].decode()}"
     return _stat_by_psutil(pid)
 
 
+def has_proc() -> bool:
+    """Return whether this system tells of its processes as Linux does, proc(5)."""
+    return bool(_boot_id())
+
+
 def _is_thread(pid: int) -> bool:
     """Return whether a number is that of a thread: /proc answers to these as well, and so does kill(2)."""
     try:
         status = Path(f"/proc/{pid}/status").read_bytes()
-    except _NO_PROCESS:
+    except NO_PROCESS:
         return False
     return f"\nTgid:\t{pid}\n".encode() not in status
 
@@ -179,51 +184,6 @@ def descendants(roots: Iterable[Identity]) -> list[Identity]:
             if root.alive:
                 found |= family
     return list(found.values())
-
-
-def marked(variable: str, value: str) -> list[Identity]:
-    """Return this user's processes whose environment holds variable=value.
-
-    A mark is inherited, so it also finds children whose parent died and who left every group.
-    """
-    wanted = os.fsencode(f"{variable}={value}")
-    return [identity for pid in _pids() if wanted in _environment(pid) and (identity := _marked_identity(pid, wanted))]
-
-
-def value_of(variable: str, pid: int) -> str | None:
-    """Return a variable of a process's environment; None if it is not set or cannot be read."""
-    prefix = os.fsencode(f"{variable}=")
-    found = next((entry for entry in _environment(pid) if entry.startswith(prefix)), None)
-    return None if found is None else os.fsdecode(found.removeprefix(prefix))
-
-
-def _marked_identity(pid: int, wanted: bytes) -> Identity | None:
-    # Between two looks at who it is, so that the environment is provenly that of this identity.
-    identity = Identity.of(pid)
-    return identity if identity and wanted in _environment(pid) and identity.alive else None
-
-
-def _pids() -> list[int]:
-    if _boot_id():
-        return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
-    import psutil
-
-    return psutil.pids()
-
-
-def _environment(pid: int) -> list[bytes]:
-    """Return a process's environment, empty if it is hidden; by proc(5), which takes a sixth of psutil's time."""
-    if _boot_id():
-        try:
-            return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except _NO_PROCESS:
-            return []
-    import psutil
-
-    try:
-        return [os.fsencode(f"{name}={text}") for name, text in psutil.Process(pid).environ().items()]
-    except psutil.Error:
-        return []
 
 
 class _Target:
