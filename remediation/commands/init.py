@@ -19,6 +19,8 @@ from remediation.session import FOLDER
 
 _HOOK = "conftest.py"
 _DATA_CHECK = "test_items.py"
+# What only the bundled service has in its table.
+_OWN_LINES = ("#", "cwd =", "budget =")
 _URL, _READY = "http://localhost:8787", "/api/health"
 # Programs that a folder's files suggest, the likeliest first.
 _GUESSES = (
@@ -118,7 +120,7 @@ def _configuration(name: str, values: Mapping[str, object]) -> str:
     table = re.search(r"^\[tool\.auto-heal.*?(?=^\[tool\.(?!auto-heal)|\Z)", text, re.MULTILINE | re.DOTALL)
     if table is None:
         raise RuntimeError("the shipped configuration has no [tool.auto-heal]")
-    lines = [line for line in table[0].strip().splitlines() if not line.startswith("cwd =")]
+    lines = [line for line in table[0].strip().splitlines() if not line.startswith(_OWN_LINES)]
     for index, line in enumerate(lines):
         key = line.partition(" = ")[0]
         if key in values:
