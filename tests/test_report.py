@@ -244,7 +244,7 @@ def test_c(): pass
         ("pass", EXIT, [], 3),
         ("pass", "os._exit(0)", ["-n", "2"], 3),
         ("pass", "nth('b') == 1 and os._exit(0)", ["-n", "2"], 3),
-        ("pass", "os._exit(0)", ["-n", "2", "--reruns=0"], 1),
+        ("pass", "os._exit(0)", ["-n", "2", "--reruns=0"], 3),
         ("pass", "nth('b') == 2 and os._exit(0); assert False", ["--reruns=0"], 3),
     ],
 )

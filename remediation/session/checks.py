@@ -56,6 +56,7 @@ class Checks:
         self._selected: list[str] = []
         self._retried: set[str] = set()
         self._ended: set[str] = set()
+        self._crashed: set[str] = set()
         if self._later_round:
             self._select_by_list_alone()
         fd = os.environ.get(TERMINAL_FD, "")
@@ -178,9 +179,11 @@ class Checks:
             self._retried.add(report.nodeid)
         elif report.when == "setup":
             self._retried.discard(report.nodeid)
-        elif report.when != "call" and report.nodeid not in self._retried:
-            # Besides teardown: what xdist says of a check whose worker crashed.
+        elif report.when == "teardown" and report.nodeid not in self._retried:
             self._ended.add(report.nodeid)
+        elif report.when not in ("call", "teardown"):
+            # What xdist says, at no phase of its own, of a check whose worker crashed.
+            self._crashed.add(report.nodeid)
 
     # The end.
 
@@ -195,9 +198,10 @@ class Checks:
         if exitstatus == INTERRUPTED and 0 < (self._config.option.maxfail or 0) <= self._attempts.failures:
             # With workers of xdist, -x interrupts the session; without, it ends as one that failed.
             exitstatus = FAILED
-        if exitstatus == PASSED and (missing := set(self._selected) - self._ended):
-            # pytest.exit(returncode=0), say: neither pytest's code nor its XML tells that checks are missing.
-            voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(missing))}")
+        missing = set(self._selected) - self._ended if exitstatus == PASSED else set()
+        if broken := missing | self._crashed:
+            # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.
+            voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(broken))}")
             exitstatus = INTERNAL_ERROR
         if self._later_round:
             file.write(self._files.folder / ATTEMPTS_NAME, msgspec.json.encode(self._attempts.all))
