@@ -26,6 +26,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENT = REPOSITORY / "tests" / "patient.py"
 # Long enough for a loaded machine; nothing waits for it when all is well.
 DEADLINE = 30.0
+# For a service that takes connections and never answers: waiting would prove nothing more.
+IMPATIENT = "timeout = 0.5\nretries = 1"
 
 Value = TypeVar("Value")
 
@@ -254,3 +256,12 @@ def sandbox(root: Path) -> Iterator[Sandbox]:
         yield made
     finally:
         made.clean()
+
+
+def is_healed(project: Sandbox) -> None:
+    """Run one check and see it heal."""
+    result = project.check()
+    assert result.code == 0, result
+    assert project.property("verdict") == "healed", result
+    assert project.answers()
+    assert len(project.servers()) == 1

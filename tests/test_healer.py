@@ -7,18 +7,15 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from sandbox import DEADLINE, PATIENT, Sandbox, free_port, wait_for
+from sandbox import DEADLINE, IMPATIENT, PATIENT, Sandbox, free_port, wait_for
 
 from remediation.primitives.process import Identity
-
-IMPATIENT = "timeout = 0.5\nretries = 1"
 
 
 def say(script: str) -> str:
@@ -234,29 +231,3 @@ def test_a_project_lies_in_a_folder_of_any_name(tmp_path: Path, name: str) -> No
         assert not place.family()
     finally:
         place.clean()
-
-
-def test_init_refuses_a_table_that_it_cannot_add_to_and_writes_nothing(tmp_path: Path) -> None:
-    text = "tool = { other = 1 }\n"
-    (tmp_path / "pyproject.toml").write_text(text)
-
-    result = subprocess.run(
-        [sys.executable, "-m", "remediation", "init"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PATIENT.parent.parent)}, capture_output=True, text=True,
-    )  # fmt: skip
-
-    assert result.returncode == 4
-    assert "cannot be added to" in result.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["pyproject.toml"]
-    assert (tmp_path / "pyproject.toml").read_text() == text
-
-
-def test_init_keeps_the_line_ends_of_a_file(project: Sandbox) -> None:
-    (project.root / "auto-heal.toml").unlink()
-    (project.root / "pyproject.toml").write_bytes(b'[project]\r\nname = "mine"\r\n')
-
-    assert project.auto_heal("init").code == 0
-
-    data = (project.root / "pyproject.toml").read_bytes()
-    assert data.startswith(b'[project]\r\nname = "mine"\r\n\r\n[tool.auto-heal')
-    assert data.count(b"\n") == data.count(b"\r\n")

@@ -1,0 +1,82 @@
+"""`auto-heal init`: a project that has nothing gets what it needs, one that has something keeps it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sandbox import PATIENT, REPOSITORY, Sandbox
+
+
+def test_init_scaffolds_a_project_that_heals_at_once(tmp_path: Path, project: Sandbox) -> None:
+    for name in ("conftest.py", "auto-heal.toml"):
+        (project.root / name).unlink()
+    for check in (project.root / "healthtests").iterdir():
+        check.unlink()
+    server = REPOSITORY / "examples" / "peachmini" / "server.py"
+
+    written = project.auto_heal(
+        "init", "--command", f"{sys.executable} {server}", "--url", project.url, "--name", "shop"
+    )
+    result = project.check()
+
+    assert written.code == 0, written
+    assert result.code == 0, result
+    assert (tmp_path / ".shop-server.pid").exists()
+    assert "2 passed" in result.output
+
+
+def test_init_overwrites_nothing_and_says_so(project: Sandbox) -> None:
+    project.write("conftest.py", "# mine\n")
+    project.write("pyproject.toml", '[project]\nname = "mine"\n')
+    (project.root / "auto-heal.toml").unlink()
+    before = {path: path.read_text() for path in (project.root / "healthtests").iterdir()}
+
+    first = project.auto_heal("init")
+    second = project.auto_heal("init")
+
+    assert first.code == second.code == 0, first
+    assert (project.root / "conftest.py").read_text() == "# mine\n"
+    assert "wrote    healthtests/conftest.py" in first.output
+    assert (project.root / "pyproject.toml").read_text().startswith('[project]\nname = "mine"\n\n[tool.auto-heal.')
+    assert "added    [tool.auto-heal] to pyproject.toml" in first.output
+    assert "kept     pyproject.toml" in second.output
+    assert {path: path.read_text() for path in before} == before
+
+
+def test_init_beside_hooks_of_the_project_itself_works_at_once(project: Sandbox) -> None:
+    project.write("conftest.py", "import pytest\n\n\n@pytest.fixture\ndef mine():\n    return 1\n")
+
+    assert project.auto_heal("init").code == 0
+    result = project.auto_heal("check")
+
+    assert result.code == 0, result
+    assert "🎉 Healed!" in result.output
+
+
+def test_init_refuses_a_table_that_it_cannot_add_to_and_writes_nothing(tmp_path: Path) -> None:
+    text = "tool = { other = 1 }\n"
+    (tmp_path / "pyproject.toml").write_text(text)
+
+    result = subprocess.run(
+        [sys.executable, "-m", "remediation", "init"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PATIENT.parent.parent)}, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert result.returncode == 4
+    assert "cannot be added to" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["pyproject.toml"]
+    assert (tmp_path / "pyproject.toml").read_text() == text
+
+
+def test_init_keeps_the_line_ends_of_a_file(project: Sandbox) -> None:
+    (project.root / "auto-heal.toml").unlink()
+    (project.root / "pyproject.toml").write_bytes(b'[project]\r\nname = "mine"\r\n')
+
+    assert project.auto_heal("init").code == 0
+
+    data = (project.root / "pyproject.toml").read_bytes()
+    assert data.startswith(b'[project]\r\nname = "mine"\r\n\r\n[tool.auto-heal')
+    assert data.count(b"\n") == data.count(b"\r\n")

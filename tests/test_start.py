@@ -1,0 +1,142 @@
+"""Starts that fail, are slow, or are somebody else's: told at once, with the reason."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from sandbox import IMPATIENT, PATIENT, Sandbox, is_healed
+
+
+@pytest.mark.parametrize(
+    ("service", "command", "reason"),
+    [
+        ("", 'command = ["no-such-program"]', "'no-such-program' was not found"),
+        ("", 'command = ["./data.txt"]', "'./data.txt' is not executable"),
+        ('cwd = "nowhere"', None, "nowhere does not exist"),
+        ('env = { CRASH = "3" }', None, "exited with status 3"),
+        ("", 'command = ["sh", "-c", "kill -SEGV $$"]', "was killed by SIGSEGV"),
+    ],
+)
+def test_a_command_that_cannot_start_is_reported_at_once(
+    project: Sandbox, service: str, command: str | None, reason: str
+) -> None:
+    project.write("data.txt", "no program")
+    # A start that is waited for, or a check that is retried, would take longer than the test may.
+    project.configure(f"start_timeout = 3600\n{service}", top="retry_delay = 3600", command=command)
+
+    result = project.check()
+
+    assert result.code == 1, result
+    assert reason in result.output
+    assert "❌ The server did not start" in result.output
+    assert project.property("verdict") == "sick"
+    assert not project.family()
+
+
+def test_the_last_lines_of_a_failed_start_are_shown_without_their_escapes(project: Sandbox) -> None:
+    project.configure('env = { CRASH = "3" }')
+
+    result = project.check()
+
+    assert "no database \\x1b[31mat all" in result.output
+    assert "\x1b[31m" not in project.log
+
+
+def test_a_slow_start_is_waited_for(project: Sandbox) -> None:
+    project.configure('env = { SLOW = "1.5" }')
+
+    is_healed(project)
+
+
+def test_a_start_that_never_answers_fails_after_its_timeout(project: Sandbox) -> None:
+    project.configure('env = { SLOW = "600" }\nstart_timeout = 0.5')
+
+    result = project.check()
+
+    assert result.code == 1, result
+    assert "no answer (2xx at /api/health) within 0.5s of its start; last: Connection refused" in result.output
+
+
+def test_a_start_that_answers_wrongly_says_how(project: Sandbox) -> None:
+    project.configure('ready = "/nowhere"\nstart_timeout = 0.5')
+
+    result = project.auto_heal("start")
+
+    assert result.code == 1, result
+    assert "no answer (2xx at /nowhere) within 0.5s of its start; last: status 404" in result.output
+
+
+def test_a_service_stopped_by_hand_is_left_alone_until_it_is_started(healthy: Sandbox) -> None:
+    assert healthy.auto_heal("stop").code == 0
+
+    stopped = healthy.check()
+    started = healthy.auto_heal("start")
+    after = healthy.check()
+
+    assert stopped.code == 1, stopped
+    assert "stopped by hand" in stopped.output
+    assert not (healthy.root / ".auto-heal.pid").exists()
+    assert started.code == 0, started
+    assert after.code == 0, after
+
+
+def test_a_service_elsewhere_is_not_healed_by_a_local_process(project: Sandbox) -> None:
+    project.configure('url = "http://192.0.2.1:8787"', top=IMPATIENT)
+
+    result = project.auto_heal("start")
+
+    assert result.code == 1, result
+    assert "http://192.0.2.1:8787 is not on this machine" in result.output
+    assert not project.family()
+
+
+def test_somebody_elses_service_is_restarted_by_its_command(project: Sandbox) -> None:
+    script = Path(
+        project.write("restart.sh", f"#!/bin/sh\necho asked\n{sys.executable} {PATIENT} </dev/null >/dev/null 2>&1 &\n")
+    )
+    script.chmod(0o755)
+    project.configure(command='restart = ["./restart.sh"]')
+    try:
+        result = project.check(PORT=str(project.port), HOST="127.0.0.1")
+
+        assert result.code == 0, result
+        assert project.property("verdict") == "healed"
+        assert "asked" in (project.root / "api-server.log").read_text()
+    finally:
+        for connection in psutil.net_connections("tcp4"):
+            if (
+                connection.laddr
+                and connection.laddr.port == project.port
+                and connection.status == psutil.CONN_LISTEN
+                and connection.pid
+            ):
+                psutil.Process(connection.pid).kill()
+
+
+@pytest.mark.parametrize(
+    ("restart", "reason"),
+    [
+        ('["sh", "-c", "echo no; exit 7"]', "exited with status 7"),
+        ('["sleep", "600"]', "did not end within 0.5s and was killed"),
+        ('["true"]', "no answer (2xx at /api/health) within 0.5s"),
+    ],
+)
+def test_a_restart_command_that_does_not_help_is_told(project: Sandbox, restart: str, reason: str) -> None:
+    project.configure("start_timeout = 0.5", command=f"restart = {restart}")
+
+    result = project.check("healthtests/test_health.py")
+
+    assert result.code == 1, result
+    assert reason in result.output
+
+
+def test_a_service_that_nothing_can_restart_is_checked_but_not_healed(project: Sandbox) -> None:
+    project.configure(command="")
+
+    result = project.check("healthtests/test_health.py")
+
+    assert result.code == 1, result
+    assert "checked but never healed" in result.output
