@@ -7,13 +7,14 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from sandbox import DEADLINE, IMPATIENT, PATIENT, Sandbox, free_port, wait_for
+from sandbox import DEADLINE, IMPATIENT, PATIENT, Sandbox, free_port, is_healed, wait_for
 
 from remediation.primitives.process import Identity
 
@@ -113,6 +114,32 @@ def test_deaf_strangers_that_share_the_port_are_ended_together(project: Sandbox)
     assert result.code == 0, result
     assert stranger.wait(DEADLINE) == -signal.SIGKILL
     assert not [pid for pid in children.read_text().split() if Identity.of(int(pid))]
+
+
+def can_unshare() -> bool:
+    """Return whether a network namespace can be made here: by root, and not in every container."""
+    tool = shutil.which("unshare")
+    return bool(tool) and subprocess.run([str(tool), "--net", "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can_unshare(), reason="no network namespace can be made here")
+def test_a_listener_on_the_same_port_of_another_network_namespace_survives(project: Sandbox) -> None:
+    project.configure(top=IMPATIENT)
+    script = (
+        "import pathlib, socket, sys, time\n"
+        "server = socket.create_server(('0.0.0.0', int(sys.argv[1])))\n"
+        "pathlib.Path('listens').touch()\n"
+        "time.sleep(600)\n"
+    )
+    inside = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(script)} {project.port}"
+    neighbour = project.stranger("unshare", "--net", "sh", "-c", inside)
+    wait_for((project.root / "listens").exists)
+    stranger = project.stranger_on_port("0.0.0.0")
+
+    is_healed(project)
+
+    assert stranger.wait(DEADLINE) == -signal.SIGTERM
+    assert neighbour.poll() is None
 
 
 @pytest.fixture

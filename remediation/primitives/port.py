@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - bound for a moment, and never listened on
 IPV4, IPV6 = 4, 6
@@ -69,11 +71,8 @@ def listeners(port: int, host: str) -> list[Listener]:
         return []
     import psutil
 
-    everybody = [
-        Listener(connection.pid, connection.laddr.ip, port)
-        for connection in psutil.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-    ]
+    connections = psutil.net_connections(kind="tcp")
+    everybody = [Listener(one.pid, one.laddr.ip, port) for one in _listening(connections, port)]
     addresses = resolve(host)
     if addresses & {ANY_IPV4, ANY_IPV6}:
         return everybody
@@ -94,11 +93,17 @@ def sharers(listener: Listener) -> set[int]:
     found = {listener.pid} if listener.pid else set()
     for pid in psutil.pids():
         with suppress(psutil.Error):
-            for connection in psutil.Process(pid).net_connections(kind="tcp"):
-                where = (connection.laddr.ip, connection.laddr.port) if connection.laddr else None
-                if connection.status == psutil.CONN_LISTEN and where == (listener.address, listener.port):
-                    found.add(pid)
+            sockets = _listening(psutil.Process(pid).net_connections(kind="tcp"), listener.port)
+            if listener.address in [one.laddr.ip for one in sockets]:
+                found.add(pid)
     return found
+
+
+def _listening(connections: Iterable[Any], port: int) -> list[Any]:
+    """Return those of psutil's connections that listen on a port."""
+    import psutil
+
+    return [one for one in connections if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port]
 
 
 def _version(address: str) -> int:
@@ -125,9 +130,8 @@ def listens(pids: set[int], port: int) -> bool:
 
     for pid in pids:
         with suppress(psutil.Error):
-            for connection in psutil.Process(pid).net_connections(kind="tcp"):
-                if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
-                    return True
+            if _listening(psutil.Process(pid).net_connections(kind="tcp"), port):
+                return True
     return False
 
 
