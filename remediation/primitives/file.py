@@ -78,6 +78,11 @@ def open_append(path: Path, *, mode: int = PRIVATE) -> int:
     return _regular(os.open(path, _APPEND, mode), path)
 
 
+def create(path: Path, *, mode: int = PRIVATE) -> None:
+    """See that there is a regular file; OSError for anything else at its place."""
+    os.close(open_append(path, mode=mode))
+
+
 def append(path: Path, line: bytes, *, rotate_at: int) -> None:
     """Append one line by one write, which O_APPEND keeps whole among several writers, write(2).
 

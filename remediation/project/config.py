@@ -9,9 +9,9 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from remediation.project.model import Project, Service
+from remediation.project.model import HistoryLimits, Notices, Project, Service
 from remediation.project.resolve import resolve_service
-from remediation.project.schema import LONGEST, ConfigError, ProjectTable, read_table
+from remediation.project.schema import LONGEST, ConfigError, HistoryTable, NotifyTable, ProjectTable, read_table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -54,6 +54,8 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     }
     _check_dependencies(services, f"{where}services")
     _check_rivals(services, f"{where}services")
+    kept = read_table(table.history, HistoryTable, f"{where}history.")
+    notify = read_table(table.notify, NotifyTable, f"{where}notify.")
     return Project(
         source=found.file,
         services=services,
@@ -62,8 +64,11 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         retry_delay=_override("RETRY_DELAY", environ, table.retry_delay, least=0),
         timeout=table.timeout,
         log_file=root / (environ.get("LOG_FILE") or table.log_file),
+        log_size=table.log_size,
         report=root / table.report,
         language=language(table.language, environ),
+        history=HistoryLimits(kept.days, kept.megabytes),
+        notify=Notices(tuple(notify.urls), tuple(notify.on)),
     )
 
 

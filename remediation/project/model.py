@@ -24,6 +24,22 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryLimits:
+    """How old and how big the history may become."""
+
+    days: float
+    megabytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """Who is told by message of an incident (apprise URLs), and of which of its events."""
+
+    urls: tuple[str, ...] = ()
+    on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Rung:
     """One step of the ladder: a restart, after `run` if there is one, which may take `timeout` seconds."""
 
@@ -98,8 +114,12 @@ class Project:
     retry_delay: float
     timeout: float
     log_file: Path
+    log_size: int
+    """The bytes at which a log is rotated: our own, and that of each service."""
     report: Path
     language: Literal["en", "ru"]
+    history: HistoryLimits
+    notify: Notices
 
     @property
     def root(self) -> Path:

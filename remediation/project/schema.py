@@ -61,6 +61,22 @@ class ServiceTable(Struct, frozen=True):
     budget: dict[str, Any] = {}
 
 
+class HistoryTable(Struct, frozen=True):
+    """`history = { days = 90, megabytes = 100 }`."""
+
+    days: Positive = 90.0
+    megabytes: Annotated[float, Meta(ge=1, le=LONGEST)] = 100.0
+
+
+class NotifyTable(Struct, frozen=True):
+    """`[tool.auto-heal.notify]`."""
+
+    urls: list[Text] = []
+    on: list[Literal["sick", "healed", "gave-up"]] = msgspec.field(
+        default_factory=lambda: ["sick", "healed", "gave-up"]
+    )
+
+
 class ProjectTable(Struct, frozen=True):
     """`[tool.auto-heal]`."""
 
@@ -69,8 +85,11 @@ class ProjectTable(Struct, frozen=True):
     retry_delay: NotNegative = 5.0
     timeout: Positive = 5.0
     log_file: Text = "auto-heal.log"
+    log_size: Annotated[int, Meta(ge=10_000, le=int(1e12))] = 5_000_000
     report: Text = "reports/health.xml"
     language: Literal["en", "ru"] | None = None
+    history: dict[str, Any] = {}
+    notify: dict[str, Any] = {}
     services: dict[str, Any] = {}
 
 

@@ -1,0 +1,263 @@
+"""Write the history: every run with what became of each check and service, and every heal.
+
+One SQLite database, shared by all processes of a project. Its write-ahead log lets readers and one writer work at
+the same time, others wait their turn, and a power cut costs at most the last transactions, never the database
+(https://sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from remediation.primitives import file
+from remediation.project.model import Project
+
+Kind = Literal["check", "service"]
+Origin = Literal["check", "monitor", "hand"]
+
+VERSION = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS runs (
+    id INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL NOT NULL, origin TEXT NOT NULL, verdict TEXT NOT NULL,
+    interval REAL
+);
+CREATE INDEX IF NOT EXISTS runs_began ON runs (began);
+CREATE TABLE IF NOT EXISTS subjects (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, services TEXT NOT NULL,
+    UNIQUE (kind, key, name, services)
+);
+CREATE TABLE IF NOT EXISTS results (
+    run INTEGER NOT NULL, subject INTEGER NOT NULL, at REAL NOT NULL, failed_at REAL, passed_at REAL, latency REAL,
+    attempts INTEGER NOT NULL, message TEXT, PRIMARY KEY (run, subject)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heals (
+    id INTEGER PRIMARY KEY, service TEXT NOT NULL, at REAL NOT NULL, origin TEXT NOT NULL, cause TEXT NOT NULL,
+    action TEXT NOT NULL, ok INTEGER NOT NULL, reason TEXT NOT NULL, since REAL, answered_at REAL
+);
+CREATE INDEX IF NOT EXISTS heals_at ON heals (at);
+"""
+# How long a writer waits for the others, in seconds; each of them writes for a few milliseconds.
+_BUSY_TIMEOUT = 10.0
+# What is too old or too much is looked for once in so many runs.
+_PRUNED_EVERY = 256
+# When the database is too big, the oldest part of its runs that goes at a time.
+_PART = 0.1
+_DAY = 86_400.0
+_MEGABYTE = 1_000_000
+
+
+class HistoryError(Exception):
+    """The history cannot be read or written; the message says why, in one sentence."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What became of one check, or of one service, in one run; moments in epoch seconds, latency in seconds.
+
+    A run of several rounds gives one result: `failed_at` is the first failed attempt of what failed for good in any
+    of them, `passed_at` the moment from which on it was well at the end. With neither, it was skipped.
+    """
+
+    kind: Kind
+    key: str
+    """The node ID of a check, the name of a service."""
+    name: str
+    services: list[str]
+    """The services that a failure of the check may heal."""
+    at: float
+    failed_at: float | None
+    passed_at: float | None
+    latency: float | None = None
+    """What the passing call took."""
+    attempts: int = 1
+    """Attempts in all, over all rounds."""
+    message: str | None = None
+
+    @property
+    def sick(self) -> bool:
+        """Whether it had failed for good and was not well at the end."""
+        return self.failed_at is not None and self.passed_at is None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One health run; `interval` is that of the monitor whose cycle it was, in seconds."""
+
+    began: float
+    ended: float
+    origin: Origin
+    verdict: str
+    interval: float | None
+    results: list[Result]
+
+
+class Heal(msgspec.Struct, frozen=True):
+    """One heal that ended; `since` is the first failed attempt, `answered_at` when the service answered again."""
+
+    service: str
+    at: float
+    origin: Origin
+    cause: str
+    action: str
+    ok: bool
+    reason: str = ""
+    since: float | None = None
+    answered_at: float | None = None
+
+    @property
+    def downtime(self) -> float | None:
+        """Seconds from the first failed attempt until the service answered again, if both are known."""
+        if self.since is None or self.answered_at is None:
+            return None
+        return max(0.0, self.answered_at - self.since)
+
+
+class History:
+    """The history of a project. Every method opens the database anew, so that none is carried across a fork."""
+
+    def __init__(self, project: Project) -> None:
+        """Keep it in the project's own folder."""
+        self.path = project.memory / "history.db"
+        self._limits = project.history
+
+    def record_run(self, run: Run) -> None:
+        """Add a run with all its results. HistoryError if that cannot be done."""
+        with self._writing() as database:
+            row = (run.began, run.ended, run.origin, run.verdict, run.interval)
+            number = database.execute(
+                "INSERT INTO runs (began, ended, origin, verdict, interval) VALUES (?, ?, ?, ?, ?)", row
+            ).lastrowid
+            database.executemany(
+                "INSERT OR REPLACE INTO results (run, subject, at, failed_at, passed_at, latency, attempts, message)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (number, _subject(database, one), one.at, one.failed_at, one.passed_at, one.latency, one.attempts,
+                     one.message)
+                    for one in run.results
+                ],
+            )  # fmt: skip
+            if number and number % _PRUNED_EVERY == 0:
+                self._prune(database)
+
+    def record_heal(self, heal: Heal) -> None:
+        """Add a heal. HistoryError if that cannot be done."""
+        # On disk before we go on: a heal is rarer, and dearer to lose, than a check.
+        with self._writing(durable=True) as database:
+            row = msgspec.structs.astuple(heal)
+            database.execute(
+                "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that sees one state of the database. HistoryError if there is none, or it is broken."""
+        if not self.path.exists():
+            raise HistoryError(f"there is no history yet: {self.path} is written by the first check")
+        try:
+            with closing(self._connect()) as database:
+                database.execute("BEGIN")
+                yield database
+        except (sqlite3.Error, OSError) as error:
+            raise HistoryError(f"the history {self.path} cannot be read: {error}") from None
+
+    @contextmanager
+    def _writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Lend a connection inside a transaction that is committed at the end."""
+        try:
+            with closing(self._open()) as database:
+                database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                database.execute("BEGIN IMMEDIATE")
+                yield database
+                database.execute("COMMIT")
+                # The pages that pruning left empty go back to the file system.
+                database.execute("PRAGMA incremental_vacuum").fetchall()
+        except (sqlite3.Error, OSError) as error:
+            raise HistoryError(f"the history {self.path} cannot be written: {error}") from None
+
+    def _open(self) -> sqlite3.Connection:
+        """Return a connection to a database that has our tables; one that is no database is set aside."""
+        try:
+            return self._prepared()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            with file.locked(self.path.with_name("history.lock"), timeout=_BUSY_TIMEOUT):
+                try:
+                    # Somebody else may have been quicker.
+                    return self._prepared()
+                except sqlite3.DatabaseError:
+                    self._set_aside()
+            return self._prepared()
+
+    def _prepared(self) -> sqlite3.Connection:
+        # Ours alone, and no symbolic link is followed.
+        file.create(self.path)
+        database = self._connect()
+        try:
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise OSError(f"it is of a newer version of auto-heal ({version}, here {VERSION})")
+            if version < VERSION:
+                self._lay_out(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _lay_out(self, database: sqlite3.Connection) -> None:
+        # One at a time: who changes the mode of a database that another one opens is not made to wait, but refused.
+        with file.locked(self.path.with_name("history.new.lock"), timeout=_BUSY_TIMEOUT):
+            # Only an empty database takes this one.
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            database.execute("PRAGMA journal_mode = WAL")
+            database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None)
+
+    def _set_aside(self) -> None:
+        self.path.replace(self.path.with_name(f"{self.path.name}.broken"))
+        for end in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                self.path.with_name(f"{self.path.name}{end}").unlink()
+
+    def _prune(self, database: sqlite3.Connection) -> None:
+        """Delete what is older than the configuration wants to keep, and the oldest of what is too much."""
+        self._forget_before(database, time.time() - self._limits.days * _DAY)
+        while self._size(database) > self._limits.megabytes * _MEGABYTE:
+            oldest, newest = database.execute("SELECT min(began), max(began) FROM runs").fetchone()
+            if oldest is None or oldest == newest:
+                return
+            self._forget_before(database, oldest + (newest - oldest) * _PART)
+
+    @staticmethod
+    def _size(database: sqlite3.Connection) -> int:
+        """Return the bytes of the pages that hold something."""
+        pages, free, size = (
+            database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    @staticmethod
+    def _forget_before(database: sqlite3.Connection, moment: float) -> None:
+        database.execute("DELETE FROM results WHERE run IN (SELECT id FROM runs WHERE began <= ?)", (moment,))
+        database.execute("DELETE FROM runs WHERE began <= ?", (moment,))
+        database.execute("DELETE FROM heals WHERE at <= ?", (moment,))
+
+
+def _subject(database: sqlite3.Connection, result: Result) -> int:
+    key = (result.kind, result.key, result.name, " ".join(result.services))
+    found = database.execute(
+        "SELECT id FROM subjects WHERE kind = ? AND key = ? AND name = ? AND services = ?", key
+    ).fetchone()
+    if found:
+        return int(found[0])
+    added = database.execute("INSERT INTO subjects (kind, key, name, services) VALUES (?, ?, ?, ?)", key)
+    return int(added.lastrowid or 0)
