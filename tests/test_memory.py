@@ -73,7 +73,10 @@ def test_nothing_is_remembered_of_a_service_that_never_ran(store: Store, service
 
 
 def test_what_is_kept_is_recalled_and_private(store: Store, service: Service, memory_file: Path) -> None:
-    memory = Memory(7, "born", True, [1.0, 2.0], 3, (8, "b"), LastHeal(4.0, "restart", False, "Ж\x00"))
+    memory = Memory(
+        pid=7, born="born", stopped_by_hand=True, restarts=[1.0, 2.0], delay=5.0, not_before=6.0, troubled_at=7.0,
+        heals=3, command=(8, "b"), last_heal=LastHeal(4.0, "restart", False, "Ж\x00"),
+    )  # fmt: skip
 
     store.keep(service, memory)
 

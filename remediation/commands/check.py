@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from remediation.project.config import load_project
 from remediation.project.schema import ConfigError
 from remediation.session import FOLDER
-from remediation.session.run import FAILED, HEALED, PASSED, TERMINAL_FD
+from remediation.session.rounds import FAILED, HEALED, PASSED, TERMINAL_FD
 
 if TYPE_CHECKING:
     import pytest

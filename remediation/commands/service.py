@@ -8,6 +8,7 @@ from pathlib import Path
 
 from remediation.healer.healer import Healer
 from remediation.healer.outcome import HealError
+from remediation.journal.history import History
 from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service
@@ -29,7 +30,7 @@ def by_hand(action: str, names: Sequence[str]) -> int:
         named=len(project.services) > 1,
         terminal=terminal(STDOUT),
     )
-    healer = Healer(Store(project), voice)
+    healer = Healer(Store(project), voice, History(project), origin="hand")
     act = {"start": healer.start, "stop": healer.stop, "restart": healer.restart}[action]
     # What can only be checked, or cannot be stopped, was not meant unless it was named.
     meant = [service for service in services if service.name in names or _can(action, service)]

@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from remediation.healer import budget
 from remediation.healer.launch import reap
 from remediation.healer.outcome import HealError, Outcome, Patient
 from remediation.healer.steps import Steps
+from remediation.journal.history import Heal, History, HistoryError, Origin
 from remediation.primitives import port
 from remediation.primitives.file import LockTimeoutError
 from remediation.project.memory import LastHeal, Memory, Store
@@ -23,11 +25,15 @@ _TO_SPARE = 5.0
 class Healer:
     """Acts on services. Every public method takes the service's lock; several may run in threads."""
 
-    def __init__(self, store: Store, voice: Voice) -> None:
-        """Remember in `store`, tell by `voice`."""
+    def __init__(self, store: Store, voice: Voice, history: History, *, origin: Origin) -> None:
+        """Remember in `store`, tell by `voice`, record in `history` what `origin` did."""
         self._store = store
         self._voice = voice
+        self._history = history
+        self._origin: Origin = origin
         self._steps = Steps(store, voice)
+        self.done: list[Heal] = []
+        """What this healer did."""
 
     # By hand.
 
@@ -38,7 +44,7 @@ class Healer:
             if not self._steps.already_up(service, memory):
                 self._steps.stop_and_free(service, memory)
                 self._steps.start(service, memory, service.start_command or service.restart_command)
-                self._count(service, memory, LastHeal(time.time(), "start by hand", ok=True))
+                self._count(service, memory, _by_hand("start"))
 
     def stop(self, service: Service) -> None:
         """Stop a service and free its port; it stays stopped until started by hand. HealError if it lives on."""
@@ -62,19 +68,31 @@ class Healer:
         with self._held(service) as memory:
             self._begin_anew(service, memory)
             self._steps.restart(service, memory)
-            self._count(service, memory, LastHeal(time.time(), "restart by hand", ok=True))
+            self._count(service, memory, _by_hand("restart"))
 
     def _begin_anew(self, service: Service, memory: Memory) -> None:
         """Forget a stop by hand and the budget: whoever starts a service by hand has looked at it."""
         memory.stopped_by_hand = False
         memory.restarts = []
+        memory.delay = memory.not_before = 0.0
         self._store.keep(service, memory)
 
-    def _count(self, service: Service, memory: Memory, done: LastHeal) -> None:
-        """Let those who wait for the lock know that they need not do the same."""
+    def _count(self, service: Service, memory: Memory, done: LastHeal, patient: Patient | None = None) -> None:
+        """Let those who wait for the lock know that they need not do the same, and record it."""
         memory.heals += 1
         memory.last_heal = done
         self._store.keep(service, memory)
+        heal = Heal(
+            service.name, done.at, self._origin, patient.cause if patient else "by hand", done.action, done.ok,
+            done.reason,
+            since=patient.since if patient else None,
+            answered_at=done.at if done.ok else None,
+        )  # fmt: skip
+        self.done.append(heal)
+        try:
+            self._history.record_heal(heal)
+        except HistoryError as error:
+            self._voice.say("no_history", problem=error)
 
     # On behalf of the checks.
 
@@ -93,12 +111,12 @@ class Healer:
             raise HealError("never_healed", name=service.name)
         if service.command and service.address and not port.is_local(service.address.host):
             raise HealError("not_here", name=service.name, url=service.address)
-        longest = _longest(service)
+        limit = longest(service)
         try:
-            with self._store.lock(service, timeout=longest):
+            with self._store.lock(service, timeout=limit):
                 yield self._store.recall(service)
         except LockTimeoutError:
-            raise HealError("busy", name=service.name, seconds=longest) from None
+            raise HealError("busy", name=service.name, seconds=limit) from None
         except OSError as error:
             # What the operating system refuses us is no fault of the service.
             where, problem = error.filename or "OS", error.strerror or error
@@ -114,13 +132,13 @@ class Healer:
             return self._healed_elsewhere(patient, last)
         if self._steps.adopt(service, memory):
             done = LastHeal(time.time(), "found its process again", ok=True)
-            self._count(service, memory, done)
+            self._count(service, memory, done, patient)
             return Outcome(service.name, patient.cause, done.action, ok=True, seen=memory.heals, answered_at=done.at)
-        budget = service.budget
-        if memory.restarts_within(budget) >= budget.restarts:
+        if refusal := budget.refusal(service, memory):
             self._store.keep(service, memory)
-            values = {"name": service.name, "restarts": budget.restarts, "window": budget.window}
-            return self._refused(patient, Phrase("budget", values))
+            # To a monitor, the waiting that follows is no news at every check.
+            quiet = self._origin == "monitor" and not refusal.first
+            return self._refused(patient, refusal.why, quiet=quiet, gave_up=refusal.first)
         memory.restarts.append(time.time())
         self._store.keep(service, memory)
         rung = service.ladder[patient.rung]
@@ -134,7 +152,7 @@ class Healer:
             self._voice.tell(error.phrase)
         # Counted whether it helped or not: those who wait for the lock must not repeat it.
         done = LastHeal(time.time(), rung.action, not reason, reason)
-        self._count(service, memory, done)
+        self._count(service, memory, done, patient)
         return Outcome(
             service.name, patient.cause, rung.action, not reason, reason, used_rung=True,
             seen=memory.heals, answered_at=done.at if done.ok else None,
@@ -153,12 +171,19 @@ class Healer:
             answered_at=last.at if last.ok else None,
         )  # fmt: skip
 
-    def _refused(self, patient: Patient, why: Phrase) -> Outcome:
-        self._voice.tell(why)
-        return Outcome(patient.service.name, patient.cause, "", ok=False, reason=str(why), refused=True)
+    def _refused(self, patient: Patient, why: Phrase, *, quiet: bool = False, gave_up: bool = False) -> Outcome:
+        if not quiet:
+            self._voice.tell(why)
+        return Outcome(
+            patient.service.name, patient.cause, "", ok=False, reason=str(why), refused=True, gave_up=gave_up
+        )
 
 
-def _longest(service: Service) -> float:
+def _by_hand(action: str) -> LastHeal:
+    return LastHeal(time.time(), f"{action} by hand", ok=True)
+
+
+def longest(service: Service) -> float:
     """Return the seconds that another healer may need: every step at its limit, and some to spare."""
     runs = max(rung.timeout if rung.run else 0.0 for rung in service.ladder)
     return runs + 3 * service.stop_timeout + service.start_timeout + _TO_SPARE

@@ -43,6 +43,8 @@ class Outcome:
     used_rung: bool = False
     refused: bool = False
     """Whether nothing may be done for it, now or in a later round."""
+    gave_up: bool = False
+    """Whether this is the moment at which the restart budget was spent."""
     seen: int = 0
     """How many heals of the service had ended when this one had."""
     answered_at: float | None = None

@@ -58,6 +58,14 @@ CATALOGUE: dict[str, Text] = {
     "healed": Text(SUCCESS, "🎉 Healed!", "🎉 Автовосстановление успешно!"),
     "sick": Text(ERROR, "❌ Still sick: {checks}", "❌ Всё ещё больны: {checks}"),
     "healing_off": Text(WARN, "Healing is off", "Автовосстановление выключено"),
+    "paused": Text(WARN, "Healing is paused until {until}", "Автовосстановление приостановлено до {until}"),
+    "paused_openly": Text(
+        WARN,
+        "Healing is paused; `auto-heal resume` ends that",
+        "Автовосстановление приостановлено; `auto-heal resume` отменяет это",
+    ),
+    "resumed": Text(INFO, "Healing is on", "Автовосстановление включено"),
+    "no_history": Text(WARN, "Not recorded: {problem}", "Не записано в историю: {problem}"),
     "incomplete": Text(ERROR, "❌ No verdict: {reason}", "❌ Вердикта нет: {reason}"),
     # The service.
     "restart": Text(
@@ -128,6 +136,11 @@ CATALOGUE: dict[str, Text] = {
         ERROR,
         "{name}: restart budget spent ({restarts} in {window}s), giving up",
         "{name}: бюджет перезапусков исчерпан ({restarts} за {window}s), прекращаем",
+    ),
+    "budget_wait": Text(
+        ERROR,
+        "{name}: restart budget was spent ({restarts} in {window}s); the next restart is tried after {until}",
+        "{name}: бюджет перезапусков был исчерпан ({restarts} за {window}s); следующая попытка после {until}",
     ),
     "busy": Text(
         ERROR,

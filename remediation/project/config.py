@@ -47,9 +47,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     root = found.file.parent
     override = _url_override(table.services, environ)
     services = {
-        name: resolve_service(
-            name, values, root=root, timeout=table.timeout, where=f"{where}services.", url=override.get(name)
-        )
+        name: resolve_service(name, values, root=root, project=table, where=f"{where}services.", url=override.get(name))
         for name, values in table.services.items()
     }
     _check_dependencies(services, f"{where}services")

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from remediation.primitives import file
+from remediation.primitives.file import LockTimeoutError
 from remediation.primitives.process import Identity, describe
 from remediation.project.model import Budget, Project, Service
 
@@ -40,6 +41,12 @@ class Memory(msgspec.Struct):
     born: str = ""
     stopped_by_hand: bool = False
     restarts: list[float] = []
+    delay: float = 0.0
+    """Once the budget was spent, the seconds between heals from then on; 0 as long as it was not."""
+    not_before: float = 0.0
+    """No heal before this moment, in epoch seconds."""
+    troubled_at: float = 0.0
+    """When a heal was last asked for, granted or not."""
     heals: int = 0
     command: tuple[int, str] | None = None
     """PID and birth of a command of the configuration that runs now, or whose healer died."""
@@ -56,6 +63,12 @@ class Memory(msgspec.Struct):
         # A restart in the future was written before the clock was set back; it counts as just now.
         self.restarts = [min(moment, now) for moment in self.restarts if moment > now - budget.window]
         return len(self.restarts)
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """No healing until a moment in epoch seconds, or until somebody ends it."""
+
+    until: float | None = None
 
 
 class Store:
@@ -84,6 +97,36 @@ class Store:
         """Be the one healer of a service; LockTimeoutError after `timeout` seconds of waiting."""
         with file.locked(self._project.memory / f"{service.name}.lock", timeout=timeout):
             yield
+
+    def is_locked(self, service: Service) -> bool:
+        """Return whether somebody is at work on a service now."""
+        try:
+            with self.lock(service, timeout=0):
+                return False
+        except LockTimeoutError:
+            return True
+
+    def pause(self, until: float | None) -> None:
+        """Allow no healing until a moment in epoch seconds; with None, until `resume`."""
+        file.write(self._pause_file, msgspec.json.encode(Pause(until)))
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._pause_file.unlink(missing_ok=True)
+
+    def paused(self) -> Pause | None:
+        """Return the pause that is on now; one that cannot be read is one without an end, to be safe."""
+        try:
+            pause = msgspec.json.decode(file.read(self._pause_file, limit=_MEMORY_LIMIT), type=Pause)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
+            return Pause()
+        return pause if pause.until is None or pause.until > time.time() else None
+
+    @property
+    def _pause_file(self) -> Path:
+        return self._project.memory / "pause.json"
 
     def remember_process(self, service: Service, memory: Memory, identity: Identity) -> None:
         """Write PID file and memory for a process just started or found again."""

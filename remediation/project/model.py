@@ -91,6 +91,7 @@ class Service:
     probe_timeout: float
     pid_file: Path
     log_file: Path
+    log_size: int
     free_port: FreePort
     depends_on: tuple[str, ...]
     ladder: tuple[Rung, ...]

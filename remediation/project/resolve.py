@@ -14,6 +14,7 @@ from remediation.project.model import Address, Budget, Rung, Service
 from remediation.project.schema import (
     BudgetTable,
     ConfigError,
+    ProjectTable,
     RunTable,
     ServiceTable,
     Words,
@@ -30,8 +31,10 @@ _PATH = re.compile(r"/[!-~]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def resolve_service(name: str, values: object, *, root: Path, timeout: float, where: str, url: str | None) -> Service:
-    """Return the service called `name`; `url` is what the environment says in place of the file.
+def resolve_service(
+    name: str, values: object, *, root: Path, project: ProjectTable, where: str, url: str | None
+) -> Service:
+    """Return the service called `name` of `project`; `url` is what the environment says in place of the file.
 
     ConfigError says what is wrong, where, and how to mend it.
     """
@@ -60,9 +63,10 @@ def resolve_service(name: str, values: object, *, root: Path, timeout: float, wh
         stop_signal=_signal(table.stop_signal, f"{where}.stop_signal"),
         stop_timeout=table.stop_timeout,
         start_timeout=table.start_timeout,
-        probe_timeout=timeout,
+        probe_timeout=project.timeout,
         pid_file=root / (table.pid_file or f".{name}-server.pid"),
         log_file=root / (table.log_file or f"{name}-server.log"),
+        log_size=project.log_size,
         free_port=table.free_port,
         depends_on=tuple(table.depends_on),
         ladder=tuple(_rung(rung, f"{where}.ladder[{index}].") for index, rung in enumerate(table.ladder)),

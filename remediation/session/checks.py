@@ -20,12 +20,12 @@ from remediation.session import FOLDER, attempts
 from remediation.session.attempts import Attempts
 from remediation.session.files import Files, only_lists
 from remediation.session.handles import project_of
-from remediation.session.junit import RoundReport
 from remediation.session.narrator import Narrator
 from remediation.session.patience import Patience, heals
-from remediation.session.run import (
-    ATTEMPTS_NAME,
+from remediation.session.results import Findings, Results
+from remediation.session.rounds import (
     FAILED,
+    FINDINGS_NAME,
     HEALED,
     INTERNAL_ERROR,
     INTERRUPTED,
@@ -33,10 +33,10 @@ from remediation.session.run import (
     ROUND_FOLDER,
     SELECTED_NAME,
     TERMINAL_FD,
-    HealthRun,
-    Options,
     Round,
+    by_new_pytest,
 )
+from remediation.session.run import HealthRun, Options
 
 _SEEN = pytest.StashKey[dict[str, int]]()
 
@@ -51,6 +51,7 @@ class Checks:
         self._later_round = os.environ.get(ROUND_FOLDER)
         self._heal = _heal_wanted(config)
         self._attempts = Attempts()
+        self._results = Results()
         self._environ = dict(os.environ)
         self._labels: dict[str, str] = {}
         self._selected: list[str] = []
@@ -170,6 +171,7 @@ class Checks:
             return
         if failed := attempts.attempt(report):
             self._attempts.add(failed)
+        self._results.add(report)
         self._note_end(report)
         self._narrator.reports(report)
 
@@ -203,8 +205,9 @@ class Checks:
             # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.
             voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(broken))}")
             exitstatus = INTERNAL_ERROR
+        findings = Findings(self._attempts.all, self._results.all)
         if self._later_round:
-            file.write(self._files.folder / ATTEMPTS_NAME, msgspec.json.encode(self._attempts.all))
+            file.write(self._files.folder / FINDINGS_NAME, msgspec.json.encode(findings))
             return exitstatus
         option = self._config.option
         run = HealthRun(
@@ -212,13 +215,12 @@ class Checks:
             store=self._store,
             voice=voice,
             options=Options(heal=self._heal, rounds=option.heal_rounds, fail_on_heal=option.fail_on_heal),
-            command=list(self._config.invocation_params.args),
-            folder=self._config.invocation_params.dir,
+            again=by_new_pytest(list(self._config.invocation_params.args), self._config.invocation_params.dir),
             report=self._files.report,
             prefix=option.junitprefix,
             selected=self._selected,
         )
-        code = run.finish(Round(exitstatus, RoundReport(self._files.xml, self._attempts.all)))
+        code = run.finish(Round(exitstatus, self._files.xml, findings))
         if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
             rounds = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"
             where = f", report in {self._files.report}" if self._files.report.exists() else ""

@@ -13,7 +13,7 @@ import pytest
 
 from remediation.primitives.process import Identity
 from remediation.project.model import Project
-from remediation.session.run import ROUND_FOLDER, XML_NAME
+from remediation.session.rounds import ROUND_FOLDER, XML_NAME
 
 # Folders of runs under way are called so, with the PID of their pytest.
 _RUN_PREFIX = "run-"

@@ -1,61 +1,54 @@
-"""One health run: the first round in this pytest, the heals, the rounds after it, the verdict.
-
-A later round is a pytest of its own. The items of a session cannot simply be run again: with xdist the
-controller holds none, `-x` leaves a latch that is not reset, and junitxml would write every case twice.
-"""
+"""One health run: the first round in this pytest, the heals, the rounds after it, the verdict."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from remediation.journal.history import Heal, History, HistoryError, Origin, Run
 from remediation.primitives import file
-from remediation.project.memory import Store
+from remediation.project.memory import Pause, Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice
 from remediation.session import junit
 from remediation.session.attempts import Attempt
 from remediation.session.junit import IncompleteReportError, RoundReport
+from remediation.session.results import over_all_rounds
+from remediation.session.rounds import (
+    FAILED,
+    HEALED,
+    INTERNAL_ERROR,
+    INTERRUPTED,
+    NO_CHECKS,
+    PASSED,
+    SELECTED_NAME,
+    USAGE_ERROR,
+    Round,
+    read_round,
+)
 
 if TYPE_CHECKING:
     from remediation.healer.outcome import Outcome, Patient
-
-# Tells a pytest that it is a later round, and in which folder to leave what it finds.
-ROUND_FOLDER = "AUTO_HEAL_ROUND_FOLDER"
-TERMINAL_FD = "AUTO_HEAL_TERMINAL_FD"
-XML_NAME = "round.xml"
-ATTEMPTS_NAME = "attempts.json"
-SELECTED_NAME = "selected.json"
-
-# Exit codes of pytest's that mean something here, and our own.
-PASSED, FAILED, INTERRUPTED, INTERNAL_ERROR, USAGE_ERROR, NO_CHECKS = range(6)
-HEALED = 10
 
 Verdict = Literal["healthy", "healed", "sick"]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says about healing."""
+    """Whose run it is, and what the command line says about healing."""
 
     heal: bool
     rounds: int | None
     """The most rounds of healing; None for as many as the ladders have rungs."""
     fail_on_heal: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """A run of the suite and the code of the pytest that ran it."""
-
-    code: int
-    report: RoundReport
+    origin: Origin = "check"
+    interval: float | None = None
+    """Seconds from one cycle of the monitor to the next."""
 
 
 @dataclass(slots=True)
@@ -66,10 +59,8 @@ class HealthRun:
     store: Store
     voice: Voice
     options: Options
-    command: list[str]
-    """The arguments of the first pytest."""
-    folder: Path
-    """Where to run it."""
+    again: Callable[[Path], int]
+    """Runs the suite once more, leaves in a folder what it finds, and returns pytest's exit code."""
     report: Path
     selected: list[str]
     """The node IDs of what the first round selected."""
@@ -77,6 +68,10 @@ class HealthRun:
     rounds: list[Round] = field(default_factory=list)
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
     verdict: Verdict = "sick"
+    may_heal: Callable[[], bool] = lambda: True
+    """Asked before every round of healing."""
+    began: float = field(default_factory=time.time)
+    heals: list[Heal] = field(default_factory=list)
 
     def finish(self, first: Round) -> int:
         """Heal and check again until all is well or nothing more can be done; return the exit code.
@@ -87,8 +82,29 @@ class HealthRun:
         try:
             self._heal_and_repeat()
         except KeyboardInterrupt:
-            self.rounds.append(Round(INTERRUPTED, self.rounds.pop().report))
-        return self._conclude()
+            self.rounds.append(replace(self.rounds.pop(), code=INTERRUPTED))
+        code = self._conclude()
+        if code in (PASSED, FAILED, HEALED):
+            self._record()
+        return code
+
+    @property
+    def gave_up(self) -> list[str]:
+        """The services whose restart budget this run found spent."""
+        return [name for name, outcomes in self.outcomes.items() if any(outcome.gave_up for outcome in outcomes)]
+
+    def to_record(self) -> Run:
+        """Return what the history keeps of this run."""
+        findings = [part.findings for part in self.rounds]
+        results = over_all_rounds(findings, self.outcomes, self.project.services)
+        options = self.options
+        return Run(self.began, time.time(), options.origin, self.verdict, options.interval, results)
+
+    def _record(self) -> None:
+        try:
+            History(self.project).record_run(self.to_record())
+        except HistoryError as error:
+            self.voice.say("no_history", problem=error)
 
     def _heal_and_repeat(self) -> None:
         healed_rounds, announced = 0, False
@@ -99,10 +115,15 @@ class HealthRun:
             if not self.options.heal:
                 self.voice.say("healing_off")
                 return
+            if pause := self.store.paused():
+                self._tell_pause(pause)
+                return
+            if not self.may_heal():
+                return
             if self.options.rounds is not None and healed_rounds >= self.options.rounds:
                 return
             healed_rounds += 1
-            if not announced:
+            if not announced and not self._only_waits(patients):
                 self.voice.say("healing")
             outcomes = self._heal(patients)
             announced = not any(outcome.ok for outcome in outcomes)
@@ -113,9 +134,22 @@ class HealthRun:
                 # Every heal was refused: neither another rung nor another look would change that.
                 return
 
+    def _tell_pause(self, pause: Pause) -> None:
+        if pause.until is None:
+            self.voice.say("paused_openly")
+        else:
+            self.voice.say("paused", until=time.strftime("%H:%M:%S", time.localtime(pause.until)))
+
+    def _only_waits(self, patients: list[Patient]) -> bool:
+        """Return whether a monitor has told before that it waits with all of them."""
+        from remediation.healer import budget
+
+        waiting = (budget.waits(self.store.recall(patient.service)) for patient in patients)
+        return self.options.origin == "monitor" and all(waiting)
+
     def _is_complete(self) -> bool:
         try:
-            junit.read_code(self.rounds[-1].report.xml)
+            junit.read_code(self.rounds[-1].xml)
         except IncompleteReportError:
             return False
         return True
@@ -124,9 +158,9 @@ class HealthRun:
         from remediation.healer.healer import Healer
         from remediation.healer.order import heal_all
 
-        outcomes = heal_all(
-            patients, self.project.services, healer=Healer(self.store, self.voice), store=self.store, voice=self.voice
-        )
+        healer = Healer(self.store, self.voice, History(self.project), origin=self.options.origin)
+        outcomes = heal_all(patients, self.project.services, healer=healer, store=self.store, voice=self.voice)
+        self.heals += healer.done
         for outcome in outcomes:
             self.outcomes.setdefault(outcome.service, []).append(outcome)
         return outcomes
@@ -136,7 +170,7 @@ class HealthRun:
         from remediation.healer.outcome import Patient
 
         last: dict[str, Attempt] = {}
-        for attempt in self.rounds[-1].report.attempts:
+        for attempt in self.rounds[-1].findings.attempts:
             if attempt.final:
                 last |= dict.fromkeys(attempt.heals, attempt)
         patients = []
@@ -151,31 +185,15 @@ class HealthRun:
         return patients
 
     def _first_attempt(self, service: str) -> Attempt:
-        everything = (attempt for part in self.rounds for attempt in part.report.attempts)
+        everything = (attempt for part in self.rounds for attempt in part.findings.attempts)
         return next(attempt for attempt in everything if service in attempt.heals)
 
     def _run_again(self) -> Round:
-        """Run the suite in a pytest of its own and return what it found."""
-        folder = self.rounds[0].report.xml.parent / f"round-{len(self.rounds) + 1}"
+        """Run the suite in a session of its own and return what it found."""
+        folder = self.rounds[0].xml.parent / f"round-{len(self.rounds) + 1}"
         folder.mkdir()
         (folder / SELECTED_NAME).write_bytes(msgspec.json.encode(self.selected))
-        environ = os.environ | {ROUND_FOLDER: str(folder)}
-        inherited = [int(fd)] if (fd := os.environ.get(TERMINAL_FD, "")).isdigit() else []
-        command = [sys.executable, "-m", "pytest", *self.command]
-        sys.stdout.flush()
-        child = subprocess.Popen(command, cwd=self.folder, env=environ, pass_fds=inherited)
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            # The terminal told it as well; it ends by itself, with its fixtures torn down.
-            child.wait()
-            raise
-        try:
-            attempts = msgspec.json.decode((folder / ATTEMPTS_NAME).read_bytes(), type=list[Attempt])
-        except (OSError, msgspec.MsgspecError):
-            # It ended without the hook: killed, or by os._exit. Whatever its code, it proves nothing.
-            return Round(INTERNAL_ERROR, RoundReport(folder / XML_NAME, []))
-        return Round(code, RoundReport(folder / XML_NAME, attempts))
+        return read_round(folder, self.again(folder))
 
     def _conclude(self) -> int:
         """Write the report, read the verdict back from it, and return the exit code."""
@@ -207,7 +225,7 @@ class HealthRun:
 
     def _names(self, checks: list[junit.Address]) -> list[str]:
         """Name checks of the report as people know them."""
-        everything = [attempt for part in self.rounds for attempt in part.report.attempts]
+        everything = [attempt for part in self.rounds for attempt in part.findings.attempts]
         names = {junit.address(attempt.nodeid, self.prefix): attempt.check for attempt in everything}
         return list(dict.fromkeys(names.get(address, address[1]) for address in checks))
 
@@ -227,10 +245,10 @@ class HealthRun:
                 downtime = max(0.0, last.answered_at - self._since(name))
                 properties[f"auto-heal.{name}.downtime"] = f"{downtime:.3f}"
         lines = self.voice.lines if self.outcomes else []
-        reports = [part.report for part in self.rounds]
+        reports = [RoundReport(part.xml, part.findings.attempts) for part in self.rounds]
         return junit.merge(reports, properties=properties, system_out=lines, prefix=self.prefix)
 
     def _since(self, service: str) -> float:
-        everything = [attempt for part in self.rounds for attempt in part.report.attempts]
+        everything = [attempt for part in self.rounds for attempt in part.findings.attempts]
         own = [attempt.started for attempt in everything if service in attempt.heals]
         return min(own or [attempt.started for attempt in everything])

@@ -1,0 +1,56 @@
+"""The restart budget: so many restarts in so many seconds, and what follows when they are used up.
+
+A service that falls ill again and again is not restarted for ever at full speed. Once its budget is spent, one
+restart is tried after a delay that doubles each time, up to a bound; it ends when the service has stayed well for
+the window of the budget.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from remediation.project.memory import Memory
+from remediation.project.model import Service
+from remediation.project.phrase import Phrase
+
+# The delay between restarts does not grow beyond this, in seconds.
+LONGEST_DELAY = 3600.0
+
+
+class Refusal(NamedTuple):
+    """Why there is no restart now; `first` if this is the moment at which the budget is found spent."""
+
+    why: Phrase
+    first: bool
+
+
+def refusal(service: Service, memory: Memory) -> Refusal | None:
+    """Say why the service may not be restarted now, or None if it may; notes in `memory` that it was asked."""
+    budget, now = service.budget, time.time()
+    recent = memory.restarts_within(budget)
+    if memory.delay and not now - budget.window <= memory.troubled_at <= now:
+        # Nobody asked for a heal in all that time: it was well.
+        memory.delay = memory.not_before = 0.0
+    memory.troubled_at = now
+    # A moment further ahead was written before the clock was set back.
+    memory.not_before = min(memory.not_before, now + LONGEST_DELAY)
+    values = {"name": service.name, "restarts": budget.restarts, "window": budget.window}
+    if recent >= budget.restarts:
+        first = not memory.delay
+        if first:
+            memory.delay = min(LONGEST_DELAY, budget.window / max(1, budget.restarts))
+            memory.not_before = now + memory.delay
+        return Refusal(Phrase("budget", values), first)
+    if now < memory.not_before:
+        until = time.strftime("%H:%M:%S", time.localtime(memory.not_before))
+        return Refusal(Phrase("budget_wait", values | {"until": until}), first=False)
+    if memory.delay:
+        memory.delay = min(LONGEST_DELAY, 2 * memory.delay)
+        memory.not_before = now + memory.delay
+    return None
+
+
+def waits(memory: Memory) -> bool:
+    """Return whether the budget was spent, so that heals are far between."""
+    return memory.delay > 0
