@@ -86,6 +86,8 @@ def test_only_a_regular_file_is_read_and_the_refusal_leaks_nothing(planted: Path
         file.read(planted, limit=10)
     with pytest.raises(OSError, match="file"):
         file.tail(planted, start=0, limit=10)
+    with pytest.raises(OSError, match="file"):
+        file.open_update(planted)
 
     assert sorted(Path("/dev/fd").iterdir()) == before
 
@@ -97,7 +99,7 @@ def test_only_a_regular_file_is_appended_to_and_the_refusal_leaks_nothing(plante
     with pytest.raises(OSError, match="file"):
         file.open_append(planted)
     with pytest.raises(OSError, match="file"):
-        file.append(planted, b"line\n", rotate_at=1000)
+        file.append(planted, b"line\n")
 
     assert sorted(Path("/dev/fd").iterdir()) == before
 
@@ -127,6 +129,16 @@ def test_a_lock_follows_nothing_that_is_planted(planted: Path) -> None:
         pass
 
 
+def test_drafts_of_a_writer_that_was_killed_are_swept_and_nothing_else(tmp_path: Path) -> None:
+    others = [tmp_path / name for name in ("lo[g", ".lo[g.lock", ".lo[g.1.abcdefgh.tmp", ".log.abcdefgh.tmp")]
+    for path in [*others, tmp_path / ".lo[g.abcd_f12.tmp"]:
+        path.touch()
+
+    file.sweep(tmp_path / "lo[g")
+
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
 # Reading and writing.
 
 
@@ -139,9 +151,11 @@ def test_no_more_than_the_limit_is_read(tmp_path: Path, limit: int, expected: by
 
 @pytest.mark.parametrize(
     ("start", "limit", "expected"),
-    [(0, 99, b"abcdef"), (0, 2, b"ef"), (4, 99, b"ef"), (4, 1, b"f"), (6, 9, b""), (99, 9, b""), (2, 4, b"cdef")],
+    [(0, 99, b"abcdef"), (0, 2, b"ef"), (4, 99, b"ef"), (4, 1, b"f"), (6, 9, b""), (99, 9, b"abcdef"), (2, 4, b"cdef")],
 )
-def test_a_tail_begins_at_the_start_or_at_the_limit(tmp_path: Path, start: int, limit: int, expected: bytes) -> None:
+def test_a_tail_begins_at_the_start_or_at_the_limit_and_anew_in_a_file_that_was_shortened(
+    tmp_path: Path, start: int, limit: int, expected: bytes
+) -> None:
     (tmp_path / "file").write_bytes(b"abcdef")
 
     assert file.tail(tmp_path / "file", start=start, limit=limit) == expected
@@ -195,7 +209,7 @@ def test_lines_of_several_writers_are_never_torn(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from remediation.primitives import file\n"
         "for n in range(200):\n"
-        "    file.append(Path(sys.argv[1]), f'{sys.argv[2] * 300} {n}\\n'.encode(), rotate_at=10**9)\n"
+        "    file.append(Path(sys.argv[1]), f'{sys.argv[2] * 300} {n}\\n'.encode())\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", script, path, w], cwd=REPOSITORY) for w in "abc"]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
@@ -204,25 +218,25 @@ def test_lines_of_several_writers_are_never_torn(tmp_path: Path) -> None:
     assert sorted(lines) == sorted(f"{letter * 300} {number}" for letter in "abc" for number in range(200))
 
 
-def test_a_log_that_is_full_is_rotated_once_whoever_notices(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"old\n" * 250)
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_line_for_a_file_that_was_removed_meanwhile_is_written_again_but_not_for_one_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, renamed: bool
+) -> None:
+    path, real = tmp_path / "log", file.open_append
+    meanwhile = [lambda: path.rename(tmp_path / "log.1") if renamed else path.unlink()]
 
-    in_threads(8, lambda number: file.append(path, f"{number}\n".encode(), rotate_at=1000))
+    def slow(path: Path) -> int:
+        fd = real(path)
+        while meanwhile:
+            meanwhile.pop()()
+        return fd
 
-    assert (tmp_path / "log.1").read_bytes().startswith(b"old\n" * 250)
-    together = (tmp_path / "log.1").read_text() + path.read_text()
-    assert sorted(together.split()) == sorted(["old"] * 250 + [str(number) for number in range(8)])
+    monkeypatch.setattr(file, "open_append", slow)
 
+    file.append(path, b"line\n")
 
-def test_a_log_that_cannot_be_rotated_is_appended_to(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"old\n")
-    (tmp_path / "log.1").mkdir()
-
-    file.append(path, b"new\n", rotate_at=1)
-
-    assert path.read_bytes() == b"old\nnew\n"
+    assert [left.read_bytes() for left in tmp_path.iterdir()] == [b"line\n"]
+    assert path.exists() is not renamed
 
 
 # Locking.

@@ -21,9 +21,19 @@ from sandbox import REPOSITORY
 
 from remediation.project.catalogue import CATALOGUE, Language, Level, Text
 from remediation.project.phrase import Phrase, printable
-from remediation.project.voice import LOG_LIMIT, Voice, colourful, terminal
+from remediation.project.voice import Voice, colourful, terminal
 
 EVIL = "a\x1b[31mred\r\n2025-01-01 00:00:00 [INFO] forged\x00\x07\x9b\x85\u2028\u202e\udcff\tb"
+
+SPEAKER = """
+import sys
+from pathlib import Path
+from remediation.project.voice import Voice
+log, log_size, lines, name = sys.argv[1:]
+voice = Voice(language="en", log_file=Path(log), named=False, log_size=int(log_size))
+for number in range(int(lines)):
+    voice.say("sick", checks=f"{name * 60} {number}")
+"""
 
 
 def voice(log_file: Path, language: Language = "en", *, named: bool = False) -> Voice:
@@ -161,12 +171,52 @@ def test_a_line_of_the_log_has_local_time_level_and_text(tmp_path: Path) -> None
 
 def test_a_log_is_appended_to_and_rotated_when_it_is_full(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_text("x" * (LOG_LIMIT - 1) + "\n")
+    log.write_bytes(b"x" * 999)
+    speaker = Voice(language="en", log_file=log, named=False, log_size=1000)
 
-    voice(log).say("healed")
+    speaker.say("healed")
+    speaker.say("sick", checks="api")
 
-    assert (tmp_path / "log.1").stat().st_size == LOG_LIMIT
-    assert log.read_text(encoding="utf-8").endswith("🎉 Healed!\n")
+    assert (tmp_path / "log.1").read_text(encoding="utf-8").endswith("🎉 Healed!\n")
+    assert log.read_text(encoding="utf-8").endswith("❌ Still sick: api\n")
+
+
+def test_a_log_that_cannot_be_rotated_is_appended_to(tmp_path: Path) -> None:
+    (tmp_path / "log.1").mkdir()
+    speaker = Voice(language="en", log_file=tmp_path / "log", named=False, log_size=1)
+
+    speaker.say("healed")
+    speaker.say("healed")
+
+    assert (tmp_path / "log").read_text(encoding="utf-8").splitlines() == speaker.lines
+
+
+# With the larger size there is one rotation in all.
+@pytest.mark.parametrize(("log_size", "complete"), [(40_000, True), (2000, False)])
+def test_several_processes_tear_no_line_and_lose_none_but_those_of_dropped_history(
+    tmp_path: Path, log_size: int, *, complete: bool
+) -> None:
+    log, names, lines_each = tmp_path / "log", "abcd", 150
+    command = [sys.executable, "-c", SPEAKER, str(log), str(log_size), str(lines_each)]
+    speakers = [subprocess.Popen([*command, name], cwd=REPOSITORY) for name in names]
+    assert [speaker.wait() for speaker in speakers] == [0] * len(names)
+
+    history = (tmp_path / "log.1").read_text(encoding="utf-8")
+    said = [line.partition("] ")[2] for line in (history + log.read_text(encoding="utf-8")).splitlines()]
+    everything = [f"❌ Still sick: {name * 60} {number}" for name in names for number in range(lines_each)]
+    assert len(set(said)) == len(said)
+    assert set(said) <= set(everything)
+    if complete:
+        assert len(said) == len(everything)
+
+
+def test_a_voice_that_speaks_for_a_year_need_not_remember(tmp_path: Path) -> None:
+    speaker = Voice(language="en", log_file=tmp_path / "log", named=False, remember=False)
+
+    speaker.say("healed")
+
+    assert speaker.lines == []
+    assert (tmp_path / "log").read_text(encoding="utf-8").endswith("🎉 Healed!\n")
 
 
 def test_several_threads_never_mix_their_lines(tmp_path: Path) -> None:

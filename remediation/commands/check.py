@@ -24,12 +24,7 @@ def check(arguments: list[str], *, verbose: bool) -> int:
 
     ConfigError if there is no configuration or there are no checks.
     """
-    root = load_project(Path.cwd()).root
-    folder = root / FOLDER
-    if not folder.is_dir():
-        raise ConfigError(f"there is no folder {FOLDER} in {root}; `auto-heal init` writes one")
-    if not any(_names_checks(argument) for argument in arguments):
-        arguments = [*arguments, str(folder)]
+    arguments = with_folder(arguments, load_project(Path.cwd()).root)
     if verbose:
         return _pytest([*arguments, "-v"])
     with _quiet() as (told, output):
@@ -40,6 +35,14 @@ def check(arguments: list[str], *, verbose: bool) -> int:
         output.seek(0)
         sys.stderr.write(output.read().decode(errors="backslashreplace"))
     return code
+
+
+def with_folder(arguments: list[str], root: Path) -> list[str]:
+    """Return pytest's arguments, with the folder of the checks if they name none. ConfigError if there is none."""
+    folder = root / FOLDER
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {FOLDER} in {root}; `auto-heal init` writes one")
+    return arguments if any(_names_checks(argument) for argument in arguments) else [*arguments, str(folder)]
 
 
 def _names_checks(argument: str) -> bool:

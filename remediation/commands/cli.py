@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from remediation import __version__
+from remediation.commands.duration import duration
 
 FAILED, INTERRUPTED, USAGE_ERROR = 1, 2, 4
+_LAST_PORT = 65_535
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     check.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
 
+    monitor = _add(
+        commands, "monitor", "check at every interval, and at once when a process dies, until Ctrl+C",
+        "auto-heal monitor\n  CHECK_INTERVAL=5 auto-heal monitor --metrics 9787\nAll further options go to pytest.",
+    )  # fmt: skip
+    monitor.add_argument("--metrics", type=_port, metavar="PORT", help="serve Prometheus metrics on 127.0.0.1:PORT")
+
     for name, what, example in (
         ("start", "start services, their dependencies first", "auto-heal start api"),
         ("stop", "stop services; nothing heals them until they are started", "auto-heal stop"),
@@ -44,6 +52,27 @@ def parser() -> argparse.ArgumentParser:
         if name == "status":
             command.add_argument("--json", action="store_true", help="print JSON, for programs")
 
+    pause = _add(
+        commands, "pause", "allow no healing, while a deployment is under way; checks still run and report",
+        "auto-heal pause --for 10m",
+    )  # fmt: skip
+    pause.add_argument(
+        "--for",
+        dest="seconds",
+        type=duration,
+        metavar="TIME",
+        help="end by itself, as 10m, 90s or 1h30m (default: never)",
+    )
+    _add(commands, "resume", "end a pause", "auto-heal resume")
+
+    report = _add(
+        commands, "report", "tell of the past: uptime, failures, heals, latency", "auto-heal report --since 30d --json"
+    )
+    report.add_argument(
+        "--since", type=duration, default="7d", metavar="TIME", help="how far to look back (default: 7d)"
+    )
+    report.add_argument("--json", action="store_true", help="print JSON, for programs")
+
     init = _add(
         commands, "init", "write checks, conftest.py and configuration for a project that has none",
         'auto-heal init --command "node index.js" --url http://localhost:3000 --ready /health',
@@ -53,7 +82,16 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--command", dest="run", metavar="COMMAND", help="the command that starts the service")
     init.add_argument("--url", help="where it answers (default: http://localhost:8787)")
     init.add_argument("--ready", metavar="PATH", help="the path that answers 2xx when it is up (default: /api/health)")
+    printed = init.add_mutually_exclusive_group()
+    printed.add_argument("--systemd", action="store_true", help="only print a systemd unit for the monitor")
+    printed.add_argument("--cron", action="store_true", help="only print a line for crontab")
     return top
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, which is a number up to {_LAST_PORT}")
+    return int(text)
 
 
 def _add(commands: argparse._SubParsersAction[_Parser], name: str, what: str, example: str) -> argparse.ArgumentParser:
@@ -73,14 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_descriptors()
     top = parser()
     known, rest = top.parse_known_args(arguments)
-    if rest and known.command != "check":
+    if rest and known.command not in ("check", "monitor"):
         top.error(f"unknown arguments: {' '.join(rest)}")
     # A terminal or pipe of a narrow encoding gets escapes for what it cannot show, not a traceback.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(known, rest)
+        return _RUN[known.command](known, [word for word in rest if word != "--"])
     except ConfigError as error:
         print(f"auto-heal: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -107,21 +145,62 @@ def _open_closed_descriptors() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-def _run(known: argparse.Namespace, rest: list[str]) -> int:
-    match known.command:
-        case "check":
-            from remediation.commands.check import check
+# One for each command; what it needs is imported only then.
 
-            return check([argument for argument in rest if argument != "--"], verbose=known.verbose)
-        case "init":
-            from remediation.commands.init import init
 
-            return init(known.folder, name=known.name, command=known.run, url=known.url, ready=known.ready)
-        case "status":
-            from remediation.commands.status import status
+def _check(known: argparse.Namespace, rest: list[str]) -> int:
+    from remediation.commands.check import check
 
-            return status(known.services, as_json=known.json)
-        case _:
-            from remediation.commands.service import by_hand
+    return check(rest, verbose=known.verbose)
 
-            return by_hand(known.command, known.services)
+
+def _monitor(known: argparse.Namespace, rest: list[str]) -> int:
+    from remediation.commands.monitor import monitor
+
+    return monitor(rest, metrics_port=known.metrics)
+
+
+def _by_hand(known: argparse.Namespace, _: list[str]) -> int:
+    from remediation.commands.service import by_hand
+
+    return by_hand(known.command, known.services)
+
+
+def _status(known: argparse.Namespace, _: list[str]) -> int:
+    from remediation.commands.status import status
+
+    return status(known.services, as_json=known.json)
+
+
+def _pause(known: argparse.Namespace, _: list[str]) -> int:
+    from remediation.commands.pause import pause
+
+    return pause(known.seconds)
+
+
+def _resume(_known: argparse.Namespace, _: list[str]) -> int:
+    from remediation.commands.pause import resume
+
+    return resume()
+
+
+def _report(known: argparse.Namespace, _: list[str]) -> int:
+    from remediation.commands.report import report
+
+    return report(since=known.since, as_json=known.json)
+
+
+def _init(known: argparse.Namespace, _: list[str]) -> int:
+    if known.systemd or known.cron:
+        from remediation.commands.units import print_unit
+
+        return print_unit(known.folder, cron=known.cron)
+    from remediation.commands.init import init
+
+    return init(known.folder, name=known.name, command=known.run, url=known.url, ready=known.ready)
+
+
+_RUN = {
+    "check": _check, "monitor": _monitor, "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "status": _status,
+    "pause": _pause, "resume": _resume, "report": _report, "init": _init,
+}  # fmt: skip

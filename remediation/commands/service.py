@@ -24,12 +24,7 @@ def by_hand(action: str, names: Sequence[str]) -> int:
     services = ordered(project, selected(project, names, with_dependencies=action == "start"))
     if action == "stop":
         services.reverse()
-    voice = Voice(
-        language=project.language,
-        log_file=project.log_file,
-        named=len(project.services) > 1,
-        terminal=terminal(STDOUT),
-    )
+    voice = Voice.of(project, terminal=terminal(STDOUT))
     healer = Healer(Store(project), voice, History(project), origin="hand")
     act = {"start": healer.start, "stop": healer.stop, "restart": healer.restart}[action]
     # What can only be checked, or cannot be stopped, was not meant unless it was named.

@@ -186,4 +186,5 @@ def _by_hand(action: str) -> LastHeal:
 def longest(service: Service) -> float:
     """Return the seconds that another healer may need: every step at its limit, and some to spare."""
     runs = max(rung.timeout if rung.run else 0.0 for rung in service.ladder)
-    return runs + 3 * service.stop_timeout + service.start_timeout + _TO_SPARE
+    # Its processes, the port's holders and a command left behind are stopped; it is started, and asked if it is up.
+    return runs + 3 * service.stop_timeout + 2 * service.start_timeout + _TO_SPARE

@@ -8,10 +8,11 @@ the same time, others wait their turn, and a power cut costs at most the last tr
 from __future__ import annotations
 
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from typing import Literal
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,7 +28,7 @@ CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL NOT NULL, origin TEXT NOT NULL, verdict TEXT NOT NULL,
     interval REAL
 );
-CREATE INDEX IF NOT EXISTS runs_began ON runs (began);
+CREATE INDEX IF NOT EXISTS runs_ended ON runs (ended);
 CREATE TABLE IF NOT EXISTS subjects (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, services TEXT NOT NULL,
     UNIQUE (kind, key, name, services)
@@ -46,8 +47,9 @@ CREATE INDEX IF NOT EXISTS heals_at ON heals (at);
 _BUSY_TIMEOUT = 10.0
 # What is too old or too much is looked for once in so many runs.
 _PRUNED_EVERY = 256
-# When the database is too big, the oldest part of its runs that goes at a time.
-_PART = 0.1
+# When the database is too big, the oldest tenth of its runs goes at a time.
+_PARTS = 10
+_NONE_YET = "there is no history yet; `auto-heal check` and `auto-heal monitor` write it"
 _DAY = 86_400.0
 _MEGABYTE = 1_000_000
 
@@ -136,7 +138,7 @@ class History:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (number, _subject(database, one), one.at, one.failed_at, one.passed_at, one.latency, one.attempts,
-                     one.message)
+                     _storable(one.message))
                     for one in run.results
                 ],
             )  # fmt: skip
@@ -147,7 +149,7 @@ class History:
         """Add a heal. HistoryError if that cannot be done."""
         # On disk before we go on: a heal is rarer, and dearer to lose, than a check.
         with self._writing(durable=True) as database:
-            row = msgspec.structs.astuple(heal)
+            row = [_storable(value) for value in msgspec.structs.astuple(heal)]
             database.execute(
                 "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -157,11 +159,13 @@ class History:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection that sees one state of the database. HistoryError if there is none, or it is broken."""
-        if not self.path.exists():
-            raise HistoryError(f"there is no history yet: {self.path} is written by the first check")
         try:
+            if not self._exists():
+                raise HistoryError(_NONE_YET)
             with closing(self._connect()) as database:
                 database.execute("BEGIN")
+                if _version(database) < VERSION:
+                    raise HistoryError(_NONE_YET)
                 yield database
         except (sqlite3.Error, OSError) as error:
             raise HistoryError(f"the history {self.path} cannot be read: {error}") from None
@@ -175,66 +179,98 @@ class History:
                 database.execute("BEGIN IMMEDIATE")
                 yield database
                 database.execute("COMMIT")
-                # The pages that pruning left empty go back to the file system.
-                database.execute("PRAGMA incremental_vacuum").fetchall()
+                # The pages that pruning left empty go back to the file system; if not now, then with the next run.
+                # As a script, since `execute` ends this statement, which has rows without columns, after one page.
+                with suppress(sqlite3.OperationalError):
+                    database.executescript("PRAGMA incremental_vacuum")
         except (sqlite3.Error, OSError) as error:
+            if _is_broken(error):
+                with suppress(sqlite3.Error, OSError):
+                    self._replace()
             raise HistoryError(f"the history {self.path} cannot be written: {error}") from None
 
     def _open(self) -> sqlite3.Connection:
         """Return a connection to a database that has our tables; one that is no database is set aside."""
         try:
             return self._prepared()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
-            with file.locked(self.path.with_name("history.lock"), timeout=_BUSY_TIMEOUT):
-                try:
-                    # Somebody else may have been quicker.
-                    return self._prepared()
-                except sqlite3.DatabaseError:
-                    self._set_aside()
+        except sqlite3.DatabaseError as error:
+            if not _is_broken(error):
+                raise
+            self._replace()
             return self._prepared()
 
     def _prepared(self) -> sqlite3.Connection:
-        # Ours alone, and no symbolic link is followed.
-        file.create(self.path)
+        if not self._exists():
+            self._create()
         database = self._connect()
         try:
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise OSError(f"it is of a newer version of auto-heal ({version}, here {VERSION})")
-            if version < VERSION:
+            if _version(database) < VERSION:
                 self._lay_out(database)
         except BaseException:
             database.close()
             raise
         return database
 
+    def _exists(self) -> bool:
+        """Return whether the database is there. OSError if something else is, such as a symbolic link."""
+        try:
+            found = self.path.lstat()
+        except FileNotFoundError:
+            return False
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("it is not a regular file")
+        return True
+
+    def _create(self) -> None:
+        # Ours alone. Once it is there, only SQLite opens it: closing any other descriptor of the file would drop the
+        # locks that a thread of this process has on it, https://sqlite.org/howtocorrupt.html
+        with self._layout_lock():
+            if not self._exists():
+                file.create(self.path)
+
     def _lay_out(self, database: sqlite3.Connection) -> None:
         # One at a time: who changes the mode of a database that another one opens is not made to wait, but refused.
-        with file.locked(self.path.with_name("history.new.lock"), timeout=_BUSY_TIMEOUT):
+        with self._layout_lock():
             # Only an empty database takes this one.
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
             database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
+    def _layout_lock(self) -> AbstractContextManager[None]:
+        return file.locked(self.path.with_name("history.new.lock"), timeout=_BUSY_TIMEOUT)
+
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None)
 
-    def _set_aside(self) -> None:
-        self.path.replace(self.path.with_name(f"{self.path.name}.broken"))
-        for end in ("-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                self.path.with_name(f"{self.path.name}{end}").unlink()
+    def _replace(self) -> None:
+        """Set a broken database aside, unless somebody else was quicker."""
+        with file.locked(self.path.with_name("history.lock"), timeout=_BUSY_TIMEOUT):
+            if self._is_sound():
+                return
+            self.path.replace(self.path.with_name(f"{self.path.name}.broken"))
+            for end in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    self.path.with_name(f"{self.path.name}{end}").unlink()
+
+    def _is_sound(self) -> bool:
+        try:
+            with closing(self._connect()) as database:
+                return bool(database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+        except sqlite3.DatabaseError as error:
+            if not _is_broken(error):
+                raise
+            return False
 
     def _prune(self, database: sqlite3.Connection) -> None:
         """Delete what is older than the configuration wants to keep, and the oldest of what is too much."""
-        self._forget_before(database, time.time() - self._limits.days * _DAY)
+        self._forget_until(database, time.time() - self._limits.days * _DAY)
         while self._size(database) > self._limits.megabytes * _MEGABYTE:
-            oldest, newest = database.execute("SELECT min(began), max(began) FROM runs").fetchone()
-            if oldest is None or oldest == newest:
+            count = database.execute("SELECT count(*) FROM runs").fetchone()[0]
+            if count <= 1:
                 return
-            self._forget_before(database, oldest + (newest - oldest) * _PART)
+            # By their number, not their time: the clock may have been wrong once.
+            oldest = database.execute("SELECT ended FROM runs ORDER BY ended LIMIT 1 OFFSET ?", (count // _PARTS,))
+            self._forget_until(database, oldest.fetchone()[0])
 
     @staticmethod
     def _size(database: sqlite3.Connection) -> int:
@@ -245,14 +281,29 @@ class History:
         return int((pages - free) * size)
 
     @staticmethod
-    def _forget_before(database: sqlite3.Connection, moment: float) -> None:
-        database.execute("DELETE FROM results WHERE run IN (SELECT id FROM runs WHERE began <= ?)", (moment,))
-        database.execute("DELETE FROM runs WHERE began <= ?", (moment,))
+    def _forget_until(database: sqlite3.Connection, moment: float) -> None:
+        database.execute("DELETE FROM results WHERE run IN (SELECT id FROM runs WHERE ended <= ?)", (moment,))
+        database.execute("DELETE FROM runs WHERE ended <= ?", (moment,))
         database.execute("DELETE FROM heals WHERE at <= ?", (moment,))
+        # Tests whose names hold a date are new subjects every day.
+        database.execute("DELETE FROM subjects WHERE id NOT IN (SELECT subject FROM results)")
+
+
+def _version(database: sqlite3.Connection) -> int:
+    """Return the version of the tables, 0 if there are none yet. OSError if they are not for us."""
+    version = int(database.execute("PRAGMA user_version").fetchone()[0])
+    if version > VERSION:
+        raise OSError(f"it is of a newer version of auto-heal ({version}, here {VERSION})")
+    return version
+
+
+def _is_broken(error: Exception) -> bool:
+    """Return whether an error says that the file is damaged or no database: all others are of classes below."""
+    return type(error) is sqlite3.DatabaseError
 
 
 def _subject(database: sqlite3.Connection, result: Result) -> int:
-    key = (result.kind, result.key, result.name, " ".join(result.services))
+    key = [_storable(text) for text in (result.kind, result.key, result.name, " ".join(result.services))]
     found = database.execute(
         "SELECT id FROM subjects WHERE kind = ? AND key = ? AND name = ? AND services = ?", key
     ).fetchone()
@@ -260,3 +311,8 @@ def _subject(database: sqlite3.Connection, result: Result) -> int:
         return int(found[0])
     added = database.execute("INSERT INTO subjects (kind, key, name, services) VALUES (?, ?, ?, ?)", key)
     return int(added.lastrowid or 0)
+
+
+def _storable(value: Any) -> Any:
+    """Return a value that SQLite takes: bytes from outside that were no UTF-8 are surrogates in a text."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

@@ -5,6 +5,7 @@ No function here follows a symbolic link in the last part of a path, or blocks o
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 import tempfile
@@ -15,7 +16,11 @@ from pathlib import Path
 PRIVATE = 0o600
 PUBLIC = 0o644
 
+# Who is held up between opening a log and writing to it, while others fill and drop it, is not so again at once.
+_APPEND_ATTEMPTS = 2
+
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_UPDATE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -37,11 +42,15 @@ def read(path: Path, *, limit: int) -> bytes:
 
 
 def tail(path: Path, *, start: int, limit: int) -> bytes:
-    """Return the last `limit` bytes at most of what a file holds from offset `start` on."""
+    """Return the last `limit` bytes at most of what a log holds from offset `start` on.
+
+    One that ends before `start` was rotated meanwhile: then all that it holds came later. The hole that a rotation
+    can leave at its beginning is left out.
+    """
     with os.fdopen(_regular(os.open(path, _READ), path), "rb") as file:
         end = file.seek(0, os.SEEK_END)
-        file.seek(max(min(start, end), end - limit))
-        return file.read(limit)
+        file.seek(max(start if start <= end else 0, end - limit))
+        return file.read(limit).lstrip(b"\0")
 
 
 @contextmanager
@@ -66,10 +75,22 @@ def replacement(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
         raise
 
 
+def sweep(path: Path) -> None:
+    """Remove the drafts of `path` that killed writers left behind; only for who keeps other writers away."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+        with suppress(OSError):
+            draft.unlink()
+
+
 def write(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
     """Replace a file's content in one step."""
     with replacement(path, mode=mode) as draft:
         draft.write_bytes(data)
+
+
+def open_update(path: Path) -> int:
+    """Return a descriptor that reads and writes a regular file that exists; OSError for anything else."""
+    return _regular(os.open(path, _UPDATE), path)
 
 
 def open_append(path: Path, *, mode: int = PRIVATE) -> int:
@@ -83,31 +104,20 @@ def create(path: Path, *, mode: int = PRIVATE) -> None:
     os.close(open_append(path, mode=mode))
 
 
-def append(path: Path, line: bytes, *, rotate_at: int) -> None:
+def append(path: Path, line: bytes) -> None:
     """Append one line by one write, which O_APPEND keeps whole among several writers, write(2).
 
-    A file that has grown to `rotate_at` bytes is first renamed to NAME.1, by one writer.
+    A file that was removed between our opening it and our writing takes the line with it; the line is then
+    written once more.
     """
-    with suppress(OSError):
-        if _is_full(path, rotate_at):
-            _rotate(path, rotate_at)
-    fd = open_append(path)
-    try:
-        os.write(fd, line)
-    finally:
-        os.close(fd)
-
-
-def _is_full(path: Path, rotate_at: int) -> bool:
-    found = path.lstat()
-    return stat.S_ISREG(found.st_mode) and found.st_size >= rotate_at
-
-
-def _rotate(path: Path, rotate_at: int) -> None:
-    with locked(path.with_name(f".{path.name}.lock"), timeout=1.0):
-        # Whoever waited for the lock finds the new, small file.
-        if _is_full(path, rotate_at):
-            path.replace(path.with_name(f"{path.name}.1"))
+    for _ in range(_APPEND_ATTEMPTS):
+        fd = open_append(path)
+        try:
+            os.write(fd, line)
+            if os.fstat(fd).st_nlink:
+                return
+        finally:
+            os.close(fd)
 
 
 @contextmanager

@@ -67,6 +67,53 @@ CATALOGUE: dict[str, Text] = {
     "resumed": Text(INFO, "Healing is on", "Автовосстановление включено"),
     "no_history": Text(WARN, "Not recorded: {problem}", "Не записано в историю: {problem}"),
     "incomplete": Text(ERROR, "❌ No verdict: {reason}", "❌ Вердикта нет: {reason}"),
+    # The monitor.
+    "monitor": Text(INFO, "Check #{number} ({time})", "Проверка #{number} ({time})"),
+    "status_healthy": Text(SUCCESS, "Status: healthy ✅", "Статус: Здоров ✅"),
+    "status_sick": Text(ERROR, "Status: sick ❌", "Статус: Болен ❌"),
+    "statistics": Text(
+        INFO,
+        "Statistics: Checks: {checks} | Errors: {errors} | Heals: {heals}",
+        "Статистика: Проверок: {checks} | Ошибок: {errors} | Восстановлений: {heals}",
+    ),
+    "uptime": Text(
+        INFO,
+        "Uptime: {percent}% ({successful}/{checks} successful checks)",
+        "Uptime: {percent}% ({successful}/{checks} successful checks)",
+    ),
+    "next": Text(INFO, "Next check in {seconds}s...", "Следующая проверка через {seconds}s..."),
+    "process_died": Text(
+        WARN, "The process of {names} died, checking now", "Процесс {names} завершился, проверяем сейчас"
+    ),
+    "cycle_broken": Text(
+        ERROR, "❌ The check came to no verdict: {problem}", "❌ Проверка не дала вердикта: {problem}"
+    ),
+    "edited": Text(
+        INFO, "Checks or configuration were edited, reading them again",
+        "Проверки или конфигурация изменены, читаем их заново",
+    ),
+    "checks_broken": Text(
+        ERROR, "❌ The checks cannot be collected, going on with the earlier ones: {problem}",
+        "❌ Проверки не собрать, продолжаем с прежними: {problem}",
+    ),
+    "config_broken": Text(
+        ERROR, "❌ The configuration cannot be used, going on with the earlier one: {problem}",
+        "❌ Конфигурация непригодна, продолжаем с прежней: {problem}",
+    ),
+    "finishing": Text(
+        WARN, "Finishing the heal of {names}; Ctrl+C again ends at once",
+        "Завершаем восстановление {names}; повторный Ctrl+C прервёт сразу",
+    ),
+    "left": Text(
+        ERROR, "Ended in the middle of the heal of {names}; the next check goes on with it",
+        "Прервано во время восстановления {names}; следующая проверка продолжит",
+    ),
+    "monitor_ended": Text(INFO, "The monitor has ended", "Монитор завершён"),
+    "watched": Text(
+        ERROR, "❌ This project is already watched by a monitor (PID {pid}, since {since})",
+        "❌ За этим проектом уже следит монитор (PID {pid}, с {since})",
+    ),
+    "not_notified": Text(WARN, "Nobody was notified: {problem}", "Уведомление не отправлено: {problem}"),
     # The service.
     "restart": Text(
         INFO, "🔄 Restarting the server...", "🔄 Перезапуск сервера...",

@@ -18,6 +18,7 @@ from remediation.primitives import file
 from remediation.primitives.file import LockTimeoutError
 from remediation.primitives.process import Identity, describe
 from remediation.project.model import Budget, Project, Service
+from remediation.project.phrase import Phrase
 
 # A memory is a few hundred bytes; a file beyond this was not written by us.
 _MEMORY_LIMIT = 1_000_000
@@ -70,6 +71,13 @@ class Pause(msgspec.Struct, frozen=True):
 
     until: float | None = None
 
+    @property
+    def phrase(self) -> Phrase:
+        """The pause in words."""
+        if self.until is None:
+            return Phrase("paused_openly", {})
+        return Phrase("paused", {"until": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.until))})
+
 
 class Store:
     """The memories of a project's services."""
@@ -106,9 +114,9 @@ class Store:
         except LockTimeoutError:
             return True
 
-    def pause(self, until: float | None) -> None:
-        """Allow no healing until a moment in epoch seconds; with None, until `resume`."""
-        file.write(self._pause_file, msgspec.json.encode(Pause(until)))
+    def pause(self, pause: Pause) -> None:
+        """Allow no healing while it lasts."""
+        file.write(self._pause_file, msgspec.json.encode(pause))
 
     def resume(self) -> None:
         """End a pause."""

@@ -8,14 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from remediation.primitives import file
+from remediation.primitives import file, rotate
 from remediation.project.catalogue import CATALOGUE, Language, Level
+from remediation.project.model import Project
 from remediation.project.phrase import Phrase
-
-# The log is renamed to NAME.1 when it has grown to this many bytes.
-LOG_LIMIT = 5_000_000
 
 _COLOURS = {Level.SUCCESS: "\033[32m", Level.WARN: "\033[33m", Level.ERROR: "\033[31m", Level.INFO: ""}
 
@@ -60,15 +59,31 @@ class Voice:
         log_file: Path,
         named: bool,
         terminal: Terminal | None = None,
+        log_size: int = 5_000_000,
+        remember: bool = True,
     ) -> None:
-        """Speak `language`; with `named`, say which service is meant."""
+        """Speak `language`; with `named`, say which service is meant.
+
+        The log is renamed to NAME.1 when it has grown to `log_size` bytes. Who speaks for a year should not `remember`.
+        """
         self._language: Language = language
         self._log_file = log_file
         self._named = named
         self._terminal = terminal
+        self._log_size = log_size
+        self._remember = remember
         self._lock = threading.Lock()
         self.lines: list[str] = []
-        """All that was said, as it stands in the log."""
+        """All that was said, as it stands in the log; empty without `remember`."""
+
+    @classmethod
+    def of(cls, project: Project, *, terminal: Terminal | None = None, remember: bool = True) -> Voice:
+        """Return the voice of a project."""
+        named = len(project.services) > 1
+        return cls(
+            language=project.language, log_file=project.log_file, named=named, terminal=terminal,
+            log_size=project.log_size, remember=remember,
+        )  # fmt: skip
 
     def say(self, key: str, **values: object) -> None:
         """Say a text of the catalogue."""
@@ -79,14 +94,18 @@ class Voice:
         level, text = CATALOGUE[phrase.key].level, phrase.render(self._language, named=self._named)
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{level.value}] {text}"
         with self._lock:
-            self.lines.append(line)
+            if self._remember:
+                self.lines.append(line)
             self._log(line)
             if self._terminal:
                 self._terminal(text, level)
 
     def _log(self, line: str) -> None:
+        # A log that cannot be rotated is appended to all the same.
+        with suppress(OSError):
+            rotate.idle(self._log_file, self._log_size)
         try:
-            file.append(self._log_file, f"{line}\n".encode(errors="backslashreplace"), rotate_at=LOG_LIMIT)
+            file.append(self._log_file, f"{line}\n".encode(errors="backslashreplace"))
         except OSError as error:
             # A healer that cannot write its log still heals; saying so once is enough.
             if self._log_file not in _broken_logs:

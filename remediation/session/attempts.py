@@ -105,6 +105,11 @@ class Attempts:
         """How many checks failed for good."""
         return sum(attempt.final for attempt in self.all)
 
+    @property
+    def failed_services(self) -> set[str]:
+        """The services that a check which failed for good may heal."""
+        return {name for attempt in self.all if attempt.final for name in attempt.heals}
+
     def add(self, new: Attempt) -> None:
         """Add an attempt; a teardown that failed as well joins the attempt that it belongs to."""
         for index, known in enumerate(self.all):

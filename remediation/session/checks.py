@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from remediation.healer import look
 from remediation.primitives import file
 from remediation.project.catalogue import Level
+from remediation.project.model import Service
 from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice, terminal
 from remediation.session import FOLDER, attempts
@@ -33,6 +36,7 @@ from remediation.session.rounds import (
     ROUND_FOLDER,
     SELECTED_NAME,
     TERMINAL_FD,
+    Fork,
     Round,
     by_new_pytest,
 )
@@ -49,6 +53,8 @@ class Checks:
         self._config = config
         self._project, self._store, _ = project_of(config)
         self._later_round = os.environ.get(ROUND_FOLDER)
+        self._fork: Fork | None = None
+        self._began = time.time()
         self._heal = _heal_wanted(config)
         self._attempts = Attempts()
         self._results = Results()
@@ -62,17 +68,12 @@ class Checks:
             self._select_by_list_alone()
         fd = os.environ.get(TERMINAL_FD, "")
         self._terminal = terminal(int(fd)) if fd.isdigit() else None
-        self._narrator = Narrator(self._voice(self._terminal))
+        self._narrator = Narrator(Voice.of(self._project, terminal=self._terminal))
         self._patience = Patience(config, self._project, self._store)
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project)
         for plugin in filter(None, (self._patience, self._files)):
-            config.pluginmanager.register(plugin)
-
-    def _voice(self, shown: Callable[[str, Level], None] | None) -> Voice:
-        project = self._project
-        named = len(project.services) > 1
-        return Voice(language=project.language, log_file=project.log_file, named=named, terminal=shown)
+            config.pluginmanager.register(plugin, f"auto-heal-{type(plugin).__name__.lower()}")
 
     def _select_by_list_alone(self) -> None:
         """Turn off what selects by the results of the round before, which would make this one partial."""
@@ -104,7 +105,7 @@ class Checks:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """See that each check heals known services; in a later round, keep to what the first one selected."""
         if self._later_round:
-            wanted = set(msgspec.json.decode((Path(self._later_round) / SELECTED_NAME).read_bytes(), type=list[str]))
+            wanted = self._selected_by_first_round(Path(self._later_round))
             unwanted = [item for item in items if item.nodeid not in wanted]
             items[:] = [item for item in items if item.nodeid in wanted]
             self._config.hook.pytest_deselected(items=unwanted)
@@ -114,6 +115,28 @@ class Checks:
                     known = ", ".join(sorted(self._project.services))
                     raise pytest.UsageError(f"{item.nodeid}: heals({name!r}): no such service; known services: {known}")
             self._labels[item.nodeid] = attempts.label(item)
+
+    @staticmethod
+    def _selected_by_first_round(folder: Path) -> set[str]:
+        return set(msgspec.json.decode((folder / SELECTED_NAME).read_bytes(), type=list[str]))
+
+    def begin_anew(self, session: pytest.Session, fork: Fork) -> Iterable[Service]:
+        """In a fork of a session that has collected: be a run, or a later round, of its own.
+
+        Returns the services of the project.
+        """
+        if self._files is None:
+            raise RuntimeError("a worker of xdist is not forked")
+        self._fork, self._began = fork, time.time()
+        self._later_round = str(fork.folder) if fork.folder else None
+        self._files.begin_anew(fork.folder)
+        if fork.folder:
+            wanted = self._selected_by_first_round(fork.folder)
+            session.items[:] = [item for item in session.items if item.nodeid in wanted]
+        elif fork.services is not None:
+            session.items[:] = [item for item in session.items if set(heals(item)) & set(fork.services)]
+        self._selected = [item.nodeid for item in session.items]
+        return self._project.services.values()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember what was selected, for later rounds."""
@@ -134,6 +157,9 @@ class Checks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Note before an attempt how many heals there were, so that a later one is known to be newer."""
+        if self._fork and self._heal and (sick := set(heals(item)) & self._attempts.failed_services):
+            # What is to be healed anyway is not waited for again; the round after the heal asks all.
+            pytest.skip(f"{', '.join(sorted(sick))} is already known to be sick")
         item.stash[_SEEN] = {name: self._store.recall(self._project.services[name]).heals for name in heals(item)}
 
     @pytest.hookimpl(tryfirst=True)
@@ -193,7 +219,7 @@ class Checks:
         """End a round: a later one leaves its attempts behind, the first one goes on to heal and to decide."""
         if self._files is None or only_lists(self._config):
             return exitstatus
-        voice = self._voice(self._terminal or self._pytest_terminal())
+        voice = Voice.of(self._project, terminal=self._terminal or self._pytest_terminal())
         # What checks did to the environment reaches neither the service nor the next round.
         os.environ.clear()
         os.environ.update(self._environ)
@@ -209,24 +235,29 @@ class Checks:
         if self._later_round:
             file.write(self._files.folder / FINDINGS_NAME, msgspec.json.encode(findings))
             return exitstatus
-        option = self._config.option
-        run = HealthRun(
-            project=self._project,
-            store=self._store,
-            voice=voice,
-            options=Options(heal=self._heal, rounds=option.heal_rounds, fail_on_heal=option.fail_on_heal),
-            again=by_new_pytest(list(self._config.invocation_params.args), self._config.invocation_params.dir),
-            report=self._files.report,
-            prefix=option.junitprefix,
-            selected=self._selected,
-        )
+        run = self._health_run(voice, self._files.report)
         code = run.finish(Round(exitstatus, self._files.xml, findings))
+        if self._fork:
+            self._fork.ended(run, code)
         if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
             rounds = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"
             where = f", report in {self._files.report}" if self._files.report.exists() else ""
             verdict = run.verdict if code in (PASSED, FAILED, HEALED) else "no verdict"
             reporter.write_line(f"auto-heal: {verdict} after {rounds}{where}")
         return code
+
+    def _health_run(self, voice: Voice, report: Path) -> HealthRun:
+        option, invocation, fork = self._config.option, self._config.invocation_params, self._fork
+        options = Options(heal=self._heal, rounds=option.heal_rounds, fail_on_heal=option.fail_on_heal)
+        run = HealthRun(
+            project=self._project, store=self._store, voice=voice, options=options, report=report,
+            again=by_new_pytest(list(invocation.args), invocation.dir),
+            prefix=option.junitprefix, selected=self._selected, began=self._began,
+        )  # fmt: skip
+        if fork:
+            run.options = replace(options, origin="monitor", interval=fork.interval)
+            run.again, run.may_heal = fork.again, fork.may_heal
+        return run
 
     def _pytest_terminal(self) -> Callable[[str, Level], None] | None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")

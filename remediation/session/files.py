@@ -8,6 +8,7 @@ import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,17 @@ class Files:
         if self._is_first and not only_lists(self._config):
             self._remove_stale_report()
 
+    def begin_anew(self, folder: Path | None) -> None:
+        """In a fork: leave what is found in `folder` as a later round does, or be a run of its own."""
+        self._is_first = folder is None
+        self.folder = folder or self._own_folder()
+        if self._is_first:
+            self._remove_stale_report()
+        for plugin in self._xml_plugins():
+            # Its time begins here.
+            plugin.pytest_sessionstart()
+        self._writes_to(self.xml)
+
     @property
     def xml(self) -> Path:
         """What pytest itself writes of this round."""
@@ -69,10 +81,12 @@ class Files:
             raise pytest.UsageError(f"the folder {memory} cannot be written: {error.strerror}") from None
 
     def _writes_to(self, path: Path) -> None:
+        for plugin in self._xml_plugins():
+            plugin.logfile = str(path)
+
+    def _xml_plugins(self) -> list[Any]:
         # pytest has no public way to say where its XML goes once it has begun.
-        for plugin in self._config.pluginmanager.get_plugins():
-            if type(plugin).__name__ == "LogXML":
-                plugin.logfile = str(path)
+        return [one for one in self._config.pluginmanager.get_plugins() if type(one).__name__ == "LogXML"]
 
     def pytest_sessionstart(self) -> None:
         """Redirect pytest's XML before it is written."""

@@ -12,10 +12,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from remediation.session.results import Findings
+
+if TYPE_CHECKING:
+    from remediation.healer.outcome import Patient
+    from remediation.session.run import HealthRun
 
 # Tells a pytest that it is a later round, and in which folder to leave what it finds.
 ROUND_FOLDER = "AUTO_HEAL_ROUND_FOLDER"
@@ -36,6 +41,23 @@ class Round:
     code: int
     xml: Path
     findings: Findings
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """What a fork of a session that has collected is to do, and how it talks to those around it."""
+
+    again: Callable[[Path], int]
+    """Runs the suite once more, leaves in a folder what it finds, and returns the exit code."""
+    may_heal: Callable[[list[Patient]], bool]
+    ended: Callable[[HealthRun, int], None]
+    """Told how a run ended, with its exit code."""
+    services: list[str] | None = None
+    """Only the checks of these services; None for all checks."""
+    folder: Path | None = None
+    """Where a later round leaves what it finds."""
+    interval: float | None = None
+    """Seconds from one cycle of the monitor to the next."""
 
 
 def read_round(folder: Path, code: int) -> Round:

@@ -12,7 +12,7 @@ import msgspec
 
 from remediation.journal.history import Heal, History, HistoryError, Origin, Run
 from remediation.primitives import file
-from remediation.project.memory import Pause, Store
+from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice
 from remediation.session import junit
@@ -68,7 +68,7 @@ class HealthRun:
     rounds: list[Round] = field(default_factory=list)
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
     verdict: Verdict = "sick"
-    may_heal: Callable[[], bool] = lambda: True
+    may_heal: Callable[[list[Patient]], bool] = lambda _: True
     """Asked before every round of healing."""
     began: float = field(default_factory=time.time)
     heals: list[Heal] = field(default_factory=list)
@@ -116,9 +116,9 @@ class HealthRun:
                 self.voice.say("healing_off")
                 return
             if pause := self.store.paused():
-                self._tell_pause(pause)
+                self.voice.tell(pause.phrase)
                 return
-            if not self.may_heal():
+            if not self.may_heal(patients):
                 return
             if self.options.rounds is not None and healed_rounds >= self.options.rounds:
                 return
@@ -133,12 +133,6 @@ class HealthRun:
             elif not any(outcome.used_rung for outcome in outcomes):
                 # Every heal was refused: neither another rung nor another look would change that.
                 return
-
-    def _tell_pause(self, pause: Pause) -> None:
-        if pause.until is None:
-            self.voice.say("paused_openly")
-        else:
-            self.voice.say("paused", until=time.strftime("%H:%M:%S", time.localtime(pause.until)))
 
     def _only_waits(self, patients: list[Patient]) -> bool:
         """Return whether a monitor has told before that it waits with all of them."""

@@ -1,52 +1,40 @@
-"""The three questions that the benchmark answers, each a race of contestants and the ratios of their times."""
+"""What one run costs: three questions, each a race of contestants and the ratios of their times."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from ground import Ground
-from stopwatch import Series, Time
+from report import Table, ratio, times
+from stopwatch import Pace, Series, Time, race
 
 UNIT_TESTS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """One contestant's times against the sum of others', and how high that is meant to be at most."""
-
-    name: str
-    of: Series
-    to: tuple[Series, ...]
-    bound: str
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One question, the contestants whose times answer it, and the ratios that are the answer."""
-
-    question: str
-    contestants: tuple[Series, ...]
-    ratios: tuple[Ratio, ...]
-
-
-def healthy(place: Ground) -> Case:
+def healthy(place: Ground, pace: Pace) -> Table:
     """A health suite on a service that is well, against plain pytest with the same requests."""
     ours = Series("pytest healthtests", lambda: place.pytest(place.health, "healthtests").finish())
     plain = Series("plain pytest, same requests", lambda: place.pytest(place.plain).finish())
-    return Case("A healthy run", (ours, plain), (Ratio("ours / plain", ours, (plain,), "at most 1.25"),))
+    race((ours, plain), rounds=pace.rounds)
+    return Table("A healthy run", rows=[
+        times(ours), times(plain),
+        ratio("ours / plain", ours, (plain,), "at most 1.25"),
+    ])  # fmt: skip
 
 
-def killed(place: Ground) -> Case:
+def killed(place: Ground, pace: Pace) -> Table:
     """From the start of the health suite on a killed service to its answer, against what that takes at least."""
     ours = Series("pytest healthtests, until answered", lambda: _heal(place))
     plain = Series("plain pytest, until its first test", lambda: _first_test(place))
     boot = Series("service alone, until answered", lambda: _boot(place))
-    ratio = Ratio("ours / (plain + service)", ours, (plain, boot), "at most 1.30")
-    return Case("After kill -9", (ours, plain, boot), (ratio,))
+    race((ours, plain, boot), rounds=pace.rounds)
+    return Table("After kill -9, one run", rows=[
+        times(ours), times(plain), times(boot),
+        ratio("ours / (plain + service)", ours, (plain, boot), "at most 1.30"),
+    ])  # fmt: skip
 
 
-def unit_tests(place: Ground) -> Case:
+def unit_tests(place: Ground, pace: Pace) -> Table:
     """Ordinary unit tests with our conftest at their root and without; twice without shows the noise."""
 
     def contestant(name: str, folder: str, *, conftest: bool) -> Series:
@@ -56,9 +44,12 @@ def unit_tests(place: Ground) -> Case:
     ours = contestant("with our conftest", "with", conftest=True)
     without = contestant("without", "without", conftest=False)
     again = contestant("without, again", "again", conftest=False)
-    cost = Ratio("with / without", ours, (without,), "1, as far as the noise allows")
-    noise = Ratio("without, again / without", again, (without,), "the noise")
-    return Case(f"{UNIT_TESTS} unit tests", (ours, without, again), (cost, noise))
+    race((ours, without, again), rounds=pace.rounds)
+    return Table(f"{UNIT_TESTS} unit tests", rows=[
+        times(ours), times(without), times(again),
+        ratio("with / without", ours, (without,), "1, as far as the noise allows"),
+        ratio("without, again / without", again, (without,), "the noise"),
+    ])  # fmt: skip
 
 
 def _heal(place: Ground) -> Time:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,8 +24,13 @@ HOST = "localhost"
 
 # Whatever else the caller's environment holds must not change what is measured.
 _INHERITED = ("PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-# All that is started here, and all that this starts in turn, carries the folder's name in this variable.
-_MARK = "AUTOHEAL_BENCH_FOLDER"
+# All that is started here, and all that this starts in turn, carries the folder's name, or that of one below it.
+MARK = "AUTOHEAL_BENCH_FOLDER"
+
+# More than one look that finds nobody, because monit starts its scripts without the mark, which they themselves set.
+_QUIET_LOOKS = 2
+_MOST_LOOKS = 100
+_LOOK_SECONDS = 0.05
 
 _SAME_REQUESTS = """\
 import os
@@ -78,8 +84,8 @@ class Ground:
     def __init__(self, root: Path) -> None:
         """Lay out the projects."""
         self.root = root
-        self.port = _free_port()
-        self.other_port = _free_port()
+        self.port = free_port()
+        self.other_port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         self.health = self._health_project()
         self.pid_file = self.health / ".api-server.pid"
@@ -87,6 +93,10 @@ class Ground:
         (self.plain / "test_plain.py").write_text(_SAME_REQUESTS.format(url=self.url, pid_file=self.pid_file))
         self.first_test = self._project("first-test")
         (self.first_test / "test_first.py").write_text(_FIRST_TEST)
+
+    def folder(self, name: str) -> Path:
+        """Make an empty folder."""
+        return Path(tempfile.mkdtemp(prefix=f"{name.replace(' ', '-')}-", dir=self.root))
 
     def _project(self, name: str) -> Path:
         folder = self.root / name
@@ -121,7 +131,7 @@ class Ground:
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment in which everything here runs."""
         environ = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return environ | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(self.root), _MARK: str(self.root), **more}
+        return environ | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(self.root), MARK: str(self.root), **more}
 
     def python(self, folder: Path, *arguments: str, pass_fds: tuple[int, ...] = (), **env: str) -> Command:
         """Start this interpreter in a project."""
@@ -143,7 +153,7 @@ class Ground:
         """Kill it as `kill -9` does, which leaves its PID file behind."""
         process = psutil.Process(int(self.pid_file.read_text()))
         process.kill()
-        while _lives(process):
+        while lives(process):
             time.sleep(0.001)
 
     def stop_service(self) -> None:
@@ -168,37 +178,54 @@ class Ground:
 
     def clean(self) -> None:
         """End, by PID, whatever carries this folder's mark."""
-        for _ in range(100):
-            family = _marked(str(self.root))
-            if not family:
-                return
-            for process in family:
-                with suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(family, timeout=1.0)
+        end(self.root)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on, below those that the kernel gives to clients.
+
+    While a service is down, somebody's outgoing connection could be given a port of that range.
+    """
     family, _, _, _, address = socket.getaddrinfo(HOST, 0, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family) as probe:
-        probe.bind(address)
-        return int(probe.getsockname()[1])
+    while True:
+        number = random.randrange(10_000, 32_000)
+        with socket.socket(family) as probe, suppress(OSError):
+            probe.bind((address[0], number))
+            return number
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Return whether a process runs, suspended or not, and is no zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def _marked(root: str) -> list[psutil.Process]:
+def marked(folder: Path) -> list[psutil.Process]:
+    """Return the live processes that carry the mark of a folder, or of one below it."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get(_MARK) == root and _lives(process):
+            mark = Path(process.environ().get(MARK, "/"))
+            if mark.is_relative_to(folder) and lives(process):
                 found.append(process)
     return found
+
+
+def end(folder: Path) -> None:
+    """Kill whatever carries the mark of a folder, or of one below it."""
+    quiet = 0
+    for _ in range(_MOST_LOOKS):
+        family = marked(folder)
+        quiet = 0 if family else quiet + 1
+        if quiet == _QUIET_LOOKS:
+            return
+        for process in family:
+            with suppress(psutil.Error):
+                process.kill()
+        # Not by waiting for them: some are children of ours, whose exit status another one wants.
+        time.sleep(_LOOK_SECONDS)
 
 
 def _interrupt(_signum: int, _frame: object) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 # Far beyond what anything here takes; only so that a hang ends.
 DEADLINE = 60.0
@@ -20,6 +21,31 @@ _POLL_SECONDS = 0.001
 
 class BenchError(Exception):
     """What was to be measured did not do what it should, so its time means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long to go on with each question."""
+
+    rounds: int
+    few: int
+    """Rounds of what takes seconds."""
+    cap: float
+    """Seconds after which a fault that lasts is no longer waited for."""
+    window: float
+    """Seconds over which CPU time is added up."""
+    crowds: tuple[int, ...]
+    """How many services are watched at once."""
+
+    @classmethod
+    def full(cls, rounds: int) -> Pace:
+        """Return the pace for numbers to rely on."""
+        return cls(rounds, few=min(rounds, 5), cap=20.0, window=20.0, crowds=(1, 10, 100))
+
+    @classmethod
+    def quick(cls) -> Pace:
+        """Return the pace for seeing that it works."""
+        return cls(rounds=3, few=2, cap=5.0, window=5.0, crowds=(1, 10))
 
 
 class Time(NamedTuple):
@@ -41,6 +67,8 @@ class Series:
 
     name: str
     take: Callable[[], Time]
+    limit: int | None = None
+    """In how many rounds it takes part, if not in all: for those that are slow, and alike in each."""
     times: list[Time] = field(default_factory=list)
 
     @property
@@ -53,6 +81,15 @@ class Series:
         """The shortest times: those that noise disturbed least."""
         return Time(*map(min, zip(*self.times, strict=True)))
 
+    def runs(self, number: int) -> bool:
+        """Return whether it takes part in a round: not again if it did not arrive in the last one."""
+        tired = self.limit is not None and number >= self.limit
+        return not tired and not (self.times and math.isinf(self.times[-1].wall))
+
+
+# A time that is taken step by step, so that something else can be timed between the steps.
+Steps = Generator[None, None, Time]
+
 
 def race(contestants: Iterable[Series], *, rounds: int) -> None:
     """Time all contestants in every round, and begin with another one each time.
@@ -61,11 +98,38 @@ def race(contestants: Iterable[Series], *, rounds: int) -> None:
     """
     order = list(contestants)
     for series in order:
-        series.take()
-    for _ in range(rounds):
+        if series.limit is None:
+            series.take()
+    for number in range(rounds):
         for series in order:
-            series.times.append(series.take())
+            if series.runs(number):
+                series.times.append(series.take())
         order.append(order.pop(0))
+
+
+def alongside(contestants: Iterable[tuple[Series, Callable[[], Steps]]], *, rounds: int) -> None:
+    """Time all contestants at the same time, for those that mostly wait."""
+    contestants = list(contestants)
+    for number in range(rounds):
+        running = [(series, begin()) for series, begin in contestants if series.runs(number)]
+        while running:
+            for series, steps in tuple(running):
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    series.times.append(end.value)
+                    running.remove((series, steps))
+            time.sleep(_POLL_SECONDS)
+
+
+def walk(steps: Steps) -> Time:
+    """Take a time without anything between its steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("Time", end.value)
+        time.sleep(_POLL_SECONDS)
 
 
 class Command:
@@ -108,8 +172,9 @@ class Command:
 
     def kill(self) -> None:
         """End it at once."""
-        if self._code is None:
-            self._process.kill()
+        if not self._ended(os.WNOHANG):
+            # Popen's own kill would look for its end first, and keep the CPU time to itself.
+            os.kill(self._process.pid, signal.SIGKILL)
             self._ended(0)
 
     def _ended(self, flags: int) -> bool:

@@ -1,0 +1,55 @@
+"""Durations as people write them on a command line, and as they read them in a table."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+# Longer than anybody's history or pause; adding it to a clock is still a moment that can be written down.
+_LONGEST = 100 * 365 * 86_400.0
+# Below this many seconds a tenth of one matters to the reader.
+_SHORT = 10.0
+_NUMBER = r"\d+(?:\.\d+)?"
+_PARTS = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in _UNITS), re.ASCII)
+_PLAIN = re.compile(_NUMBER, re.ASCII)
+
+
+def duration(text: str) -> float:
+    """Return the seconds that `7d`, `12h`, `30m`, `90s`, `1d12h` or a plain number of seconds stand for.
+
+    For argparse: raises ArgumentTypeError, whose text is one sentence, for anything else and for no time at all.
+    """
+    seconds = _seconds(text.strip().lower())
+    if seconds is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no duration such as 7d, 12h, 30m, 90s, 1d12h, or a number of seconds"
+        )
+    if not 0 < seconds <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: it must be more than 0 and at most 100 years")
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    if _PLAIN.fullmatch(text):
+        return float(text)
+    found = _PARTS.fullmatch(text)
+    if not text or not found:
+        return None
+    return math.fsum(float(part) * size for part, size in zip(found.groups("0"), _UNITS.values(), strict=True))
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration in its two largest units, a short one with a fraction: `6d 23h`, `1m 5s`, `2.5s`, `40ms`."""
+    if round(seconds, 3) < 1:
+        return f"{max(0.0, seconds) * 1000:.0f}ms"
+    if round(seconds, 1) < _SHORT:
+        return f"{seconds:.1f}s"
+    left = round(seconds)
+    parts: list[str] = []
+    for unit, size in _UNITS.items():
+        if left >= size:
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts[:2])

@@ -1,0 +1,81 @@
+"""`auto-heal monitor`: one watch a project."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from remediation.commands.check import with_folder
+from remediation.primitives import file
+from remediation.primitives.file import LockTimeoutError
+from remediation.project.config import load_project
+from remediation.project.model import Project
+from remediation.project.voice import Voice, terminal
+
+STDOUT = 1
+WATCHED = 1
+_LIMIT = 10_000
+
+
+class Watcher(msgspec.Struct, frozen=True):
+    """Who watches a project: PID, and since when in epoch seconds."""
+
+    pid: int
+    since: float
+
+
+class _WatchedError(Exception):
+    """Another monitor holds the lock."""
+
+
+def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
+    """Watch the project until Ctrl+C or SIGTERM, with pytest's further `arguments`.
+
+    Returns 0 then, 1 if another monitor watches it, and pytest's exit code if the checks cannot be collected.
+    ConfigError if there is no configuration, or it cannot be used.
+    """
+    project = load_project(Path.cwd())
+    arguments = with_folder(arguments, project.root)
+    try:
+        with _alone(project):
+            from remediation.monitor.monitor import Monitor
+
+            return Monitor(project, arguments, metrics_port=metrics_port).run()
+    except _WatchedError:
+        watcher = who_watches(project)
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"
+        voice = Voice.of(project, terminal=terminal(STDOUT))
+        voice.say("watched", pid=watcher.pid if watcher else "?", since=since)
+        return WATCHED
+
+
+def who_watches(project: Project) -> Watcher | None:
+    """Return who watched the project last, which is who watches it now if its lock is held."""
+    try:
+        return msgspec.json.decode(file.read(_note(project), limit=_LIMIT), type=Watcher)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _note(project: Project) -> Path:
+    return project.memory / "monitor.json"
+
+
+@contextmanager
+def _alone(project: Project) -> Iterator[None]:
+    """Be the one monitor of a project."""
+    held = False
+    try:
+        with file.locked(project.memory / "monitor.lock", timeout=0):
+            held = True
+            file.write(_note(project), msgspec.json.encode(Watcher(os.getpid(), time.time())))
+            yield
+    except LockTimeoutError:
+        if held:
+            raise
+        raise _WatchedError from None

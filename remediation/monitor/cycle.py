@@ -1,0 +1,61 @@
+"""One cycle, seen from its own process: what it asks of the fork server, and what it tells the monitor."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from remediation.healer.healer import longest
+from remediation.monitor.messages import Again, Channel, Healing, Report, RoundEnded
+from remediation.monitor.pulse import FOR_EVER, GRACE, NO_CHECK, Board
+from remediation.project.model import Service
+from remediation.session.rounds import INTERRUPTED
+
+if TYPE_CHECKING:
+    from remediation.healer.outcome import Patient
+    from remediation.session.run import HealthRun
+
+
+class Cycle:
+    """The errand of a fork."""
+
+    def __init__(self, channel: Channel, board: Board, slot: int, number: int) -> None:
+        """Talk over `channel`, and show at `slot` of the board that we go on."""
+        self._channel = channel
+        self._board = board
+        self._slot = slot
+        self._number = number
+        self.services: Iterable[Service] = ()
+
+    def may_heal(self, patients: list[Patient]) -> bool:
+        """Begin to heal, unless the monitor is about to end; from here on we are let go on to the end."""
+        # Every service may have to wait for another healer, and then take as long itself.
+        limit = sum(2 * longest(service) * len(service.ladder) for service in self.services)
+        self._board.put(self._slot, time.monotonic() + limit + GRACE, heals=True)
+        # Looked at after that: whoever ends the monitor first forbids heals, then looks at who heals.
+        if self._board.finishing:
+            self._board.put(self._slot, time.monotonic() + GRACE)
+            return False
+        self._channel.send(Healing(self._number, {patient.service.name: patient.cause for patient in patients}))
+        return True
+
+    def again(self, folder: Path) -> int:
+        """Have the fork server run the suite once more, and return the exit code of that round."""
+        # The fork that runs it has deadlines of its own.
+        self._board.put(self._slot, FOR_EVER, heals=True)
+        self._channel.send(Again(str(folder)))
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        answers: list[RoundEnded] = []
+        while not answers and self._channel.open:
+            poll.poll()
+            answers = self._channel.receive(RoundEnded)
+        self._board.put(self._slot, time.monotonic() + GRACE, NO_CHECK, heals=True)
+        return answers[0].code if answers else INTERRUPTED
+
+    def ended(self, run: HealthRun, code: int) -> None:
+        """Tell the monitor how it ended."""
+        self._channel.send(Report(self._number, code, run.to_record(), run.heals, run.gave_up))

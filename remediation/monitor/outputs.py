@@ -1,0 +1,79 @@
+"""Everybody who is told how a cycle ended: the metrics, the notifier, systemd; each only if it is wanted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from remediation.monitor.messages import Report
+from remediation.monitor.metrics import Metrics
+from remediation.monitor.notify import Notifier, require
+from remediation.monitor.systemd import Systemd
+from remediation.project.model import Project
+
+# How long the last messages are waited for at the end, in seconds.
+_LAST_MESSAGES = 5.0
+
+
+class Outputs:
+    """Hands on what the monitor finds; nothing here takes long, and nothing here can fail it."""
+
+    def __init__(self, project: Project, *, metrics_port: int | None, tell: Callable[..., None]) -> None:
+        """Make what the command line and the configuration want. ConfigError if an extra is missing for it."""
+        require(project)
+        self._systemd = Systemd(os.environ)
+        self._metrics = Metrics(project, metrics_port) if metrics_port is not None else None
+        self._notifier = Notifier(project, tell=tell)
+        self._next_ping = time.monotonic()
+
+    def reload(self, project: Project) -> None:
+        """Go on with another configuration."""
+        self._notifier.reload(project)
+        if self._metrics:
+            self._metrics.reload(project)
+
+    def begin(self, status: str) -> None:
+        """Tell that the watch has begun, or that a reload has ended."""
+        self._systemd.ready(status)
+
+    def reloading(self) -> None:
+        """Tell that the configuration is read again."""
+        self._systemd.reloading()
+
+    def observe(self, report: Report, status: str) -> None:
+        """Tell how a cycle ended."""
+        if self._metrics:
+            self._metrics.observe(report.run, report.heals)
+        self._notifier.observe(report.run, report.heals, report.gave_up)
+        self._systemd.status(status)
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors to wait for."""
+        return self._notifier.fds()
+
+    @property
+    def moments(self) -> list[float]:
+        """The moments, on the monotonic clock, at which `attend` has something to do."""
+        deadline = self._notifier.deadline()
+        ping = [self._next_ping] if self._systemd.watchdog_interval else []
+        return [*ping, *([deadline] if deadline is not None else [])]
+
+    def attend(self) -> None:
+        """Do what is due."""
+        self._notifier.attend()
+        interval, now = self._systemd.watchdog_interval, time.monotonic()
+        if interval and now >= self._next_ping:
+            self._systemd.watchdog()
+            self._next_ping = now + interval
+
+    def stopping(self) -> None:
+        """Tell that the watch is about to end."""
+        self._systemd.stopping()
+
+    def close(self) -> None:
+        """Let go of everything, after the last messages."""
+        self._notifier.close(_LAST_MESSAGES)
+        if self._metrics:
+            self._metrics.close()

@@ -1,0 +1,64 @@
+"""Notice that the checks or the configuration were edited."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from remediation.project.config import OWN_FILE, SHARED_FILE
+from remediation.session import FOLDER
+
+Stamp = tuple[int, int, int]
+
+
+class Sources:
+    """The files that a session was collected from, as they were before it read them."""
+
+    def __init__(self, root: Path) -> None:
+        """Note how they are now."""
+        self._root = root
+        self._noted = time.time()
+        self._files: set[Path] = set()
+        self._stamps = self._look()
+
+    def add(self, files: Iterable[str]) -> None:
+        """Note further files, which the session turned out to have read."""
+        self._files = {Path(file) for file in files}
+        known, self._stamps = self._stamps, self._look()
+        for path, stamp in self._stamps.items():
+            before = known.get(path)
+            if (before is not None and stamp != before) or (before is None and _written(path) > self._noted):
+                # Edited while it was being read: nobody knows what was read.
+                self._stamps[path] = None
+
+    def changed(self) -> bool:
+        """Return whether one was edited, added or removed since."""
+        return self._look() != self._stamps
+
+    def _look(self) -> dict[Path, Stamp | None]:
+        fixed = [self._root / OWN_FILE, self._root / SHARED_FILE, self._root / "conftest.py"]
+        return {path: _stamp(path) for path in {*fixed, *_tree(self._root / FOLDER), *self._files}}
+
+
+def _tree(folder: Path) -> Iterable[Path]:
+    """Return the Python files and folders of the checks."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        yield from (Path(place, name) for name in files if name.endswith(".py"))
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

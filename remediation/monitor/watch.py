@@ -1,0 +1,69 @@
+"""Know at once when the process of a service dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+from remediation.primitives.process import Identity
+from remediation.project.memory import Store
+from remediation.project.model import Service
+
+# Where no pidfd tells of a death, how often it is looked for, in seconds.
+POLL_SECONDS = 0.5
+
+
+class Watch:
+    """Watches the process of each service: by a pidfd, pidfd_open(2), or by a look now and then."""
+
+    def __init__(self, store: Store) -> None:
+        """Learn from `store` which processes these are."""
+        self._store = store
+        self._watched: dict[str, tuple[Identity, int | None]] = {}
+
+    def refresh(self, services: Iterable[Service]) -> None:
+        """Watch the processes that these services have now, and no others."""
+        wanted = {service.name: identity for service in services if (identity := self._store.proven_process(service))}
+        for name, (identity, _) in list(self._watched.items()):
+            if wanted.get(name) != identity and identity.alive:
+                self._drop(name)
+        for name, identity in wanted.items():
+            if name not in self._watched:
+                self._watched[name] = (identity, _pidfd(identity))
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors that turn readable when a process dies."""
+        return [fd for _, fd in self._watched.values() if fd is not None]
+
+    @property
+    def poll_seconds(self) -> float | None:
+        """How often to look, if there is a process whose death no descriptor tells."""
+        return POLL_SECONDS if any(fd is None for _, fd in self._watched.values()) else None
+
+    def dead(self) -> list[str]:
+        """Return the services whose process has died, once each; it is watched no longer."""
+        names = [name for name, (identity, _) in self._watched.items() if not identity.alive]
+        for name in names:
+            self._drop(name)
+        return names
+
+    def close(self) -> None:
+        """Watch nobody any more."""
+        for name in list(self._watched):
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        _, fd = self._watched.pop(name)
+        if fd is not None:
+            os.close(fd)
+
+
+def _pidfd(identity: Identity) -> int | None:
+    if not hasattr(os, "pidfd_open"):
+        return None
+    fd = None
+    with suppress(OSError):
+        fd = os.pidfd_open(identity.pid)
+    return fd

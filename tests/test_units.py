@@ -1,0 +1,340 @@
+"""The texts for systemd and cron: systemd's own verifier takes them, and a shell as bare as cron's heals with them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sandbox import DEADLINE, PATIENT, Sandbox, sandbox
+
+from remediation.commands.units import cron_line, systemd_unit, unit_name
+from remediation.project.config import load_project
+from remediation.project.model import Project
+from remediation.project.schema import ConfigError
+
+PLAIN = "shop"
+# What systemd, a shell or cron takes for something else: specifiers, variables, quotes, escapes, comments.
+ODD = "a \"b' %h %% $HOME ${X} $$ юни\\x41 #; \\% `id`"
+FOLDERS = [PLAIN, ODD, "ends with a space ", "ends with a backslash\\"]
+
+needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Project]:
+    """Write a project into a folder of a given name, and return it."""
+
+    def make(folder: str = PLAIN, text: str = "") -> Project:
+        root = tmp_path / folder
+        root.mkdir()
+        text = text or '[services.api]\ncommand = "node index.js"\nurl = "http://localhost:8787"\n'
+        (root / "auto-heal.toml").write_text(text)
+        return load_project(root, {})
+
+    return make
+
+
+@pytest.fixture
+def sandbox_with_a_bad_name(tmp_path: Path) -> Iterator[Sandbox]:
+    """A sandbox whose folder has a name that cron and the shell would misread."""
+    root = tmp_path / ODD
+    root.mkdir()
+    yield from sandbox(root)
+
+
+def complaints(unit: str, folder: Path, *options: str) -> list[str]:
+    """Return what systemd's verifier says of a unit; other units of this machine may have faults of their own."""
+    file = folder / "auto-heal-tested.service"
+    file.write_text(unit, encoding="utf-8")
+    environ = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "SYSTEMD_LOG_TARGET": "console"}
+    result = subprocess.run(
+        ["systemd-analyze", *options, "verify", str(file)],
+        env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=DEADLINE,
+    )  # fmt: skip
+    return [line for line in result.stdout.splitlines() if file.name in line or line.startswith("Failed to")]
+
+
+def settings(unit: str) -> dict[str, str]:
+    """Return the last value of each setting of a unit."""
+    return dict(line.split("=", 1) for line in unit.splitlines() if re.match("[A-Z]", line))
+
+
+def as_cron_reads(text: str) -> str:
+    """Return the command of a crontab's last line, up to the first % that is not escaped, as crontab(5) has it."""
+    command = text.splitlines()[-1].split(" ", 5)[5]
+    (command, *_) = re.split(r"(?<!\\)%", command)
+    return command.replace("\\%", "%")
+
+
+# The unit.
+
+
+@needs_systemd
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_systemd_verifies_the_unit(make: Callable[..., Project], tmp_path: Path, folder: str) -> None:
+    assert complaints(systemd_unit(make(folder)), tmp_path) == []
+
+
+@needs_systemd
+@pytest.mark.parametrize("folder", [PLAIN, ODD])
+def test_systemd_verifies_the_unit_with_all_its_hardening(
+    make: Callable[..., Project], tmp_path: Path, folder: str
+) -> None:
+    unit = re.sub(r"^#(?=[A-Z]\w+=)", "", systemd_unit(make(folder)), flags=re.MULTILINE).replace("User=NAME", "User=1")
+
+    assert settings(unit)["NoNewPrivileges"] == "yes"
+    assert complaints(unit, tmp_path) == []
+
+
+@needs_systemd
+@pytest.mark.parametrize("folder", [PLAIN, ODD])
+def test_systemd_verifies_the_unit_for_a_user_alone(
+    make: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    unit = systemd_unit(make(folder))
+    (edit,) = re.findall("sed '[^']+'", unit)
+
+    edited = subprocess.run(["sh", "-c", edit], input=unit, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
+
+    assert settings(unit).keys() - settings(edited).keys() == {"User", "ProtectSystem", "CapabilityBoundingSet"}
+    assert settings(edited)["WantedBy"] == "default.target"
+    assert complaints(edited, tmp_path, "--user") == []
+
+
+@needs_systemd
+@pytest.mark.parametrize("folder", [PLAIN, ODD])
+def test_systemd_verifies_an_interpreter_in_such_a_folder(
+    make: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    project = make(folder)
+    python = project.root / "python"
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    assert complaints(systemd_unit(project), tmp_path) == []
+
+
+@needs_systemd
+def test_systemd_would_have_told_of_a_fault(make: Callable[..., Project], tmp_path: Path) -> None:
+    unit = systemd_unit(make())
+
+    assert complaints(unit.replace("KillMode=process", "KillMode=gently"), tmp_path)
+    assert complaints(unit.replace("ExecStart=", "ExecStart=no-such-program "), tmp_path)
+
+
+def test_every_path_is_written_as_systemd_reads_it(
+    make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/opt/a $b 5%/python")
+    monkeypatch.setenv("PATH", "/opt/a $b\"c' 5%/\\x41:/usr/bin:/bin")
+    project = replace(make(), source=Path("/srv/a $b\"c' 5%/\\x41/auto-heal.toml"))
+
+    written = settings(systemd_unit(project))
+
+    # What a real systemd 252 made the working directory, the variable and the arguments that they stand for.
+    assert written["WorkingDirectory"] == "/srv/a $b\"c' 5%%/\\x41/"
+    assert written["Environment"] == '"PATH=/opt/a $b\\"c\' 5%%/\\\\x41:/usr/bin:/bin"'
+    assert written["ExecStart"] == '/bin/sh -c "exec \\"$$0\\" -m remediation monitor" "/opt/a $$b 5%%/python"'
+
+
+def test_a_plain_path_is_written_plainly(make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/opt/venv-3.11/bin/python")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+
+    written = settings(systemd_unit(make()))
+
+    assert written["ExecStart"] == "/opt/venv-3.11/bin/python -m remediation monitor"
+    assert written["Environment"] == "PATH=/usr/bin:/bin"
+
+
+def test_the_monitor_runs_as_whoever_asked(make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make()
+    somebody = next(entry for entry in pwd.getpwall() if entry.pw_uid)
+    users = []
+    for uid in (somebody.pw_uid, 4_000_000_000, 0):
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        users.append(settings(systemd_unit(project)).get("User"))
+
+    assert users == [somebody.pw_name, "4000000000", None]
+
+
+def test_a_stop_has_the_time_of_the_longest_chain_of_heals(make: Callable[..., Project]) -> None:
+    one = 'command = "x"\nstop_timeout = 1\nstart_timeout = 10\n'
+    rung = 'ladder = ["restart", { run = "npm ci", timeout = 100.5 }]\n'
+    project = make(
+        text="retries = 2\ntimeout = 3\nretry_delay = 4\n"
+        f"[services.db]\n{one}{rung}"
+        f'[services.api]\n{one}depends_on = ["db"]\n'
+        f'[services.web]\n{one}depends_on = ["db", "api"]\n'
+        f"[services.other]\n{one}"
+    )
+
+    stop = settings(systemd_unit(project))["TimeoutStopSec"]
+
+    # Each 3 stops, a start, its verification and 10 seconds to spare; db's command; then two attempts at the checks.
+    assert stop == "214"
+    assert 213 < 3 * (3 * 1 + 2 * 10 + 10) + 100.5 + 2 * (3 + 4) <= 214
+
+
+def test_folders_that_the_hardening_would_close_stay_open(make: Callable[..., Project]) -> None:
+    project = replace(make(), source=Path("/usr/src/the shop/auto-heal.toml"))
+
+    unit = systemd_unit(project)
+
+    assert 'ReadWritePaths="-/usr/src/the shop"' in unit.splitlines()
+    assert "ReadWritePaths" not in systemd_unit(make("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("shop", "auto-heal-shop"),
+        ("My Shop 2.0", "auto-heal-My-Shop-2-0"),
+        ("магазин", "auto-heal-[0-9a-f]{8}"),
+        ("-.@%", "auto-heal-[0-9a-f]{8}"),
+        ("x" * 200, "auto-heal-x{64}"),
+    ],
+)
+def test_a_unit_is_called_after_the_folder(make: Callable[..., Project], folder: str, name: str) -> None:
+    project = make(folder)
+
+    assert re.fullmatch(name, unit_name(project))
+    assert f"/etc/systemd/system/{unit_name(project)}.service" in systemd_unit(project)
+
+
+def test_two_folders_without_a_latin_letter_get_two_names(make: Callable[..., Project]) -> None:
+    assert unit_name(make("магазин")) != unit_name(make("касса"))
+
+
+# The crontab.
+
+
+def test_a_shell_as_bare_as_crons_heals(
+    sandbox_with_a_bad_name: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = sandbox_with_a_bad_name
+    tools = tmp_path / "my tools 5%"
+    tools.mkdir()
+    program = tools / "peachmini"
+    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{PATIENT}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    project.configure(command='command = ["peachmini"]')
+    command = as_cron_reads(cron_line(load_project(project.root, {})))
+
+    bare = {"HOME": str(Path.home()), "LOGNAME": getpass.getuser(), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
+    result = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd="/", env=bare, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=4 * DEADLINE,
+    )  # fmt: skip
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert project.answers()
+    assert "🎉 Healed!" in project.log
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_cron_finds_no_fault(make: Callable[..., Project], tmp_path: Path, folder: str) -> None:
+    option = _syntax_option()
+    table, broken = tmp_path / "crontab", tmp_path / "broken"
+    table.write_text(cron_line(make(folder)), encoding="utf-8")
+    broken.write_text("*/5 * * * never echo\n")
+
+    codes = [subprocess.run(["crontab", option, file], capture_output=True).returncode for file in (table, broken)]
+
+    assert codes == [0, 1]
+
+
+def _syntax_option() -> str:
+    """Return the option of crontab that only checks a file: -T or -n; with another one the same may install it."""
+    if not shutil.which("crontab"):
+        pytest.skip("crontab is not installed")
+    usage = subprocess.run(["crontab", "-h"], capture_output=True, text=True)
+    option = re.search(r"^\s*(-\w)\b.*\bsyntax", usage.stdout + usage.stderr, re.MULTILINE)
+    return option[1] if option else pytest.skip("this crontab cannot check syntax")
+
+
+def test_only_the_last_line_is_no_comment(make: Callable[..., Project]) -> None:
+    project = make()
+    project = replace(project, log_file=project.root / "evil\n* * * * * rm -rf /\n.log")
+
+    lines = cron_line(project).splitlines()
+
+    assert [line for line in lines if not line.startswith("#")] == lines[-1:]
+    assert lines[-1].startswith("*/5 * * * * cd /")
+
+
+def test_a_percent_sign_stays_one_where_cron_leaves_the_backslash(make: Callable[..., Project]) -> None:
+    root = make("100% \\% %").root
+    line = cron_line(load_project(root, {})).splitlines()[-1]
+    (quoted,) = re.findall(r"\* cd (.*) && PATH=", line)
+
+    for command in (quoted, as_cron_reads(f"* * * * * {quoted}")):
+        assert subprocess.check_output(["/bin/sh", "-c", f"printf %s {command}"], text=True) == str(root)
+
+
+def test_a_path_too_long_for_cron_is_cut_from_its_end(
+    make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make()
+    monkeypatch.setenv("PATH", ":".join(["/opt/node/bin", "/usr/bin", *(f"/mnt/c/{n}{'%' * 50}" for n in range(50))]))
+
+    text = cron_line(project)
+
+    command = text.splitlines()[-1].split(" ", 5)[5]
+    assert 850 < len(command) <= 998
+    assert "PATH=/opt/node/bin:/usr/bin:/mnt/c/0" in command
+    assert "/mnt/c/49" not in command
+    assert ":/bin " in command
+    assert "Not all of your PATH" in text
+
+
+def test_a_folder_too_deep_for_cron_is_told(make: Callable[..., Project]) -> None:
+    project = replace(make(), source=Path("/" + "deep/" * 200 + "auto-heal.toml"))
+
+    with pytest.raises(ConfigError, match="too long for a crontab"):
+        cron_line(project)
+
+
+# Both.
+
+
+@pytest.mark.parametrize("write", [systemd_unit, cron_line])
+@pytest.mark.parametrize("character", ["\n", "\x1b", "\udcff"], ids=["line", "control", "no text"])
+def test_a_path_that_cannot_be_written_is_told(
+    make: Callable[..., Project], write: Callable[[Project], str], character: str
+) -> None:
+    project = make(f"a{character}b")
+
+    with pytest.raises(ConfigError, match="can name a path with such characters"):
+        write(project)
+
+
+@pytest.mark.parametrize("write", [systemd_unit, cron_line])
+def test_only_folders_that_are_the_same_from_everywhere_are_searched(
+    make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch, write: Callable[[Project], str]
+) -> None:
+    project = make()
+    monkeypatch.setenv("PATH", "/opt/node/bin::.:bin:/opt/node/bin:/with\nline:/bin")
+
+    assert re.search(r"PATH=/opt/node/bin:/bin:/usr/bin( |$)", write(project), re.MULTILINE)
+
+
+def test_without_a_path_the_systems_own_is_searched(
+    make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PATH")
+
+    folders = settings(systemd_unit(make()))["Environment"].removeprefix("PATH=").split(":")
+
+    assert {"/usr/bin", "/bin"} <= set(folders)
