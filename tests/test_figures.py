@@ -44,10 +44,10 @@ def result(
     return Result(kind, key, name, services, BEGIN + at, failed_at, passed_at, **more)
 
 
-def record(history: History, *results: Result, interval: float | None = None) -> None:
-    """Write a run with these results, which ends a second after the first of them."""
+def record(history: History, *results: Result, interval: float | None = None, took: float = 0.0) -> None:
+    """Write a run with these results, which ends so many seconds after the first of them."""
     at = results[0].at
-    history.record_run(Run(at, at + 1, "monitor" if interval else "check", "", interval, list(results)))
+    history.record_run(Run(at, at + took, "monitor" if interval else "check", "", interval, list(results)))
 
 
 def heal(history: History, at: float, *, ok: bool = True) -> None:
@@ -148,6 +148,14 @@ def test_what_was_only_skipped_has_no_uptime(history: History) -> None:
     assert (found.uptime_of_checks, found.uptime_of_time, found.skipped) == (None, None, 1)
 
 
+def test_a_run_vouches_from_its_end_on_however_long_it_took(history: History) -> None:
+    record(history, result(0, 0, 25), interval=2.0, took=30)
+
+    (found,) = [chapter.service for chapter in chapters(history) if chapter.service]
+
+    assert (found.watched, found.down) == (36, 25)
+
+
 def test_only_results_of_the_window_count(history: History) -> None:
     found = service(history, [*well(-1, 100), (SINCE, None, SINCE), (SINCE + 1, SINCE + 1, None)])
 
@@ -236,8 +244,8 @@ def test_latency_is_that_of_what_passed(history: History) -> None:
         (False, well(20), 0),
         (True, [], 0),
         (True, [(20, None, None), (30, 30, None)], 0),
-        (True, [(9, 9, 11)], 1),
-        (True, [(8.9, 8.9, None), *well(20)], 1),
+        (True, [(10, 10, 11)], 1),
+        (True, [(9.9, 9.9, None), *well(20)], 1),
     ],
     ids=[
         "well", "healed once more", "sick", "a heal that failed", "nobody looked", "skipped, then sick", "its own run",
@@ -349,7 +357,7 @@ def naive(rounds: list[tuple[Round, float]], heals: list[tuple[float, bool]]) ->
     failures = len(repairs) + (began is not None)
     helped = 0
     for moment, ok in heals:
-        after = [(failed, passed) for (at, failed, passed), _ in seen if at + 1 >= moment]
+        after = [(failed, passed) for (at, failed, passed), _ in seen if at >= moment]
         helped += ok and bool(after) and (after[0][0] is None or after[0][1] is not None)
     return {
         "runs": len(seen), "passed": sum(failed is None for (_, failed, _), _ in seen),

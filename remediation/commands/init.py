@@ -54,7 +54,7 @@ def init(folder: str, *, name: str, command: str | None, url: str | None, ready:
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     where = "" if root.resolve() == Path.cwd() else f"cd {shlex.quote(folder)} && "
-    print(f"For .gitignore: .{name}-server.pid {name}-server.log auto-heal.log* reports/ .auto-heal/")
+    print(f"For .gitignore: .{name}-server.pid {name}-server.log auto-heal.log* .*.log.lock reports/ .auto-heal/")
     print(f"Look at command, url and ready in the configuration, then run: {where}pytest {FOLDER}")
     return 0
 

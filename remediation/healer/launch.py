@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from remediation.healer.outcome import HealError
-from remediation.primitives import file
+from remediation.primitives import file, rotate
 from remediation.primitives.process import Identity, await_death, descendants, terminate
 from remediation.project.model import MARK, Service
 from remediation.project.phrase import Phrase
@@ -155,6 +156,7 @@ def _spawn(
     It inherits no descriptor but these. Returns it with the place in the log where its output begins.
     """
     try:
+        _rotate(service)
         log = file.open_append(service.log_file)
     except OSError as error:
         problem = error.strerror or error
@@ -175,6 +177,12 @@ def _spawn(
     finally:
         os.close(log)
     return child, start
+
+
+def _rotate(service: Service) -> None:
+    # What cannot be rotated is appended to all the same.
+    with suppress(OSError):
+        rotate.running(service.log_file, service.log_size)
 
 
 def _explained(error: OSError, service: Service, command: Sequence[str]) -> HealError:

@@ -31,7 +31,8 @@ _LAYOUT = (
     """,
     """
     INSERT INTO entries
-    SELECT NULL, line, lines.subject, at, at + coalesce(:intervals * interval, :seconds), failed_at, passed_at, latency
+    SELECT NULL, line, lines.subject, at, max(at, ended) + coalesce(:intervals * interval, :seconds), failed_at,
+        passed_at, latency
     FROM results JOIN runs ON runs.id = run JOIN lines ON lines.subject = results.subject
     WHERE run >= (SELECT min(id) FROM runs WHERE ended >= :begin) AND at BETWEEN :begin AND :now
         AND coalesce(failed_at, passed_at) IS NOT NULL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from remediation.journal.history import Heal, History, HistoryError, Origin, Run
-from remediation.primitives import file
+from remediation.primitives import file, rotate
 from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice
@@ -84,9 +85,16 @@ class HealthRun:
         except KeyboardInterrupt:
             self.rounds.append(replace(self.rounds.pop(), code=INTERRUPTED))
         code = self._conclude()
+        self._rotate_logs()
         if code in (PASSED, FAILED, HEALED):
             self._record()
         return code
+
+    def _rotate_logs(self) -> None:
+        for service in self.project.services.values():
+            # Where it cannot be done, the log grows; that is no verdict on the service.
+            with suppress(OSError):
+                rotate.running(service.log_file, service.log_size)
 
     @property
     def gave_up(self) -> list[str]:
