@@ -21,6 +21,14 @@ def postdeploy(session: nox.Session) -> None:
     session.run("pytest", "healthtests", *session.posargs)
 
 
+@nox.session(reuse_venv=True)
+def monitor(session: nox.Session) -> None:
+    """Watch, and heal what falls ill, until Ctrl+C."""
+    session.install("-e", ".")
+    # The terminal's Ctrl+C reaches the monitor too. It may be in the middle of a heal: it is waited for, however long.
+    session.run("auto-heal", "monitor", *session.posargs, interrupt_timeout=None)
+
+
 @nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
 def tests(session: nox.Session) -> None:
     """Test the project itself, on each Python that is installed here."""
@@ -42,6 +50,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed, side by side with plain pytest, and print ratios."""
-    session.install("-e", ".")
+    """Measure speed, side by side with plain pytest and with other watchers, and print ratios."""
+    # superlance is supervisord's HTTP check. Other contestants (monit, pm2, runit) take part if they are installed.
+    session.install("-e", ".", "supervisor", "superlance")
     session.run("python", "tests/bench/run.py", *session.posargs)

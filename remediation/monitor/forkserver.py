@@ -30,9 +30,12 @@ from remediation.monitor.family import end_family
 from remediation.monitor.messages import Again, Begin, Channel, Finish, FromCycle, Order, Over, Ready, RoundEnded
 from remediation.monitor.preload import preload
 from remediation.monitor.pulse import FOR_EVER, GRACE, SLOTS, Board, Pulse
+from remediation.session.handles import prepare, project_of
 from remediation.session.patience import heals
 from remediation.session.rounds import FAILED, HEALED, INTERNAL_ERROR, PASSED, Fork
 
+# In a fork: allocations between two looks for young garbage, and how many of these before one for older.
+_GARBAGE = (20_000, 10, 10)
 # How long a cycle that is broken off has to tear its fixtures down.
 _TEARDOWN = 2.0
 # The end of what a broken cycle printed, in bytes.
@@ -92,12 +95,16 @@ class ForkServer:
 
     def _prepare(self, session: pytest.Session) -> None:
         """Import what a cycle and its heals need, and tell the monitor that we are ready."""
-        preload()
+        project, _, sessions = project_of(session.config)
+        preload(project)
+        prepare(project, sessions)
         services = sorted({name for item in session.items for name in heals(item)})
-        self._indexes = {item.nodeid: index for index, item in enumerate(session.items)}
-        for name in ("lfplugin", "nfplugin", "stepwiseplugin"):
-            # They write down at each session's end what only a person's next run reads.
-            session.config.pluginmanager.set_blocked(name)
+        plugins = session.config.pluginmanager
+        self._pulse = Pulse(self._board, {item.nodeid: index for index, item in enumerate(session.items)})
+        plugins.register(self._pulse)
+        # Nobody reads what these would print or write down; if pytest itself breaks, it says so on stderr.
+        for name in ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin"):
+            plugins.set_blocked(name)
         gc.collect()
         gc.freeze()
         self._monitor.send(Ready(services, _own_files(session.config.rootpath)))
@@ -195,21 +202,14 @@ class ForkServer:
         self._children = []
         # All forks would draw the same numbers.
         random.seed()
+        # What was there before is frozen, and we do not live long: rarely looking for garbage costs less.
+        gc.set_threshold(*_GARBAGE)
         config = session.config
-        capture = config.pluginmanager.get_plugin("capturemanager")
-        if capture:
-            # What it captures into is shared with all other forks.
-            capture.stop_global_capturing()
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
         output.close()
-        if capture:
-            capture.start_global_capturing()
-            capture.suspend_global_capture()
-        # Nobody reads what it would print; if pytest itself breaks, it says so on stderr.
-        config.pluginmanager.unregister(name="terminalreporter")
         self.cycle = Cycle(channel, self._board, slot, errand.number)
-        config.pluginmanager.register(Pulse(self._board, slot, self._indexes))
+        self._pulse.slot = slot
         fork = Fork(
             self.cycle.again, self.cycle.may_heal, self.cycle.ended,
             services=errand.services, folder=errand.folder, interval=self._interval,
@@ -293,7 +293,8 @@ def main() -> None:
     # In a session of our own, so the terminal's Ctrl+C does not reach us; whoever ends us does so on purpose.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     server = ForkServer(Channel(socket.socket(fileno=int(sys.argv[1]))))
-    code = int(pytest.main(sys.argv[2:], plugins=[server]))
+    # Descriptors that capture into a file would be shared by all forks; what they print goes to a file of each.
+    code = int(pytest.main([*sys.argv[2:], "--capture=sys"], plugins=[server]))
     if server.cycle is None:
         sys.exit(code)
     # What a normal exit does beyond this, taking all modules apart, would only cost time.

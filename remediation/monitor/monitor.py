@@ -279,17 +279,20 @@ class Monitor:
         if not self._stopping:
             left = max(0.0, self._due - time.monotonic())
             self._say("next", seconds=seconds(math.ceil(left) if left >= 1 else left))
+        self._record(report.run)
         self._outputs.observe(report, self._status)
         self._watch_processes()
 
     def _broken(self, cycle: _Cycle, over: Over) -> Report:
-        """Return, and record, the report of a cycle that could not give one."""
+        """Return the report of a cycle that could not give one."""
         run = Run(cycle.began, time.time(), "monitor", "incomplete", self._project.interval, [])
+        return Report(cycle.number, over.code, run, [], [])
+
+    def _record(self, run: Run) -> None:
         try:
             self._history.record_run(run)
         except HistoryError as error:
             self._say("no_history", problem=error)
-        return Report(cycle.number, over.code, run, [], [])
 
     def _tell_statistics(self) -> None:
         tally = self._tally

@@ -53,11 +53,12 @@ class Board:
 class Pulse:
     """The plugin by which a fork says that it goes on: before each phase of each check, and before the end."""
 
-    def __init__(self, board: Board, slot: int, indexes: dict[str, int]) -> None:
-        """Say so at `slot` of `board`."""
+    def __init__(self, board: Board, indexes: dict[str, int]) -> None:
+        """Say so on `board`, where checks go by their index."""
         self._board = board
-        self._slot = slot
         self._indexes = indexes
+        self.slot = 0
+        """The place of this process, once it is a fork."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -78,11 +79,11 @@ class Pulse:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """End the checks; what follows has deadlines of its own."""
-        self._board.put(self._slot, time.monotonic() + GRACE)
+        self._board.put(self.slot, time.monotonic() + GRACE)
 
     def _beat(self, item: pytest.Item, more: float = 0.0) -> None:
         limit = deadline_of(item)
-        self._board.put(self._slot, time.monotonic() + limit + more + GRACE, self._indexes.get(item.nodeid, NO_CHECK))
+        self._board.put(self.slot, time.monotonic() + limit + more + GRACE, self._indexes.get(item.nodeid, NO_CHECK))
 
 
 def deadline_of(item: pytest.Item) -> float:

@@ -239,6 +239,8 @@ class Checks:
         code = run.finish(Round(exitstatus, self._files.xml, findings))
         if self._fork:
             self._fork.ended(run, code)
+        elif code in (PASSED, FAILED, HEALED):
+            run.record()
         if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
             rounds = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"
             where = f", report in {self._files.report}" if self._files.report.exists() else ""

@@ -54,9 +54,12 @@ class Files:
     def begin_anew(self, folder: Path | None) -> None:
         """In a fork: leave what is found in `folder` as a later round does, or be a run of its own."""
         self._is_first = folder is None
-        self.folder = folder or self._own_folder()
-        if self._is_first:
+        if folder is None:
+            # Within that of the session that we are a fork of, which is swept when it is gone.
+            self.folder = Path(tempfile.mkdtemp(prefix="cycle-", dir=self.folder))
             self._remove_stale_report()
+        else:
+            self.folder = folder
         for plugin in self._xml_plugins():
             # Its time begins here.
             plugin.pytest_sessionstart()

@@ -150,15 +150,26 @@ class Handle:
 
     def _session(self) -> requests.Session:
         if self.name not in self._sessions:
-            import requests
-
-            from remediation.primitives import port
-
-            session = requests.Session()
-            # A proxy from the environment, or a .netrc, has no say in how this machine talks to itself.
-            session.trust_env = not (self._service.address and port.is_local(self._service.address.host))
-            self._sessions[self.name] = session
+            self._sessions[self.name] = _new_session(self._service)
         return self._sessions[self.name]
+
+
+def _new_session(service: Service) -> requests.Session:
+    import requests
+
+    from remediation.primitives import port
+
+    session = requests.Session()
+    # A proxy from the environment, or a .netrc, has no say in how this machine talks to itself.
+    session.trust_env = not (service.address and port.is_local(service.address.host))
+    return session
+
+
+def prepare(project: Project, sessions: dict[str, requests.Session]) -> None:
+    """Make the HTTP session of each service, none of which has a connection yet."""
+    for service in project.services.values():
+        if service.address and service.address.scheme != "tcp":
+            sessions[service.name] = _new_session(service)
 
 
 def _root_cause(error: BaseException) -> str:

@@ -86,8 +86,6 @@ class HealthRun:
             self.rounds.append(replace(self.rounds.pop(), code=INTERRUPTED))
         code = self._conclude()
         self._rotate_logs()
-        if code in (PASSED, FAILED, HEALED):
-            self._record()
         return code
 
     def _rotate_logs(self) -> None:
@@ -108,7 +106,8 @@ class HealthRun:
         options = self.options
         return Run(self.began, time.time(), options.origin, self.verdict, options.interval, results)
 
-    def _record(self) -> None:
+    def record(self) -> None:
+        """Write this run into the history; if that cannot be done, say so."""
         try:
             History(self.project).record_run(self.to_record())
         except HistoryError as error:

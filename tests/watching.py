@@ -1,0 +1,173 @@
+"""`auto-heal monitor` as a process of its own: what it says as it says it, its signals, its surely coming end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+import psutil
+from sandbox import DEADLINE, Sandbox, wait_for
+
+from remediation.project.model import MARK
+
+# In the environment of a monitor and of all that it starts, so that what it leaves behind is found.
+_MONITOR_MARK = "AUTO_HEAL_TEST_MONITOR"
+# A monitor that says more than this has run away.
+_MOST_LINES = 100_000
+_STATISTICS = re.compile(r"\D+: \D+: (\d+) \| \D+: (\d+) \| \D+: (\d+)")
+_NEXT = re.compile(r"Next check in|Следующая проверка через")
+
+
+class Statistics(NamedTuple):
+    """What a monitor has counted."""
+
+    checks: int
+    errors: int
+    heals: int
+
+
+class Watching:
+    """A monitor that runs, as the person at its terminal sees it."""
+
+    def __init__(self, project: Sandbox, command: list[str], **env: str) -> None:
+        """Start it in a process group of its own."""
+        self._project = project
+        self.lines: list[str] = []
+        """All that it has said."""
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=project.root, env=project.environment(**env, **{_MONITOR_MARK: str(project.root)}),
+            text=True, encoding="utf-8", errors="backslashreplace", start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if len(self.lines) > _MOST_LINES:
+                self.process.kill()
+                return
+
+    # What it says.
+
+    def count(self, text: str) -> int:
+        """Count the lines that hold a text."""
+        return sum(text in line for line in list(self.lines))
+
+    def says(self, text: str, *, times: int = 1) -> None:
+        """Wait until it has said a text so many times."""
+        self._until(lambda: self.count(text) >= times, f"{text!r}, {times} times")
+
+    def ends_check(self, number: int) -> Statistics:
+        """Wait until so many checks have ended, and return what it then had counted."""
+        self._until(lambda: sum(bool(_NEXT.match(line)) for line in list(self.lines)) >= number, f"{number} checks")
+        return self.statistics
+
+    def _until(self, condition: object, what: str) -> None:
+        assert callable(condition)
+        try:
+            wait_for(lambda: condition() or self.process.poll() is not None)
+        except AssertionError:
+            raise AssertionError(f"not said in time: {what}\n{self}") from None
+        if not condition():
+            # What it said last is read when it is gone.
+            self._reader.join(DEADLINE)
+        assert condition(), f"ended before it said {what}\n{self}"
+
+    @property
+    def statistics(self) -> Statistics:
+        """What it counted, as it said last."""
+        found = [match for line in list(self.lines) if (match := _STATISTICS.fullmatch(line))]
+        return Statistics(*(int(number) for number in found[-1].groups())) if found else Statistics(0, 0, 0)
+
+    # Its processes.
+
+    @property
+    def crew(self) -> list[psutil.Process]:
+        """The live processes of the monitor, and all that they started, but for services."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                environ = process.environ()
+                ours = environ.get(_MONITOR_MARK) == str(self._project.root) and MARK not in environ
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    @property
+    def forkserver(self) -> psutil.Process | None:
+        """The process that its cycles are forked from."""
+        children = {child.pid for child in psutil.Process(self.process.pid).children()}
+        return next((process for process in self.crew if process.pid in children), None)
+
+    # Its end.
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it, and it alone, a signal."""
+        self.process.send_signal(number)
+
+    def ctrl_c(self) -> None:
+        """Send SIGINT to its whole process group, as a terminal does."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def wait(self) -> int:
+        """Wait until it has ended and all that it said is read, and return its exit code."""
+        try:
+            code = self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"does not end\n{self}") from None
+        self._reader.join(DEADLINE)
+        return code
+
+    def stop(self) -> int:
+        """End it as people do, and return its exit code."""
+        self.ctrl_c()
+        return self.wait()
+
+    def clean(self) -> None:
+        """End it and its crew, in whatever state they are."""
+        self.process.kill()
+        self.process.wait()
+
+        def ended() -> bool:
+            left = self.crew
+            for process in left:
+                with suppress(psutil.Error):
+                    process.kill()
+            return not left
+
+        wait_for(ended)
+        self._reader.join(DEADLINE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def __repr__(self) -> str:
+        code = self.process.poll()
+        return "\n".join([f"the monitor {'runs' if code is None else f'ended with {code}'}", *self.lines])
+
+
+@contextmanager
+def watching(project: Sandbox, *arguments: str, **env: str) -> Iterator[Watching]:
+    """Lend a monitor of the project that has begun, and end it."""
+    with command(project, "-m", "remediation", "monitor", *arguments, **env) as monitor:
+        yield monitor
+
+
+@contextmanager
+def command(project: Sandbox, *words: str, **env: str) -> Iterator[Watching]:
+    """Lend a monitor that `python` is started with these words for, and end it."""
+    monitor = Watching(project, list(words), **env)
+    try:
+        yield monitor
+    finally:
+        monitor.clean()
