@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation.healer.healer import longest
-from remediation.monitor.messages import Again, Channel, Healing, Report, RoundEnded
-from remediation.monitor.pulse import FOR_EVER, GRACE, NO_CHECK, Board
+from remediation.monitor.messages import Again, Channel, Gather, Healing, Report, RoundEnded
+from remediation.monitor.pulse import FOR_EVER, GRACE, Board
 from remediation.project.model import Service
-from remediation.session.rounds import INTERRUPTED
+from remediation.session.rounds import INTERRUPTED, PASSED
 
 if TYPE_CHECKING:
     from remediation.healer.outcome import Patient
@@ -42,19 +42,33 @@ class Cycle:
         self._channel.send(Healing(self._number, {patient.service.name: patient.cause for patient in patients}))
         return True
 
-    def again(self, folder: Path) -> int:
-        """Have the fork server run the suite once more, and return the exit code of that round."""
-        # The fork that runs it has deadlines of its own.
-        self._board.put(self._slot, FOR_EVER, heals=True)
-        self._channel.send(Again(str(folder)))
+    def again(self, folder: Path) -> tuple[int, list[Path]]:
+        """Have the fork server run the suite once more; return the exit code and where the findings are."""
+        answer = self._ask(Again(str(folder)), heals=True)
+        self._board.put(self._slot, time.monotonic() + GRACE, heals=True)
+        return answer
+
+    def others(self) -> tuple[int, list[Path]]:
+        """Wait for the forks that run what we did not; return their exit code and where their findings are."""
+        if not self._board.read(self._slot).helped:
+            return PASSED, []
+        answer = self._ask(Gather(), heals=False)
+        self._board.put(self._slot, time.monotonic() + GRACE)
+        return answer
+
+    def _ask(self, question: Again | Gather, *, heals: bool) -> tuple[int, list[Path]]:
+        # Those that we wait for have deadlines of their own.
+        self._board.put(self._slot, FOR_EVER, heals=heals)
+        self._channel.send(question)
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         answers: list[RoundEnded] = []
         while not answers and self._channel.open:
             poll.poll()
             answers = self._channel.receive(RoundEnded)
-        self._board.put(self._slot, time.monotonic() + GRACE, NO_CHECK, heals=True)
-        return answers[0].code if answers else INTERRUPTED
+        if not answers:
+            return INTERRUPTED, []
+        return answers[0].code, [Path(folder) for folder in answers[0].folders]
 
     def ended(self, run: HealthRun, code: int) -> None:
         """Tell the monitor how it ended."""

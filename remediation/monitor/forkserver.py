@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import json
 import os
 import random
 import select
@@ -16,57 +17,77 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
+from remediation.monitor.child import Child
+from remediation.monitor.claims import Claims, groups
 from remediation.monitor.cycle import Cycle
-from remediation.monitor.family import end_family
-from remediation.monitor.messages import Again, Begin, Channel, Finish, FromCycle, Order, Over, Ready, RoundEnded
+from remediation.monitor.messages import (
+    Again,
+    Begin,
+    Channel,
+    Finish,
+    FromCycle,
+    Gather,
+    Order,
+    Over,
+    Ready,
+    RoundEnded,
+)
 from remediation.monitor.preload import preload
 from remediation.monitor.pulse import FOR_EVER, GRACE, SLOTS, Board, Pulse
+from remediation.session.checks import Checks
 from remediation.session.handles import prepare, project_of
 from remediation.session.patience import heals
-from remediation.session.rounds import FAILED, HEALED, INTERNAL_ERROR, PASSED, Fork
+from remediation.session.rounds import (
+    FAILED,
+    HEALED,
+    INTERNAL_ERROR,
+    PASSED,
+    SELECTED_NAME,
+    Fork,
+    worst,
+)
 
+# When all forks of a round have been at the same checks for so long, in seconds, another one goes on with the rest.
+STALLED = 0.2
+# Of one round; what hangs costs no CPU, but memory.
+_MOST_FORKS = 20
 # In a fork: allocations between two looks for young garbage, and how many of these before one for older.
 _GARBAGE = (20_000, 10, 10)
-# How long a cycle that is broken off has to tear its fixtures down.
-_TEARDOWN = 2.0
-# The end of what a broken cycle printed, in bytes.
-_OUTPUT = 4_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Errand:
-    """What a fork is for."""
-
-    number: int
-    """The number of its cycle."""
-    services: list[str] | None
-    folder: Path | None = None
-    """Where a round leaves what it finds; None for a cycle."""
 
 
 @dataclass(slots=True)
-class _Child:
-    """A fork: a cycle, or a round that a cycle asked for."""
+class _Round:
+    """Checks that run now, in one fork or more; a cycle's first round, or a later one that it asked for."""
 
-    pid: int
-    slot: int
     number: int
-    channel: Channel
-    pidfd: int | None
-    output: IO[bytes]
-    asker: _Child | None = None
-    """The cycle that waits for this round."""
-    problem: str = ""
-    killed_at: float | None = None
+    """That of the cycle."""
+    groups: list[list[pytest.Item]]
+    claims: Claims
+    folder: Path
+    asker: Child | None = None
+    """The cycle that waits for it; of a first round, once it has run its own part."""
+    later: bool = False
+    forks: list[Child] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+    @property
+    def selected(self) -> list[str]:
+        return [item.nodeid for group in self.groups for item in group]
+
+    @property
+    def others(self) -> list[Child]:
+        """The forks that somebody waits for: all but the cycle itself."""
+        return self.forks if self.later else self.forks[1:]
 
 
 class ForkServer:
@@ -76,209 +97,235 @@ class ForkServer:
         """Serve a monitor."""
         self._monitor = monitor
         self._board = Board()
-        self._children: list[_Child] = []
+        self._rounds: list[_Round] = []
         self._interval = 0.0
-        self.cycle: Cycle | None = None
-        """What this process does, once it is a fork."""
+        self._finishing = False
+        self.is_fork = False
+        """Whether this process is no longer the server, but a fork of it."""
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Serve until the monitor has enough; in a fork, let the checks run that it is for."""
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Serve until the monitor has enough; in a fork, run the checks that it is for."""
         if session.testsfailed or not session.items:
             # pytest itself says best what is wrong.
-            return
+            return None
         self._prepare(session)
-        if not self._serve(session):
-            plugin = session.config.pluginmanager.get_plugin("auto-heal-files")
-            shutil.rmtree(plugin.folder, ignore_errors=True) if plugin else None
+        mine = self._serve()
+        if mine is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
             os._exit(0)
+        self._run(session, mine)
+        return True
 
     def _prepare(self, session: pytest.Session) -> None:
         """Import what a cycle and its heals need, and tell the monitor that we are ready."""
-        project, _, sessions = project_of(session.config)
-        preload(project)
-        prepare(project, sessions)
-        services = sorted({name for item in session.items for name in heals(item)})
-        plugins = session.config.pluginmanager
-        self._pulse = Pulse(self._board, {item.nodeid: index for index, item in enumerate(session.items)})
-        plugins.register(self._pulse)
+        config = session.config
+        self._project, _, sessions = project_of(config)
+        preload(self._project)
+        prepare(self._project, sessions)
+        self._items = list(session.items)
+        checks: Any = config.pluginmanager.get_plugin("auto-heal")
+        self._checks: Checks = checks
+        self._folder = self._checks.folder
+        self._pulse = Pulse(self._board, {item.nodeid: index for index, item in enumerate(self._items)})
+        config.pluginmanager.register(self._pulse)
         # Nobody reads what these would print or write down; if pytest itself breaks, it says so on stderr.
         for name in ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin"):
-            plugins.set_blocked(name)
+            config.pluginmanager.set_blocked(name)
         gc.collect()
         gc.freeze()
-        self._monitor.send(Ready(services, _own_files(session.config.rootpath)))
+        services = sorted({name for item in self._items for name in heals(item)})
+        self._monitor.send(Ready(services, _own_files(config.rootpath)))
 
-    # The loop.
+    # The loop of the server. Whatever may fork returns the round of a fork, and None in the server itself.
 
-    def _serve(self, session: pytest.Session) -> bool:
-        """Fork when asked to, and return whether we are such a fork; False at the end."""
-        finishing = False
-        while not finishing or self._children:
-            for fd in self._wait():
-                if fd == self._monitor.fileno():
-                    for order in self._monitor.receive(Order):
-                        if isinstance(order, Begin) and self._begin(session, order):
-                            return True
-                        finishing |= isinstance(order, Finish)
-                    finishing |= not self._monitor.open
-                    if finishing:
-                        self._finish()
-                elif (child := self._child_at(fd)) and self._attend(session, child):
-                    return True
-            self._reap()
-            self._end_hung(session)
-        return False
+    @property
+    def _children(self) -> list[Child]:
+        return [child for one in self._rounds for child in one.forks if child.code is None]
 
-    def _wait(self) -> list[int]:
-        """Return the descriptors at which something happened; nobody wakes us before a deadline."""
+    def _serve(self) -> _Round | None:
+        """Fork when asked to; return None at the end."""
+        while not self._finishing or self._children:
+            self._wait()
+            mine = self._hear_monitor() or self._hear_children() or self._help_stalled()
+            if mine:
+                return mine
+            for child in self._children:
+                index = self._board.read(child.slot).check
+                child.end_if_overdue(self._items[index].nodeid if index >= 0 else "a heal or the report")
+        return None
+
+    def _wait(self) -> None:
+        """Sleep until something happens; nobody wakes us before a deadline."""
         poll = select.poll()
         if self._monitor.open:
             poll.register(self._monitor, select.POLLIN)
-        moments = []
-        for child in self._children:
-            if child.channel.open:
-                poll.register(child.channel, select.POLLIN)
-            if child.pidfd is not None:
-                poll.register(child.pidfd, select.POLLIN)
-            moments.append(child.killed_at + _TEARDOWN if child.killed_at else self._board.read(child.slot)[0])
-            if child.pidfd is None or not child.channel.open:
-                # Without a pidfd, the end of its channel is the first sign of its end.
-                moments.append(time.monotonic() + (FOR_EVER if child.channel.open or child.pidfd else 0.02))
+        children = self._children
+        for fd in (fd for child in children for fd in child.fds):
+            poll.register(fd, select.POLLIN)
+        moments = [child.moment for child in children]
+        moments += [moment for one in self._rounds if (moment := self._stalls_at(one))]
         first = min(moments, default=FOR_EVER)
-        timeout = None if first == FOR_EVER else max(0.0, first - time.monotonic()) * 1000 + 1
-        return [fd for fd, _ in poll.poll(timeout)]
+        poll.poll(None if first == FOR_EVER else max(0.0, first - time.monotonic()) * 1000 + 1)
 
-    def _child_at(self, fd: int) -> _Child | None:
-        return next((child for child in self._children if child.channel.open and child.channel.fileno() == fd), None)
-
-    def _attend(self, session: pytest.Session, child: _Child) -> bool:
-        """Do what a cycle asks for, and hand on to the monitor what it says; return whether we are a fork now."""
-        for message in child.channel.receive(FromCycle):
-            if not isinstance(message, Again):
-                self._monitor.send(message)
-            elif self._fork(session, _Errand(child.number, None, Path(message.folder)), asker=child):
-                return True
-        return False
-
-    # Forks.
-
-    def _begin(self, session: pytest.Session, order: Begin) -> bool:
-        self._interval = order.interval
-        return self._fork(session, _Errand(order.number, order.services))
-
-    def _fork(self, session: pytest.Session, errand: _Errand, asker: _Child | None = None) -> bool:
-        """Fork, and return whether we are the fork."""
-        slot = next(iter(set(range(SLOTS)) - {child.slot for child in self._children}), None)
-        if slot is None:
-            self._monitor.send(Over(errand.number, INTERNAL_ERROR, problem=f"{SLOTS} cycles are under way"))
-            return False
-        self._board.put(slot, time.monotonic() + GRACE)
-        ours, its = socket.socketpair()
-        output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the fork has ended
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            self._become_fork(session, errand, Channel(its), slot, output)
-            return True
-        its.close()
-        pidfd = None
-        if hasattr(os, "pidfd_open"):
-            with suppress(OSError):
-                pidfd = os.pidfd_open(pid)
-        self._children.append(_Child(pid, slot, errand.number, Channel(ours), pidfd, output, asker))
-        return False
-
-    def _become_fork(
-        self, session: pytest.Session, errand: _Errand, channel: Channel, slot: int, output: IO[bytes]
-    ) -> None:
-        """Let go of all that is the fork server's, and take what is ours."""
-        self._monitor.close()
-        for child in self._children:
-            child.channel.close()
-            child.output.close()
-            if child.pidfd is not None:
-                os.close(child.pidfd)
-        self._children = []
-        # All forks would draw the same numbers.
-        random.seed()
-        # What was there before is frozen, and we do not live long: rarely looking for garbage costs less.
-        gc.set_threshold(*_GARBAGE)
-        config = session.config
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
-        output.close()
-        self.cycle = Cycle(channel, self._board, slot, errand.number)
-        self._pulse.slot = slot
-        fork = Fork(
-            self.cycle.again, self.cycle.may_heal, self.cycle.ended,
-            services=errand.services, folder=errand.folder, interval=self._interval,
-        )  # fmt: skip
-        checks: Any = config.pluginmanager.get_plugin("auto-heal")
-        self.cycle.services = checks.begin_anew(session, fork)
-
-    # Ends.
-
-    def _reap(self) -> None:
-        for child in list(self._children):
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
-            if not pid:
-                continue
-            self._children.remove(child)
-            # What it said last may not have been read yet.
-            if child.channel.open:
-                self._hand_on_the_rest(child)
-            code = os.waitstatus_to_exitcode(status)
-            if child.asker:
-                child.asker.channel.send(RoundEnded(code))
-            else:
-                self._monitor.send(Over(child.number, code, child.problem or _killed(code), _end_of(child, code)))
-            child.channel.close()
-            child.output.close()
-            if child.pidfd is not None:
-                os.close(child.pidfd)
-
-    def _hand_on_the_rest(self, child: _Child) -> None:
+    def _hear_monitor(self) -> _Round | None:
         poll = select.poll()
-        poll.register(child.channel, select.POLLIN)
-        while child.channel.open and poll.poll(0):
-            for message in child.channel.receive(FromCycle):
-                if not isinstance(message, Again):
-                    self._monitor.send(message)
+        poll.register(self._monitor, select.POLLIN)
+        for order in self._monitor.receive(Order) if self._monitor.open and poll.poll(0) else ():
+            if isinstance(order, Begin) and (mine := self._begin(order)):
+                return mine
+            self._finishing |= isinstance(order, Finish)
+        self._finishing |= not self._monitor.open
+        if self._finishing:
+            self._finish()
+        return None
 
-    def _end_hung(self, session: pytest.Session) -> None:
-        now = time.monotonic()
-        for child in self._children:
-            deadline, index, _ = self._board.read(child.slot)
-            if child.killed_at is not None and now >= child.killed_at + _TEARDOWN:
-                end_family(child.pid)
-            elif child.killed_at is None and now >= deadline:
-                where = session.items[index].nodeid if index >= 0 else "a heal or the report"
-                child.problem = f"{where} hangs for good"
-                end_family(child.pid)
-                self._board.put(child.slot, FOR_EVER)
+    def _hear_children(self) -> _Round | None:
+        for one in list(self._rounds):
+            for child in list(one.forks):
+                if child.code is not None:
+                    continue
+                # First whether it has ended, then what it said last.
+                ended = child.has_ended()
+                while child.has_news:
+                    for message in child.channel.receive(FromCycle):
+                        if mine := self._answer(one, child, message):
+                            return mine
+                if ended:
+                    self._ended(one, child)
+        return None
+
+    def _answer(self, one: _Round, child: Child, message: FromCycle) -> _Round | None:
+        match message:
+            case Again(folder):
+                wanted = set(json.loads((Path(folder) / SELECTED_NAME).read_bytes()))
+                items = [item for item in self._items if item.nodeid in wanted]
+                return self._start(one.number, items, Path(folder), asker=child)
+            case Gather():
+                one.asker = child
+                self._tell_if_over(one)
+            case _:
+                self._monitor.send(message)
+        return None
 
     def _finish(self) -> None:
         """Let no heal begin, and break off what only checks; a heal that is under way goes on to its end."""
         self._board.finish()
-        for child in self._children:
-            if child.asker is None and child.killed_at is None and not self._board.read(child.slot)[2]:
-                child.killed_at = time.monotonic()
-                # Our own child, not waited for yet: nobody else can have its PID.
-                os.kill(child.pid, signal.SIGINT)
+        for one in self._rounds:
+            for child in one.forks:
+                # A later round belongs to a heal.
+                if child.code is None and not one.later and child.only_checks:
+                    child.break_off()
 
+    # Rounds.
 
-def _killed(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 and -code in signal.valid_signals() else ""
+    def _begin(self, order: Begin) -> _Round | None:
+        self._interval = order.interval
+        wanted = None if order.services is None else set(order.services)
+        items = [item for item in self._items if wanted is None or wanted & set(heals(item))]
+        folder = self._folder / f"cycle-{order.number}"
+        folder.mkdir()
+        return self._start(order.number, items, folder)
 
+    def _start(
+        self, number: int, items: Iterable[pytest.Item], folder: Path, *, asker: Child | None = None
+    ) -> _Round | None:
+        cut = groups(items, self._project.services)
+        one = _Round(number, cut, Claims(len(cut)), folder, asker, later=asker is not None)
+        self._rounds.append(one)
+        return self._fork(one)
 
-def _end_of(child: _Child, code: int) -> str:
-    """Return the end of what a cycle printed, if it ended in a way that needs an explanation."""
-    if code in (PASSED, FAILED, HEALED):
-        return ""
-    end = child.output.seek(0, os.SEEK_END)
-    child.output.seek(max(0, end - _OUTPUT))
-    return child.output.read().decode(errors="backslashreplace")
+    def _stalls_at(self, one: _Round) -> float | None:
+        """Return when another fork should go on with a round, if none of those at it does; None for never."""
+        running = [child for child in one.forks if child.code is None]
+        if not running or len(running) >= _MOST_FORKS or not one.claims.left or self._finishing:
+            return None
+        return max(self._board.read(child.slot).claimed for child in running) + STALLED
+
+    def _help_stalled(self) -> _Round | None:
+        for one in self._rounds:
+            moment = self._stalls_at(one)
+            if moment is not None and time.monotonic() >= moment and (mine := self._fork(one)):
+                return mine
+        return None
+
+    def _ended(self, one: _Round, child: Child) -> None:
+        code = child.code if child.code is not None else INTERNAL_ERROR
+        is_cycle = not one.later and child is one.forks[0]
+        if is_cycle:
+            output = "" if code in (PASSED, FAILED, HEALED) else child.last_words()
+            self._monitor.send(Over(one.number, code, child.problem, output))
+            shutil.rmtree(one.folder, ignore_errors=True)
+        child.forget()
+        if not is_cycle:
+            self._tell_if_over(one)
+        if all(other.code is not None for other in one.forks):
+            one.claims.close()
+            self._rounds.remove(one)
+
+    def _tell_if_over(self, one: _Round) -> None:
+        """Answer the cycle that waits for the others of a round, if they have all ended."""
+        if one.asker and all(child.code is not None for child in one.others):
+            codes = [child.code for child in one.others if child.code is not None]
+            one.asker.channel.send(RoundEnded(worst(codes), one.folders))
+
+    # Forks.
+
+    def _fork(self, one: _Round) -> _Round | None:
+        """Fork for a round; in the fork, return the round."""
+        slot = next(iter(set(range(SLOTS)) - {child.slot for child in self._children}), None)
+        if slot is None:
+            if not one.forks:
+                self._monitor.send(Over(one.number, INTERNAL_ERROR, problem=f"{SLOTS} processes check already"))
+            return None
+        self._board.take(slot, time.monotonic() + GRACE)
+        child = Child(self._board, slot)
+        folder = one.folder
+        if one.forks:
+            folder = one.folder / f"part-{len(one.forks) + 1}"
+            folder.mkdir()
+            self._board.help(one.forks[0].slot)
+        pid = os.fork()
+        if pid == 0:
+            self._become_fork(one, child, folder)
+            return one
+        child.born(pid)
+        one.forks.append(child)
+        if one.later or len(one.forks) > 1:
+            one.folders.append(str(folder))
+        return None
+
+    def _become_fork(self, one: _Round, child: Child, folder: Path) -> None:
+        """Let go of all that is the fork server's, and take what is ours."""
+        self.is_fork = True
+        self._monitor.close()
+        for other in self._children:
+            other.forget()
+        channel, slot = child.become(), child.slot
+        later = one.later or bool(one.forks)
+        # All forks would draw the same numbers.
+        random.seed()
+        # What was there before is frozen, and we do not live long: rarely looking for garbage costs less.
+        gc.set_threshold(*_GARBAGE)
+        self._pulse.slot = slot
+        cycle = Cycle(channel, self._board, slot, one.number)
+        fork = Fork(
+            one.selected, folder, later, cycle.others, cycle.again, cycle.may_heal, cycle.ended, self._interval
+        )  # fmt: skip
+        cycle.services = self._checks.begin_anew(fork)
+
+    def _run(self, session: pytest.Session, one: _Round) -> None:
+        """In a fork: run one group after the other, as pytest's own loop does its items."""
+        while (index := one.claims.next()) is not None:
+            group = one.groups[index]
+            self._board.claim(self._pulse.slot)
+            self._checks.claim(group)
+            for item, following in zip_longest(group, group[1:]):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.shouldfail:
+                    raise session.Failed(session.shouldfail)
+                if session.shouldstop:
+                    raise session.Interrupted(session.shouldstop)
 
 
 def _own_files(root: Path) -> list[str]:
@@ -295,7 +342,7 @@ def main() -> None:
     server = ForkServer(Channel(socket.socket(fileno=int(sys.argv[1]))))
     # Descriptors that capture into a file would be shared by all forks; what they print goes to a file of each.
     code = int(pytest.main([*sys.argv[2:], "--capture=sys"], plugins=[server]))
-    if server.cycle is None:
+    if not server.is_fork:
         sys.exit(code)
     # What a normal exit does beyond this, taking all modules apart, would only cost time.
     atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way

@@ -31,15 +31,20 @@ Order = Begin | Finish
 
 
 class Again(msgspec.Struct, frozen=True, tag=True):
-    """From a cycle: run the checks that `folder` lists once more, in another fork."""
+    """From a cycle: run the checks that `folder` lists once more, in other forks."""
 
     folder: str
 
 
+class Gather(msgspec.Struct, frozen=True, tag=True):
+    """From a cycle that has run what it claimed: tell when the other forks have run the rest."""
+
+
 class RoundEnded(msgspec.Struct, frozen=True, tag=True):
-    """To a cycle: how the round that it asked for ended."""
+    """To a cycle: how other forks ended, and the folders in which they left what they found."""
 
     code: int
+    folders: list[str]
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -76,7 +81,7 @@ class Over(msgspec.Struct, frozen=True, tag=True):
 
 
 News = Ready | Healing | Report | Over
-FromCycle = Again | Healing | Report
+FromCycle = Again | Gather | Healing | Report
 
 
 class Channel:

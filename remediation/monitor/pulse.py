@@ -9,14 +9,16 @@ from __future__ import annotations
 import mmap
 import struct
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 # So many forks at the same time have a place of their own.
 SLOTS = 64
-# Deadline on the monotonic clock, index of the check (or -1), whether it heals.
-_SLOT = struct.Struct("dii")
+# The parts of a place: what the fork writes before each phase (deadline on the monotonic clock, index of the check or
+# NO_CHECK, whether it heals), when it last began with a group, and, written by the server, whether it is helped.
+_STATE, _CLAIMED, _HELPED = struct.Struct("dii"), struct.Struct("d"), struct.Struct("i")
+_SIZE = _STATE.size + _CLAIMED.size + _HELPED.size
 _HEADER = 8
 # Beyond its own deadline, how long a phase of a check may take before it counts as hung: seconds.
 GRACE = 10.0
@@ -24,12 +26,26 @@ NO_CHECK = -1
 FOR_EVER = float("inf")
 
 
+class Place(NamedTuple):
+    """What one fork says of itself."""
+
+    deadline: float
+    """It goes on before this moment, or hangs for good."""
+    check: int
+    """The index of the check that it runs, or NO_CHECK."""
+    heals: bool
+    claimed: float
+    """When it began with the group of checks that it runs now."""
+    helped: bool
+    """Whether other forks run a part of what it is for."""
+
+
 class Board:
     """The shared memory, made before the first fork."""
 
     def __init__(self) -> None:
         """Begin with all places empty."""
-        self._memory = mmap.mmap(-1, _HEADER + SLOTS * _SLOT.size)
+        self._memory = mmap.mmap(-1, _HEADER + SLOTS * _SIZE)
 
     @property
     def finishing(self) -> bool:
@@ -40,14 +56,35 @@ class Board:
         """Let no heal begin any more."""
         self._memory[0] = 1
 
+    def take(self, slot: int, deadline: float) -> None:
+        """Begin with a fork at an empty place."""
+        self.put(slot, deadline)
+        self.claim(slot)
+        _HELPED.pack_into(self._memory, self._at(slot) + _STATE.size + _CLAIMED.size, 0)
+
     def put(self, slot: int, deadline: float, check: int = NO_CHECK, *, heals: bool = False) -> None:
         """Say that the fork at `slot` goes on before `deadline`, on the monotonic clock."""
-        _SLOT.pack_into(self._memory, _HEADER + slot * _SLOT.size, deadline, check, int(heals))
+        _STATE.pack_into(self._memory, self._at(slot), deadline, check, int(heals))
 
-    def read(self, slot: int) -> tuple[float, int, bool]:
-        """Return a fork's deadline, the index of its check or NO_CHECK, and whether it heals."""
-        deadline, check, heals = _SLOT.unpack_from(self._memory, _HEADER + slot * _SLOT.size)
-        return deadline, check, bool(heals)
+    def claim(self, slot: int) -> None:
+        """Say that the fork at `slot` begins with another group now."""
+        _CLAIMED.pack_into(self._memory, self._at(slot) + _STATE.size, time.monotonic())
+
+    def help(self, slot: int) -> None:
+        """Say that another fork runs a part of what the one at `slot` is for; before that one begins."""
+        _HELPED.pack_into(self._memory, self._at(slot) + _STATE.size + _CLAIMED.size, 1)
+
+    def read(self, slot: int) -> Place:
+        """Return what is said of a fork."""
+        at = self._at(slot)
+        deadline, check, heals = _STATE.unpack_from(self._memory, at)
+        (claimed,) = _CLAIMED.unpack_from(self._memory, at + _STATE.size)
+        (helped,) = _HELPED.unpack_from(self._memory, at + _STATE.size + _CLAIMED.size)
+        return Place(deadline, check, bool(heals), claimed, bool(helped))
+
+    @staticmethod
+    def _at(slot: int) -> int:
+        return _HEADER + slot * _SIZE
 
 
 class Pulse:

@@ -45,6 +45,8 @@ CATALOGUE: dict[str, Text] = {
         WARN,
         "Attempt {attempt}/{attempts} failed, retrying in {delay}s...",
         "Попытка {attempt}/{attempts} не удалась, повтор через {delay}s...",
+        "{check}: attempt {attempt}/{attempts} failed, retrying in {delay}s...",
+        "{check}: попытка {attempt}/{attempts} не удалась, повтор через {delay}s...",
     ),
     "failed": Text(ERROR, "❌ {check} FAIL after {attempts} attempts", "❌ {check} FAIL после {attempts} попыток"),
     "failed_once": Text(ERROR, "❌ {check} FAIL after 1 attempt", "❌ {check} FAIL после 1 попытки"),

@@ -37,8 +37,11 @@ from remediation.session.rounds import (
     SELECTED_NAME,
     TERMINAL_FD,
     Fork,
+    Part,
     Round,
     by_new_pytest,
+    read_round,
+    together,
 )
 from remediation.session.run import HealthRun, Options
 
@@ -61,6 +64,7 @@ class Checks:
         self._environ = dict(os.environ)
         self._labels: dict[str, str] = {}
         self._selected: list[str] = []
+        self._claimed: set[str] = set()
         self._retried: set[str] = set()
         self._ended: set[str] = set()
         self._crashed: set[str] = set()
@@ -120,7 +124,7 @@ class Checks:
     def _selected_by_first_round(folder: Path) -> set[str]:
         return set(msgspec.json.decode((folder / SELECTED_NAME).read_bytes(), type=list[str]))
 
-    def begin_anew(self, session: pytest.Session, fork: Fork) -> Iterable[Service]:
+    def begin_anew(self, fork: Fork) -> Iterable[Service]:
         """In a fork of a session that has collected: be a run, or a later round, of its own.
 
         Returns the services of the project.
@@ -128,15 +132,21 @@ class Checks:
         if self._files is None:
             raise RuntimeError("a worker of xdist is not forked")
         self._fork, self._began = fork, time.time()
-        self._later_round = str(fork.folder) if fork.folder else None
-        self._files.begin_anew(fork.folder)
-        if fork.folder:
-            wanted = self._selected_by_first_round(fork.folder)
-            session.items[:] = [item for item in session.items if item.nodeid in wanted]
-        elif fork.services is not None:
-            session.items[:] = [item for item in session.items if set(heals(item)) & set(fork.services)]
-        self._selected = [item.nodeid for item in session.items]
+        self._later_round = str(fork.folder) if fork.later else None
+        self._files.begin_anew(fork.folder, later=fork.later)
+        self._selected, self._claimed = fork.selected, set()
         return self._project.services.values()
+
+    @property
+    def folder(self) -> Path:
+        """Where this process leaves what it finds."""
+        if self._files is None:
+            raise RuntimeError("a worker of xdist leaves nothing")
+        return self._files.folder
+
+    def claim(self, items: Iterable[pytest.Item]) -> None:
+        """In a fork: be the one who runs these checks of the round."""
+        self._claimed |= {item.nodeid for item in items}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Remember what was selected, for later rounds."""
@@ -188,7 +198,7 @@ class Checks:
             if pointless or not self._patience.retry_can_help(item):
                 self._patience.give_up(item)
             elif self._files:
-                self._narrator.retries(number, retries + 1, delay)
+                self._narrator.retries(noted["check"], number, retries + 1, delay)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -226,7 +236,9 @@ class Checks:
         if exitstatus == INTERRUPTED and 0 < (self._config.option.maxfail or 0) <= self._attempts.failures:
             # With workers of xdist, -x interrupts the session; without, it ends as one that failed.
             exitstatus = FAILED
-        missing = set(self._selected) - self._ended if exitstatus == PASSED else set()
+        missing = (
+            (self._claimed if self._fork else set(self._selected)) - self._ended if exitstatus == PASSED else set()
+        )
         if broken := missing | self._crashed:
             # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.
             voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(broken))}")
@@ -236,7 +248,10 @@ class Checks:
             file.write(self._files.folder / FINDINGS_NAME, msgspec.json.encode(findings))
             return exitstatus
         run = self._health_run(voice, self._files.report)
-        code = run.finish(Round(exitstatus, self._files.xml, findings))
+        first = Round(exitstatus, [Part(self._files.xml, findings)])
+        if self._fork:
+            first = together(first, read_round(*self._fork.others()))
+        code = run.finish(first)
         if self._fork:
             self._fork.ended(run, code)
         elif code in (PASSED, FAILED, HEALED):

@@ -51,15 +51,12 @@ class Files:
         if self._is_first and not only_lists(self._config):
             self._remove_stale_report()
 
-    def begin_anew(self, folder: Path | None) -> None:
-        """In a fork: leave what is found in `folder` as a later round does, or be a run of its own."""
-        self._is_first = folder is None
-        if folder is None:
-            # Within that of the session that we are a fork of, which is swept when it is gone.
-            self.folder = Path(tempfile.mkdtemp(prefix="cycle-", dir=self.folder))
+    def begin_anew(self, folder: Path, *, later: bool) -> None:
+        """In a fork: leave what is found in `folder`, and be a run of its own unless it is a later round."""
+        self._is_first = not later
+        self.folder = folder
+        if self._is_first:
             self._remove_stale_report()
-        else:
-            self.folder = folder
         for plugin in self._xml_plugins():
             # Its time begins here.
             plugin.pytest_sessionstart()

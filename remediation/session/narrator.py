@@ -24,9 +24,9 @@ class Narrator:
             self._checking = nodeid
             self._voice.say("checking", check=check)
 
-    def retries(self, attempt: int, attempts: int, delay: float) -> None:
+    def retries(self, check: str, attempt: int, attempts: int, delay: float) -> None:
         """Say that an attempt failed and another will follow."""
-        self._voice.say("retry", attempt=attempt, attempts=attempts, delay=delay)
+        self._voice.say("retry", check=check, attempt=attempt, attempts=attempts, delay=delay)
 
     def reports(self, report: pytest.TestReport) -> None:
         """Say how a check ended, if this report says so."""
@@ -37,7 +37,7 @@ class Narrator:
             if report.when == "setup":
                 self.begins(report.nodeid, check)
             if attempts.outcome(report) == "rerun":
-                self.retries(getattr(report, "rerun", 0) + 1, noted.get("attempts", 1), noted.get("delay", 0.0))
+                self.retries(check, getattr(report, "rerun", 0) + 1, noted.get("attempts", 1), noted.get("delay", 0.0))
         if report.outcome == "failed":
             self._fails(report, check)
         elif report.outcome == "skipped":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,51 +35,88 @@ HEALED = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """A run of the suite: the code of the pytest that ran it, its XML, and what it found."""
+class Part:
+    """What one process found in a round, and the XML that its pytest wrote."""
 
-    code: int
     xml: Path
     findings: Findings
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A run of the suite: its exit code, and what each process that ran a part of it found."""
+
+    code: int
+    parts: list[Part]
+
+    @property
+    def findings(self) -> Findings:
+        """What all of them found."""
+        everything = [part.findings for part in self.parts]
+        return Findings(
+            [attempt for found in everything for attempt in found.attempts],
+            [result for found in everything for result in found.results],
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
     """What a fork of a session that has collected is to do, and how it talks to those around it."""
 
-    again: Callable[[Path], int]
-    """Runs the suite once more, leaves in a folder what it finds, and returns the exit code."""
+    selected: list[str]
+    """The node IDs of the checks of its round, in order."""
+    folder: Path
+    """Where it leaves what it finds."""
+    later: bool
+    """Whether that is all that it is to do, as in a later round."""
+    others: Callable[[], tuple[int, list[Path]]]
+    """Waits for those who run other parts of the round; the exit code, and where their findings are."""
+    again: Callable[[Path], tuple[int, list[Path]]]
+    """Runs the suite once more as a folder lists it; the exit code, and where the findings are."""
     may_heal: Callable[[list[Patient]], bool]
     ended: Callable[[HealthRun, int], None]
     """Told how a run ended, with its exit code."""
-    services: list[str] | None = None
-    """Only the checks of these services; None for all checks."""
-    folder: Path | None = None
-    """Where a later round leaves what it finds."""
-    interval: float | None = None
+    interval: float
     """Seconds from one cycle of the monitor to the next."""
 
 
-def read_round(folder: Path, code: int) -> Round:
-    """Return what a later round, which ended with `code`, left in its folder."""
-    xml = folder / XML_NAME
-    try:
-        return Round(code, xml, msgspec.json.decode((folder / FINDINGS_NAME).read_bytes(), type=Findings))
-    except (OSError, msgspec.MsgspecError):
-        # It ended without the hook: killed, or by os._exit. Whatever its code, it proves nothing.
-        return Round(INTERNAL_ERROR, xml, Findings([], []))
+def worst(codes: Iterable[int]) -> int:
+    """Return the exit code of a round from those of the processes that ran it."""
+    found = set(codes) - {PASSED, NO_CHECKS}
+    order = (INTERNAL_ERROR, USAGE_ERROR, INTERRUPTED, FAILED)
+    known = next((code for code in order if code in found), PASSED)
+    return known if found <= set(order) else INTERNAL_ERROR
 
 
-def by_new_pytest(arguments: list[str], cwd: Path) -> Callable[[Path], int]:
+def read_round(code: int, folders: Iterable[Path]) -> Round:
+    """Return what a later round, which ended with `code`, left in its folders."""
+    parts: list[Part] = []
+    for folder in folders:
+        try:
+            findings = msgspec.json.decode((folder / FINDINGS_NAME).read_bytes(), type=Findings)
+        except (OSError, msgspec.MsgspecError):
+            # It ended without the hook: killed, or by os._exit. Whatever its code, it proves nothing.
+            return Round(INTERNAL_ERROR, parts)
+        parts.append(Part(folder / XML_NAME, findings))
+    # One that came too late to run anything has nothing to tell.
+    return Round(code, [part for part in parts if part.findings.results] or parts)
+
+
+def together(first: Round, others: Round) -> Round:
+    """Return one round of two halves."""
+    return Round(worst([first.code, others.code]), [*first.parts, *others.parts])
+
+
+def by_new_pytest(arguments: list[str], cwd: Path) -> Callable[[Path], tuple[int, list[Path]]]:
     """Return what runs the suite again in a pytest of its own, with the arguments of the first."""
 
-    def again(folder: Path) -> int:
+    def again(folder: Path) -> tuple[int, list[Path]]:
         environ = os.environ | {ROUND_FOLDER: str(folder)}
         inherited = [int(fd)] if (fd := os.environ.get(TERMINAL_FD, "")).isdigit() else []
         sys.stdout.flush()
         child = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=cwd, env=environ, pass_fds=inherited)
         try:
-            return child.wait()
+            return child.wait(), [folder]
         except KeyboardInterrupt:
             # The terminal told it as well; it ends by itself, with its fixtures torn down.
             child.wait()

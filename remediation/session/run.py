@@ -60,8 +60,8 @@ class HealthRun:
     store: Store
     voice: Voice
     options: Options
-    again: Callable[[Path], int]
-    """Runs the suite once more, leaves in a folder what it finds, and returns pytest's exit code."""
+    again: Callable[[Path], tuple[int, list[Path]]]
+    """Runs the suite once more as a folder lists it; pytest's exit code, and where the findings are."""
     report: Path
     selected: list[str]
     """The node IDs of what the first round selected."""
@@ -150,7 +150,8 @@ class HealthRun:
 
     def _is_complete(self) -> bool:
         try:
-            junit.read_code(self.rounds[-1].xml)
+            for part in self.rounds[-1].parts:
+                junit.read_code(part.xml)
         except IncompleteReportError:
             return False
         return True
@@ -191,10 +192,10 @@ class HealthRun:
 
     def _run_again(self) -> Round:
         """Run the suite in a session of its own and return what it found."""
-        folder = self.rounds[0].xml.parent / f"round-{len(self.rounds) + 1}"
+        folder = self.rounds[0].parts[0].xml.parent / f"round-{len(self.rounds) + 1}"
         folder.mkdir()
         (folder / SELECTED_NAME).write_bytes(msgspec.json.encode(self.selected))
-        return read_round(folder, self.again(folder))
+        return read_round(*self.again(folder))
 
     def _conclude(self) -> int:
         """Write the report, read the verdict back from it, and return the exit code."""
@@ -246,7 +247,8 @@ class HealthRun:
                 downtime = max(0.0, last.answered_at - self._since(name))
                 properties[f"auto-heal.{name}.downtime"] = f"{downtime:.3f}"
         lines = self.voice.lines if self.outcomes else []
-        reports = [RoundReport(part.xml, part.findings.attempts) for part in self.rounds]
+        parts = [part for one in self.rounds for part in one.parts]
+        reports = [RoundReport(part.xml, part.findings.attempts) for part in parts]
         return junit.merge(reports, properties=properties, system_out=lines, prefix=self.prefix)
 
     def _since(self, service: str) -> float:

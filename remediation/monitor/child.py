@@ -1,0 +1,128 @@
+"""A fork of the fork server, seen from there."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import tempfile
+import time
+from contextlib import suppress
+
+from remediation.monitor.family import end_family
+from remediation.monitor.messages import Channel
+from remediation.monitor.pulse import FOR_EVER, Board
+
+# How long one that is broken off has to tear its fixtures down, in seconds.
+_TEARDOWN = 2.0
+# Without a pidfd, how long after the end of its channel it is looked for again, in seconds.
+_LOOK_AGAIN = 0.02
+# The end of what it printed, in bytes.
+_OUTPUT = 4_000
+
+
+class Child:
+    """A process of ours that was not waited for yet, so that its PID is its own."""
+
+    def __init__(self, board: Board, slot: int) -> None:
+        """Make what it and we share, before the fork."""
+        self._board = board
+        self.slot = slot
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
+        self._ours, self.its = socket.socketpair()
+        self.pid = 0
+        self.pidfd: int | None = None
+        self.problem = ""
+        self._broken_off: float | None = None
+        self.code: int | None = None
+        """Its exit code, once it has ended."""
+
+    def born(self, pid: int) -> None:
+        """In the parent: watch it."""
+        self.pid = pid
+        self.its.close()
+        self.channel = Channel(self._ours)
+        if hasattr(os, "pidfd_open"):
+            with suppress(OSError):
+                self.pidfd = os.pidfd_open(pid)
+
+    def forget(self) -> None:
+        """Let go of what we share: in a sibling, or when it has ended."""
+        self.channel.close()
+        self.output.close()
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+    def become(self) -> Channel:
+        """In the child: print into the file of its own, and return its end of the channel."""
+        self._ours.close()
+        os.dup2(self.output.fileno(), 1)
+        os.dup2(self.output.fileno(), 2)
+        self.output.close()
+        return Channel(self.its)
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors that tell of it."""
+        fds = [self.channel.fileno()] if self.channel.open else []
+        return fds if self.pidfd is None else [*fds, self.pidfd]
+
+    @property
+    def moment(self) -> float:
+        """When to look after it at the latest, on the monotonic clock."""
+        if self.pidfd is None and not self.channel.open:
+            return time.monotonic() + _LOOK_AGAIN
+        return self._broken_off + _TEARDOWN if self._broken_off else self._board.read(self.slot).deadline
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to hear of it."""
+        poll = select.poll()
+        if self.channel.open:
+            poll.register(self.channel, select.POLLIN)
+        return self.channel.open and bool(poll.poll(0))
+
+    @property
+    def only_checks(self) -> bool:
+        """Whether it has not begun to heal."""
+        return not self._board.read(self.slot).heals
+
+    def has_ended(self) -> bool:
+        """Return whether it has ended, and collect its exit code."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self.code = os.waitstatus_to_exitcode(status)
+            if self.code < 0 and not self.problem:
+                self.problem = f"killed by {_name(-self.code)}"
+        return bool(pid)
+
+    def break_off(self) -> None:
+        """Interrupt it, as Ctrl+C does; after a while it is ended."""
+        if self._broken_off is None:
+            self._broken_off = time.monotonic()
+            os.kill(self.pid, signal.SIGINT)
+
+    def end_if_overdue(self, what: str) -> None:
+        """End it with its children if it has not gone on by the moment that it named; `what` it does is the problem."""
+        now = time.monotonic()
+        if self._broken_off is not None and now >= self._broken_off + _TEARDOWN:
+            end_family(self.pid)
+        elif self._broken_off is None and now >= self._board.read(self.slot).deadline:
+            self.problem = f"{what} hangs for good"
+            self._board.put(self.slot, FOR_EVER)
+            end_family(self.pid)
+
+    def last_words(self) -> str:
+        """Return the end of what it printed."""
+        end = self.output.seek(0, os.SEEK_END)
+        self.output.seek(max(0, end - _OUTPUT))
+        return self.output.read().decode(errors="backslashreplace")
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
