@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,11 @@ from remediation.primitives import file
 from remediation.primitives.file import LockTimeoutError
 from remediation.project.config import load_project
 from remediation.project.model import Project
+from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice, terminal
 
 STDOUT = 1
-WATCHED = 1
+WATCHED, INTERNAL_ERROR = 1, 3
 _LIMIT = 10_000
 
 
@@ -36,22 +38,33 @@ class _WatchedError(Exception):
 def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     """Watch the project until Ctrl+C or SIGTERM, with pytest's further `arguments`.
 
-    Returns 0 then, 1 if another monitor watches it, and pytest's exit code if the checks cannot be collected.
+    Returns 0 then, 1 if another monitor watches it, 3 after a fault of our own, and pytest's exit code if the checks
+    cannot be collected.
     ConfigError if there is no configuration, or it cannot be used.
     """
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
     try:
         with _alone(project):
-            from remediation.monitor.monitor import Monitor
-
-            return Monitor(project, arguments, metrics_port=metrics_port).run()
+            return _watch(project, arguments, metrics_port)
     except _WatchedError:
         watcher = who_watches(project)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"
         voice = Voice.of(project, terminal=terminal(STDOUT))
         voice.say("watched", pid=watcher.pid if watcher else "?", since=since)
         return WATCHED
+
+
+def _watch(project: Project, arguments: list[str], metrics_port: int | None) -> int:
+    from remediation.monitor.monitor import Monitor
+
+    try:
+        return Monitor(project, arguments, metrics_port=metrics_port).run()
+    except ConfigError:
+        raise
+    except Exception:  # noqa: BLE001 - a fault of ours, which whoever runs us may answer by starting us again
+        traceback.print_exc()
+        return INTERNAL_ERROR
 
 
 def who_watches(project: Project) -> Watcher | None:

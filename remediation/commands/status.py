@@ -48,6 +48,8 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
         print(json.dumps([msgspec.to_builtins(one) for one in found], indent=2))
     else:
         print("\n".join(table(found)))
+        if pause := store.paused():
+            print(pause.phrase)
     return 0 if all(one.up for one in found) else 1
 
 

@@ -104,6 +104,12 @@ class ForkServer:
         """Whether this process is no longer the server, but a fork of it."""
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        """Do without the workers of xdist, whatever the project's options say: forks are ours to make."""
+        if hasattr(config.option, "numprocesses"):
+            config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Serve until the monitor has enough; in a fork, run the checks that it is for."""
         if session.testsfailed or not session.items:

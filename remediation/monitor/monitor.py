@@ -7,49 +7,26 @@ import os
 import select
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
-from remediation.healer import look
-from remediation.healer.look import Condition
-from remediation.journal.history import History, HistoryError, Run
+from remediation.monitor.deaths import Deaths
+from remediation.monitor.ledger import Cycle, Ledger
 from remediation.monitor.messages import Begin, Finish, Healing, Over, Ready, Report
 from remediation.monitor.outputs import Outputs
 from remediation.monitor.signals import Signals
 from remediation.monitor.sources import Sources
-from remediation.monitor.tally import Tally
 from remediation.monitor.warm import COLLECT_TIMEOUT, WarmSession
-from remediation.monitor.watch import Watch
 from remediation.project.config import load_project
-from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.phrase import seconds
 from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice, terminal
-from remediation.session.rounds import FAILED, HEALED, INTERNAL_ERROR, INTERRUPTED, PASSED
+from remediation.session.rounds import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
 
 STDOUT = 1
-# While somebody else is at work on a service that died, or a cycle that may be about to notice, how often to look
-# again, in seconds.
-_LOOK_AGAIN = 0.05
-# How long such a cycle is waited for before the death is looked into beside it, in seconds.
-_PATIENCE = 0.25
+# How long a terminal that takes no lines is waited for, in seconds.
+_TERMINAL_PATIENCE = 0.5
 # How long edited checks may take to collect before a cycle goes on with the old ones, in seconds.
 _COLLECTING = 5.0
-
-
-@dataclass(slots=True)
-class _Cycle:
-    """A cycle under way: of the checks of some services, or of all."""
-
-    number: int
-    services: list[str] | None
-    session: WarmSession
-    began: float
-    healing: dict[str, str] = field(default_factory=dict)
-    report: Report | None = None
-
-    def checks(self, service: str) -> bool:
-        return self.services is None or service in self.services
 
 
 class Monitor:
@@ -62,23 +39,20 @@ class Monitor:
         self._terminal_fd = os.dup(STDOUT)
         self._configure(project)
         self._outputs = Outputs(project, metrics_port=metrics_port, tell=self._say)
-        self._tally = Tally()
+        self._ledger = Ledger(self._outputs, self._say)
         self._numbers = 0
         self._session: WarmSession | None = None
         self._coming: WarmSession | None = None
         self._leaving: list[WarmSession] = []
-        self._cycles: dict[int, _Cycle] = {}
-        self._deaths: dict[str, float] = {}
+        self._cycles: dict[int, Cycle] = {}
         self._due = 0.0
         self._stopping = False
         self._code: int | None = None
 
     def _configure(self, project: Project) -> None:
         self._project = project
-        self._store = Store(project)
-        self._watch = Watch(self._store)
-        self._history = History(project)
-        self._voice = Voice.of(project, terminal=terminal(STDOUT), remember=False)
+        self._deaths = Deaths(project)
+        self._voice = Voice.of(project, terminal=terminal(STDOUT, patience=_TERMINAL_PATIENCE), remember=False)
 
     def _say(self, key: str, **values: object) -> None:
         self._voice.say(key, **values)
@@ -98,7 +72,7 @@ class Monitor:
                             self._hear(session)
                     self._attend_sessions()
                     if not self._stopping:
-                        self._attend_deaths()
+                        self._begin_urgent()
                         self._begin_if_due()
                     elif not self._cycles and self._code is None:
                         self._code = PASSED
@@ -114,7 +88,7 @@ class Monitor:
     def _wait(self) -> None:
         """Sleep until something happens, or something is due."""
         poll = select.poll()
-        fds = [self._signals.fd, *self._watch.fds, *self._outputs.fds]
+        fds = [self._signals.fd, *self._deaths.fds, *self._outputs.fds]
         for fd in (*fds, *(session.channel.fileno() for session in self._sessions if session.channel.open)):
             poll.register(fd, select.POLLIN)
         moments = list(self._moments())
@@ -124,17 +98,14 @@ class Monitor:
 
     def _moments(self) -> Iterable[float]:
         yield from self._outputs.moments
-        now = time.monotonic()
         if self._stopping:
             return
         if self._coming:
             yield self._coming.began + COLLECT_TIMEOUT
         if self._may_begin:
             yield max(self._due, self._coming.began + _COLLECTING) if self._coming else self._due
-        if self._deaths:
-            yield now + _LOOK_AGAIN
-        if self._watch.poll_seconds:
-            yield now + self._watch.poll_seconds
+        if moment := self._deaths.moment:
+            yield moment
 
     # Sessions.
 
@@ -168,7 +139,7 @@ class Monitor:
     def _collected_in_vain(self, session: WarmSession) -> None:
         code, words = session.wait(), session.last_words()
         session.close()
-        if self._session is None and not self._tally.checks:
+        if self._session is None and not self._ledger.tally.checks:
             # Nothing was ever watched: as pytest ends, so do we.
             for line in words:
                 self._say("detail", line=line)
@@ -190,15 +161,8 @@ class Monitor:
         else:
             self._due = time.monotonic()
         self._session = session
-        self._watch_processes()
-        self._outputs.begin(self._status)
-
-    def _watch_processes(self) -> None:
-        if self._session:
-            watched = [
-                self._project.services[name] for name in self._session.services if name in self._project.services
-            ]
-            self._watch.refresh(service for service in watched if service.command)
+        self._deaths.watch(ready.services)
+        self._outputs.begin(self._ledger.status)
 
     def _reread(self) -> None:
         """Read the configuration again, and collect the checks anew; a broken one is told, and the old one kept."""
@@ -208,12 +172,12 @@ class Monitor:
         except ConfigError as error:
             self._sources = Sources(self._project.root)
             self._say("config_broken", problem=error)
-            self._outputs.begin(self._status)
+            self._outputs.begin(self._ledger.status)
             return
-        self._watch.close()
+        self._deaths.close()
         self._configure(project)
         self._outputs.reload(project)
-        self._watch_processes()
+        self._deaths.watch(self._session.services if self._session else ())
         if self._coming:
             self._coming.kill()
             self._coming.wait()
@@ -244,7 +208,7 @@ class Monitor:
             return
         self._numbers += 1
         self._say("monitor", number=self._numbers, time=time.strftime("%H:%M:%S"))
-        self._cycles[self._numbers] = _Cycle(self._numbers, services, self._session, time.time())
+        self._cycles[self._numbers] = Cycle(self._numbers, services, self._session, time.time())
         self._session.order(Begin(self._numbers, services, self._project.interval))
 
     def _hear(self, session: WarmSession) -> None:
@@ -259,74 +223,22 @@ class Monitor:
                 case Over(number):
                     self._over(self._cycles[number], news)
 
-    def _over(self, cycle: _Cycle, over: Over) -> None:
-        """Count a cycle that has ended, and tell how."""
+    def _over(self, cycle: Cycle, over: Over) -> None:
         del self._cycles[cycle.number]
-        report = cycle.report
-        if self._stopping and (report is None or over.code == INTERRUPTED):
+        if self._stopping and (cycle.report is None or over.code == INTERRUPTED):
             # Broken off by ourselves.
             return
-        problem = over.problem or ("" if over.code in (PASSED, FAILED, HEALED) else _last_line(over))
-        if problem or report is None:
-            self._say("cycle_broken", problem=problem or "it told nothing")
-            report = self._broken(cycle, over)
-        failed = problem or over.code == FAILED or any(one.failed_at is not None for one in report.run.results)
-        self._tally.checks += 1
-        self._tally.errors += bool(failed)
-        self._tally.heals += sum(heal.ok for heal in report.heals)
-        self._say("status_sick" if problem or over.code == FAILED else "status_healthy")
-        self._tell_statistics()
+        self._ledger.enter(cycle, over, self._project)
+        self._deaths.refresh()
         if not self._stopping:
             left = max(0.0, self._due - time.monotonic())
             self._say("next", seconds=seconds(math.ceil(left) if left >= 1 else left))
-        self._record(report.run)
-        self._outputs.observe(report, self._status)
-        self._watch_processes()
 
-    def _broken(self, cycle: _Cycle, over: Over) -> Report:
-        """Return the report of a cycle that could not give one."""
-        run = Run(cycle.began, time.time(), "monitor", "incomplete", self._project.interval, [])
-        return Report(cycle.number, over.code, run, [], [])
-
-    def _record(self, run: Run) -> None:
-        try:
-            self._history.record_run(run)
-        except HistoryError as error:
-            self._say("no_history", problem=error)
-
-    def _tell_statistics(self) -> None:
-        tally = self._tally
-        self._say("statistics", checks=tally.checks, errors=tally.errors, heals=tally.heals)
-        self._say("uptime", percent=f"{tally.uptime:.1f}", successful=tally.successful, checks=tally.checks)
-
-    @property
-    def _status(self) -> str:
-        tally = self._tally
-        return f"{tally.checks} checks, {tally.errors} errors, {tally.heals} heals"
-
-    # Deaths.
-
-    def _attend_deaths(self) -> None:
-        """Check at once the services whose process has died, unless somebody does or did something about it."""
-        now = time.monotonic()
-        for name in self._watch.dead():
-            self._deaths.setdefault(name, now)
-        urgent = []
-        for name, noticed in list(self._deaths.items()):
-            service = self._project.services.get(name)
-            if service is None or self._session is None or name not in self._session.services:
-                del self._deaths[name]
-            elif self._store.is_locked(service):
-                # A restart by hand, another process, or a cycle of ours.
-                continue
-            elif look.condition(service, self._store) not in (Condition.DEAD, Condition.REPLACED):
-                del self._deaths[name]
-                self._watch_processes()
-            elif now < noticed + _PATIENCE and any(cycle.checks(name) for cycle in self._cycles.values()):
-                continue
-            else:
-                del self._deaths[name]
-                urgent.append(name)
+    def _begin_urgent(self) -> None:
+        """Check at once the services whose process died."""
+        if not self._session:
+            return
+        urgent = self._deaths.urgent(lambda name: any(cycle.checks(name) for cycle in self._cycles.values()))
         if urgent:
             self._say("process_died", names=", ".join(urgent))
             self._begin(urgent)
@@ -366,14 +278,9 @@ class Monitor:
             session.order(Finish())
             session.wait() if self._code != INTERRUPTED else session.kill()
             session.close()
-        if self._tally.checks:
-            self._tell_statistics()
+        if self._ledger.tally.checks:
+            self._ledger.tell_statistics()
         self._say("monitor_ended")
         self._outputs.close()
-        self._watch.close()
+        self._deaths.close()
         os.close(self._terminal_fd)
-
-
-def _last_line(over: Over) -> str:
-    lines = over.output.strip().splitlines()
-    return lines[-1] if lines else f"it ended with {over.code}"

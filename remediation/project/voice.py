@@ -30,14 +30,24 @@ def colourful(stream_fd: int, environ: Mapping[str, str] = os.environ) -> bool:
     return bool(environ.get("FORCE_COLOR")) or (os.isatty(stream_fd) and environ.get("TERM") != "dumb")
 
 
-def terminal(fd: int) -> Terminal:
-    """Return a terminal that writes each text as one line to a descriptor; one that went away is ignored."""
+def terminal(fd: int, *, patience: float | None = None) -> Terminal:
+    """Return a terminal that writes each text as one line to a descriptor; one that went away is ignored.
+
+    One that was stopped by Ctrl+S, or whose reader sleeps, is waited for; with `patience`, no longer than so many
+    seconds, and not at all from then on until it takes lines again.
+    """
     coloured = colourful(fd)
     encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
+    left = patience
 
     def show(text: str, level: Level) -> None:
+        nonlocal left
         line = f"{_COLOURS[level]}{text}\033[0m" if coloured and _COLOURS[level] else text
         data = f"{line}\n".encode(encoding, errors="backslashreplace")
+        if left is not None:
+            left = patience if select.select([], [fd], [], left)[1] else 0.0
+            if not left:
+                return
         while data:
             try:
                 data = data[os.write(fd, data) :]

@@ -18,7 +18,7 @@ from remediation.primitives import file
 from remediation.project.catalogue import Level
 from remediation.project.model import Service
 from remediation.project.schema import ConfigError
-from remediation.project.voice import Voice, terminal
+from remediation.project.voice import Terminal, Voice, terminal
 from remediation.session import FOLDER, attempts
 from remediation.session.attempts import Attempts
 from remediation.session.files import Files, only_lists
@@ -45,6 +45,8 @@ from remediation.session.rounds import (
 )
 from remediation.session.run import HealthRun, Options
 
+# How long a cycle of the monitor waits for a terminal that takes no lines, in seconds.
+_PATIENCE = 0.5
 _SEEN = pytest.StashKey[dict[str, int]]()
 
 
@@ -70,14 +72,16 @@ class Checks:
         self._crashed: set[str] = set()
         if self._later_round:
             self._select_by_list_alone()
-        fd = os.environ.get(TERMINAL_FD, "")
-        self._terminal = terminal(int(fd)) if fd.isdigit() else None
-        self._narrator = Narrator(Voice.of(self._project, terminal=self._terminal))
+        self._speak_to(_own_terminal())
         self._patience = Patience(config, self._project, self._store)
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project)
         for plugin in filter(None, (self._patience, self._files)):
             config.pluginmanager.register(plugin, f"auto-heal-{type(plugin).__name__.lower()}")
+
+    def _speak_to(self, shown: Terminal | None) -> None:
+        self._terminal = shown
+        self._narrator = Narrator(Voice.of(self._project, terminal=shown))
 
     def _select_by_list_alone(self) -> None:
         """Turn off what selects by the results of the round before, which would make this one partial."""
@@ -135,6 +139,8 @@ class Checks:
         self._later_round = str(fork.folder) if fork.later else None
         self._files.begin_anew(fork.folder, later=fork.later)
         self._selected, self._claimed = fork.selected, set()
+        # A terminal that takes no lines must not keep anybody from healing.
+        self._speak_to(_own_terminal(patience=_PATIENCE))
         return self._project.services.values()
 
     @property
@@ -282,6 +288,11 @@ class Checks:
             return None
         colours = {Level.SUCCESS: {"green": True}, Level.WARN: {"yellow": True}, Level.ERROR: {"red": True}}
         return lambda text, level: reporter.write_line(text, **colours.get(level, {}))
+
+
+def _own_terminal(patience: float | None = None) -> Terminal | None:
+    fd = os.environ.get(TERMINAL_FD, "")
+    return terminal(int(fd), patience=patience) if fd.isdigit() else None
 
 
 def _heal_wanted(config: pytest.Config) -> bool:

@@ -1,0 +1,80 @@
+"""Count and tell how cycles end: to the terminal and the log, the history, and whoever else wants to know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from remediation.journal.history import History, HistoryError, Run
+from remediation.monitor.messages import Over, Report
+from remediation.monitor.outputs import Outputs
+from remediation.monitor.tally import Tally
+from remediation.monitor.warm import WarmSession
+from remediation.project.model import Project
+from remediation.session.rounds import FAILED, HEALED, PASSED
+
+
+@dataclass(slots=True)
+class Cycle:
+    """A cycle under way: of the checks of some services, or of all."""
+
+    number: int
+    services: list[str] | None
+    session: WarmSession
+    began: float
+    """In epoch seconds."""
+    healing: dict[str, str] = field(default_factory=dict)
+    """The services that it has begun to heal, with the causes."""
+    report: Report | None = None
+
+    def checks(self, service: str) -> bool:
+        """Return whether it checks a service."""
+        return self.services is None or service in self.services
+
+
+class Ledger:
+    """The books of a monitor."""
+
+    def __init__(self, outputs: Outputs, say: Callable[..., None]) -> None:
+        """Tell by `say`, and hand on to `outputs`."""
+        self._outputs = outputs
+        self._say = say
+        self.tally = Tally()
+
+    @property
+    def status(self) -> str:
+        """The statistics in a few words."""
+        tally = self.tally
+        return f"{tally.checks} checks, {tally.errors} errors, {tally.heals} heals"
+
+    def enter(self, cycle: Cycle, over: Over, project: Project) -> None:
+        """Count a cycle that has ended, tell how, and record it."""
+        report = cycle.report
+        problem = over.problem or ("" if over.code in (PASSED, FAILED, HEALED) else _last_line(over))
+        if problem or report is None:
+            self._say("cycle_broken", problem=problem or "it told nothing")
+            run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
+            report = Report(cycle.number, over.code, run, [], [])
+        sick = bool(problem) or report.run.verdict not in ("healthy", "healed")
+        self.tally.checks += 1
+        self.tally.errors += sick or any(one.failed_at is not None for one in report.run.results)
+        self.tally.heals += sum(heal.ok for heal in report.heals)
+        self._say("status_sick" if sick else "status_healthy")
+        self.tell_statistics()
+        try:
+            History(project).record_run(report.run)
+        except HistoryError as error:
+            self._say("no_history", problem=error)
+        self._outputs.observe(report, self.status)
+
+    def tell_statistics(self) -> None:
+        """Tell how many checks, errors and heals there were."""
+        tally = self.tally
+        self._say("statistics", checks=tally.checks, errors=tally.errors, heals=tally.heals)
+        self._say("uptime", percent=f"{tally.uptime:.1f}", successful=tally.successful, checks=tally.checks)
+
+
+def _last_line(over: Over) -> str:
+    lines = over.output.strip().splitlines()
+    return lines[-1] if lines else f"it ended with {over.code}"
