@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ import pytest
 from remediation.monitor.child import Child
 from remediation.monitor.claims import Claims, groups
 from remediation.monitor.cycle import Cycle
+from remediation.monitor.family import end_family
 from remediation.monitor.messages import (
     Again,
     Begin,
@@ -44,6 +44,7 @@ from remediation.monitor.messages import (
 )
 from remediation.monitor.preload import preload
 from remediation.monitor.pulse import FOR_EVER, GRACE, SLOTS, Board, Pulse
+from remediation.monitor.round import Round
 from remediation.session.checks import Checks
 from remediation.session.handles import prepare, project_of
 from remediation.session.patience import heals
@@ -54,40 +55,10 @@ from remediation.session.rounds import (
     PASSED,
     SELECTED_NAME,
     Fork,
-    worst,
 )
 
-# When all forks of a round have been at the same checks for so long, in seconds, another one goes on with the rest.
-STALLED = 0.2
-# Of one round; what hangs costs no CPU, but memory.
-_MOST_FORKS = 20
 # In a fork: allocations between two looks for young garbage, and how many of these before one for older.
 _GARBAGE = (20_000, 10, 10)
-
-
-@dataclass(slots=True)
-class _Round:
-    """Checks that run now, in one fork or more; a cycle's first round, or a later one that it asked for."""
-
-    number: int
-    """That of the cycle."""
-    groups: list[list[pytest.Item]]
-    claims: Claims
-    folder: Path
-    asker: Child | None = None
-    """The cycle that waits for it; of a first round, once it has run its own part."""
-    later: bool = False
-    forks: list[Child] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-
-    @property
-    def selected(self) -> list[str]:
-        return [item.nodeid for group in self.groups for item in group]
-
-    @property
-    def others(self) -> list[Child]:
-        """The forks that somebody waits for: all but the cycle itself."""
-        return self.forks if self.later else self.forks[1:]
 
 
 class ForkServer:
@@ -97,7 +68,7 @@ class ForkServer:
         """Serve a monitor."""
         self._monitor = monitor
         self._board = Board()
-        self._rounds: list[_Round] = []
+        self._rounds: list[Round] = []
         self._interval = 0.0
         self._finishing = False
         self.is_fork = False
@@ -149,7 +120,7 @@ class ForkServer:
     def _children(self) -> list[Child]:
         return [child for one in self._rounds for child in one.forks if child.code is None]
 
-    def _serve(self) -> _Round | None:
+    def _serve(self) -> Round | None:
         """Fork when asked to; return None at the end."""
         while not self._finishing or self._children:
             self._wait()
@@ -170,11 +141,11 @@ class ForkServer:
         for fd in (fd for child in children for fd in child.fds):
             poll.register(fd, select.POLLIN)
         moments = [child.moment for child in children]
-        moments += [moment for one in self._rounds if (moment := self._stalls_at(one))]
+        moments += [one.stalls_at(self._board) for one in self._rounds if not self._finishing]
         first = min(moments, default=FOR_EVER)
         poll.poll(None if first == FOR_EVER else max(0.0, first - time.monotonic()) * 1000 + 1)
 
-    def _hear_monitor(self) -> _Round | None:
+    def _hear_monitor(self) -> Round | None:
         poll = select.poll()
         poll.register(self._monitor, select.POLLIN)
         for order in self._monitor.receive(Order) if self._monitor.open and poll.poll(0) else ():
@@ -186,7 +157,7 @@ class ForkServer:
             self._finish()
         return None
 
-    def _hear_children(self) -> _Round | None:
+    def _hear_children(self) -> Round | None:
         for one in list(self._rounds):
             for child in list(one.forks):
                 if child.code is not None:
@@ -201,7 +172,7 @@ class ForkServer:
                     self._ended(one, child)
         return None
 
-    def _answer(self, one: _Round, child: Child, message: FromCycle) -> _Round | None:
+    def _answer(self, one: Round, child: Child, message: FromCycle) -> Round | None:
         match message:
             case Again(folder):
                 wanted = set(json.loads((Path(folder) / SELECTED_NAME).read_bytes()))
@@ -209,7 +180,7 @@ class ForkServer:
                 return self._start(one.number, items, Path(folder), asker=child)
             case Gather():
                 one.asker = child
-                self._tell_if_over(one)
+                one.answer_if_over()
             case _:
                 self._monitor.send(message)
         return None
@@ -225,7 +196,7 @@ class ForkServer:
 
     # Rounds.
 
-    def _begin(self, order: Begin) -> _Round | None:
+    def _begin(self, order: Begin) -> Round | None:
         self._interval = order.interval
         wanted = None if order.services is None else set(order.services)
         items = [item for item in self._items if wanted is None or wanted & set(heals(item))]
@@ -235,54 +206,48 @@ class ForkServer:
 
     def _start(
         self, number: int, items: Iterable[pytest.Item], folder: Path, *, asker: Child | None = None
-    ) -> _Round | None:
+    ) -> Round | None:
         cut = groups(items, self._project.services)
-        one = _Round(number, cut, Claims(len(cut)), folder, asker, later=asker is not None)
+        one = Round(number, cut, Claims(len(cut)), folder, asker, later=asker is not None)
         self._rounds.append(one)
         return self._fork(one)
 
-    def _stalls_at(self, one: _Round) -> float | None:
-        """Return when another fork should go on with a round, if none of those at it does; None for never."""
-        running = [child for child in one.forks if child.code is None]
-        if not running or len(running) >= _MOST_FORKS or not one.claims.left or self._finishing:
-            return None
-        return max(self._board.read(child.slot).claimed for child in running) + STALLED
-
-    def _help_stalled(self) -> _Round | None:
-        for one in self._rounds:
-            moment = self._stalls_at(one)
-            if moment is not None and time.monotonic() >= moment and (mine := self._fork(one)):
+    def _help_stalled(self) -> Round | None:
+        now = time.monotonic()
+        for one in self._rounds if not self._finishing else ():
+            if now >= one.stalls_at(self._board) and (mine := self._fork(one)):
                 return mine
         return None
 
-    def _ended(self, one: _Round, child: Child) -> None:
+    def _ended(self, one: Round, child: Child) -> None:
         code = child.code if child.code is not None else INTERNAL_ERROR
         is_cycle = not one.later and child is one.forks[0]
         if is_cycle:
             output = "" if code in (PASSED, FAILED, HEALED) else child.last_words()
             self._monitor.send(Over(one.number, code, child.problem, output))
             shutil.rmtree(one.folder, ignore_errors=True)
+            self._abandon(one, child)
         child.forget()
         if not is_cycle:
-            self._tell_if_over(one)
+            one.answer_if_over()
         if all(other.code is not None for other in one.forks):
             one.claims.close()
             self._rounds.remove(one)
 
-    def _tell_if_over(self, one: _Round) -> None:
-        """Answer the cycle that waits for the others of a round, if they have all ended."""
-        if one.asker and all(child.code is not None for child in one.others):
-            codes = [child.code for child in one.others if child.code is not None]
-            one.asker.channel.send(RoundEnded(worst(codes), one.folders))
+    def _abandon(self, first: Round, cycle: Child) -> None:
+        """End the forks that worked for a cycle which is gone before they are."""
+        for one in self._rounds:
+            for child in one.running if one is first or one.asker is cycle else ():
+                end_family(child.pid)
 
     # Forks.
 
-    def _fork(self, one: _Round) -> _Round | None:
+    def _fork(self, one: Round) -> Round | None:
         """Fork for a round; in the fork, return the round."""
         slot = next(iter(set(range(SLOTS)) - {child.slot for child in self._children}), None)
         if slot is None:
             if not one.forks:
-                self._monitor.send(Over(one.number, INTERNAL_ERROR, problem=f"{SLOTS} processes check already"))
+                self._refuse(one)
             return None
         self._board.take(slot, time.monotonic() + GRACE)
         child = Child(self._board, slot)
@@ -301,7 +266,16 @@ class ForkServer:
             one.folders.append(str(folder))
         return None
 
-    def _become_fork(self, one: _Round, child: Child, folder: Path) -> None:
+    def _refuse(self, one: Round) -> None:
+        """End a round for which there is no place, before it has begun."""
+        if one.asker:
+            one.asker.channel.send(RoundEnded(INTERNAL_ERROR, []))
+        else:
+            self._monitor.send(Over(one.number, INTERNAL_ERROR, problem=f"{SLOTS} processes check already"))
+        one.claims.close()
+        self._rounds.remove(one)
+
+    def _become_fork(self, one: Round, child: Child, folder: Path) -> None:
         """Let go of all that is the fork server's, and take what is ours."""
         self.is_fork = True
         self._monitor.close()
@@ -320,7 +294,7 @@ class ForkServer:
         )  # fmt: skip
         cycle.services = self._checks.begin_anew(fork)
 
-    def _run(self, session: pytest.Session, one: _Round) -> None:
+    def _run(self, session: pytest.Session, one: Round) -> None:
         """In a fork: run one group after the other, as pytest's own loop does its items."""
         while (index := one.claims.next()) is not None:
             group = one.groups[index]
