@@ -176,6 +176,8 @@ class History:
         try:
             with closing(self._open()) as database:
                 database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                # In KiB: what a monitor once took for a big database it would keep.
+                database.execute("PRAGMA cache_size = -256")
                 database.execute("BEGIN IMMEDIATE")
                 yield database
                 database.execute("COMMIT")

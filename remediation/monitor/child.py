@@ -56,7 +56,8 @@ class Child:
             self.pidfd = None
 
     def become(self) -> Channel:
-        """In the child: print into the file of its own, and return its end of the channel."""
+        """In the child: lead a group, print into the file of its own, and return its end of the channel."""
+        os.setpgid(0, 0)
         self._ours.close()
         os.dup2(self.output.fileno(), 1)
         os.dup2(self.output.fileno(), 2)
@@ -90,13 +91,17 @@ class Child:
         return not self._board.read(self.slot).heals
 
     def has_ended(self) -> bool:
-        """Return whether it has ended, and collect its exit code."""
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if pid:
-            self.code = os.waitstatus_to_exitcode(status)
-            if self.code < 0 and not self.problem:
-                self.problem = f"killed by {_name(-self.code)}"
-        return bool(pid)
+        """Return whether it has ended; then what its checks left running is ended, and its exit code collected."""
+        if not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return False
+        # Not collected yet, so that the number of its group is still its own. Services have groups of their own.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        self.code = os.waitstatus_to_exitcode(status)
+        if self.code < 0 and not self.problem:
+            self.problem = f"killed by {_name(-self.code)}"
+        return True
 
     def break_off(self) -> None:
         """Interrupt it, as Ctrl+C does; after a while it is ended."""

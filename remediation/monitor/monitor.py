@@ -88,7 +88,10 @@ class Monitor:
     def _wait(self) -> None:
         """Sleep until something happens, or something is due."""
         poll = select.poll()
-        fds = [self._signals.fd, *self._deaths.fds, *self._outputs.fds]
+        fds = [self._signals.fd, *self._outputs.fds]
+        if self._session and not self._stopping:
+            # Only when they are attended to, or they would wake us again and again.
+            fds += self._deaths.fds
         for fd in (*fds, *(session.channel.fileno() for session in self._sessions if session.channel.open)):
             poll.register(fd, select.POLLIN)
         moments = list(self._moments())
@@ -102,9 +105,9 @@ class Monitor:
             return
         if self._coming:
             yield self._coming.began + COLLECT_TIMEOUT
-        if self._may_begin:
+        if self._may_begin or self._has_nothing:
             yield max(self._due, self._coming.began + _COLLECTING) if self._coming else self._due
-        if moment := self._deaths.moment:
+        if self._session and (moment := self._deaths.moment):
             yield moment
 
     # Sessions.
@@ -119,7 +122,8 @@ class Monitor:
         if coming and (not coming.channel.open or time.monotonic() > coming.began + COLLECT_TIMEOUT):
             self._coming = None
             coming.kill()
-            self._collected_in_vain(coming)
+            if not self._stopping:
+                self._collected_in_vain(coming)
         if session and not session.channel.open:
             # Ended by somebody else, such as the kernel for want of memory.
             self._session = None
@@ -148,7 +152,7 @@ class Monitor:
         telling = next((line for line in reversed(words) if line.startswith(("E ", "ERROR"))), words[-1:] or "")
         self._say("checks_broken", problem=telling)
         self._outputs.begin("the checks cannot be collected")
-        self._due = max(self._due, time.monotonic())
+        self._due = max(self._due, time.monotonic() + (0 if self._session else self._project.interval))
 
     def _collected(self, session: WarmSession, ready: Ready) -> None:
         """Go on with a session whose checks are collected."""
@@ -191,9 +195,18 @@ class Monitor:
         """Whether a cycle of all checks may begin when it is due: never two at once."""
         return self._session is not None and not any(cycle.services is None for cycle in self._cycles.values())
 
+    @property
+    def _has_nothing(self) -> bool:
+        """Whether there is neither a session nor one that collects."""
+        return self._session is None and self._coming is None
+
     def _begin_if_due(self) -> None:
         now = time.monotonic()
-        if not self._may_begin or now < self._due:
+        if now < self._due:
+            return
+        if self._has_nothing:
+            self._collect()
+        if not self._may_begin:
             return
         if self._coming is None and self._sources.changed():
             self._say("edited")
