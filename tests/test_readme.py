@@ -1,45 +1,104 @@
-"""The README says what the code does: every key, option and command is in it, and .ci/run runs its test command."""
+"""The docs say what the code does: keys, options, commands and numbers are in them, and .ci/run runs what they say."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import re
+import urllib.request
+from pathlib import Path
 
 import msgspec
 import pytest
 from sandbox import REPOSITORY, Sandbox
 
 from remediation.commands.cli import parser
-from remediation.project.schema import ProjectTable, ServiceTable
+from remediation.monitor.metrics import HOST, Metrics
+from remediation.project.config import load_project
+from remediation.project.schema import BudgetTable, HistoryTable, NotifyTable, ProjectTable, ServiceTable
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+DOCS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+MONITORING = (REPOSITORY / "docs" / "monitoring.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("table", [ProjectTable, ServiceTable])
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command."""
+    found = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+def written(number: float) -> str:
+    """Return a number as the README writes it."""
+    return f"{number:_}" if isinstance(number, int) else f"{number:g}"
+
+
+def numbers(table: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the defaults of a table that are numbers, as the README writes them."""
+    fields = msgspec.structs.fields(table)
+    return {field.name: written(field.default) for field in fields if isinstance(field.default, int | float)}
+
+
+@pytest.mark.parametrize("table", [ProjectTable, ServiceTable, NotifyTable])
 def test_every_key_of_the_configuration_is_explained(table: type[msgspec.Struct]) -> None:
     keys = {field.name for field in msgspec.structs.fields(table)} - {"services"}
 
-    assert not {key for key in keys if f"`{key}`" not in README}
+    assert not {key for key in keys if f"`{key}`" not in README and f"[tool.auto-heal.{key}]" not in README}
 
 
-def test_the_defaults_of_the_configuration_are_those_of_the_table() -> None:
-    numbers = {
-        field.name: field.default
-        for kind in (ProjectTable, ServiceTable)
-        for field in msgspec.structs.fields(kind)
-        if isinstance(field.default, int | float)
-    }
-
-    assert not {name for name, number in numbers.items() if f"| `{name}` | `{number:g}` |" not in README}
+@pytest.mark.parametrize("table", [ProjectTable, ServiceTable])
+def test_the_defaults_of_the_configuration_are_those_of_the_table(table: type[msgspec.Struct]) -> None:
+    assert not {name for name, number in numbers(table).items() if f"| `{name}` | `{number}` |" not in README}
 
 
-def test_every_command_and_option_is_explained(project: Sandbox) -> None:
-    commands = re.findall(r"^    (\w+) ", parser().format_help(), re.MULTILINE)
+@pytest.mark.parametrize(("key", "table"), [("budget", BudgetTable), ("history", HistoryTable)])
+def test_the_defaults_of_an_inline_table_are_those_of_the_table(key: str, table: type[msgspec.Struct]) -> None:
+    default = ", ".join(f"{name} = {number}" for name, number in numbers(table).items())
+
+    assert f"| `{key}` | `{{ {default} }}` |" in README
+
+
+@pytest.mark.parametrize("key", ["urls", "on"])
+def test_the_defaults_of_the_messages_are_those_of_the_table(key: str) -> None:
+    assert f"| `{key}` | `{json.dumps(getattr(NotifyTable(), key))}` |" in README
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_and_its_options_have_their_row(command: str) -> None:
+    rows = [line for line in README.splitlines() if line.startswith("| `auto-heal ")]
+    own = "\n".join(row for row in rows if re.search(rf"\b{command}\b", row.split("|")[1]))
+    options = [action.option_strings for action in commands()[command]._actions if action.dest != "help"]
+
+    assert own
+    assert not [names for names in options if names and not any(name in own for name in names)]
+
+
+def test_every_option_of_pytest_is_explained(project: Sandbox) -> None:
     group = project.run("pytest", "--help").output.partition("\nauto-heal:")[2].partition("\n\n")[0]
     options = re.findall(r"^  (--[\w-]+)", group, re.MULTILINE)
 
-    assert len(commands) == 6
     assert len(options) == 4
-    assert not {word for word in [*commands, *options] if f"{word}" not in README}
+    assert not {option for option in options if option not in README}
+
+
+def test_every_number_that_is_served_is_explained(project: Sandbox) -> None:
+    metrics = Metrics(load_project(project.root, {}), 0)
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{metrics.port}/metrics", timeout=30) as answer:
+            served = re.findall(r"^# TYPE (\w+)", answer.read().decode(), re.MULTILINE)
+    finally:
+        metrics.close()
+
+    assert sorted(served) == sorted(re.findall(r"^\| `(auto_heal_\w+)` \|", MONITORING, re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
+def test_every_link_inside_the_repository_leads_somewhere(document: Path) -> None:
+    for path, heading in re.findall(r"\]\(((?!https?:)[^)#]*)(#[^)]+)?\)", document.read_text(encoding="utf-8")):
+        target = (document.parent / path) if path else document
+        headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+
+        assert not heading or heading[1:] in {re.sub(r"[^\w-]", "", one.lower().replace(" ", "-")) for one in headings}
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
