@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from remediation.commands.check import with_folder
+from remediation.monitor.first import step_aside
 from remediation.primitives import file
 from remediation.primitives.file import LockTimeoutError
 from remediation.project.config import load_project
@@ -42,6 +43,9 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     cannot be collected.
     ConfigError if there is no configuration, or it cannot be used.
     """
+    ended = step_aside()
+    if ended is not None:
+        return ended
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
     try:

@@ -127,7 +127,8 @@ class Healer:
     def _heal(self, patient: Patient, memory: Memory) -> Outcome:
         service, last = patient.service, memory.last_heal
         if memory.stopped_by_hand:
-            return self._refused(patient, Phrase("by_hand", {"name": service.name}))
+            # A monitor's check has just said so.
+            return self._refused(patient, Phrase("by_hand", {"name": service.name}), quiet=self._origin == "monitor")
         if memory.heals != patient.seen and last:
             return self._healed_elsewhere(patient, last)
         if self._steps.adopt(service, memory):

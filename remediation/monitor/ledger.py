@@ -66,7 +66,7 @@ class Ledger:
             History(project).record_run(report.run)
         except HistoryError as error:
             self._say("no_history", problem=error)
-        self._outputs.observe(report, self.status)
+        self._outputs.observe(report, self.status, whole=cycle.services is None)
 
     def tell_statistics(self) -> None:
         """Tell how many checks, errors and heals there were."""

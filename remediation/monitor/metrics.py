@@ -60,9 +60,9 @@ class Metrics:
         self.reload(project)
         self._server.start()
 
-    def observe(self, run: Run, heals: Iterable[Heal]) -> None:
-        """Count a run that ended, and the heals in it."""
-        self._numbers.observe(run, heals)
+    def observe(self, run: Run, heals: Iterable[Heal], *, whole: bool = True) -> None:
+        """Count a run that ended, and the heals in it; one that is not `whole` checked only some of the services."""
+        self._numbers.observe(run, heals, whole=whole)
 
     def reload(self, project: Project) -> None:
         """Forget the services that the configuration no longer has, and show those that it has."""
@@ -111,19 +111,20 @@ class _Numbers:
                 _remove(self._budget_left, name)
         self._services = dict(services)
 
-    def observe(self, run: Run, heals: Iterable[Heal]) -> None:
+    def observe(self, run: Run, heals: Iterable[Heal], *, whole: bool) -> None:
         self._checks.labels(run.verdict).inc()
         self._ended.set(run.ended)
         checks = {result.key: result for result in run.results if result.kind == "check"}
         services = {result.key: result for result in run.results if result.kind == "service"}
         for name in self._services:
-            self._observe_service(name, services.get(name), run.ended)
-        for key in self._known_checks - checks.keys():
+            if whole or name in services:
+                self._observe_service(name, services.get(name), run.ended)
+        for key in self._known_checks - checks.keys() if whole else ():
             _remove(self._check_up, key)
             _remove(self._latency, key)
         for key, result in checks.items():
             self._observe_check(key, result)
-        self._known_checks = set(checks)
+        self._known_checks = set(checks) if whole else self._known_checks | set(checks)
         for heal in heals:
             if heal.service in self._services:
                 self._heals.labels(heal.service, "true" if heal.ok else "false").inc()

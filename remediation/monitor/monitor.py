@@ -149,8 +149,7 @@ class Monitor:
                 self._say("detail", line=line)
             self._code = code if code > FAILED else INTERNAL_ERROR
             return
-        telling = next((line for line in reversed(words) if line.startswith(("E ", "ERROR"))), words[-1:] or "")
-        self._say("checks_broken", problem=telling)
+        self._say("checks_broken", problem=_telling(words))
         self._outputs.begin("the checks cannot be collected")
         self._due = max(self._due, time.monotonic() + (0 if self._session else self._project.interval))
 
@@ -297,3 +296,12 @@ class Monitor:
         self._outputs.close()
         self._deaths.close()
         os.close(self._terminal_fd)
+
+
+def _telling(words: list[str]) -> str:
+    """Return the line of pytest's output that says what is wrong: one marked with E, an error, or the last."""
+    for mark in ("E ", "ERROR"):
+        for line in reversed(words):
+            if line.startswith(mark):
+                return line.removeprefix("E ").strip()
+    return words[-1] if words else "pytest ended without a word"

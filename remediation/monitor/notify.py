@@ -86,8 +86,11 @@ class Notifier:
             if kind == "service" and key not in project.services:
                 del self._incidents[kind, key]
 
-    def observe(self, run: Run, heals: Iterable[Heal], gave_up: Collection[str]) -> None:
-        """Take a run that ended, the heals in it, and the services whose restart budget it found spent."""
+    def observe(self, run: Run, heals: Iterable[Heal], gave_up: Collection[str], *, whole: bool = True) -> None:
+        """Take a run that ended, the heals in it, and the services whose restart budget it found spent.
+
+        One that is not `whole` checked only some of the services.
+        """
         if not self._project.notify.urls:
             return
         by_service: dict[str, list[Heal]] = {}
@@ -103,7 +106,8 @@ class Notifier:
         for result in checks:
             if not result.services:
                 self._follow(result, run)
-        self._forget_checks_but(result.key for result in checks)
+        if whole:
+            self._forget_checks_but(result.key for result in checks)
         self.attend()
 
     def fds(self) -> list[int]:

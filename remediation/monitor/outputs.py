@@ -11,6 +11,7 @@ from remediation.monitor.metrics import Metrics
 from remediation.monitor.notify import Notifier, require
 from remediation.monitor.systemd import Systemd
 from remediation.project.model import Project
+from remediation.project.schema import ConfigError
 
 # How long the last messages are waited for at the end, in seconds.
 _LAST_MESSAGES = 5.0
@@ -22,6 +23,7 @@ class Outputs:
     def __init__(self, project: Project, *, metrics_port: int | None, tell: Callable[..., None]) -> None:
         """Make what the command line and the configuration want. ConfigError if an extra is missing for it."""
         require(project)
+        _refuse_port_of_service(project, metrics_port)
         self._systemd = Systemd(os.environ)
         self._metrics = Metrics(project, metrics_port) if metrics_port is not None else None
         self._notifier = Notifier(project, tell=tell)
@@ -41,11 +43,11 @@ class Outputs:
         """Tell that the configuration is read again."""
         self._systemd.reloading()
 
-    def observe(self, report: Report, status: str) -> None:
-        """Tell how a cycle ended."""
+    def observe(self, report: Report, status: str, *, whole: bool) -> None:
+        """Tell how a cycle ended, which was of all services or, if not `whole`, of some."""
         if self._metrics:
-            self._metrics.observe(report.run, report.heals)
-        self._notifier.observe(report.run, report.heals, report.gave_up)
+            self._metrics.observe(report.run, report.heals, whole=whole)
+        self._notifier.observe(report.run, report.heals, report.gave_up, whole=whole)
         self._systemd.status(status)
 
     @property
@@ -77,3 +79,10 @@ class Outputs:
         self._notifier.close(_LAST_MESSAGES)
         if self._metrics:
             self._metrics.close()
+
+
+def _refuse_port_of_service(project: Project, port: int | None) -> None:
+    """Raise ConfigError if the metrics would take the port from a service, which may be down right now."""
+    for service in project.services.values():
+        if port and service.command and service.address and service.address.port == port:
+            raise ConfigError(f"--metrics: port {port} is that of the service {service.name}; choose another one")

@@ -6,9 +6,10 @@ import os
 import signal
 import socket
 from types import FrameType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from typing_extensions import Self
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Wish = Literal["end", "reread"]
 

@@ -142,10 +142,11 @@ class HealthRun:
                 return
 
     def _only_waits(self, patients: list[Patient]) -> bool:
-        """Return whether a monitor has told before that it waits with all of them."""
+        """Return whether a monitor has told before that it does nothing for any of them."""
         from remediation.healer import budget
 
-        waiting = (budget.waits(self.store.recall(patient.service)) for patient in patients)
+        memories = (self.store.recall(patient.service) for patient in patients)
+        waiting = (budget.waits(memory) or memory.stopped_by_hand for memory in memories)
         return self.options.origin == "monitor" and all(waiting)
 
     def _is_complete(self) -> bool:
