@@ -23,6 +23,8 @@ from remediation.project.model import MARK, Service
 from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
+# How often a start is tried if somebody takes the port between its being freed and the start.
+_STARTS = 3
 # With ready = "none" nobody can be asked; a command that lives this long counts as started.
 SETTLE_SECONDS = 0.2
 # The least time for one look, so that the last one before the deadline can still say why there is no answer.
@@ -42,9 +44,22 @@ class Steps:
     def restart(self, service: Service, memory: Memory) -> None:
         """Stop and start a service, or ask whoever runs it to."""
         self._voice.say("restart", name=service.name)
-        self.stop_and_free(service, memory)
-        self.start(service, memory, service.restart_command)
+        for attempt in range(_STARTS):
+            self.stop_and_free(service, memory)
+            try:
+                self.start(service, memory, service.restart_command)
+                break
+            except HealError:
+                if attempt + 1 == _STARTS or not self._lost_its_port(service, memory):
+                    raise
         self._voice.say("restarted", name=service.name)
+
+    @staticmethod
+    def _lost_its_port(service: Service, memory: Memory) -> bool:
+        """Return whether a process of ours died, and somebody was quicker to take its port."""
+        if not service.command or service.address is None or (memory.identity and memory.identity.alive):
+            return False
+        return bool(port.listeners(service.address.port, service.address.host))
 
     def already_up(self, service: Service, memory: Memory) -> bool:
         """Return whether the service answers and its process, if it should be ours, is; adopt it if need be."""

@@ -198,8 +198,9 @@ class ForkServer:
 
     def _begin(self, order: Begin) -> Round | None:
         self._interval = order.interval
-        wanted = None if order.services is None else set(order.services)
-        items = [item for item in self._items if wanted is None or wanted & set(heals(item))]
+        wanted, unwanted = None if order.services is None else set(order.services), set(order.without)
+        named = ((item, set(heals(item))) for item in self._items)
+        items = [item for item, names in named if not names & unwanted and (wanted is None or names & wanted)]
         folder = self._folder / f"cycle-{order.number}"
         folder.mkdir()
         return self._start(order.number, items, folder)

@@ -17,10 +17,11 @@ from remediation.session.rounds import FAILED, HEALED, PASSED
 
 @dataclass(slots=True)
 class Cycle:
-    """A cycle under way: of the checks of some services, or of all."""
+    """A cycle under way: of the checks of some services, or of all but those that others check at the moment."""
 
     number: int
     services: list[str] | None
+    without: list[str]
     session: WarmSession
     began: float
     """In epoch seconds."""
@@ -30,7 +31,7 @@ class Cycle:
 
     def checks(self, service: str) -> bool:
         """Return whether it checks a service."""
-        return self.services is None or service in self.services
+        return service not in self.without and (self.services is None or service in self.services)
 
 
 class Ledger:
@@ -66,7 +67,7 @@ class Ledger:
             History(project).record_run(report.run)
         except HistoryError as error:
             self._say("no_history", problem=error)
-        self._outputs.observe(report, self.status, whole=cycle.services is None)
+        self._outputs.observe(report, self.status, whole=cycle.services is None and not cycle.without)
 
     def tell_statistics(self) -> None:
         """Tell how many checks, errors and heals there were."""

@@ -16,11 +16,13 @@ _CHUNK = 65_536
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """To the fork server: begin a cycle with the checks of some services, or with all; `interval` in seconds."""
+    """To the fork server: begin a cycle with the checks of some services, or with all but those of some."""
 
     number: int
     services: list[str] | None
+    without: list[str]
     interval: float
+    """Seconds from one cycle to the next."""
 
 
 class Finish(msgspec.Struct, frozen=True, tag=True):

@@ -191,8 +191,15 @@ class Monitor:
 
     @property
     def _may_begin(self) -> bool:
-        """Whether a cycle of all checks may begin when it is due: never two at once."""
-        return self._session is not None and not any(cycle.services is None for cycle in self._cycles.values())
+        """Whether a cycle of all checks may begin when it is due: never two at once, and not of what is checked."""
+        if self._session is None or any(cycle.services is None for cycle in self._cycles.values()):
+            return False
+        return not self._cycles or bool(set(self._session.services) - set(self._busy))
+
+    @property
+    def _busy(self) -> list[str]:
+        """The services that are checked now because their process died."""
+        return sorted({name for cycle in self._cycles.values() for name in cycle.services or ()})
 
     @property
     def _has_nothing(self) -> bool:
@@ -220,8 +227,9 @@ class Monitor:
             return
         self._numbers += 1
         self._say("monitor", number=self._numbers, time=time.strftime("%H:%M:%S"))
-        self._cycles[self._numbers] = Cycle(self._numbers, services, self._session, time.time())
-        self._session.order(Begin(self._numbers, services, self._project.interval))
+        without = self._busy if services is None else []
+        self._cycles[self._numbers] = Cycle(self._numbers, services, without, self._session, time.time())
+        self._session.order(Begin(self._numbers, services, without, self._project.interval))
 
     def _hear(self, session: WarmSession) -> None:
         for news in session.news():
