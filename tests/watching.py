@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
 import psutil
@@ -69,12 +71,15 @@ class Watching:
         self._until(lambda: self.count(text) >= times, f"{text!r}, {times} times")
 
     def ends_check(self, number: int) -> Statistics:
-        """Wait until so many checks have ended, and return what it then had counted."""
-        self._until(lambda: sum(bool(_NEXT.match(line)) for line in list(self.lines)) >= number, f"{number} checks")
-        return self.statistics
+        """Wait until so many checks have ended, and return what it had counted when this one had."""
+        self._until(lambda: len(self._ends()) >= number, f"{number} checks")
+        return _counted(self.lines[: self._ends()[number - 1]])
 
-    def _until(self, condition: object, what: str) -> None:
-        assert callable(condition)
+    def _ends(self) -> list[int]:
+        """Return at which lines a check has ended."""
+        return [index for index, line in enumerate(list(self.lines)) if _NEXT.match(line)]
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
         try:
             wait_for(lambda: condition() or self.process.poll() is not None)
         except AssertionError:
@@ -87,8 +92,7 @@ class Watching:
     @property
     def statistics(self) -> Statistics:
         """What it counted, as it said last."""
-        found = [match for line in list(self.lines) if (match := _STATISTICS.fullmatch(line))]
-        return Statistics(*(int(number) for number in found[-1].groups())) if found else Statistics(0, 0, 0)
+        return _counted(list(self.lines))
 
     # Its processes.
 
@@ -104,11 +108,22 @@ class Watching:
                     found.append(process)
         return found
 
-    @property
-    def forkserver(self) -> psutil.Process | None:
-        """The process that its cycles are forked from."""
-        children = {child.pid for child in psutil.Process(self.process.pid).children()}
-        return next((process for process in self.crew if process.pid in children), None)
+    def forkserver(self, *, after: int = 0) -> psutil.Process:
+        """Wait for the process that its cycles are forked from, the one `after` another one, and return it."""
+
+        def found() -> psutil.Process | None:
+            for process in self.crew:
+                with suppress(psutil.Error):
+                    is_ours = (
+                        process.ppid() == self.process.pid and "remediation.monitor.forkserver" in process.cmdline()
+                    )
+                    if is_ours and process.pid != after:
+                        return process
+            return None
+
+        process = wait_for(found)
+        assert process is not None
+        return process
 
     # Its end.
 
@@ -156,6 +171,11 @@ class Watching:
         return "\n".join([f"the monitor {'runs' if code is None else f'ended with {code}'}", *self.lines])
 
 
+def _counted(lines: list[str]) -> Statistics:
+    found = [match for line in lines if (match := _STATISTICS.fullmatch(line))]
+    return Statistics(*(int(number) for number in found[-1].groups())) if found else Statistics(0, 0, 0)
+
+
 @contextmanager
 def watching(project: Sandbox, *arguments: str, **env: str) -> Iterator[Watching]:
     """Lend a monitor of the project that has begun, and end it."""
@@ -171,3 +191,36 @@ def command(project: Sandbox, *words: str, **env: str) -> Iterator[Watching]:
         yield monitor
     finally:
         monitor.clean()
+
+
+# What else is known of its project.
+
+
+def rows(project: Sandbox, query: str) -> list[tuple[object, ...]]:
+    """Ask the history."""
+    with closing(sqlite3.connect(project.root / ".auto-heal" / "history.db")) as database:
+        return database.execute(query).fetchall()
+
+
+def starts(project: Sandbox) -> int:
+    """Count how often the only service was started."""
+    return project.log.count("Server started with PID")
+
+
+def kill(project: Sandbox, name: str = "api") -> int:
+    """Kill a service, and return the PID that it had."""
+    pid = pid_of(project, name)
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def pid_of(project: Sandbox, name: str) -> int:
+    """Return the PID that the PID file of a service holds; 0 while there is none."""
+    file = project.root / f".{name}-server.pid"
+    return int(file.read_text()) if file.exists() else 0
+
+
+def only_check(project: Sandbox, body: str) -> None:
+    """Let this be the only check; it heals nothing, so that no service is ever started."""
+    shutil.rmtree(project.root / "healthtests", ignore_errors=True)
+    project.write("healthtests/test_it.py", f"import pathlib, time\n\n\ndef test_it():\n    {body}\n")

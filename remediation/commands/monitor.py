@@ -80,7 +80,7 @@ def who_watches(project: Project) -> Watcher | None:
 
 
 def _note(project: Project) -> Path:
-    return project.memory / "monitor.json"
+    return project.memory / ".monitor.json"
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def _alone(project: Project) -> Iterator[None]:
     """Be the one monitor of a project."""
     held = False
     try:
-        with file.locked(project.memory / "monitor.lock", timeout=0):
+        with file.locked(project.memory / ".monitor.lock", timeout=0):
             held = True
             file.write(_note(project), msgspec.json.encode(Watcher(os.getpid(), time.time())))
             yield

@@ -88,6 +88,9 @@ class Steps:
             return None
         identity = memory.identity
         if not identity or not identity.alive:
+            if service.address and port.refuses(service.address.host, service.address.port):
+                # Nobody answers, so there is nobody to find.
+                return None
             identity = self._marked_root(service)
         if not identity or identity.life is not Life.RUNNING:
             return None

@@ -45,6 +45,8 @@ CREATE INDEX IF NOT EXISTS heals_at ON heals (at);
 """
 # How long a writer waits for the others, in seconds; each of them writes for a few milliseconds.
 _BUSY_TIMEOUT = 10.0
+# A monitor does not wait so long: somebody may need it meanwhile.
+_SHORT_TIMEOUT = 1.0
 # What is too old or too much is looked for once in so many runs.
 _PRUNED_EVERY = 256
 # When the database is too big, the oldest tenth of its runs goes at a time.
@@ -119,12 +121,28 @@ class Heal(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The history of a project. Every method opens the database anew, so that none is carried across a fork."""
+    """The history of a project.
 
-    def __init__(self, project: Project) -> None:
-        """Keep it in the project's own folder."""
+    Every method opens the database anew, so that none is carried across a fork.
+    """
+
+    def __init__(self, project: Project, *, stays_open: bool = False) -> None:
+        """Keep it in the project's own folder.
+
+        With `stays_open`, for who writes often and never forks, what is written goes through one connection until
+        `close`, and others are waited for less long.
+        """
         self.path = project.memory / "history.db"
         self._limits = project.history
+        self._stays_open = stays_open
+        self._timeout = _SHORT_TIMEOUT if stays_open else _BUSY_TIMEOUT
+        self._kept: tuple[sqlite3.Connection, int] | None = None
+
+    def close(self) -> None:
+        """Close a connection that stayed open."""
+        if self._kept:
+            self._kept[0].close()
+            self._kept = None
 
     def record_run(self, run: Run) -> None:
         """Add a run with all its results. HistoryError if that cannot be done."""
@@ -174,7 +192,7 @@ class History:
     def _writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """Lend a connection inside a transaction that is committed at the end."""
         try:
-            with closing(self._open()) as database:
+            with self._connection() as database:
                 database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 # In KiB: what a monitor once took for a big database it would keep.
                 database.execute("PRAGMA cache_size = -256")
@@ -190,6 +208,22 @@ class History:
                 with suppress(sqlite3.Error, OSError):
                     self._replace()
             raise HistoryError(f"the history {self.path} cannot be written: {error}") from None
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if not self._stays_open:
+            with closing(self._open()) as database:
+                yield database
+            return
+        # One that somebody has set aside meanwhile is not written to any more.
+        if self._kept is None or not self._exists() or self.path.lstat().st_ino != self._kept[1]:
+            self.close()
+            self._kept = self._open(), self.path.lstat().st_ino
+        try:
+            yield self._kept[0]
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self) -> sqlite3.Connection:
         """Return a connection to a database that has our tables; one that is no database is set aside."""
@@ -239,14 +273,14 @@ class History:
             database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _layout_lock(self) -> AbstractContextManager[None]:
-        return file.locked(self.path.with_name("history.new.lock"), timeout=_BUSY_TIMEOUT)
+        return file.locked(self.path.with_name(".history.new.lock"), timeout=_BUSY_TIMEOUT)
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None)
+        return sqlite3.connect(self.path, timeout=self._timeout, isolation_level=None)
 
     def _replace(self) -> None:
         """Set a broken database aside, unless somebody else was quicker."""
-        with file.locked(self.path.with_name("history.lock"), timeout=_BUSY_TIMEOUT):
+        with file.locked(self.path.with_name(".history.lock"), timeout=_BUSY_TIMEOUT):
             if self._is_sound():
                 return
             self.path.replace(self.path.with_name(f"{self.path.name}.broken"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,4 +73,6 @@ class Cycle:
 
     def ended(self, run: HealthRun, code: int) -> None:
         """Tell the monitor how it ended."""
+        # What has a verdict is not broken off any more.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._channel.send(Report(self._number, code, run.to_record(), run.heals, run.gave_up))

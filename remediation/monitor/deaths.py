@@ -14,7 +14,7 @@ from remediation.project.model import Project
 # While somebody else is at work on a service that died, or a cycle that may be about to notice, how often to look
 # again, in seconds.
 _LOOK_AGAIN = 0.05
-# How long such a cycle is waited for before the death is looked into beside it, in seconds.
+# A cycle that began longer ago than this, in seconds, is held up by something else, and not waited for.
 _PATIENCE = 0.25
 
 
@@ -27,15 +27,19 @@ class Deaths:
         self._store = Store(project)
         self._watch = Watch(self._store)
         self._checked: list[str] = []
-        self._noticed: dict[str, float] = {}
+        self._noticed: set[str] = set()
 
     def watch(self, checked: Iterable[str]) -> None:
         """Watch the processes that the services which have checks have now."""
         self._checked = [name for name in checked if name in self._project.services]
         self.refresh()
 
-    def refresh(self) -> None:
-        """Watch the processes that they have by now."""
+    def refresh(self, started: Iterable[str] = ()) -> None:
+        """Watch the processes that they have by now; of those `started` meanwhile, a death was seen by nobody."""
+        for name in started:
+            service = self._project.services.get(name)
+            if service and look.condition(service, self._store) in (Condition.DEAD, Condition.REPLACED):
+                self._noticed.add(name)
         services = (self._project.services[name] for name in self._checked)
         self._watch.refresh(service for service in services if service.command)
 
@@ -55,21 +59,25 @@ class Deaths:
         pauses += [seconds] if (seconds := self._watch.poll_seconds) else []
         return time.monotonic() + min(pauses) if pauses else None
 
-    def urgent(self, is_checked_now: Callable[[str], bool]) -> list[str]:
-        """Return the services to check at once; what a cycle checks now is left to it for a moment."""
-        now = time.monotonic()
-        for name in self._watch.dead():
-            self._noticed.setdefault(name, now)
+    def take_over(self, before: Deaths) -> None:
+        """Keep in mind what the watch over an earlier configuration has noticed, and end that."""
+        self._noticed = {name for name in before._noticed if name in self._project.services}
+        before.close()
+
+    def urgent(self, checked_since: Callable[[str], float | None]) -> list[str]:
+        """Return the services to check at once; what a cycle has just begun to check is left to it for a moment."""
+        self._noticed.update(self._watch.dead())
         urgent = []
-        for name, noticed in list(self._noticed.items()):
-            service = self._project.services[name]
+        for name in sorted(self._noticed):
+            service, since = self._project.services[name], checked_since(name)
             if self._store.is_locked(service):
                 # A restart by hand, another process, or a cycle of ours.
                 continue
             if look.condition(service, self._store) not in (Condition.DEAD, Condition.REPLACED):
-                del self._noticed[name]
+                self._noticed.remove(name)
                 self.refresh()
-            elif now >= noticed + _PATIENCE or not is_checked_now(name):
-                del self._noticed[name]
-                urgent.append(name)
+            elif since is None or time.time() > since + _PATIENCE:
+                self._noticed.remove(name)
+                if name in self._checked:
+                    urgent.append(name)
         return urgent

@@ -42,6 +42,8 @@ class Ledger:
         self._outputs = outputs
         self._say = say
         self.tally = Tally()
+        self._project: Project | None = None
+        self._history: History | None = None
 
     @property
     def status(self) -> str:
@@ -56,18 +58,30 @@ class Ledger:
         if problem or report is None:
             self._say("cycle_broken", problem=problem or "it told nothing")
             run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
-            report = Report(cycle.number, over.code, run, [], [])
+            heals, gave_up = (report.heals, report.gave_up) if report else ([], [])
+            report = Report(cycle.number, over.code, run, heals, gave_up)
         sick = bool(problem) or report.run.verdict not in ("healthy", "healed")
         self.tally.checks += 1
         self.tally.errors += sick or any(one.failed_at is not None for one in report.run.results)
         self.tally.heals += sum(heal.ok for heal in report.heals)
         self._say("status_sick" if sick else "status_healthy")
         self.tell_statistics()
+        self._record(report.run, project)
+        self._outputs.observe(report, self.status, whole=cycle.services is None and not cycle.without)
+
+    def _record(self, run: Run, project: Project) -> None:
+        if self._history is None or self._project is not project:
+            self.close()
+            self._project, self._history = project, History(project, stays_open=True)
         try:
-            History(project).record_run(report.run)
+            self._history.record_run(run)
         except HistoryError as error:
             self._say("no_history", problem=error)
-        self._outputs.observe(report, self.status, whole=cycle.services is None and not cycle.without)
+
+    def close(self) -> None:
+        """Let go of the history."""
+        if self._history:
+            self._history.close()
 
     def tell_statistics(self) -> None:
         """Tell how many checks, errors and heals there were."""

@@ -46,6 +46,7 @@ class Monitor:
         self._leaving: list[WarmSession] = []
         self._cycles: dict[int, Cycle] = {}
         self._due = 0.0
+        self._last = 0.0
         self._stopping = False
         self._code: int | None = None
 
@@ -121,7 +122,8 @@ class Monitor:
         coming, session = self._coming, self._session
         if coming and (not coming.channel.open or time.monotonic() > coming.began + COLLECT_TIMEOUT):
             self._coming = None
-            coming.kill()
+            if coming.channel.open or self._stopping:
+                coming.kill()
             if not self._stopping:
                 self._collected_in_vain(coming)
         if session and not session.channel.open:
@@ -130,6 +132,10 @@ class Monitor:
             self._lost(session)
             if not self._stopping:
                 self._collect()
+        for left in self._leaving:
+            # Not before: that would break off its cycle.
+            if left.channel.open and not any(cycle.session is left for cycle in self._cycles.values()):
+                left.order(Finish())
         for left in [one for one in self._leaving if not one.channel.open]:
             self._leaving.remove(left)
             self._lost(left)
@@ -149,17 +155,19 @@ class Monitor:
                 self._say("detail", line=line)
             self._code = code if code > FAILED else INTERNAL_ERROR
             return
-        self._say("checks_broken", problem=_telling(words))
+        if self._session:
+            # An edit of what it has read, too, is a reason to try again.
+            self._sources.add(self._session.files)
+        self._say("checks_broken" if self._session else "checks_missing", problem=_telling(words))
         self._outputs.begin("the checks cannot be collected")
         self._due = max(self._due, time.monotonic() + (0 if self._session else self._project.interval))
 
     def _collected(self, session: WarmSession, ready: Ready) -> None:
         """Go on with a session whose checks are collected."""
         self._coming = None
-        session.services = ready.services
+        session.services, session.files = ready.services, ready.files
         self._sources.add(ready.files)
         if self._session:
-            self._session.order(Finish())
             self._leaving.append(self._session)
         else:
             self._due = time.monotonic()
@@ -177,8 +185,10 @@ class Monitor:
             self._say("config_broken", problem=error)
             self._outputs.begin(self._ledger.status)
             return
-        self._deaths.close()
+        before = self._deaths
         self._configure(project)
+        self._deaths.take_over(before)
+        self._due = min(self._due, self._last + project.interval)
         self._outputs.reload(project)
         self._deaths.watch(self._session.services if self._session else ())
         if self._coming:
@@ -220,15 +230,18 @@ class Monitor:
         if self._coming and now < self._coming.began + _COLLECTING:
             return
         self._begin(None)
+        self._last = now
         self._due = now + self._project.interval
 
     def _begin(self, services: list[str] | None) -> None:
         if self._session is None:
             return
         self._numbers += 1
-        self._say("monitor", number=self._numbers, time=time.strftime("%H:%M:%S"))
         without = self._busy if services is None else []
         self._cycles[self._numbers] = Cycle(self._numbers, services, without, self._session, time.time())
+        if services is not None:
+            self._say("process_died", names=", ".join(services))
+        self._say("monitor", number=self._numbers, time=time.strftime("%H:%M:%S"))
         self._session.order(Begin(self._numbers, services, without, self._project.interval))
 
     def _hear(self, session: WarmSession) -> None:
@@ -249,7 +262,7 @@ class Monitor:
             # Broken off by ourselves.
             return
         self._ledger.enter(cycle, over, self._project)
-        self._deaths.refresh()
+        self._deaths.refresh(heal.service for heal in (cycle.report.heals if cycle.report else ()) if heal.ok)
         if not self._stopping:
             left = max(0.0, self._due - time.monotonic())
             self._say("next", seconds=seconds(math.ceil(left) if left >= 1 else left))
@@ -258,10 +271,12 @@ class Monitor:
         """Check at once the services whose process died."""
         if not self._session:
             return
-        urgent = self._deaths.urgent(lambda name: any(cycle.checks(name) for cycle in self._cycles.values()))
-        if urgent:
-            self._say("process_died", names=", ".join(urgent))
+        if urgent := self._deaths.urgent(self._checked_since):
             self._begin(urgent)
+
+    def _checked_since(self, service: str) -> float | None:
+        """Return since when, in epoch seconds, a cycle checks a service."""
+        return max((cycle.began for cycle in self._cycles.values() if cycle.checks(service)), default=None)
 
     # The end.
 
@@ -301,6 +316,7 @@ class Monitor:
         if self._ledger.tally.checks:
             self._ledger.tell_statistics()
         self._say("monitor_ended")
+        self._ledger.close()
         self._outputs.close()
         self._deaths.close()
         os.close(self._terminal_fd)

@@ -13,7 +13,7 @@ from pathlib import Path
 from remediation.healer import look
 from remediation.primitives import file
 from remediation.primitives.process import Identity
-from remediation.project.memory import Store
+from remediation.project.memory import Memory, Store
 from remediation.project.model import Project
 from remediation.session import junit
 from remediation.session.junit import RoundReport
@@ -45,8 +45,11 @@ def preload(project: Project) -> None:
 
 
 def _rehearse_report() -> None:
-    from _pytest.junitxml import bin_xml_escape
+    import msgspec
+    from _pytest.junitxml import bin_xml_escape, mangle_test_address
 
+    mangle_test_address("a.py::b")
+    msgspec.json.decode(b"{}", type=Memory)
     case = f'<testcase classname="a" name="{bin_xml_escape("b")}" time="0.1"/>'
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "round.xml"

@@ -11,6 +11,10 @@ from remediation.project.config import OWN_FILE, SHARED_FILE
 from remediation.session import FOLDER
 
 Stamp = tuple[int, int, int]
+# That of no file.
+_UNKNOWN = (-1, -1, -1)
+# The time of a file may lie so far behind the clock, in seconds.
+_TICK = 0.05
 
 
 class Sources:
@@ -25,13 +29,17 @@ class Sources:
 
     def add(self, files: Iterable[str]) -> None:
         """Note further files, which the session turned out to have read."""
-        self._files = {Path(file) for file in files}
-        known, self._stamps = self._stamps, self._look()
-        for path, stamp in self._stamps.items():
-            before = known.get(path)
-            if (before is not None and stamp != before) or (before is None and _written(path) > self._noted):
-                # Edited while it was being read: nobody knows what was read.
-                self._stamps[path] = None
+        before, self._files = self._stamps, {Path(file) for file in files}
+        now = self._look()
+        self._stamps = {path: now.get(path) for path in before.keys() | now.keys()}
+        for path in self._stamps:
+            if path in before:
+                edited = before[path] != now.get(path)
+            else:
+                edited = path.is_relative_to(self._root / FOLDER) or _written(path) > self._noted - _TICK
+            if edited:
+                # While it was being read: nobody knows what was read.
+                self._stamps[path] = _UNKNOWN
 
     def changed(self) -> bool:
         """Return whether one was edited, added or removed since."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ class WarmSession:
 
     def __init__(self, root: Path, arguments: Sequence[str], terminal_fd: int) -> None:
         """Start one in the project's folder; it tells when it is ready."""
+        self._root = root
         ours, its = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
         with its:
@@ -69,6 +71,9 @@ class WarmSession:
         """End it at once, with all that it started but for services."""
         if self._process.poll() is None:
             end_family(self._process.pid)
+            # What it could not do itself.
+            for left in (self._root / ".auto-heal").glob(f"run-{self._process.pid}-*"):
+                shutil.rmtree(left, ignore_errors=True)
 
     def close(self) -> None:
         """Let go of it."""

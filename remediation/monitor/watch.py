@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -44,7 +45,13 @@ class Watch:
 
     def dead(self) -> list[str]:
         """Return the services whose process has died, once each; it is watched no longer."""
-        names = [name for name, (identity, _) in self._watched.items() if not identity.alive]
+        poll = select.poll()
+        for fd in self.fds:
+            poll.register(fd, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(0)}
+        # Of a hundred services, only those that have something to tell are looked at.
+        suspects = [(name, found[0]) for name, found in self._watched.items() if found[1] is None or found[1] in ready]
+        names = [name for name, identity in suspects if not identity.alive]
         for name in names:
             self._drop(name)
         return names

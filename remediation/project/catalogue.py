@@ -98,6 +98,10 @@ CATALOGUE: dict[str, Text] = {
         ERROR, "❌ The checks cannot be collected, going on with the earlier ones: {problem}",
         "❌ Проверки не собрать, продолжаем с прежними: {problem}",
     ),
+    "checks_missing": Text(
+        ERROR, "❌ The checks cannot be collected; trying again later: {problem}",
+        "❌ Проверки не собрать; попробуем позже: {problem}",
+    ),
     "config_broken": Text(
         ERROR, "❌ The configuration cannot be used, going on with the earlier one: {problem}",
         "❌ Конфигурация непригодна, продолжаем с прежней: {problem}",

@@ -134,7 +134,7 @@ class Store:
 
     @property
     def _pause_file(self) -> Path:
-        return self._project.memory / "pause.json"
+        return self._project.memory / ".pause.json"
 
     def remember_process(self, service: Service, memory: Memory, identity: Identity) -> None:
         """Write PID file and memory for a process just started or found again."""

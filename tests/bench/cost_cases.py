@@ -30,55 +30,48 @@ _TWO_CHECKS = ("health", "items")
 
 def healthy_watch(place: Ground, pace: Pace) -> Table:
     """A minute of a watch over a service that is well, with a check a second."""
-    table = Table("Watched: CPU of a healthy watch", ("a minute",))
+    table = Table("Watched: CPU of a healthy watch", ("a minute", "ours / it"))
     own = ours(checks=_TWO_CHECKS)
     with watches(place, (own, *OTHERS)) as (started, table.notes):
-        time.sleep(_CALM_SECONDS)
+        time.sleep(min(pace.window, _CALM_SECONDS))
         began, before = time.perf_counter(), [cpu(watch.members()) for watch in started]
         time.sleep(pace.window)
         passed, after = time.perf_counter() - began, [cpu(watch.members()) for watch in started]
-        used = {
-            watch.watcher: (late - early) * _MINUTE / passed
-            for watch, early, late in zip(started, before, after, strict=True)
-        }
+    used = [(late - early) * _MINUTE / passed for early, late in zip(before, after, strict=True)]
     runs = [place.pytest(place.health, "healthtests").finish().cpu for _ in range(pace.few)]
-    anew = statistics.median(runs) * _MINUTE
-    table.rows = [Row(watcher.name, (_seconds(value),), watcher.remark) for watcher, value in used.items()]
-    table.rows.append(Row("pytest healthtests, each second anew", (_seconds(anew),)))
-    if own in used:
-        to = {watcher.name: value for watcher, value in used.items() if watcher is not own} | {"pytest anew": anew}
-        table.rows += [Row(f"ours / {name}", (quotient(used[own], value),)) for name, value in to.items()]
+    rows = [(watch.watcher.name, value, watch.watcher.remark) for watch, value in zip(started, used, strict=True)]
+    rows.append(("pytest healthtests, each second anew", statistics.median(runs) * _MINUTE, ""))
+    table.rows = [Row(name, (f"{value:.2f} s", quotient(used[0], value)), remark) for name, value, remark in rows]
     return table
 
 
 def cycle(place: Ground, pace: Pace) -> Table:
     """One healthy cycle with two checks, against the two curls that ask the same."""
-    table = Table("Watched: CPU of a healthy cycle", ("median",))
-    curls = statistics.median(_curls(place) for _ in range(pace.rounds)) if shutil.which("curl") else math.nan
-    table.rows.append(Row("two curls", (f"{curls * 1000:.1f} ms",)))
-    for name, checks in (("two checks", _TWO_CHECKS), ("with the process check", (*_TWO_CHECKS, "process"))):
-        with watches(place, [ours(interval=_SHORT_INTERVAL, checks=checks)]) as (started, absent):
-            table.notes += absent
-            for watch in started:
-                each = per_cycle(watch, pace.window / 2).cpu
-                table.rows.append(Row(f"auto-heal monitor, {name}", (f"{each * 1000:.1f} ms",)))
-                table.rows.append(Row("ours / two curls", (quotient(each, curls),), "17 ms, which is about 1"))
+    table = Table("Watched: CPU of a healthy cycle", ("mean", "/ two curls"))
+    curls = statistics.fmean(_curls(place) for _ in range(pace.rounds)) if shutil.which("curl") else math.nan
+    found = [("two curls", curls, "")]
+    for name, checks, bound in (
+        ("auto-heal monitor, two checks", _TWO_CHECKS, "at most 17 ms, where two curls cost that"),
+        ("auto-heal monitor, and the process", (*_TWO_CHECKS, "process"), ""),
+    ):
+        with watches(place, [ours(interval=_SHORT_INTERVAL, checks=checks)]) as ((watch,), _):
+            found.append((name, per_cycle(watch, pace.window / 2).cpu, bound))
+    table.rows = [Row(name, (f"{value * 1000:.1f} ms", quotient(value, curls)), bound) for name, value, bound in found]
     return table
 
 
-def rest(place: Ground, _: Pace) -> Table:
+def rest(place: Ground, pace: Pace) -> Table:
     """Between two cycles nothing may run."""
-    table = Table(f"Watched: {_REST_SECONDS:g} s between two cycles", ("CPU", "switches"))
-    with watches(place, [ours(interval=_NEVER)]) as (started, absent):
-        table.notes = absent
-        for watch in started:
-            time.sleep(_CALM_SECONDS)
-            members = watch.members()
-            before = cpu(members), switches(members)
-            time.sleep(_REST_SECONDS)
-            used, woken = cpu(members) - before[0], switches(members) - before[1]
-            table.rows.append(Row("auto-heal monitor", (f"{used * 1000:.1f} ms", str(woken)), "0 and 0"))
-            table.rows.append(Row("its processes", ("", str(len(members)))))
+    seconds = min(pace.window, _REST_SECONDS)
+    table = Table(f"Watched: {seconds:g} s between two cycles", ("CPU", "switches"))
+    with watches(place, [ours(interval=_NEVER)]) as ((watch,), _):
+        time.sleep(min(pace.window, _CALM_SECONDS))
+        members = watch.members()
+        before = cpu(members), switches(members)
+        time.sleep(seconds)
+        used, woken = cpu(members) - before[0], switches(members) - before[1]
+    name = f"auto-heal monitor, {len(members)} processes"
+    table.rows = [Row(name, (f"{used * 1000:.1f} ms", str(woken)), "0 and 0")]
     return table
 
 
@@ -120,7 +113,3 @@ def _curls(place: Ground) -> float:
     # Without `exec` for the last one, so that both are children as in a loop.
     words = ["sh", "-c", f"{script}\ntrue"]
     return Command(words, cwd=place.root, env=place.environment(), output=place.root / "curls.txt").finish().cpu
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2f} s"

@@ -15,13 +15,15 @@ from ground import Ground
 from report import Row, Table, milliseconds, quotient
 from stopwatch import BenchError, Pace
 from watch import Watch, watches
-from watched import Fault, Service, hang, kill
+from watched import Service, hang
 from watchers import Watcher, lay_out_ours
 
 _IDLER = Path(__file__).with_name("idler.py")
 # Shorter than any cycle: so one follows the other.
 _NO_INTERVAL = 0.001
+_INTERVAL = 1.0
 _TEN = 10
+_MOST_HANGS = 3
 # Most of a boot is waiting, or ten boots at once would measure the number of CPUs.
 _SLOW_BOOT = 0.5
 _IMPATIENT = "timeout = 1\nretries = 2\nretry_delay = 0.5"
@@ -44,10 +46,8 @@ def scaling(place: Ground, pace: Pace) -> Table:
     table = Table("Watched: a cycle, one check a service", ("wall", "CPU", "wall, each", "CPU, each"))
     found: list[tuple[int, Cycles]] = []
     for count in pace.crowds:
-        with _crowd(place, count, interval=_NO_INTERVAL) as (watch, _, absent):
-            table.notes += absent
-            if watch:
-                found.append((count, per_cycle(watch, pace.window / 4)))
+        with _crowd(place, count, interval=_NO_INTERVAL) as (watch, _):
+            found.append((count, per_cycle(watch, pace.window / 4)))
     for count, each in found:
         shares = (each.wall, each.cpu, each.wall / count, each.cpu / count)
         cells = tuple(f"{share * 1000:.1f} ms" for share in shares)
@@ -61,18 +61,16 @@ def scaling(place: Ground, pace: Pace) -> Table:
 def hung_crowd(place: Ground, pace: Pace) -> Table:
     """Ten services that answer nothing, and an eleventh that is killed meanwhile."""
     table = Table("Watched: ten hang, an eleventh is killed", ("median", "least"))
-    with _crowd(place, _TEN + 1, interval=1.0) as (watch, services, table.notes):
-        if not watch:
-            return table
+    with _crowd(place, _TEN + 1, interval=_INTERVAL) as (_, services):
         *ten, eleventh = services
-        calm = [_until_well([eleventh], kill) for _ in range(pace.few)]
+        calm = [_until_well([eleventh]) for _ in range(pace.few)]
         meanwhile = []
-        for _ in range(min(pace.few, 3)):
+        for _ in range(min(pace.few, _MOST_HANGS)):
             for service in ten:
                 hang(service)
             # So that the cycle that meets them has begun.
-            time.sleep(1.0)
-            meanwhile.append(_until_well([eleventh], kill, settle=False))
+            time.sleep(_INTERVAL)
+            meanwhile.append(_until_well([eleventh], settle=False))
             _wait_for(ten)
     table.rows = [_row("the eleventh alone killed", calm), _row("while ten hang", meanwhile)]
     table.rows.append(_ratio("while ten hang / alone", meanwhile, calm, "about 1"))
@@ -82,11 +80,9 @@ def hung_crowd(place: Ground, pace: Pace) -> Table:
 def killed_crowd(place: Ground, pace: Pace) -> Table:
     """Ten services killed at once, against one."""
     table = Table("Watched: ten killed at once, or one", ("median", "least"))
-    with _crowd(place, _TEN, interval=1.0, boot=_SLOW_BOOT) as (watch, services, table.notes):
-        if not watch:
-            return table
-        one = [_until_well(services[:1], kill) for _ in range(pace.few)]
-        ten = [_until_well(services, kill) for _ in range(pace.few)]
+    with _crowd(place, _TEN, interval=_INTERVAL, boot=_SLOW_BOOT) as (_, services):
+        one = [_until_well(services[:1]) for _ in range(pace.few)]
+        ten = [_until_well(services) for _ in range(pace.few)]
     table.rows = [_row("one, until it answers", one), _row("ten, until all answer", ten)]
     table.rows.append(_ratio("ten / one", ten, one, "at most 2"))
     table.notes.append(f"A boot waits {_SLOW_BOOT:g} s before it listens, so that the number of CPUs does not decide.")
@@ -94,9 +90,7 @@ def killed_crowd(place: Ground, pace: Pace) -> Table:
 
 
 @contextmanager
-def _crowd(
-    place: Ground, count: int, *, interval: float, boot: float = 0.0
-) -> Iterator[tuple[Watch | None, list[Service], list[str]]]:
+def _crowd(place: Ground, count: int, *, interval: float, boot: float = 0.0) -> Iterator[tuple[Watch, list[Service]]]:
     """Lend a watch of ours over so many services, all of them well."""
     more = {"SLOW": f"{boot:g}"}
     services = [Service(_IDLER, ("-I", "-S"), health="/", more=more) for _ in range(count)]
@@ -106,20 +100,23 @@ def _crowd(
     def lay_out(folder: Path, _: Service) -> list[str]:
         return lay_out_ours(folder, names, interval=interval, top=_IMPATIENT, checks={"test_answers.py": checks})
 
-    with watches(place, [Watcher("auto-heal monitor", (), lay_out)], service=lambda: services[-1]) as (started, absent):
-        if started:
-            _wait_for(services)
-            time.sleep(_SETTLE_SECONDS)
-        yield next(iter(started), None), services, absent
+    own = Watcher("auto-heal monitor", (), lay_out)
+    with watches(place, [own], service=lambda: services[-1]) as ((watch,), _):
+        _wait_for(services)
+        time.sleep(_SETTLE_SECONDS)
+        yield watch, services
 
 
-def _until_well(services: list[Service], fault: Fault, *, settle: bool = True) -> float:
-    """Harm services and return the seconds until all of them answer."""
+def _until_well(services: list[Service], *, settle: bool = True) -> float:
+    """Kill services, all at once, and return the seconds until all of them answer."""
     if settle:
         time.sleep(_SETTLE_SECONDS + random.uniform(0, 1))
-    injuries = [fault(service) for service in services]
+    processes = [service.process() for service in services]
+    began = time.perf_counter()
+    for process in processes:
+        process.kill()
     _wait_for(services)
-    return time.perf_counter() - injuries[0].at
+    return time.perf_counter() - began
 
 
 def _wait_for(services: list[Service]) -> None:

@@ -1,7 +1,8 @@
 """Measure what auto-heal costs, side by side with what it is measured against, and print medians and ratios.
 
 `python tests/bench/run.py` from the repository. Times depend on the machine and its other work, ratios
-hardly do; nothing here fails on either.
+hardly do; nothing here fails on either. Of the other watchers (pm2, supervisord with superlance, runit, monit)
+those take part that are on the PATH; the rest is named as not measured.
 """
 
 from __future__ import annotations

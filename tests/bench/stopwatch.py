@@ -40,12 +40,12 @@ class Pace:
     @classmethod
     def full(cls, rounds: int) -> Pace:
         """Return the pace for numbers to rely on."""
-        return cls(rounds, few=min(rounds, 5), cap=20.0, window=20.0, crowds=(1, 10, 100))
+        return cls(rounds, few=max(1, rounds // 2), cap=20.0, window=20.0, crowds=(1, 10, 100))
 
     @classmethod
     def quick(cls) -> Pace:
         """Return the pace for seeing that it works."""
-        return cls(rounds=3, few=2, cap=5.0, window=5.0, crowds=(1, 10))
+        return cls(rounds=3, few=1, cap=3.0, window=3.0, crowds=(1, 10))
 
 
 class Time(NamedTuple):
@@ -81,24 +81,28 @@ class Series:
         """The shortest times: those that noise disturbed least."""
         return Time(*map(min, zip(*self.times, strict=True)))
 
+    @property
+    def arrived(self) -> bool:
+        """Whether its last time is one, and not infinite."""
+        return not (self.times and math.isinf(self.times[-1].wall))
+
     def runs(self, number: int) -> bool:
         """Return whether it takes part in a round: not again if it did not arrive in the last one."""
-        tired = self.limit is not None and number >= self.limit
-        return not tired and not (self.times and math.isinf(self.times[-1].wall))
+        return self.arrived and (self.limit is None or number < self.limit)
 
 
 # A time that is taken step by step, so that something else can be timed between the steps.
 Steps = Generator[None, None, Time]
 
 
-def race(contestants: Iterable[Series], *, rounds: int) -> None:
+def race(contestants: Iterable[Series], *, rounds: int, warm: bool = True) -> None:
     """Time all contestants in every round, and begin with another one each time.
 
-    So noise and drift of the machine hit all of them. One round before that warms caches and does not count.
+    So noise and drift of the machine hit all of them. To be `warm`, one round before that does not count.
     """
     order = list(contestants)
     for series in order:
-        if series.limit is None:
+        if warm and series.limit is None:
             series.take()
     for number in range(rounds):
         for series in order:

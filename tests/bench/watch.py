@@ -42,6 +42,12 @@ class Watch:
 
     def recovery(self, fault: Fault, *, cap: float) -> Steps:
         """Harm the service, and take the time until it answers again: infinite after `cap` seconds."""
+        asked = time.perf_counter()
+        while not self.service.answers():
+            # Of an earlier fault.
+            if time.perf_counter() - asked > cap:
+                return Time(math.inf)
+            yield
         begin = max(time.perf_counter(), self._answered + _SETTLE_SECONDS) + random.uniform(0, _JITTER_SECONDS)
         while time.perf_counter() < begin:
             yield
@@ -49,12 +55,12 @@ class Watch:
         # While the culprit lives, a request would only fill the queue of a socket that is not served.
         while lives(injury.culprit) or not self.service.answers():
             if time.perf_counter() - injury.at > cap:
-                _end_culprit(injury)
-                return Time(math.inf)
+                break
             yield
-        self._answered = time.perf_counter()
+        else:
+            self._answered = time.perf_counter()
         _end_culprit(injury)
-        return Time(self._answered - injury.at)
+        return Time(self._answered - injury.at if self._answered > injury.at else math.inf)
 
     def members(self) -> list[psutil.Process]:
         """Return the processes of the watcher, without what it watches."""
@@ -113,6 +119,9 @@ def watches(
             try:
                 started.append(Watch(place, watcher, service()))
             except BenchError as error:
+                if not watcher.needs:
+                    # Our own: without it there is nothing to compare.
+                    raise
                 absent.append(f"{watcher.name}: not measured, {_brief(error)}")
         yield started, absent
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ground import Ground
-from report import Table, excess, ratio, times
+from report import Row, Table, excess, milliseconds, ratio, times
 from stopwatch import Pace, Series, Time, alongside, race, walk
 from watch import Watch, boot, watches
 from watched import PATIENT, Fault, Service, hang, kill, suspend, take_port
@@ -21,20 +21,20 @@ _SLOW_ROUNDS = 2
 
 def watched_kill(place: Ground, pace: Pace) -> Table:
     """`kill -9`, against all others and the service's own boot."""
-    table = Table("Watched: from kill -9 until it answers", _COLUMNS)
+    table = Table("Watched: from kill -9 until it answers", (*_COLUMNS, "over boot"))
     own, single = ours(), Service()
     alone = Series("service alone, until answered", lambda: boot(place, single))
     with watches(place, (own, *OTHERS)) as (started, table.notes):
         series = {watch.watcher: _series(watch, kill, pace) for watch in started}
-        race((*series.values(), alone), rounds=pace.rounds)
-    table.rows = [times(one, cap=pace.cap) for one in (*series.values(), alone)]
-    if own in series:
-        table.rows += [
-            ratio("ours / service alone", series[own], (alone,), ""),
-            excess("ours - service alone", series[own], (alone,), "at most 50 ms"),
-        ]
-        rivals = [series[rival] for rival in (PM2, SUPERVISORD) if rival in series]
-        table.rows += [ratio(f"ours / {rival.name}", series[own], (rival,), "below 1") for rival in rivals]
+        race((*series.values(), alone), rounds=pace.few)
+    for one in series.values():
+        *cells, _ = times(one, cap=pace.cap).cells
+        over = milliseconds(one.median.wall - alone.median.wall, cap=pace.cap)
+        table.rows.append(Row(one.name, (*cells, over), "at most 50 ms" if one is series[own] else ""))
+    table.rows.append(times(alone))
+    rivals = [alone, *(series[rival] for rival in (PM2, SUPERVISORD) if rival in series)]
+    for rival in rivals:
+        table.rows.append(ratio(f"ours / {rival.name}", series[own], (rival,), "" if rival is alone else "below 1"))
     return table
 
 
@@ -44,7 +44,7 @@ def watched_stop(place: Ground, pace: Pace) -> Table:
 
 
 def watched_port(place: Ground, pace: Pace) -> Table:
-    """A service killed, and another process of the same user on its port at once."""
+    """A service killed, and another process of the same user on its port at once, which says nothing."""
     return _endured(place, pace, "Watched: port taken, until it answers", take_port)
 
 
@@ -55,14 +55,15 @@ def watched_hang(place: Ground, pace: Pace) -> Table:
     alone = Series("service alone, until answered", lambda: boot(place, single))
     wanted = _RETRIES * _TIMEOUT + (_RETRIES - 1) * _DELAY + _INTERVAL / 2
     waits = Series("retries x timeout + delays + interval / 2", lambda: Time(wanted))
-    with watches(place, [ours(interval=_INTERVAL, top=_HANG)], service=lambda: Service(PATIENT)) as (started, absent):
-        table.notes = absent
-        series = [_series(watch, hang, pace) for watch in started]
-        race((*series, waits, alone), rounds=pace.few)
-    table.rows = [times(one, cap=pace.cap) for one in (*series, waits, alone)]
-    for one in series:
-        table.rows.append(ratio("ours / (all that + service)", one, (waits, alone), "1, as far as the phase allows"))
-        table.rows.append(excess("ours - (all that + service)", one, (waits, alone), "no fixed wait"))
+    own = ours(interval=_INTERVAL, top=_HANG)
+    with watches(place, [own], service=lambda: Service(PATIENT)) as ((watch,), _):
+        one = _series(watch, hang, pace)
+        race((one, waits, alone), rounds=pace.few, warm=False)
+    table.rows = [
+        times(one, cap=pace.cap), times(waits), times(alone),
+        ratio("ours / (all that + service)", one, (waits, alone), "about 1, with the phase of the interval"),
+        excess("ours - (all that + service)", one, (waits, alone), "no fixed wait"),
+    ]  # fmt: skip
     return table
 
 
@@ -72,8 +73,7 @@ def _endured(place: Ground, pace: Pace, question: str, fault: Fault) -> Table:
     own = ours()
     with watches(place, (own, *OTHERS)) as (started, table.notes):
         series = {watch.watcher: _series(watch, fault, pace) for watch in started}
-        if own in series:
-            race([series[own]], rounds=pace.few)
+        race([series[own]], rounds=pace.few, warm=False)
         slow = [
             (series[watch.watcher], partial(watch.recovery, fault, cap=pace.cap))
             for watch in started
@@ -81,7 +81,7 @@ def _endured(place: Ground, pace: Pace, question: str, fault: Fault) -> Table:
         ]
         alongside(slow, rounds=min(pace.few, _SLOW_ROUNDS))
     table.rows = [times(one, cap=pace.cap) for one in series.values()]
-    table.rows += [ratio(f"ours / {one.name}", series[own], (one,), "") for one, _ in slow if own in series]
+    table.rows += [ratio(f"ours / {one.name}", series[own], (one,), "") for one, _ in slow if one.arrived]
     return table
 
 

@@ -1,0 +1,153 @@
+"""A service that falls ill again and again is restarted ever more rarely, and anew when it has stayed well."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from sandbox import Sandbox
+
+from remediation.healer import budget
+from remediation.healer.budget import LONGEST_DELAY
+from remediation.project.config import load_project
+from remediation.project.memory import Memory
+from remediation.project.model import Budget, Service
+
+START = 1_000_000.0
+
+
+class Clock:
+    """The time of day, and a service that asks for a restart by it."""
+
+    def __init__(self, service: Service) -> None:
+        """Begin with nothing remembered."""
+        self.now = START
+        self.service = service
+        self.memory = Memory()
+
+    def ask(self) -> str:
+        """Ask for a restart, do it if it is allowed, and return the reason if it is not."""
+        refused = budget.refusal(self.service, self.memory)
+        if refused is None:
+            self.memory.restarts.append(self.now)
+            return ""
+        return f"{refused.why.key}, first" if refused.first else refused.why.key
+
+    def sick_for(self, seconds: float, *, step: float = 1.0) -> list[float]:
+        """Ask at every step for so long, and return the moments of the restarts since the beginning."""
+        end, allowed = self.now + seconds, []
+        while self.now < end:
+            if not self.ask():
+                allowed.append(self.now - START)
+            self.now += step
+        return allowed
+
+
+@pytest.fixture
+def clock(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that stands still, for a service with three restarts in thirty seconds."""
+    service = load_project(project.root, {}).services["api"]
+    made = Clock(replace(service, budget=Budget(3, 30.0)))
+    monkeypatch.setattr(time, "time", lambda: made.now)
+    return made
+
+
+def test_nothing_is_refused_while_the_budget_lasts(clock: Clock) -> None:
+    assert [clock.ask() for _ in range(3)] == ["", "", ""]
+    assert not budget.waits(clock.memory)
+
+
+def test_the_budget_is_found_spent_once(clock: Clock) -> None:
+    answers = [clock.ask() for _ in range(6)]
+
+    assert answers == ["", "", "", "budget, first", "budget", "budget"]
+    assert budget.waits(clock.memory)
+
+
+def test_restarts_out_of_the_window_do_not_count(clock: Clock) -> None:
+    clock.sick_for(2)
+
+    clock.now += 30
+    answers = [clock.ask() for _ in range(4)]
+
+    assert answers == ["", "", "", "budget, first"]
+
+
+def test_single_restarts_follow_each_after_twice_the_time(clock: Clock) -> None:
+    restarts = clock.sick_for(700)
+
+    # Three as budgeted. The first leaves the window at 30; from then on 20, 40, 80 and so on lie between.
+    assert restarts == [0, 1, 2, 30, 50, 90, 170, 330, 650]
+
+
+def test_the_reason_names_the_moment_until_which_it_waits(clock: Clock) -> None:
+    clock.sick_for(31)
+
+    refused = budget.refusal(clock.service, clock.memory)
+
+    assert refused is not None
+    assert not refused.first
+    assert refused.why.key == "budget_wait"
+    assert str(refused.why).endswith(time.strftime("%H:%M:%S", time.localtime(START + 50)))
+
+
+def test_the_delay_does_not_grow_beyond_an_hour(clock: Clock) -> None:
+    restarts = clock.sick_for(12 * 3600, step=5)
+
+    gaps = [later - earlier for earlier, later in pairwise(restarts)]
+    assert max(gaps) == LONGEST_DELAY
+    assert gaps[-2:] == [LONGEST_DELAY, LONGEST_DELAY]
+
+
+def test_the_budget_begins_anew_when_nobody_asked_for_its_window(clock: Clock) -> None:
+    clock.sick_for(100)
+
+    clock.now += 30
+    answers = [clock.ask() for _ in range(4)]
+
+    assert answers == ["", "", "", "budget, first"]
+
+
+def test_a_service_that_stays_well_for_less_than_the_window_has_to_wait(clock: Clock) -> None:
+    clock.sick_for(100)
+
+    clock.now += 28
+
+    assert clock.ask() == "budget_wait"
+
+
+def test_a_clock_that_is_set_back_does_not_put_a_restart_off_for_longer_than_the_longest_delay(clock: Clock) -> None:
+    clock.sick_for(12 * 3600, step=5)
+
+    clock.now -= 30 * 86_400
+    restarts = clock.sick_for(LONGEST_DELAY + 60, step=10)
+
+    assert restarts
+
+
+def test_a_clock_that_is_set_forward_is_a_window_without_trouble(clock: Clock) -> None:
+    clock.sick_for(12 * 3600, step=5)
+
+    clock.now += 30 * 86_400
+
+    assert clock.ask() == ""
+
+
+def test_a_budget_of_nothing_allows_nothing_and_says_so_once(clock: Clock) -> None:
+    clock.service = replace(clock.service, budget=Budget(0, 30.0))
+
+    answers = [clock.ask() for _ in range(3)]
+
+    assert answers == ["budget, first", "budget", "budget"]
+    assert clock.sick_for(7200, step=10) == []
+
+
+def test_what_is_remembered_of_it_survives_a_change_of_the_budget(clock: Clock) -> None:
+    clock.sick_for(100)
+
+    clock.service = replace(clock.service, budget=Budget(100, 600.0))
+
+    assert clock.ask() == "budget_wait"
+    assert clock.memory.delay > 0

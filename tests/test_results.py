@@ -1,0 +1,213 @@
+"""What the history is told of a run: what became of each check in a round, and of all over the rounds and heals."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from remediation.healer.outcome import Outcome
+from remediation.journal.history import Result
+from remediation.session import attempts
+from remediation.session.attempts import Attempt
+from remediation.session.results import CheckResult, Findings, Results, over_all_rounds
+
+Phase = Literal["setup", "call", "teardown"]
+NODE, OTHER = "healthtests/test_a.py::test_a", "healthtests/test_b.py::test_b"
+
+
+def report(when: Phase, outcome: Any, start: float = 0.0, nodeid: str = NODE, **noted: Any) -> pytest.TestReport:
+    """Return a report of pytest, which took half a second."""
+    made = pytest.TestReport(
+        nodeid, ("", None, ""), {}, outcome, None, when, duration=0.5, start=start, stop=start + 0.5
+    )
+    setattr(made, attempts.NOTE, {"check": nodeid[-6:], "heals": {"api": 0}, **noted})
+    return made
+
+
+# One round.
+
+PASSED, FAILED, SKIPPED, RERUN = "passed", "failed", "skipped", "rerun"
+# The reports of one check, phase by phase, each a second after the other, and what became of it.
+ROUNDS: dict[str, tuple[list[tuple[Phase, str]], tuple[str, float | None, float | None]]] = {
+    "it passes": ([("setup", PASSED), ("call", PASSED), ("teardown", PASSED)], (PASSED, 1.0, 0.5)),
+    "it fails": ([("setup", PASSED), ("call", FAILED), ("teardown", PASSED)], (FAILED, None, None)),
+    "its set-up fails": ([("setup", FAILED), ("teardown", PASSED)], (FAILED, None, None)),
+    "its teardown fails": ([("setup", PASSED), ("call", PASSED), ("teardown", FAILED)], (FAILED, None, None)),
+    "it skips itself": ([("setup", PASSED), ("call", SKIPPED), ("teardown", PASSED)], (SKIPPED, None, None)),
+    "its set-up skips it": ([("setup", SKIPPED), ("teardown", PASSED)], (SKIPPED, None, None)),
+    "it passes when tried again": (
+        [("setup", PASSED), ("call", RERUN), ("teardown", PASSED),
+         ("setup", PASSED), ("call", PASSED), ("teardown", PASSED)],
+        (PASSED, 4.0, 0.5),
+    ),
+    "it fails when tried again": (
+        [("setup", PASSED), ("call", RERUN), ("teardown", PASSED),
+         ("setup", PASSED), ("call", FAILED), ("teardown", PASSED)],
+        (FAILED, None, None),
+    ),
+    "its set-up is tried again": (
+        [("setup", RERUN), ("teardown", PASSED), ("setup", PASSED), ("call", PASSED), ("teardown", PASSED)],
+        (PASSED, 3.0, 0.5),
+    ),
+    "it broke off before another try": (
+        [("setup", PASSED), ("call", RERUN), ("teardown", PASSED)], (SKIPPED, None, None)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reports", "expected"), ROUNDS.values(), ids=ROUNDS.keys())
+def test_what_becomes_of_a_check_in_a_round(
+    reports: list[tuple[Phase, str]], expected: tuple[str, float | None, float | None]
+) -> None:
+    results = Results()
+
+    for second, (when, outcome) in enumerate(reports):
+        results.add(report(when, outcome, float(second)))
+
+    (result,) = results.all
+    assert (result.outcome, result.passed_at, result.latency) == expected
+    assert (result.nodeid, result.check, result.services, result.at) == (NODE, "test_a", ["api"], 0.0)
+
+
+def test_checks_stay_apart_and_in_the_order_in_which_they_began() -> None:
+    results = Results()
+
+    for nodeid in (OTHER, NODE):
+        results.add(report("setup", PASSED, nodeid=nodeid))
+    results.add(report("call", FAILED, nodeid=NODE))
+    results.add(report("call", PASSED, nodeid=OTHER))
+
+    assert [(one.nodeid, one.outcome) for one in results.all] == [(OTHER, PASSED), (NODE, FAILED)]
+
+
+# All rounds.
+
+
+def attempt(at: float, nodeid: str = NODE, *, final: bool = True, message: str = "ill", number: int = 0) -> Attempt:
+    """Return a failed attempt at a check of api."""
+    return Attempt(nodeid, nodeid[-6:], False, message, "Failed", "", at, final, number, {"api": 0})
+
+
+def became(outcome: Any, passed_at: float | None = None, nodeid: str = NODE, at: float = 1.0) -> CheckResult:
+    """Return what became of a check of api in a round."""
+    latency = None if passed_at is None else 0.25
+    return CheckResult(nodeid, nodeid[-6:], ["api"], at, outcome, passed_at, latency)
+
+
+def healed(answered_at: float | None, *, ok: bool = True) -> Outcome:
+    """Return the outcome of a heal of api."""
+    return Outcome("api", "ill", "restart", ok, answered_at=answered_at)
+
+
+def results_of(*rounds: Findings, outcomes: list[Outcome] | None = None) -> dict[str, Result]:
+    """Return what the history is told, by key."""
+    found = over_all_rounds(rounds, {"api": outcomes or []}, ["api", "db"])
+    return {one.key: one for one in found}
+
+
+def times(result: Result) -> tuple[float | None, float | None]:
+    """Return when it failed and from when on it was well."""
+    return result.failed_at, result.passed_at
+
+
+def test_a_healthy_run_has_the_moments_and_the_latency_of_the_calls_that_passed() -> None:
+    results = results_of(Findings([], [became(PASSED, 3.0), became(PASSED, 5.0, OTHER, at=4.0)]))
+
+    assert [times(results[key]) for key in (NODE, OTHER, "api")] == [(None, 3.0), (None, 5.0), (None, 3.0)]
+    assert (results[NODE].latency, results[NODE].attempts, results[NODE].message) == (0.25, 1, None)
+    assert [results[key].kind for key in (NODE, "api")] == ["check", "service"]
+    assert not any(one.sick for one in results.values())
+
+
+def test_a_service_that_no_check_asked_has_no_result() -> None:
+    assert "db" not in results_of(Findings([], [became(PASSED, 3.0)]))
+
+
+def test_a_healed_run_failed_and_then_was_well_the_service_when_it_answered_again() -> None:
+    first = Findings([attempt(2.0)], [became(FAILED), became(SKIPPED, nodeid=OTHER)])
+    second = Findings([], [became(PASSED, 9.0), became(PASSED, 9.5, OTHER)])
+
+    results = results_of(first, second, outcomes=[healed(7.0)])
+
+    assert [times(results[key]) for key in (NODE, OTHER, "api")] == [(2.0, 9.0), (None, 9.5), (2.0, 7.0)]
+    assert (results[NODE].attempts, results[OTHER].attempts) == (2, 1)
+    assert [results[key].message for key in (NODE, "api")] == ["ill", "ill"]
+
+
+def test_of_several_heals_the_last_that_helped_is_when_it_answered_again() -> None:
+    ill = Findings([attempt(2.0)], [became(FAILED)])
+    well = Findings([], [became(PASSED, 9.0)])
+
+    results = results_of(ill, ill, well, outcomes=[healed(3.0), healed(None, ok=False), healed(8.0)])
+
+    assert times(results["api"]) == (2.0, 8.0)
+
+
+def test_a_run_that_ends_sick_leaves_check_and_service_sick() -> None:
+    ill = Findings([attempt(2.0)], [became(FAILED)])
+    still = Findings([attempt(8.0, message="worse")], [became(FAILED)])
+
+    results = results_of(ill, still, outcomes=[healed(7.0)])
+
+    assert [times(results[key]) for key in (NODE, "api")] == [(2.0, None), (2.0, None)]
+    assert all(one.sick for one in results.values())
+    assert (results[NODE].attempts, results[NODE].message) == (2, "ill")
+
+
+def test_a_service_is_sick_as_long_as_one_of_its_checks_is() -> None:
+    ill = Findings([attempt(2.0), attempt(3.0, OTHER)], [became(FAILED), became(FAILED, nodeid=OTHER)])
+    half = Findings([attempt(9.0, OTHER)], [became(PASSED, 9.0), became(FAILED, nodeid=OTHER)])
+
+    results = results_of(ill, half, outcomes=[healed(7.0)])
+
+    assert [times(results[key]) for key in (NODE, OTHER, "api")] == [(2.0, 9.0), (3.0, None), (2.0, None)]
+
+
+def test_a_pass_after_failed_attempts_is_no_failure_but_counts_them() -> None:
+    failed = [attempt(1.0, final=False), attempt(2.0, final=False, number=1)]
+
+    results = results_of(Findings(failed, [became(PASSED, 3.0)]))
+
+    assert times(results[NODE]) == times(results["api"]) == (None, 3.0)
+    assert results[NODE].attempts == 3
+
+
+def test_a_failure_began_with_the_first_of_its_attempts() -> None:
+    failed = [attempt(1.0, final=False), attempt(2.0, final=False, number=1), attempt(3.0, number=2)]
+
+    results = results_of(Findings(failed, [became(FAILED)]))
+
+    assert times(results["api"]) == (1.0, None)
+    assert results[NODE].attempts == 3
+
+
+def test_a_skip_after_a_failure_proves_nothing() -> None:
+    ill = Findings([attempt(2.0)], [became(FAILED)])
+
+    results = results_of(ill, Findings([], [became(SKIPPED)]), outcomes=[healed(7.0)])
+
+    assert times(results[NODE]) == times(results["api"]) == (2.0, None)
+
+
+def test_a_check_that_is_gone_in_the_second_round_stays_what_it_was() -> None:
+    ill = Findings([attempt(2.0)], [became(FAILED)])
+
+    results = results_of(ill, Findings([], []), outcomes=[healed(7.0)])
+
+    assert times(results[NODE]) == times(results["api"]) == (2.0, None)
+
+
+def test_a_service_that_was_skipped_says_nothing() -> None:
+    results = results_of(Findings([], [became(SKIPPED)]))
+
+    assert times(results[NODE]) == times(results["api"]) == (None, None)
+    assert results[NODE].attempts == 0
+
+
+def test_a_service_healed_without_an_answer_was_well_when_its_check_passed() -> None:
+    ill = Findings([attempt(2.0)], [became(FAILED)])
+
+    results = results_of(ill, Findings([], [became(PASSED, 9.0)]), outcomes=[healed(None)])
+
+    assert times(results["api"]) == (2.0, 9.0)
