@@ -52,8 +52,8 @@ def ends() -> Iterator[tuple[Channel, socket.socket]]:
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
-        (Begin(1, None, 0.5), Order),
-        (Begin(2, ["api", "db"], 30.0), Order),
+        (Begin(1, None, ["web"], 0.5), Order),
+        (Begin(2, ["api", "db"], [], 30.0), Order),
         (Finish(), Order),
         (Again("/a folder/ж"), FromCycle),
         (Healing(3, {"api": "line\nbreak"}), FromCycle),
@@ -75,9 +75,9 @@ def test_a_message_arrives_as_it_was_sent(message: Any, kind: Any) -> None:
 def test_several_messages_in_one_piece_are_several(ends: tuple[Channel, socket.socket]) -> None:
     channel, other = ends
 
-    other.sendall(b'{"type":"Finish"}\n{"type":"Begin","number":1,"services":null,"interval":1}\n')
+    other.sendall(b'{"type":"Finish"}\n{"type":"Begin","number":1,"services":null,"without":[],"interval":1}\n')
 
-    assert channel.receive(Order) == [Finish(), Begin(1, None, 1.0)]
+    assert channel.receive(Order) == [Finish(), Begin(1, None, [], 1.0)]
 
 
 def test_a_message_in_several_pieces_is_one(ends: tuple[Channel, socket.socket]) -> None:

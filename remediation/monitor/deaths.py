@@ -35,13 +35,14 @@ class Deaths:
         self.refresh()
 
     def refresh(self, started: Iterable[str] = ()) -> None:
-        """Watch the processes that they have by now; of those `started` meanwhile, a death was seen by nobody."""
+        """Watch the processes that they have by now; of those `started` meanwhile, nobody may have seen the death."""
+        services = (self._project.services[name] for name in self._checked)
+        self._watch.refresh(service for service in services if service.command)
+        # After that: who dies from here on is watched.
         for name in started:
             service = self._project.services.get(name)
             if service and look.condition(service, self._store) in (Condition.DEAD, Condition.REPLACED):
                 self._noticed.add(name)
-        services = (self._project.services[name] for name in self._checked)
-        self._watch.refresh(service for service in services if service.command)
 
     def close(self) -> None:
         """Watch nobody any more."""
