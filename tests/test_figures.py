@@ -16,7 +16,8 @@ import pytest
 
 from remediation.commands.report import document, percentage, report
 from remediation.journal.figures import Chapter, Figures, Heals, Percentiles, figures
-from remediation.journal.history import Heal, History, Kind, Result, Run
+from remediation.journal.history import History
+from remediation.journal.record import Heal, Kind, Result, Run
 from remediation.project.config import load_project
 
 NOW = 1_000_000.0

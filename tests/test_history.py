@@ -19,14 +19,16 @@ import pytest
 from sandbox import DEADLINE, REPOSITORY
 
 from remediation.journal import history as module
-from remediation.journal.history import VERSION, Heal, History, HistoryError, Result, Run
+from remediation.journal.history import VERSION, History, HistoryError
+from remediation.journal.record import Heal, Result, Run
 from remediation.project.config import load_project
 
 DAY = 86_400.0
 WRITER = """
 import sys, time
 from pathlib import Path
-from remediation.journal.history import Heal, History, Result, Run
+from remediation.journal.history import History
+from remediation.journal.record import Heal, Result, Run
 from remediation.project.config import load_project
 history, name = History(load_project(Path.cwd(), {})), sys.argv[1]
 print("ready", flush=True)

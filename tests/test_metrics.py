@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sandbox import DEADLINE, REPOSITORY, Sandbox, wait_for
 
-from remediation.journal.history import Heal, Result, Run
+from remediation.journal.record import Heal, Result, Run
 from remediation.monitor import metrics as module
 from remediation.monitor.metrics import Metrics
 from remediation.project.config import load_project

@@ -22,7 +22,7 @@ import psutil
 import pytest
 from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
-from remediation.journal.history import Heal, Kind, Result, Run
+from remediation.journal.record import Heal, Kind, Result, Run
 from remediation.monitor import messenger
 from remediation.monitor.notify import Notifier, require
 from remediation.project.config import load_project

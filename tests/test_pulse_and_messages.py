@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.journal.history import Heal, Result, Run
+from remediation.journal.record import Heal, Result, Run
 from remediation.monitor.messages import (
     Again,
     Begin,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from remediation.healer.outcome import Outcome
-from remediation.journal.history import Result
+from remediation.journal.record import Result
 from remediation.session import attempts
 from remediation.session.attempts import Attempt
 from remediation.session.results import CheckResult, Findings, Results, over_all_rounds

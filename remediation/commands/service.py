@@ -8,7 +8,7 @@ from pathlib import Path
 
 from remediation.healer.healer import Healer
 from remediation.healer.outcome import HealError
-from remediation.journal.history import History
+from remediation.journal.record import recorder
 from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service
@@ -25,7 +25,7 @@ def by_hand(action: str, names: Sequence[str]) -> int:
     if action == "stop":
         services.reverse()
     voice = Voice.of(project, terminal=terminal(STDOUT))
-    healer = Healer(Store(project), voice, History(project), origin="hand")
+    healer = Healer(Store(project), voice, record=recorder(project, voice), origin="hand")
     act = {"start": healer.start, "stop": healer.stop, "restart": healer.restart}[action]
     # What can only be checked, or cannot be stopped, was not meant unless it was named.
     meant = [service for service in services if service.name in names or _can(action, service)]

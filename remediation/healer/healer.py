@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from remediation.healer import budget
 from remediation.healer.launch import reap
 from remediation.healer.outcome import HealError, Outcome, Patient
 from remediation.healer.steps import Steps
-from remediation.journal.history import Heal, History, HistoryError, Origin
+from remediation.journal.record import Heal, Origin
 from remediation.primitives import port
 from remediation.primitives.file import LockTimeoutError
 from remediation.project.memory import LastHeal, Memory, Store
@@ -25,11 +25,11 @@ _TO_SPARE = 5.0
 class Healer:
     """Acts on services. Every public method takes the service's lock; several may run in threads."""
 
-    def __init__(self, store: Store, voice: Voice, history: History, *, origin: Origin) -> None:
-        """Remember in `store`, tell by `voice`, record in `history` what `origin` did."""
+    def __init__(self, store: Store, voice: Voice, *, record: Callable[[Heal], None], origin: Origin) -> None:
+        """Remember in `store`, tell by `voice`, and `record` each heal that ended as one that `origin` did."""
         self._store = store
         self._voice = voice
-        self._history = history
+        self._record = record
         self._origin: Origin = origin
         self._steps = Steps(store, voice)
         self.done: list[Heal] = []
@@ -89,10 +89,7 @@ class Healer:
             answered_at=done.at if done.ok else None,
         )  # fmt: skip
         self.done.append(heal)
-        try:
-            self._history.record_heal(heal)
-        except HistoryError as error:
-            self._voice.say("no_history", problem=error)
+        self._record(heal)
 
     # On behalf of the checks.
 

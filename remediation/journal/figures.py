@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from remediation.journal.history import Kind
+from remediation.journal.record import Kind
 from remediation.journal.timeline import BUCKETS, INTERVALS_VOUCHED, SECONDS_VOUCHED, Bucket, timelines
 
 # A line is a service or a check, whatever docstring and marker it had over time; a run has one result of it. Numbers

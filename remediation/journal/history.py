@@ -12,15 +12,13 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from remediation.journal.record import Heal, Result, Run
 from remediation.primitives import file
 from remediation.project.model import Project
-
-Kind = Literal["check", "service"]
-Origin = Literal["check", "monitor", "hand"]
 
 VERSION = 1
 _TABLES = """
@@ -58,66 +56,6 @@ _MEGABYTE = 1_000_000
 
 class HistoryError(Exception):
     """The history cannot be read or written; the message says why, in one sentence."""
-
-
-class Result(msgspec.Struct, frozen=True):
-    """What became of one check, or of one service, in one run; moments in epoch seconds, latency in seconds.
-
-    A run of several rounds gives one result: `failed_at` is the first failed attempt of what failed for good in any
-    of them, `passed_at` the moment from which on it was well at the end. With neither, it was skipped.
-    """
-
-    kind: Kind
-    key: str
-    """The node ID of a check, the name of a service."""
-    name: str
-    services: list[str]
-    """The services that a failure of the check may heal."""
-    at: float
-    failed_at: float | None
-    passed_at: float | None
-    latency: float | None = None
-    """What the passing call took."""
-    attempts: int = 1
-    """Attempts in all, over all rounds."""
-    message: str | None = None
-
-    @property
-    def sick(self) -> bool:
-        """Whether it had failed for good and was not well at the end."""
-        return self.failed_at is not None and self.passed_at is None
-
-
-class Run(msgspec.Struct, frozen=True):
-    """One health run; `interval` is that of the monitor whose cycle it was, in seconds."""
-
-    began: float
-    ended: float
-    origin: Origin
-    verdict: str
-    interval: float | None
-    results: list[Result]
-
-
-class Heal(msgspec.Struct, frozen=True):
-    """One heal that ended; `since` is the first failed attempt, `answered_at` when the service answered again."""
-
-    service: str
-    at: float
-    origin: Origin
-    cause: str
-    action: str
-    ok: bool
-    reason: str = ""
-    since: float | None = None
-    answered_at: float | None = None
-
-    @property
-    def downtime(self) -> float | None:
-        """Seconds from the first failed attempt until the service answered again, if both are known."""
-        if self.since is None or self.answered_at is None:
-            return None
-        return max(0.0, self.answered_at - self.since)
 
 
 class History:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from remediation.journal.history import History, HistoryError, Run
+from remediation.journal.history import History, HistoryError
+from remediation.journal.record import Run
 from remediation.monitor.messages import Over, Report
 from remediation.monitor.outputs import Outputs
 from remediation.monitor.tally import Tally

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from remediation.journal.history import Heal, Run
+from remediation.journal.record import Heal, Run
 
 _CHUNK = 65_536
 

@@ -19,7 +19,7 @@ from functools import partial
 from http.server import HTTPServer
 from typing import TYPE_CHECKING, Any
 
-from remediation.journal.history import Heal, Result, Run
+from remediation.journal.record import Heal, Result, Run
 from remediation.primitives import port as ports
 from remediation.primitives.process import describe
 from remediation.project.memory import Store

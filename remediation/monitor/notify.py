@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from remediation.journal.history import Heal, Result, Run
+from remediation.journal.record import Heal, Result, Run
 from remediation.monitor.messenger import Message, Messengers, refused
 from remediation.project.catalogue import Level, Text
 from remediation.project.model import Project

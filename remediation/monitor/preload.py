@@ -24,6 +24,7 @@ _USED = (
     "psutil",
     "remediation.healer.healer",
     "remediation.healer.order",
+    "remediation.journal.history",
     "sqlite3",
     "xml.etree.ElementTree",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import pytest
 
-from remediation.journal.history import Result
+from remediation.journal.record import Result
 from remediation.session import attempts
 from remediation.session.attempts import Attempt
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from remediation.journal.history import Heal, History, HistoryError, Origin, Run
+from remediation.journal.record import Heal, Origin, Run, recorder
 from remediation.primitives import file, rotate
 from remediation.project.memory import Store
 from remediation.project.model import Project
@@ -108,6 +108,8 @@ class HealthRun:
 
     def record(self) -> None:
         """Write this run into the history; if that cannot be done, say so."""
+        from remediation.journal.history import History, HistoryError
+
         try:
             History(self.project).record_run(self.to_record())
         except HistoryError as error:
@@ -161,7 +163,8 @@ class HealthRun:
         from remediation.healer.healer import Healer
         from remediation.healer.order import heal_all
 
-        healer = Healer(self.store, self.voice, History(self.project), origin=self.options.origin)
+        record = recorder(self.project, self.voice)
+        healer = Healer(self.store, self.voice, record=record, origin=self.options.origin)
         outcomes = heal_all(patients, self.project.services, healer=healer, store=self.store, voice=self.voice)
         self.heals += healer.done
         for outcome in outcomes:
