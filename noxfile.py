@@ -1,5 +1,9 @@
 """Sessions: the checks around a deployment, and the project's own tests."""
 
+import os
+import shutil
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["lint", "tests"]
@@ -51,6 +55,12 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed, side by side with plain pytest and with other watchers, and print ratios."""
-    # superlance is supervisord's HTTP check. Other contestants (monit, pm2, runit) take part if they are installed.
+    # superlance is supervisord's HTTP check. monit and runit take part if they are installed.
     session.install("-e", ".", "supervisor", "superlance")
-    session.run("python", "tests/bench/run.py", *session.posargs)
+    tools = Path(session.create_tmp()).resolve()
+    if shutil.which("npm"):
+        session.run(
+            "npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(tools), "pm2", external=True
+        )
+    path = os.pathsep.join([session.bin, str(tools / "node_modules" / ".bin"), os.environ["PATH"]])
+    session.run("python", "tests/bench/run.py", *session.posargs, env={"PATH": path})
