@@ -123,6 +123,20 @@ def test_a_process_that_died_is_dead_or_replaced(
     assert not look.retry_can_help(service, store)
 
 
+@pytest.mark.parametrize(("answer", "hopeless"), [(OK, False), (b"", True)], ids=["by hand", "silent"])
+def test_only_whoever_answers_in_place_of_a_dead_process_is_asked_further(
+    project: Sandbox, serve: Serve, *, answer: bytes, hopeless: bool
+) -> None:
+    service, store = configured(project, 'ready = "/api/health"')
+    store.keep(service, Memory(pid=os.getpid(), born="long ago"))
+    serve(answer)
+
+    reason = look.hopeless(service, store)
+
+    assert (reason is not None) == hopeless
+    assert look.condition(service, store) is Condition.REPLACED
+
+
 def test_whoever_got_the_pid_of_the_service_does_not_make_it_running(project: Sandbox) -> None:
     service, store = configured(project)
     identity = running(project, service, store)

@@ -140,3 +140,51 @@ def test_a_service_that_nothing_can_restart_is_checked_but_not_healed(project: S
 
     assert result.code == 1, result
     assert "checked but never healed" in result.output
+
+
+# The first time, a stranger that does not carry the mark is quicker to listen than the server.
+OVERTAKEN = """\
+if [ ! -e overtaken ]; then
+    touch overtaken
+    env -u AUTO_HEAL_SERVICE setsid {python} -c '
+import os, socket, time
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind(("127.0.0.1", int(os.environ["PORT"])))
+server.listen()
+open("listening", "w").close()
+time.sleep(600)
+' &
+    while [ ! -e listening ]; do sleep 0.01; done
+fi
+exec {python} {patient}
+"""
+
+
+def test_a_start_is_tried_again_if_somebody_takes_the_port_just_before(project: Sandbox) -> None:
+    project.write("serve.sh", OVERTAKEN.format(python=sys.executable, patient=PATIENT))
+    project.configure(command='command = ["sh", "serve.sh"]')
+
+    result = project.auto_heal("restart")
+
+    assert result.code == 0, result
+    assert (project.root / "overtaken").exists()
+    assert "Freeing port" in result.output
+    assert project.answers()
+    assert len(project.servers()) == 1
+
+
+def test_a_stranger_that_may_not_be_ended_and_takes_the_port_just_before_is_named(project: Sandbox) -> None:
+    project.write("serve.sh", OVERTAKEN.format(python=sys.executable, patient=PATIENT))
+    project.configure('free_port = "never"', command='command = ["sh", "serve.sh"]')
+
+    result = project.auto_heal("restart")
+
+    (holder,) = {one.pid for one in psutil.net_connections("tcp") if one.laddr[1:] == (project.port,) and one.pid}
+    stranger = psutil.Process(holder)
+    try:
+        assert result.code == 1, result
+        assert f"port {project.port} is held by" in result.output
+        assert stranger.is_running()
+    finally:
+        stranger.kill()
