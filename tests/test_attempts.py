@@ -161,7 +161,7 @@ def test_a_check_whose_docstring_is_nothing_but_dots_is_called_by_its_name() -> 
 def test_a_note_is_plain_enough_to_travel_from_a_worker(*, broken: bool, kind: str) -> None:
     call = pytest.CallInfo[float].from_call(lambda: 1 / (not broken), "call")
 
-    made = note(item("/api"), call, heals={"api": 1})
+    made = note(item("/api"), call, heals={"api": 1}, services=["api"])
 
     assert json.loads(json.dumps(made)) == made
     assert (made["check"], made["type"], made["heals"]) == ("/api", kind, {"api": 1})

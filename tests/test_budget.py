@@ -49,7 +49,7 @@ class Clock:
 def clock(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that stands still, for a service with three restarts in thirty seconds."""
     service = load_project(project.root, {}).services["api"]
-    made = Clock(replace(service, budget=Budget(3, 30.0)))
+    made = Clock(replace(service, budget=Budget(3, 30.0, calm=30.0)))
     monkeypatch.setattr(time, "time", lambda: made.now)
     return made
 
@@ -136,7 +136,7 @@ def test_a_clock_that_is_set_forward_is_a_window_without_trouble(clock: Clock) -
 
 
 def test_a_budget_of_nothing_allows_nothing_and_says_so_once(clock: Clock) -> None:
-    clock.service = replace(clock.service, budget=Budget(0, 30.0))
+    clock.service = replace(clock.service, budget=Budget(0, 30.0, calm=30.0))
 
     answers = [clock.ask() for _ in range(3)]
 
@@ -147,7 +147,7 @@ def test_a_budget_of_nothing_allows_nothing_and_says_so_once(clock: Clock) -> No
 def test_what_is_remembered_of_it_survives_a_change_of_the_budget(clock: Clock) -> None:
     clock.sick_for(100)
 
-    clock.service = replace(clock.service, budget=Budget(100, 600.0))
+    clock.service = replace(clock.service, budget=Budget(100, 600.0, calm=600.0))
 
     assert clock.ask() == "budget_wait"
     assert clock.memory.delay > 0

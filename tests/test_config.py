@@ -49,7 +49,7 @@ def test_a_service_has_what_is_configured_and_a_default_for_everything_else(tmp_
     assert (api.ready, api.free_port, api.depends_on, api.cwd) == ("tcp", "user", (), root)
     assert (api.stop_signal, api.stop_timeout, api.start_timeout, api.probe_timeout) == (SIGTERM, 10, 30, 5)
     assert (api.pid_file, api.log_file) == (root / ".api-server.pid", root / "api-server.log")
-    assert (api.ladder, api.rollback, api.budget) == ((Rung(),), (), Budget(5, 600))
+    assert (api.ladder, api.rollback, api.budget) == ((Rung(),), (), Budget(5, 600, calm=600))
 
 
 def test_every_key_is_taken(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
     assert (api.ready, api.stop_signal, api.stop_timeout, api.start_timeout) == ("/up", SIGINT, 0, 1.5)
     assert (api.pid_file, api.log_file, api.free_port) == (Path("/run/x"), root / "x.log", "own")
     assert (api.depends_on, api.ladder) == (("db",), (Rung(), Rung(("npm", "ci"), 9)))
-    assert (api.rollback, api.budget) == (("./back", "a b"), Budget(0, 1))
+    assert (api.rollback, api.budget) == (("./back", "a b"), Budget(0, 1, calm=60))
 
 
 def test_the_configuration_is_found_upwards_and_its_own_file_wins(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def test_the_restarts_of_the_window_count_and_older_ones_are_forgotten(
     now = time.time()
     memory = Memory(restarts=[now - age for age in ages])
 
-    assert memory.restarts_within(Budget(5, window)) == counted
+    assert memory.restarts_within(Budget(5, window, calm=window)) == counted
 
     assert len(memory.restarts) == counted
     # A clock that was set back must not make a restart count until the old time comes again.

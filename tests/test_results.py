@@ -21,7 +21,7 @@ def report(when: Phase, outcome: Any, start: float = 0.0, nodeid: str = NODE, **
     made = pytest.TestReport(
         nodeid, ("", None, ""), {}, outcome, None, when, duration=0.5, start=start, stop=start + 0.5
     )
-    setattr(made, attempts.NOTE, {"check": nodeid[-6:], "heals": {"api": 0}, **noted})
+    setattr(made, attempts.NOTE, {"check": nodeid[-6:], "services": ["api"], **noted})
     return made
 
 

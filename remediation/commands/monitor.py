@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from remediation.project.voice import Voice, terminal
 STDOUT = 1
 WATCHED, INTERNAL_ERROR = 1, 3
 _LIMIT = 10_000
+_RUNS_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers"}
 
 
 class Watcher(msgspec.Struct, frozen=True):
@@ -46,11 +48,17 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     ended = step_aside()
     if ended is not None:
         return ended
+    if idle := _RUNS_NOTHING & set(arguments):
+        raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to monitor")
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
     try:
         with _alone(project):
             return _watch(project, arguments, metrics_port)
+    except OSError as error:
+        # Not 1, which says that there is nothing to be mended by starting again.
+        print(f"auto-heal: {error.filename or project.memory}: {error.strerror or error}", file=sys.stderr)
+        return INTERNAL_ERROR
     except _WatchedError:
         watcher = who_watches(project)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"

@@ -24,7 +24,6 @@ from remediation.project.schema import ConfigError
 # Exit codes of the monitor that a restart would only repeat: another one watches, the configuration is broken.
 _FINAL_CODES = "1 4"
 _WATCHDOG_SECONDS = 60
-# What a heal may take beside its time limits: a port that is taken again and again, processes that die slowly.
 # Debian's cron takes no longer command, in bytes, and counts the backslashes.
 _CRON_LIMIT = 998
 _ALWAYS_SEARCHED = ("/usr/bin", "/bin")

@@ -29,7 +29,7 @@ def refusal(service: Service, memory: Memory) -> Refusal | None:
     """Say why the service may not be restarted now, or None if it may; notes in `memory` that it was asked."""
     budget, now = service.budget, time.time()
     recent = memory.restarts_within(budget)
-    if memory.delay and not now - budget.window <= memory.troubled_at <= now:
+    if memory.delay and not now - budget.calm <= memory.troubled_at <= now:
         # Nobody asked for a heal in all that time: it was well.
         memory.delay = memory.not_before = 0.0
     memory.troubled_at = now

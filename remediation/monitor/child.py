@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from remediation.monitor.family import end_family
 from remediation.monitor.messages import Channel
-from remediation.monitor.pulse import FOR_EVER, Board
+from remediation.monitor.pulse import FOR_EVER, NO_CHECK, Board
+from remediation.project.model import Project
 
 # How long one that is broken off has to tear its fixtures down, in seconds.
 _TEARDOWN = 2.0
@@ -25,15 +26,20 @@ _OUTPUT = 4_000
 class Child:
     """A process of ours that was not waited for yet, so that its PID is its own."""
 
-    def __init__(self, board: Board, slot: int) -> None:
+    def __init__(self, board: Board, slot: int, project: Project) -> None:
         """Make what it and we share, before the fork."""
         self._board = board
+        self._project = project
         self.slot = slot
         self.output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
         self._ours, self.its = socket.socketpair()
         self.pid = 0
         self.pidfd: int | None = None
         self.problem = ""
+        self.hung = False
+        """Whether it was ended because it did not go on."""
+        self.check = NO_CHECK
+        """The index of the check that it hung in."""
         self._broken_off: float | None = None
         self.code: int | None = None
         """Its exit code, once it has ended."""
@@ -109,15 +115,19 @@ class Child:
             self._broken_off = time.monotonic()
             os.kill(self.pid, signal.SIGINT)
 
-    def end_if_overdue(self, what: str) -> None:
-        """End it with its children if it has not gone on by the moment that it named; `what` it does is the problem."""
+    def end_if_overdue(self) -> None:
+        """End it with its children if it has not gone on by the moment that it named."""
         now = time.monotonic()
         if self._broken_off is not None and now >= self._broken_off + _TEARDOWN:
-            end_family(self.pid)
+            self.end()
         elif self._broken_off is None and now >= self._board.read(self.slot).deadline:
-            self.problem = f"{what} hangs for good"
+            self.hung, self.check = True, self._board.read(self.slot).check
             self._board.put(self.slot, FOR_EVER)
-            end_family(self.pid)
+            self.end()
+
+    def end(self) -> None:
+        """End it at once, with all that it started but for services."""
+        end_family(self.pid, self._project)
 
     def last_words(self) -> str:
         """Return the end of what it printed."""

@@ -9,7 +9,7 @@ from remediation.healer import look
 from remediation.healer.look import Condition
 from remediation.monitor.watch import Watch
 from remediation.project.memory import Store
-from remediation.project.model import Project
+from remediation.project.model import Project, Service
 
 # While somebody else is at work on a service that died, or a cycle that may be about to notice, how often to look
 # again, in seconds.
@@ -60,6 +60,14 @@ class Deaths:
         pauses += [seconds] if (seconds := self._watch.poll_seconds) else []
         return time.monotonic() + min(pauses) if pauses else None
 
+    def _is_worked_on(self, service: Service) -> bool:
+        """Return whether there is a restart by hand, another process, or a cycle of ours at it."""
+        try:
+            return self._store.is_locked(service)
+        except OSError:
+            # A lock that cannot be had is no reason to look away; the check says what is wrong.
+            return False
+
     def take_over(self, before: Deaths) -> None:
         """Keep in mind what the watch over an earlier configuration has noticed, and end that."""
         self._noticed = {name for name in before._noticed if name in self._project.services}
@@ -71,8 +79,7 @@ class Deaths:
         urgent = []
         for name in sorted(self._noticed):
             service, since = self._project.services[name], checked_since(name)
-            if self._store.is_locked(service):
-                # A restart by hand, another process, or a cycle of ours.
+            if self._is_worked_on(service):
                 continue
             if look.condition(service, self._store) not in (Condition.DEAD, Condition.REPLACED):
                 self._noticed.remove(name)

@@ -17,8 +17,11 @@ def step_aside() -> int | None:
     """
     if os.getpid() != 1:
         return None
+    # What comes between the fork and the handlers waits, or it would be lost: PID 1 ignores what it does not handle.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
         return None
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
@@ -27,6 +30,7 @@ def step_aside() -> int | None:
 
     for number in _HANDED_ON:
         signal.signal(number, hand_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
     while True:
         pid, status = os.wait()
         if pid == child:

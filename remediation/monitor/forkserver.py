@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import zip_longest
@@ -26,10 +27,10 @@ from typing import Any
 
 import pytest
 
+from remediation.journal.record import Result
 from remediation.monitor.child import Child
 from remediation.monitor.claims import Claims, groups
 from remediation.monitor.cycle import Cycle
-from remediation.monitor.family import end_family
 from remediation.monitor.messages import (
     Again,
     Begin,
@@ -40,20 +41,24 @@ from remediation.monitor.messages import (
     Order,
     Over,
     Ready,
+    Report,
     RoundEnded,
+    Taken,
 )
 from remediation.monitor.preload import preload
-from remediation.monitor.pulse import FOR_EVER, GRACE, SLOTS, Board, Pulse
+from remediation.monitor.pulse import FOR_EVER, GRACE, NO_CHECK, SLOTS, Board, Pulse
 from remediation.monitor.round import Round
 from remediation.session.checks import Checks
 from remediation.session.handles import prepare, project_of
 from remediation.session.patience import heals
+from remediation.session.results import hung
 from remediation.session.rounds import (
     FAILED,
     HEALED,
     INTERNAL_ERROR,
     PASSED,
     SELECTED_NAME,
+    TERMINAL_FD,
     Fork,
 )
 
@@ -69,6 +74,7 @@ class ForkServer:
         self._monitor = monitor
         self._board = Board()
         self._rounds: list[Round] = []
+        self._hung: dict[int, list[Result]] = {}
         self._interval = 0.0
         self._finishing = False
         self.is_fork = False
@@ -90,6 +96,8 @@ class ForkServer:
         mine = self._serve()
         if mine is None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            # As far as a process can that must not end its session as if it had run it.
+            atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
             os._exit(0)
         self._run(session, mine)
         return True
@@ -109,6 +117,8 @@ class ForkServer:
         # Nobody reads what these would print or write down; if pytest itself breaks, it says so on stderr.
         for name in ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin"):
             config.pluginmanager.set_blocked(name)
+        # Children that are ignored cannot be waited for.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         gc.collect()
         gc.freeze()
         services = sorted({name for item in self._items for name in heals(item)})
@@ -128,8 +138,7 @@ class ForkServer:
             if mine:
                 return mine
             for child in self._children:
-                index = self._board.read(child.slot).check
-                child.end_if_overdue(self._items[index].nodeid if index >= 0 else "a heal or the report")
+                child.end_if_overdue()
         return None
 
     def _wait(self) -> None:
@@ -149,6 +158,7 @@ class ForkServer:
         poll = select.poll()
         poll.register(self._monitor, select.POLLIN)
         for order in self._monitor.receive(Order) if self._monitor.open and poll.poll(0) else ():
+            self._monitor.send(Taken())
             if isinstance(order, Begin) and (mine := self._begin(order)):
                 return mine
             self._finishing |= isinstance(order, Finish)
@@ -182,6 +192,7 @@ class ForkServer:
                 one.asker = child
                 one.answer_if_over()
             case _:
+                one.reported |= isinstance(message, Report)
                 self._monitor.send(message)
         return None
 
@@ -201,9 +212,7 @@ class ForkServer:
         wanted, unwanted = None if order.services is None else set(order.services), set(order.without)
         named = ((item, set(heals(item))) for item in self._items)
         items = [item for item, names in named if not names & unwanted and (wanted is None or names & wanted)]
-        folder = self._folder / f"cycle-{order.number}"
-        folder.mkdir()
-        return self._start(order.number, items, folder)
+        return self._start(order.number, items, self._folder / f"cycle-{order.number}")
 
     def _start(
         self, number: int, items: Iterable[pytest.Item], folder: Path, *, asker: Child | None = None
@@ -223,9 +232,14 @@ class ForkServer:
     def _ended(self, one: Round, child: Child) -> None:
         code = child.code if child.code is not None else INTERNAL_ERROR
         is_cycle = not one.later and child is one.forks[0]
+        problem = child.problem
+        if child.hung:
+            item = self._items[child.check] if child.check != NO_CHECK else None
+            problem = f"{item.nodeid if item else 'a heal or the report'} hangs for good"
+            self._hung[one.number] = self._hung.get(one.number, []) + (hung(item, problem) if item else [])
         if is_cycle:
-            output = "" if code in (PASSED, FAILED, HEALED) else child.last_words()
-            self._monitor.send(Over(one.number, code, child.problem, output))
+            output = "" if one.reported and code in (PASSED, FAILED, HEALED) else child.last_words()
+            self._monitor.send(Over(one.number, code, problem, output, self._hung.pop(one.number, [])))
             shutil.rmtree(one.folder, ignore_errors=True)
             self._abandon(one, child)
         child.forget()
@@ -239,25 +253,25 @@ class ForkServer:
         """End the forks that worked for a cycle which is gone before they are."""
         for one in self._rounds:
             for child in one.running if one is first or one.asker is cycle else ():
-                end_family(child.pid)
+                child.end()
 
     # Forks.
 
     def _fork(self, one: Round) -> Round | None:
         """Fork for a round; in the fork, return the round."""
-        slot = next(iter(set(range(SLOTS)) - {child.slot for child in self._children}), None)
-        if slot is None:
+        folder = one.folder / f"part-{len(one.forks) + 1}" if one.forks else one.folder
+        try:
+            child = self._place_for_child()
+            folder.mkdir(exist_ok=True)
+            if one.forks:
+                self._board.help(one.forks[0].slot)
+            pid = os.fork()
+        except OSError as error:
+            # No space, memory, or process to be had. A round that has begun goes on without further help.
+            one.is_helpless = True
             if not one.forks:
-                self._refuse(one)
+                self._refuse(one, error.strerror or str(error))
             return None
-        self._board.take(slot, time.monotonic() + GRACE)
-        child = Child(self._board, slot)
-        folder = one.folder
-        if one.forks:
-            folder = one.folder / f"part-{len(one.forks) + 1}"
-            folder.mkdir()
-            self._board.help(one.forks[0].slot)
-        pid = os.fork()
         if pid == 0:
             self._become_fork(one, child, folder)
             return one
@@ -267,12 +281,19 @@ class ForkServer:
             one.folders.append(str(folder))
         return None
 
-    def _refuse(self, one: Round) -> None:
-        """End a round for which there is no place, before it has begun."""
+    def _place_for_child(self) -> Child:
+        slot = next(iter(set(range(SLOTS)) - {child.slot for child in self._children}), None)
+        if slot is None:
+            raise OSError(f"{SLOTS} processes check already")
+        self._board.take(slot, time.monotonic() + GRACE)
+        return Child(self._board, slot, self._project)
+
+    def _refuse(self, one: Round, problem: str) -> None:
+        """End a round that cannot begin."""
         if one.asker:
             one.asker.channel.send(RoundEnded(INTERNAL_ERROR, []))
         else:
-            self._monitor.send(Over(one.number, INTERNAL_ERROR, problem=f"{SLOTS} processes check already"))
+            self._monitor.send(Over(one.number, INTERNAL_ERROR, problem))
         one.claims.close()
         self._rounds.remove(one)
 
@@ -284,6 +305,8 @@ class ForkServer:
             other.forget()
         channel, slot = child.become(), child.slot
         later = one.later or bool(one.forks)
+        # What was opened before the fork is not ours to close.
+        atexit._clear()  # noqa: SLF001 - there is no public way
         # All forks would draw the same numbers.
         random.seed()
         # What was there before is frozen, and we do not live long: rarely looking for garbage costs less.
@@ -318,11 +341,21 @@ def _own_files(root: Path) -> list[str]:
 
 def main() -> None:
     """Collect and serve; in a fork, end as its session does."""
+    # What checks start must not keep the monitor from seeing our end.
+    for fd in (int(sys.argv[1]), int(os.environ[TERMINAL_FD])):
+        os.set_inheritable(fd, False)
     # In a session of our own, so the terminal's Ctrl+C does not reach us; whoever ends us does so on purpose.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     server = ForkServer(Channel(socket.socket(fileno=int(sys.argv[1]))))
     # Descriptors that capture into a file would be shared by all forks; what they print goes to a file of each.
-    code = int(pytest.main([*sys.argv[2:], "--capture=sys"], plugins=[server]))
+    try:
+        code = int(pytest.main([*sys.argv[2:], "--capture=sys"], plugins=[server]))
+    except BaseException:
+        if not server.is_fork:
+            raise
+        # The interpreter's own code for this would be that of checks which fail.
+        traceback.print_exc()
+        code = INTERNAL_ERROR
     if not server.is_fork:
         sys.exit(code)
     # What a normal exit does beyond this, taking all modules apart, would only cost time.

@@ -58,9 +58,11 @@ class Ledger:
         problem = over.problem or ("" if over.code in (PASSED, FAILED, HEALED) else _last_line(over))
         if problem or report is None:
             self._say("cycle_broken", problem=problem or "it told nothing")
-            run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
+            run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, over.results)
             heals, gave_up = (report.heals, report.gave_up) if report else ([], [])
             report = Report(cycle.number, over.code, run, heals, gave_up)
+        # Of what it did not get to, it says nothing.
+        whole = cycle.services is None and not cycle.without and report.run.verdict != "incomplete"
         sick = bool(problem) or report.run.verdict not in ("healthy", "healed")
         self.tally.checks += 1
         self.tally.errors += sick or any(one.failed_at is not None for one in report.run.results)
@@ -68,7 +70,7 @@ class Ledger:
         self._say("status_sick" if sick else "status_healthy")
         self.tell_statistics()
         self._record(report.run, project)
-        self._outputs.observe(report, self.status, whole=cycle.services is None and not cycle.without)
+        self._outputs.observe(report, self.status, whole=whole)
 
     def _record(self, run: Run, project: Project) -> None:
         if self._history is None or self._project is not project:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from remediation.journal.record import Heal, Run
+from remediation.journal.record import Heal, Result, Run
 
 _CHUNK = 65_536
 
@@ -56,6 +56,10 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     files: list[str]
 
 
+class Taken(msgspec.Struct, frozen=True, tag=True):
+    """From the fork server: an order has arrived."""
+
+
 class Healing(msgspec.Struct, frozen=True, tag=True):
     """From a cycle: a heal begins; the services with the causes."""
 
@@ -80,9 +84,11 @@ class Over(msgspec.Struct, frozen=True, tag=True):
     code: int
     problem: str = ""
     output: str = ""
+    results: list[Result] = []
+    """What is known of a check that hung, and of its services."""
 
 
-News = Ready | Healing | Report | Over
+News = Ready | Taken | Healing | Report | Over
 FromCycle = Again | Gather | Healing | Report
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from remediation.monitor.deaths import Deaths
 from remediation.monitor.ledger import Cycle, Ledger
-from remediation.monitor.messages import Begin, Finish, Healing, Over, Ready, Report
+from remediation.monitor.messages import Begin, Finish, Healing, Over, Ready, Report, Taken
 from remediation.monitor.outputs import Outputs
 from remediation.monitor.signals import Signals
 from remediation.monitor.sources import Sources
@@ -46,7 +46,10 @@ class Monitor:
         self._leaving: list[WarmSession] = []
         self._cycles: dict[int, Cycle] = {}
         self._due = 0.0
-        self._last = 0.0
+        self._last = -math.inf
+        self._collecting_since = 0.0
+        self._is_fresh = False
+        self._left_out: list[str] = []
         self._stopping = False
         self._code: int | None = None
 
@@ -71,6 +74,7 @@ class Monitor:
                     for session in self._sessions:
                         while session.channel.open and session.pending() and self._code is None:
                             self._hear(session)
+                    self._attend_late()
                     self._attend_sessions()
                     if not self._stopping:
                         self._begin_urgent()
@@ -93,32 +97,48 @@ class Monitor:
         if self._session and not self._stopping:
             # Only when they are attended to, or they would wake us again and again.
             fds += self._deaths.fds
-        for fd in (*fds, *(session.channel.fileno() for session in self._sessions if session.channel.open)):
+        for fd in (*fds, *(fd for session in self._sessions for fd in session.fds)):
             poll.register(fd, select.POLLIN)
         moments = list(self._moments())
         timeout = max(0.0, min(moments) - time.monotonic()) * 1000 if moments else None
+        if not all(session.channel.open for session in self._sessions):
+            # It was found closed after we had last looked.
+            timeout = 0.0
         # Rounded up: woken a moment too early, we would only turn round.
         poll.poll(None if timeout is None else math.ceil(timeout))
 
     def _moments(self) -> Iterable[float]:
         yield from self._outputs.moments
+        yield from (session.late_at for session in self._sessions if session.late_at is not None)
         if self._stopping:
             return
         if self._coming:
             yield self._coming.began + COLLECT_TIMEOUT
         if self._may_begin or self._has_nothing:
-            yield max(self._due, self._coming.began + _COLLECTING) if self._coming else self._due
+            yield max(self._due, self._collecting_since + _COLLECTING) if self._coming else self._due
         if self._session and (moment := self._deaths.moment):
             yield moment
 
     # Sessions.
 
+    def _attend_late(self) -> None:
+        """End the sessions that do not take an order any more: stopped, or held up by what a check imported."""
+        now = time.monotonic()
+        for session in self._sessions:
+            if session.late_at is not None and now > session.late_at:
+                self._say("session_hangs")
+                session.kill()
+
     def _collect(self) -> None:
         """Start a session that collects the checks as they are now."""
         self._sources = Sources(self._project.root)
-        self._coming = WarmSession(self._project.root, self._arguments, self._terminal_fd)
+        if self._coming is None:
+            self._collecting_since = time.monotonic()
+        self._coming = WarmSession(self._project, self._arguments, self._terminal_fd)
 
     def _attend_sessions(self) -> None:
+        for one in self._sessions:
+            one.notice_end()
         coming, session = self._coming, self._session
         if coming and (not coming.channel.open or time.monotonic() > coming.began + COLLECT_TIMEOUT):
             self._coming = None
@@ -170,7 +190,9 @@ class Monitor:
         if self._session:
             self._leaving.append(self._session)
         else:
-            self._due = time.monotonic()
+            # At once for the first one; one that replaces a lost one keeps to the interval.
+            self._due = max(time.monotonic(), self._last + self._project.interval)
+        self._is_fresh = True
         self._session = session
         self._deaths.watch(ready.services)
         self._outputs.begin(self._ledger.status)
@@ -180,6 +202,9 @@ class Monitor:
         self._outputs.reloading()
         try:
             project = load_project(self._project.root)
+            if project.root != self._project.root:
+                # One further up is another project's.
+                raise ConfigError(f"there is none in {self._project.root} any more")
         except ConfigError as error:
             self._sources = Sources(self._project.root)
             self._say("config_broken", problem=error)
@@ -224,12 +249,14 @@ class Monitor:
             self._collect()
         if not self._may_begin:
             return
-        if self._coming is None and self._sources.changed():
+        # A session that was just collected is used once before anybody looks whether it is outdated already.
+        if self._coming is None and not self._is_fresh and self._sources.changed():
             self._say("edited")
             self._reread()
-        if self._coming and now < self._coming.began + _COLLECTING:
+        if self._coming and now < self._collecting_since + _COLLECTING:
             return
         self._begin(None)
+        self._is_fresh = False
         self._last = now
         self._due = now + self._project.interval
 
@@ -238,6 +265,9 @@ class Monitor:
             return
         self._numbers += 1
         without = self._busy if services is None else []
+        if services is None and set(self._session.services) - {*without, *self._left_out}:
+            # What hung a moment ago must not keep the others from being checked and healed.
+            without, self._left_out = sorted({*without, *self._left_out}), []
         self._cycles[self._numbers] = Cycle(self._numbers, services, without, self._session, time.time())
         if services is not None:
             self._say("process_died", names=", ".join(services))
@@ -249,6 +279,8 @@ class Monitor:
             match news:
                 case Ready():
                     self._collected(session, news)
+                case Taken():
+                    session.taken()
                 case Healing(number, causes):
                     self._cycles[number].healing |= causes
                 case Report(number):
@@ -262,6 +294,7 @@ class Monitor:
             # Broken off by ourselves.
             return
         self._ledger.enter(cycle, over, self._project)
+        self._left_out = sorted({name for result in over.results for name in result.services})
         self._deaths.refresh(heal.service for heal in (cycle.report.heals if cycle.report else ()) if heal.ok)
         if not self._stopping:
             left = max(0.0, self._due - time.monotonic())

@@ -35,6 +35,10 @@ class Round:
     later: bool = False
     forks: list[Child] = field(default_factory=list)
     """All of them, the first one of a first round being the cycle itself."""
+    is_helpless: bool = False
+    """Whether no further fork can be had for it."""
+    reported: bool = False
+    """Whether it has told how it ended."""
     folders: list[str] = field(default_factory=list)
     """Where those that somebody waits for leave what they find."""
 
@@ -51,7 +55,7 @@ class Round:
     def stalls_at(self, board: Board) -> float:
         """Return when another fork should go on with what nobody has claimed, on the monotonic clock."""
         running = self.running
-        if not running or len(running) >= _MOST_FORKS or not self.claims.left:
+        if self.is_helpless or not running or len(running) >= _MOST_FORKS or not self.claims.left:
             return FOR_EVER
         return max(board.read(child.slot).claimed for child in running) + STALLED
 

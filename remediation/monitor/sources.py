@@ -11,6 +11,8 @@ from remediation.project.config import OWN_FILE, SHARED_FILE
 from remediation.session import FOLDER
 
 Stamp = tuple[int, int, int]
+# Files of ours and of pytest's that need not be there.
+_FIXED = (OWN_FILE, SHARED_FILE, "conftest.py", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
 # That of no file.
 _UNKNOWN = (-1, -1, -1)
 # The time of a file may lie so far behind the clock, in seconds.
@@ -36,7 +38,7 @@ class Sources:
             if path in before:
                 edited = before[path] != now.get(path)
             else:
-                edited = path.is_relative_to(self._root / FOLDER) or _written(path) > self._noted - _TICK
+                edited = path.is_relative_to(self._root / FOLDER) or self._noted - _TICK < _written(path) <= _now()
             if edited:
                 # While it was being read: nobody knows what was read.
                 self._stamps[path] = _UNKNOWN
@@ -46,7 +48,7 @@ class Sources:
         return self._look() != self._stamps
 
     def _look(self) -> dict[Path, Stamp | None]:
-        fixed = [self._root / OWN_FILE, self._root / SHARED_FILE, self._root / "conftest.py"]
+        fixed = [self._root / name for name in _FIXED]
         return {path: _stamp(path) for path in {*fixed, *_tree(self._root / FOLDER), *self._files}}
 
 
@@ -63,6 +65,11 @@ def _stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _now() -> float:
+    """Return the latest that a file can have been written; what claims to be later says nothing."""
+    return time.time() + _TICK
 
 
 def _written(path: Path) -> float:

@@ -11,10 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import suppress
 
 from remediation.monitor.family import end_family
 from remediation.monitor.messages import Channel, News, Order
+from remediation.project.model import Project
 from remediation.session.rounds import TERMINAL_FD
 
 # The end of what it printed that explains why it did not come up, in lines and bytes.
@@ -23,31 +24,57 @@ _LINES, _OUTPUT = 30, 8_000
 COLLECT_TIMEOUT = 120.0
 
 
+# How soon it has to confirm an order, in seconds, before it counts as hung.
+_CONFIRMED_WITHIN = 15.0
+
+
 class WarmSession:
     """A fork server with the checks as they are now."""
 
-    def __init__(self, root: Path, arguments: Sequence[str], terminal_fd: int) -> None:
+    def __init__(self, project: Project, arguments: Sequence[str], terminal_fd: int) -> None:
         """Start one in the project's folder; it tells when it is ready."""
-        self._root = root
+        self._project = project
         ours, its = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
         with its:
             command = [sys.executable, "-m", "remediation.monitor.forkserver", str(its.fileno()), *arguments]
             self._process = subprocess.Popen(
-                command, cwd=root, env=os.environ | {TERMINAL_FD: str(terminal_fd)},
+                command, cwd=project.root, env=os.environ | {TERMINAL_FD: str(terminal_fd)},
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
                 # The terminal's Ctrl+C is for the monitor alone.
                 start_new_session=True, pass_fds=(its.fileno(), terminal_fd),
             )  # fmt: skip
         self.channel = Channel(ours)
         self.began = time.monotonic()
+        self._pidfd: int | None = None
+        if hasattr(os, "pidfd_open"):
+            with suppress(OSError):
+                self._pidfd = os.pidfd_open(self._process.pid)
+        self.late_at: float | None = None
         self.services: list[str] = []
         """The services that have checks, once it is ready."""
         self.files: list[str] = []
 
     def order(self, message: Order) -> None:
-        """Give an order."""
+        """Give an order, which it has to confirm before `late_at`, on the monotonic clock."""
         self.channel.send(message)
+        if self.late_at is None:
+            self.late_at = time.monotonic() + _CONFIRMED_WITHIN
+
+    def taken(self) -> None:
+        """Note that it has confirmed."""
+        self.late_at = None
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors that tell of it: a process that it has started could keep the channel open."""
+        fds = [self.channel.fileno()] if self.channel.open else []
+        return fds if self._pidfd is None else [*fds, self._pidfd]
+
+    def notice_end(self) -> None:
+        """If its process has ended and all that it has said is heard, close the channel, whoever else holds it."""
+        if self.channel.open and self._process.poll() is not None and not self.pending():
+            self.channel.close()
 
     def news(self) -> list[News]:
         """Return what it has said; waits if it says nothing."""
@@ -70,15 +97,18 @@ class WarmSession:
     def kill(self) -> None:
         """End it at once, with all that it started but for services."""
         if self._process.poll() is None:
-            end_family(self._process.pid)
+            end_family(self._process.pid, self._project)
             # What it could not do itself.
-            for left in (self._root / ".auto-heal").glob(f"run-{self._process.pid}-*"):
+            for left in self._project.memory.glob(f"run-{self._process.pid}-*"):
                 shutil.rmtree(left, ignore_errors=True)
 
     def close(self) -> None:
         """Let go of it."""
         self.channel.close()
         self._output.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
 
     def last_words(self) -> list[str]:
         """Return the end of what it printed."""

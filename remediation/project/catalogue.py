@@ -106,6 +106,10 @@ CATALOGUE: dict[str, Text] = {
         ERROR, "❌ The configuration cannot be used, going on with the earlier one: {problem}",
         "❌ Конфигурация непригодна, продолжаем с прежней: {problem}",
     ),
+    "session_hangs": Text(
+        ERROR, "❌ The process that runs the checks hangs; it is ended and started again",
+        "❌ Процесс проверок завис; завершаем и запускаем заново",
+    ),
     "finishing": Text(
         WARN, "Finishing the heal of {names}; Ctrl+C again ends at once",
         "Завершаем восстановление {names}; повторный Ctrl+C прервёт сразу",

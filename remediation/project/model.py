@@ -21,6 +21,8 @@ class Budget:
 
     restarts: int
     window: float
+    calm: float
+    """After so many seconds without trouble all begins anew; longer than a monitor takes from check to check."""
 
 
 @dataclass(frozen=True, slots=True)

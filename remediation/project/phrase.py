@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from remediation.project.catalogue import CATALOGUE, Language
 
+# Of a value in a text, in characters: a line is to be read.
+_LONGEST = 1_000
+
 
 def printable(text: str) -> str:
     """Return text on one line, with every control, escape and direction character made visible.
@@ -40,7 +43,8 @@ class Phrase:
 def _render(value: object, language: Language) -> str:
     if isinstance(value, Phrase):
         return value.render(language, named=True)
-    return printable(seconds(value) if isinstance(value, float) else str(value))
+    text = seconds(value) if isinstance(value, float) else str(value)
+    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 class PhrasedError(Exception):

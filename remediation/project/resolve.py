@@ -71,7 +71,7 @@ def resolve_service(
         depends_on=tuple(table.depends_on),
         ladder=tuple(_rung(rung, f"{where}.ladder[{index}].") for index, rung in enumerate(table.ladder)),
         rollback=_words(table.rollback, f"{where}.rollback"),
-        budget=_budget(table.budget, f"{where}.budget."),
+        budget=_budget(table.budget, f"{where}.budget.", interval=project.interval),
     )
 
 
@@ -146,6 +146,6 @@ def _rung(rung: str | Mapping[str, Any], where: str) -> Rung:
     return Rung(_words(table.run, f"{where}run"), table.timeout)
 
 
-def _budget(values: Mapping[str, Any], where: str) -> Budget:
+def _budget(values: Mapping[str, Any], where: str, *, interval: float) -> Budget:
     table = read_table(values, BudgetTable, where)
-    return Budget(table.restarts, table.window)
+    return Budget(table.restarts, table.window, calm=max(table.window, 2 * interval))

@@ -14,6 +14,10 @@ import pytest
 NOTE = "auto_heal"
 
 
+# Of a message, in characters; the whole text stands in the report.
+_LONGEST_MESSAGE = 2_000
+
+
 class Attempt(msgspec.Struct, frozen=True):
     """One failed attempt. `final` says that no other followed in its round."""
 
@@ -31,13 +35,16 @@ class Attempt(msgspec.Struct, frozen=True):
     """The services that a failure may heal, each with the number of heals that had ended before the attempt."""
 
 
-def note(item: pytest.Item, call: pytest.CallInfo[Any], *, heals: dict[str, int]) -> dict[str, Any]:
+def note(
+    item: pytest.Item, call: pytest.CallInfo[Any], *, heals: dict[str, int], services: list[str]
+) -> dict[str, Any]:
     """Return what a report of an item has to carry besides what pytest puts there."""
     return {
         "check": label(item),
         # Reports of subtests are made before rerunfailures numbers those of the attempt.
         "number": getattr(item, "execution_count", 1) - 1,
         "heals": heals,
+        "services": services,
         "type": call.excinfo.typename if call.excinfo else "",
     }
 
@@ -65,7 +72,7 @@ def attempt(report: pytest.TestReport) -> Attempt | None:
     crash = getattr(report.longrepr, "reprcrash", None)
     # Not longreprtext, which under xdist begins with the worker's name and version.
     text = _encodable(str(report.longrepr or "")).strip()
-    message = _encodable(crash.message) if crash else _sentence(text)
+    message = (_encodable(crash.message) if crash else _sentence(text))[:_LONGEST_MESSAGE]
     kind = noted.get("type") or "Failed"
     return Attempt(
         nodeid=report.nodeid,

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from remediation.healer import look
+from remediation.healer import budget, look
 from remediation.primitives import file
 from remediation.project.catalogue import Level
 from remediation.project.model import Service
@@ -173,10 +173,19 @@ class Checks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Note before an attempt how many heals there were, so that a later one is known to be newer."""
-        if self._fork and self._heal and (sick := set(heals(item)) & self._attempts.failed_services):
+        if (sick := set(heals(item)) & self._attempts.failed_services) and self._is_to_heal(sick):
             # What is to be healed anyway is not waited for again; the round after the heal asks all.
             pytest.skip(f"{', '.join(sorted(sick))} is already known to be sick")
         item.stash[_SEEN] = {name: self._store.recall(self._project.services[name]).heals for name in heals(item)}
+
+    def _is_to_heal(self, names: Iterable[str]) -> bool:
+        """Return whether a cycle of the monitor is about to heal services, as far as can be known yet."""
+        if not self._fork or not self._heal or self._store.paused():
+            return False
+        services = [self._project.services[name] for name in names]
+        memories = [self._store.recall(service) for service in services]
+        held = any(budget.waits(memory) or memory.stopped_by_hand for memory in memories)
+        return not held and all(service.healable for service in services)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
@@ -196,7 +205,7 @@ class Checks:
         error = call.excinfo.value if call.excinfo else None
         # A check that asks for what is not configured says nothing of any service.
         heals_now = {} if isinstance(error, ConfigError) else item.stash.get(_SEEN, {})
-        noted = attempts.note(item, call, heals=heals_now)
+        noted = attempts.note(item, call, heals=heals_now, services=heals(item))
         setattr(report, attempts.NOTE, noted | {"attempts": retries + 1, "delay": delay})
         number = getattr(item, "execution_count", 1)
         if report.failed and number <= retries:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
 
-from remediation.journal.record import Result
+from remediation.journal.record import Kind, Result
 from remediation.session import attempts
 from remediation.session.attempts import Attempt
+from remediation.session.patience import heals
 
 if TYPE_CHECKING:
     from remediation.healer.outcome import Outcome
@@ -52,7 +54,7 @@ class Results:
         noted: dict[str, Any] = getattr(report, attempts.NOTE, {})
         check = noted.get("check", report.nodeid)
         known = self._by_check.setdefault(
-            report.nodeid, CheckResult(report.nodeid, check, list(noted.get("heals", {})), report.start)
+            report.nodeid, CheckResult(report.nodeid, check, noted.get("services", []), report.start)
         )
         if attempts.outcome(report) == "failed":
             known.outcome, known.passed_at, known.latency = "failed", None, None
@@ -61,6 +63,14 @@ class Results:
             known.outcome = "skipped"
         elif report.passed and report.when == "call" and known.outcome != "failed":
             known.outcome, known.passed_at, known.latency = "passed", report.start, report.duration
+
+
+def hung(item: pytest.Item, problem: str) -> list[Result]:
+    """Return the results of a check whose process had to be ended, and of its services."""
+    now, services = time.time(), heals(item)
+    names: list[tuple[Kind, str, str, list[str]]] = [("check", item.nodeid, attempts.label(item), services)]
+    names += [("service", name, name, [name]) for name in services]
+    return [Result(*name, now, failed_at=now, passed_at=None, message=problem) for name in names]
 
 
 def over_all_rounds(
