@@ -194,4 +194,4 @@ def test_an_endless_message_is_cut(alone: Sandbox) -> None:
         monitor.ends_check(1)
 
     assert max(map(len, monitor.lines)) < 2_000, monitor
-    assert rows(alone, "SELECT max(length(message)) FROM results")[0][0] <= 2_000
+    assert rows(alone, "SELECT count(*) FROM results WHERE length(message) BETWEEN 1000 AND 2000")[0][0] in (1, 2)
