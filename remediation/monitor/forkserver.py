@@ -48,6 +48,7 @@ from remediation.monitor.messages import (
 from remediation.monitor.preload import preload
 from remediation.monitor.pulse import FOR_EVER, GRACE, NO_CHECK, SLOTS, Board, Pulse
 from remediation.monitor.round import Round
+from remediation.monitor.sources import imported_from
 from remediation.session.checks import Checks
 from remediation.session.handles import prepare, project_of
 from remediation.session.patience import heals
@@ -122,7 +123,7 @@ class ForkServer:
         gc.collect()
         gc.freeze()
         services = sorted({name for item in self._items for name in heals(item)})
-        self._monitor.send(Ready(services, _own_files(config.rootpath)))
+        self._monitor.send(Ready(services, imported_from(config.rootpath)))
 
     # The loop of the server. Whatever may fork returns the round of a fork, and None in the server itself.
 
@@ -330,13 +331,6 @@ class ForkServer:
                     raise session.Failed(session.shouldfail)
                 if session.shouldstop:
                     raise session.Interrupted(session.shouldstop)
-
-
-def _own_files(root: Path) -> list[str]:
-    """Return the project's own files that were imported: an edit of one makes it necessary to collect anew."""
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    own = {file for file in files if file and Path(file).is_relative_to(root)}
-    return sorted(file for file in own if not {"site-packages", "dist-packages"} & set(Path(file).parts))
 
 
 def main() -> None:

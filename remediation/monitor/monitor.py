@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 
 from remediation.monitor.deaths import Deaths
 from remediation.monitor.ledger import Cycle, Ledger
-from remediation.monitor.messages import Begin, Finish, Healing, Over, Ready, Report, Taken
+from remediation.monitor.messages import Begin, Healing, Over, Ready, Report, Taken
 from remediation.monitor.outputs import Outputs
+from remediation.monitor.sessions import Sessions
 from remediation.monitor.signals import Signals
-from remediation.monitor.sources import Sources
-from remediation.monitor.warm import COLLECT_TIMEOUT, WarmSession
+from remediation.monitor.warm import WarmSession
 from remediation.project.config import load_project
 from remediation.project.model import Project
 from remediation.project.phrase import seconds
@@ -25,8 +25,6 @@ from remediation.session.rounds import FAILED, INTERNAL_ERROR, INTERRUPTED, PASS
 STDOUT = 1
 # How long a terminal that takes no lines is waited for, in seconds.
 _TERMINAL_PATIENCE = 0.5
-# How long edited checks may take to collect before a cycle goes on with the old ones, in seconds.
-_COLLECTING = 5.0
 
 
 class Monitor:
@@ -34,21 +32,16 @@ class Monitor:
 
     def __init__(self, project: Project, arguments: Sequence[str], *, metrics_port: int | None = None) -> None:
         """Watch `project`, whose checks pytest finds by `arguments`. ConfigError if an output cannot be had."""
-        self._arguments = arguments
         # Of a number of its own, since a session's stdout is not ours.
         self._terminal_fd = os.dup(STDOUT)
         self._configure(project)
         self._outputs = Outputs(project, metrics_port=metrics_port, tell=self._say)
         self._ledger = Ledger(self._outputs, self._say)
         self._numbers = 0
-        self._session: WarmSession | None = None
-        self._coming: WarmSession | None = None
-        self._leaving: list[WarmSession] = []
+        self._sessions = Sessions(arguments, self._terminal_fd)
         self._cycles: dict[int, Cycle] = {}
         self._due = 0.0
         self._last = -math.inf
-        self._collecting_since = 0.0
-        self._is_fresh = False
         self._left_out: list[str] = []
         self._stopping = False
         self._code: int | None = None
@@ -66,15 +59,14 @@ class Monitor:
     def run(self) -> int:
         """Watch until the end, and return the exit code: 0, or that of checks which could not be collected."""
         with Signals() as self._signals:
-            self._collect()
+            self._sessions.collect(self._project)
             try:
                 while self._code is None:
                     self._wait()
                     self._attend_signals()
-                    for session in self._sessions:
+                    for session in self._sessions.all:
                         while session.channel.open and session.pending() and self._code is None:
                             self._hear(session)
-                    self._attend_late()
                     self._attend_sessions()
                     if not self._stopping:
                         self._begin_urgent()
@@ -86,22 +78,18 @@ class Monitor:
                 self._end()
         return self._code
 
-    @property
-    def _sessions(self) -> list[WarmSession]:
-        return [one for one in (self._session, self._coming, *self._leaving) if one]
-
     def _wait(self) -> None:
         """Sleep until something happens, or something is due."""
         poll = select.poll()
         fds = [self._signals.fd, *self._outputs.fds]
-        if self._session and not self._stopping:
+        if self._sessions.current and not self._stopping:
             # Only when they are attended to, or they would wake us again and again.
             fds += self._deaths.fds
-        for fd in (*fds, *(fd for session in self._sessions for fd in session.fds)):
+        for fd in (*fds, *(fd for session in self._sessions.all for fd in session.fds)):
             poll.register(fd, select.POLLIN)
         moments = list(self._moments())
         timeout = max(0.0, min(moments) - time.monotonic()) * 1000 if moments else None
-        if not all(session.channel.open for session in self._sessions):
+        if not all(session.channel.open for session in self._sessions.all):
             # It was found closed after we had last looked.
             timeout = 0.0
         # Rounded up: woken a moment too early, we would only turn round.
@@ -109,56 +97,27 @@ class Monitor:
 
     def _moments(self) -> Iterable[float]:
         yield from self._outputs.moments
-        yield from (session.late_at for session in self._sessions if session.late_at is not None)
+        yield from self._sessions.moments
         if self._stopping:
             return
-        if self._coming:
-            yield self._coming.began + COLLECT_TIMEOUT
-        if self._may_begin or self._has_nothing:
-            yield max(self._due, self._collecting_since + _COLLECTING) if self._coming else self._due
-        if self._session and (moment := self._deaths.moment):
+        if self._may_begin or not (self._sessions.current or self._sessions.coming):
+            yield max(self._due, self._sessions.may_wait_until)
+        if self._sessions.current and (moment := self._deaths.moment):
             yield moment
 
     # Sessions.
 
-    def _attend_late(self) -> None:
-        """End the sessions that do not take an order any more: stopped, or held up by what a check imported."""
-        now = time.monotonic()
-        for session in self._sessions:
-            if session.late_at is not None and now > session.late_at:
-                self._say("session_hangs")
-                session.kill()
-
-    def _collect(self) -> None:
-        """Start a session that collects the checks as they are now."""
-        self._sources = Sources(self._project.root)
-        if self._coming is None:
-            self._collecting_since = time.monotonic()
-        self._coming = WarmSession(self._project, self._arguments, self._terminal_fd)
-
     def _attend_sessions(self) -> None:
-        for one in self._sessions:
-            one.notice_end()
-        coming, session = self._coming, self._session
-        if coming and (not coming.channel.open or time.monotonic() > coming.began + COLLECT_TIMEOUT):
-            self._coming = None
-            if coming.channel.open or self._stopping:
-                coming.kill()
-            if not self._stopping:
-                self._collected_in_vain(coming)
-        if session and not session.channel.open:
-            # Ended by somebody else, such as the kernel for want of memory.
-            self._session = None
+        if self._sessions.end_late():
+            self._say("session_hangs")
+        if (failed := self._sessions.failed(stopping=self._stopping)) and not self._stopping:
+            self._collected_in_vain(failed)
+        before = self._sessions.current
+        for session in self._sessions.gone(lambda one: any(cycle.session is one for cycle in self._cycles.values())):
             self._lost(session)
-            if not self._stopping:
-                self._collect()
-        for left in self._leaving:
-            # Not before: that would break off its cycle.
-            if left.channel.open and not any(cycle.session is left for cycle in self._cycles.values()):
-                left.order(Finish())
-        for left in [one for one in self._leaving if not one.channel.open]:
-            self._leaving.remove(left)
-            self._lost(left)
+        if before and not (self._sessions.current or self._sessions.coming or self._stopping):
+            # Ended by somebody else, such as the kernel for want of memory.
+            self._sessions.collect(self._project)
 
     def _lost(self, session: WarmSession) -> None:
         code = session.wait()
@@ -169,31 +128,22 @@ class Monitor:
     def _collected_in_vain(self, session: WarmSession) -> None:
         code, words = session.wait(), session.last_words()
         session.close()
-        if self._session is None and not self._ledger.tally.checks:
+        if self._sessions.current is None and not self._ledger.tally.checks:
             # Nothing was ever watched: as pytest ends, so do we.
             for line in words:
                 self._say("detail", line=line)
             self._code = code if code > FAILED else INTERNAL_ERROR
             return
-        if self._session:
-            # An edit of what it has read, too, is a reason to try again.
-            self._sources.add(self._session.files)
-        self._say("checks_broken" if self._session else "checks_missing", problem=_telling(words))
+        self._say("checks_broken" if self._sessions.current else "checks_missing", problem=_telling(words))
         self._outputs.begin("the checks cannot be collected")
-        self._due = max(self._due, time.monotonic() + (0 if self._session else self._project.interval))
+        self._due = max(self._due, time.monotonic() + (0 if self._sessions.current else self._project.interval))
 
     def _collected(self, session: WarmSession, ready: Ready) -> None:
         """Go on with a session whose checks are collected."""
-        self._coming = None
-        session.services, session.files = ready.services, ready.files
-        self._sources.add(ready.files)
-        if self._session:
-            self._leaving.append(self._session)
-        else:
+        if self._sessions.current is None:
             # At once for the first one; one that replaces a lost one keeps to the interval.
             self._due = max(time.monotonic(), self._last + self._project.interval)
-        self._is_fresh = True
-        self._session = session
+        self._sessions.take_over(session, ready)
         self._deaths.watch(ready.services)
         self._outputs.begin(self._ledger.status)
 
@@ -206,7 +156,7 @@ class Monitor:
                 # One further up is another project's.
                 raise ConfigError(f"there is none in {self._project.root} any more")
         except ConfigError as error:
-            self._sources = Sources(self._project.root)
+            self._sessions.put_up_with(self._project)
             self._say("config_broken", problem=error)
             self._outputs.begin(self._ledger.status)
             return
@@ -215,64 +165,55 @@ class Monitor:
         self._deaths.take_over(before)
         self._due = min(self._due, self._last + project.interval)
         self._outputs.reload(project)
-        self._deaths.watch(self._session.services if self._session else ())
-        if self._coming:
-            self._coming.kill()
-            self._coming.wait()
-            self._coming.close()
-        self._collect()
+        self._deaths.watch(self._sessions.services)
+        self._sessions.collect(project)
 
     # Cycles.
 
     @property
     def _may_begin(self) -> bool:
         """Whether a cycle of all checks may begin when it is due: never two at once, and not of what is checked."""
-        if self._session is None or any(cycle.services is None for cycle in self._cycles.values()):
+        if self._sessions.current is None or any(cycle.services is None for cycle in self._cycles.values()):
             return False
-        return not self._cycles or bool(set(self._session.services) - set(self._busy))
+        return not self._cycles or bool(set(self._sessions.services) - set(self._busy))
 
     @property
     def _busy(self) -> list[str]:
         """The services that are checked now because their process died."""
         return sorted({name for cycle in self._cycles.values() for name in cycle.services or ()})
 
-    @property
-    def _has_nothing(self) -> bool:
-        """Whether there is neither a session nor one that collects."""
-        return self._session is None and self._coming is None
-
     def _begin_if_due(self) -> None:
         now = time.monotonic()
         if now < self._due:
             return
-        if self._has_nothing:
-            self._collect()
+        if not (self._sessions.current or self._sessions.coming):
+            self._sessions.collect(self._project)
         if not self._may_begin:
             return
-        # A session that was just collected is used once before anybody looks whether it is outdated already.
-        if self._coming is None and not self._is_fresh and self._sources.changed():
+        if self._sessions.were_edited:
             self._say("edited")
             self._reread()
-        if self._coming and now < self._collecting_since + _COLLECTING:
+        if now < self._sessions.may_wait_until:
             return
         self._begin(None)
-        self._is_fresh = False
         self._last = now
         self._due = now + self._project.interval
 
     def _begin(self, services: list[str] | None) -> None:
-        if self._session is None:
+        session = self._sessions.current
+        if session is None:
             return
+        self._sessions.note_use()
         self._numbers += 1
         without = self._busy if services is None else []
-        if services is None and set(self._session.services) - {*without, *self._left_out}:
+        if services is None and set(session.services) - {*without, *self._left_out}:
             # What hung a moment ago must not keep the others from being checked and healed.
             without, self._left_out = sorted({*without, *self._left_out}), []
-        self._cycles[self._numbers] = Cycle(self._numbers, services, without, self._session, time.time())
+        self._cycles[self._numbers] = Cycle(self._numbers, services, without, session, time.time())
         if services is not None:
             self._say("process_died", names=", ".join(services))
         self._say("monitor", number=self._numbers, time=time.strftime("%H:%M:%S"))
-        self._session.order(Begin(self._numbers, services, without, self._project.interval))
+        session.order(Begin(self._numbers, services, without, self._project.interval))
 
     def _hear(self, session: WarmSession) -> None:
         for news in session.news():
@@ -302,7 +243,7 @@ class Monitor:
 
     def _begin_urgent(self) -> None:
         """Check at once the services whose process died."""
-        if not self._session:
+        if not self._sessions.current:
             return
         if urgent := self._deaths.urgent(self._checked_since):
             self._begin(urgent)
@@ -327,25 +268,19 @@ class Monitor:
         """Begin nothing any more, and wait for the heals that are under way."""
         self._stopping = True
         self._outputs.stopping()
-        for session in self._sessions:
-            session.order(Finish())
-        if self._coming:
-            self._coming.kill()
+        self._sessions.finish()
         if healing := [name for cycle in self._cycles.values() for name in cycle.healing]:
             self._say("finishing", names=", ".join(healing))
 
     def _end_at_once(self) -> None:
         names = [name for cycle in self._cycles.values() for name in cycle.healing]
-        for session in self._sessions:
+        for session in self._sessions.all:
             session.kill()
         self._say("left", names=", ".join(names)) if names else None
         self._code = INTERRUPTED
 
     def _end(self) -> None:
-        for session in self._sessions:
-            session.order(Finish())
-            session.wait() if self._code != INTERRUPTED else session.kill()
-            session.close()
+        self._sessions.close(at_once=self._code == INTERRUPTED)
         if self._ledger.tally.checks:
             self._ledger.tell_statistics()
         self._say("monitor_ended")

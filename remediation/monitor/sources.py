@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -77,3 +78,10 @@ def _written(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def imported_from(root: Path) -> list[str]:
+    """Return the project's own files that this process has imported."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    own = {file for file in files if file and Path(file).is_relative_to(root)}
+    return sorted(file for file in own if not {"site-packages", "dist-packages"} & set(Path(file).parts))
