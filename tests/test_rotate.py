@@ -1,29 +1,22 @@
-"""Logs stay small: whoever writes, rotates or is killed meanwhile, every line is there once and in order."""
+"""Logs stay small: whether or not somebody writes meanwhile, every line is there once and in order."""
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from sandbox import DEADLINE, REPOSITORY, wait_for
+from rotated import LIMIT, TEXT, both, history, lively, log_on
+from sandbox import wait_for
 
 from remediation.primitives import file, rotate
 
-LIMIT = 40_000
-TEXT = b"".join(b"line %d\n" % number for number in range(10_000))
-MEMORY = Path("/dev/shm")
 # Numbered lines of lengths that go around, until SIGTERM; then it tells how many there were. It is as fast as can be,
 # but waits while the log takes more than is kept, and can never fill the disk.
 WRITER = """
@@ -42,32 +35,13 @@ for length in cycle(map(int, sys.argv[1:])):
     number += 1
 print(number, file=sys.stderr)
 """
-# Rotates, but is killed where it takes a step for the first time after the given file exists.
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from unittest.mock import patch
-from remediation.primitives import rotate
-step, log, reached = sys.argv[1:]
-real = os.fsync if step == "os.fsync" else rotate._remove_head
-deadly = lambda *args: os.kill(os.getpid(), signal.SIGKILL) if Path(reached).exists() else real(*args)
-with patch("remediation.primitives.rotate." + step, deadly):
-    rotate.running(Path(log), 40_000)
-"""
-Way = Callable[[Path, int], bool]
-EITHER = pytest.mark.parametrize("way", [rotate.running, rotate.idle])
 
 
 @pytest.fixture(params=["disk", "memory"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """Return where a log is to be: where tests usually write, and on a tmpfs, which only gives space back."""
-    if request.param == "disk":
-        yield tmp_path / "log"
-        return
-    if not MEMORY.is_dir():
-        pytest.skip(f"there is no {MEMORY}")
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        yield Path(folder, "log")
+    """Return where a log is to be."""
+    with log_on(request.param, tmp_path) as path:
+        yield path
 
 
 @contextmanager
@@ -86,36 +60,9 @@ def service(log: Path, program: str, *arguments: object) -> Iterator[subprocess.
             process.kill()
 
 
-@contextmanager
-def as_a_user() -> Iterator[None]:
-    """Give up root's right to write everywhere for a while, if we have it."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(65_534)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
 def lines(total: int, lengths: list[int]) -> bytes:
     """Return what the writer has written after so many lines."""
     return b"".join(b"%d%s\n" % (number, b"x" * lengths[number % len(lengths)]) for number in range(total))
-
-
-def history(log: Path) -> Path:
-    """Return where the lines go."""
-    return log.with_name("log.1")
-
-
-def lively(log: Path) -> bytes:
-    """Return what a log holds without the hole at its beginning."""
-    return log.read_bytes().lstrip(b"\0")
-
-
-def both(log: Path) -> bytes:
-    """Return what the log and its history hold."""
-    return history(log).read_bytes() + lively(log)
 
 
 def on_disk(path: Path) -> int:
@@ -230,112 +177,6 @@ def test_what_was_in_the_log_can_be_read_by_its_owner_alone(log: Path) -> None:
 
     assert stat.S_IMODE(history(log).stat().st_mode) == file.PRIVATE
     assert stat.S_IMODE(log.stat().st_mode) == 0o644
-
-
-# Killed, refused, hindered.
-
-
-@pytest.mark.parametrize(("step", "reached"), [("os.fsync", "log"), ("_remove_head", "log.1")])
-def test_one_that_is_killed_loses_no_line_and_the_next_one_leaves_none_double(
-    log: Path, step: str, reached: str
-) -> None:
-    log.write_bytes(TEXT)
-
-    killed = subprocess.run([sys.executable, "-c", KILLED, step, log, log.with_name(reached)], cwd=REPOSITORY)
-
-    assert killed.returncode == -signal.SIGKILL
-    assert log.read_bytes() == TEXT
-    assert rotate.running(log, LIMIT)
-    assert both(log) == TEXT
-    assert {path.name for path in log.parent.iterdir()} <= {"log", "log.1", ".log.lock"}
-
-
-def test_where_neither_can_be_done_that_is_said_and_nothing_is_touched(
-    log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
-    log.write_bytes(TEXT)
-
-    with pytest.raises(OSError, match=r"cannot shorten a log that is written: '.*log'") as told:
-        rotate.running(log, LIMIT)
-
-    assert told.value.errno == errno.EOPNOTSUPP
-    assert log.read_bytes() == TEXT
-    assert {path.name for path in log.parent.iterdir()} <= {"log", ".log.lock"}
-
-
-@EITHER
-def test_a_history_that_cannot_be_written_is_told_and_the_log_stays(log: Path, way: Way) -> None:
-    log.write_bytes(TEXT)
-    history(log).mkdir()
-
-    with pytest.raises(IsADirectoryError):
-        way(log, LIMIT)
-
-    assert log.read_bytes() == TEXT
-    assert list(history(log).iterdir()) == []
-
-
-@EITHER
-def test_a_folder_that_cannot_be_written_is_told_and_the_log_stays(way: Way) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "log")
-        log.write_bytes(TEXT)
-        log.chmod(0o666)
-        log.parent.chmod(0o555)
-        with as_a_user(), pytest.raises(PermissionError):
-            way(log, LIMIT)
-        log.parent.chmod(0o700)
-
-        assert log.read_bytes() == TEXT
-        assert list(log.parent.iterdir()) == [log]
-
-
-@EITHER
-@pytest.mark.parametrize("kind", ["missing", "missing folder", "symlink", "dangling symlink", "fifo", "directory"])
-def test_only_a_regular_file_is_rotated_and_nothing_is_followed(tmp_path: Path, way: Way, kind: str) -> None:
-    path, victim = tmp_path / "log", tmp_path / "victim"
-    victim.write_bytes(TEXT)
-    match kind:
-        case "missing folder":
-            path = tmp_path / "folder" / "log"
-        case "symlink":
-            path.symlink_to(victim)
-        case "dangling symlink":
-            path.symlink_to(tmp_path / "made")
-        case "fifo":
-            os.mkfifo(path)
-        case "directory":
-            path.mkdir()
-    before = sorted(tmp_path.iterdir())
-
-    assert not way(path, 1)
-
-    assert victim.read_bytes() == TEXT
-    assert sorted(tmp_path.iterdir()) == before
-
-
-@EITHER
-def test_what_somebody_else_rotates_is_left_to_them_without_waiting(log: Path, way: Way) -> None:
-    log.write_bytes(TEXT)
-
-    with file.locked(log.with_name(".log.lock"), timeout=DEADLINE):
-        assert not way(log, LIMIT)
-
-    assert log.read_bytes() == TEXT
-    assert not history(log).exists()
-
-
-@EITHER
-def test_of_several_at_once_one_rotates(log: Path, way: Way) -> None:
-    for _ in range(20):
-        log.unlink(missing_ok=True)
-        log.write_bytes(TEXT)
-        with ThreadPoolExecutor(6) as pool:
-            done = list(pool.map(lambda _: way(log, LIMIT), range(6)))
-
-        assert sum(done) == 1
-        assert history(log).read_bytes() + (lively(log) if log.exists() else b"") == TEXT
 
 
 # When nobody writes.

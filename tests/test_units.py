@@ -1,30 +1,25 @@
-"""The texts for systemd and cron: systemd's own verifier takes them, and a shell as bare as cron's heals with them."""
+"""The text for systemd, which systemd's own verifier takes, and what it has in common with that for cron."""
 
 from __future__ import annotations
 
-import getpass
 import os
 import pwd
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sandbox import DEADLINE, PATIENT, Sandbox, sandbox
+from folders import FOLDERS, ODD, PLAIN, project_in
+from sandbox import DEADLINE
 
 from remediation.commands.units import cron_line, systemd_unit, unit_name
-from remediation.project.config import load_project
 from remediation.project.model import Project
 from remediation.project.schema import ConfigError
-
-PLAIN = "shop"
-# What systemd, a shell or cron takes for something else: specifiers, variables, quotes, escapes, comments.
-ODD = "a \"b' %h %% $HOME ${X} $$ юни\\x41 #; \\% `id`"
-FOLDERS = [PLAIN, ODD, "ends with a space ", "ends with a backslash\\"]
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 
@@ -32,23 +27,7 @@ needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Project]:
     """Write a project into a folder of a given name, and return it."""
-
-    def make(folder: str = PLAIN, text: str = "") -> Project:
-        root = tmp_path / folder
-        root.mkdir()
-        text = text or '[services.api]\ncommand = "node index.js"\nurl = "http://localhost:8787"\n'
-        (root / "auto-heal.toml").write_text(text)
-        return load_project(root, {})
-
-    return make
-
-
-@pytest.fixture
-def sandbox_with_a_bad_name(tmp_path: Path) -> Iterator[Sandbox]:
-    """A sandbox whose folder has a name that cron and the shell would misread."""
-    root = tmp_path / ODD
-    root.mkdir()
-    yield from sandbox(root)
+    return partial(project_in, tmp_path)
 
 
 def complaints(unit: str, folder: Path, *options: str) -> list[str]:
@@ -66,13 +45,6 @@ def complaints(unit: str, folder: Path, *options: str) -> list[str]:
 def settings(unit: str) -> dict[str, str]:
     """Return the last value of each setting of a unit."""
     return dict(line.split("=", 1) for line in unit.splitlines() if re.match("[A-Z]", line))
-
-
-def as_cron_reads(text: str) -> str:
-    """Return the command of a crontab's last line, up to the first % that is not escaped, as crontab(5) has it."""
-    command = text.splitlines()[-1].split(" ", 5)[5]
-    (command, *_) = re.split(r"(?<!\\)%", command)
-    return command.replace("\\%", "%")
 
 
 # The unit.
@@ -214,96 +186,6 @@ def test_a_unit_is_called_after_the_folder(make: Callable[..., Project], folder:
 
 def test_two_folders_without_a_latin_letter_get_two_names(make: Callable[..., Project]) -> None:
     assert unit_name(make("магазин")) != unit_name(make("касса"))
-
-
-# The crontab.
-
-
-def test_a_shell_as_bare_as_crons_heals(
-    sandbox_with_a_bad_name: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = sandbox_with_a_bad_name
-    tools = tmp_path / "my tools 5%"
-    tools.mkdir()
-    program = tools / "peachmini"
-    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{PATIENT}'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    project.configure(command='command = ["peachmini"]')
-    command = as_cron_reads(cron_line(load_project(project.root, {})))
-
-    bare = {"HOME": str(Path.home()), "LOGNAME": getpass.getuser(), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
-    result = subprocess.run(
-        ["/bin/sh", "-c", command],
-        cwd="/", env=bare, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=4 * DEADLINE,
-    )  # fmt: skip
-
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    assert project.answers()
-    assert "🎉 Healed!" in project.log
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_cron_finds_no_fault(make: Callable[..., Project], tmp_path: Path, folder: str) -> None:
-    option = _syntax_option()
-    table, broken = tmp_path / "crontab", tmp_path / "broken"
-    table.write_text(cron_line(make(folder)), encoding="utf-8")
-    broken.write_text("*/5 * * * never echo\n")
-
-    codes = [subprocess.run(["crontab", option, file], capture_output=True).returncode for file in (table, broken)]
-
-    assert codes == [0, 1]
-
-
-def _syntax_option() -> str:
-    """Return the option of crontab that only checks a file: -T or -n; with another one the same may install it."""
-    if not shutil.which("crontab"):
-        pytest.skip("crontab is not installed")
-    usage = subprocess.run(["crontab", "-h"], capture_output=True, text=True)
-    option = re.search(r"^\s*(-\w)\b.*\bsyntax", usage.stdout + usage.stderr, re.MULTILINE)
-    return option[1] if option else pytest.skip("this crontab cannot check syntax")
-
-
-def test_only_the_last_line_is_no_comment(make: Callable[..., Project]) -> None:
-    project = make()
-    project = replace(project, log_file=project.root / "evil\n* * * * * rm -rf /\n.log")
-
-    lines = cron_line(project).splitlines()
-
-    assert [line for line in lines if not line.startswith("#")] == lines[-1:]
-    assert lines[-1].startswith("*/5 * * * * cd /")
-
-
-def test_a_percent_sign_stays_one_where_cron_leaves_the_backslash(make: Callable[..., Project]) -> None:
-    root = make("100% \\% %").root
-    line = cron_line(load_project(root, {})).splitlines()[-1]
-    (quoted,) = re.findall(r"\* cd (.*) && PATH=", line)
-
-    for command in (quoted, as_cron_reads(f"* * * * * {quoted}")):
-        assert subprocess.check_output(["/bin/sh", "-c", f"printf %s {command}"], text=True) == str(root)
-
-
-def test_a_path_too_long_for_cron_is_cut_from_its_end(
-    make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = make()
-    monkeypatch.setenv("PATH", ":".join(["/opt/node/bin", "/usr/bin", *(f"/mnt/c/{n}{'%' * 50}" for n in range(50))]))
-
-    text = cron_line(project)
-
-    command = text.splitlines()[-1].split(" ", 5)[5]
-    assert 850 < len(command) <= 998
-    assert "PATH=/opt/node/bin:/usr/bin:/mnt/c/0" in command
-    assert "/mnt/c/49" not in command
-    assert ":/bin " in command
-    assert "Not all of your PATH" in text
-
-
-def test_a_folder_too_deep_for_cron_is_told(make: Callable[..., Project]) -> None:
-    project = replace(make(), source=Path("/" + "deep/" * 200 + "auto-heal.toml"))
-
-    with pytest.raises(ConfigError, match="too long for a crontab"):
-        cron_line(project)
 
 
 # Both.

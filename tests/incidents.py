@@ -1,0 +1,114 @@
+"""Incidents, told in a few words, and the notifiers that observe them."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from receiving import messengers
+from sandbox import DEADLINE, Sandbox
+
+from remediation.journal.record import Heal, Kind, Result, Run
+from remediation.monitor import messenger
+from remediation.monitor.notify import Notifier
+from remediation.project.config import load_project
+from remediation.project.model import Project
+
+Make = Callable[..., Notifier]
+
+_DB = '[services.db]\nurl = "http://127.0.0.1:9"\nrestart = ["true"]'
+
+
+# What happens.
+
+
+def run(*results: Result, ended: float = 1000.0) -> Run:
+    """Return a run of a monitor."""
+    return Run(0.0, ended, "monitor", "sick", 1.0, list(results))
+
+
+def result(name: str, state: str) -> Result:
+    """Return what became of a service or, with a slash in its name, of a check that names no service."""
+    failed_at = 900.0 if state in ("sick", "healed") else None
+    passed_at = 990.0 if state in ("healed", "well") else None
+    kind: Kind = "check" if "/" in name else "service"
+    services = [name] if kind == "service" else []
+    return Result(kind, name, name, services, 0.0, failed_at, passed_at, message="no answer")
+
+
+def heal(name: str, *, ok: bool = True, reason: str = "") -> Heal:
+    """Return a heal."""
+    answered_at = 990.0 if ok else None
+    return Heal(name, 950.0, "monitor", "no answer", "restart", ok, reason, since=900.0, answered_at=answered_at)
+
+
+SICK = run(result("api", "sick"))
+WELL = run(result("api", "well"))
+
+
+def observe(notifier: Notifier, words: str) -> None:
+    """Observe a run, told as `api=sick db=well db+healed db+gave-up`."""
+    pairs = [word.split("=") for word in words.split() if "=" in word]
+    heals = [heal(word.partition("+")[0]) for word in words.split() if word.endswith("+healed")]
+    gave_up = [word.partition("+")[0] for word in words.split() if word.endswith("+gave-up")]
+    notifier.observe(run(*(result(name, state) for name, state in pairs)), heals, gave_up)
+
+
+# Who observes it.
+
+
+def configured(
+    project: Sandbox, *urls: str, on: list[str] | None = None, top: str = "", more: str | None = None
+) -> Project:
+    """Return the project with these URLs."""
+    events = f"on = {json.dumps(on)}\n" if on is not None else ""
+    notify = f"[notify]\nurls = {json.dumps(list(urls))}\n{events}"
+    project.configure(top=top, more=f"{_DB if more is None else more}\n{notify}")
+    return load_project(project.root, {})
+
+
+@contextmanager
+def notifying(project: Sandbox, told: list[str]) -> Iterator[Make]:
+    """Lend what makes a notifier for these URLs, which tells what went wrong; whatever it has under way is ended."""
+    made: list[Notifier] = []
+
+    def make(*urls: str, on: list[str] | None = None, top: str = "") -> Notifier:
+        def tell(key: str, **values: object) -> None:
+            assert (key, [*values]) == ("not_notified", ["problem"])
+            told.append(str(values["problem"]))
+
+        made.append(Notifier(configured(project, *urls, on=on, top=top), tell=tell))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for notifier in made:
+            notifier.close(0)
+    assert not messengers()
+
+
+def waiting(notifier: Notifier) -> list[messenger.Message]:
+    """Return the messages that wait to be sent."""
+    return [message for queue in notifier._messengers._waiting.values() for message in queue]
+
+
+def attended(notifier: Notifier, condition: Callable[[], object]) -> None:
+    """Wait as an event loop does, until a condition holds."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "not attended in time"
+        with selectors.DefaultSelector() as selector:
+            for fd in notifier.fds():
+                selector.register(fd, selectors.EVENT_READ)
+            deadline = notifier.deadline()
+            selector.select(max(0.0, (end if deadline is None else min(end, deadline)) - time.monotonic()))
+        notifier.attend()
+
+
+def idle(notifier: Notifier) -> bool:
+    """Return whether there is nothing to wait for."""
+    return not notifier.fds() and notifier.deadline() is None

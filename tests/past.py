@@ -1,0 +1,67 @@
+"""A past that is worked out by hand: rounds, runs and heals in a window of time, and the figures of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from remediation.journal.figures import Chapter, Figures, figures
+from remediation.journal.history import History
+from remediation.journal.record import Heal, Kind, Result, Run
+from remediation.project.config import load_project
+
+NOW = 1_000_000.0
+SINCE = 10_000.0
+BEGIN = NOW - SINCE
+
+# How a round went for its subject: seconds after the window's begin, of the first failed attempt, and of the pass.
+Round = tuple[float, float | None, float | None]
+
+
+def no_past(root: Path) -> History:
+    """Return the history of an empty project in a folder."""
+    (root / "auto-heal.toml").write_text('[services.api]\ncommand = "true"\n')
+    return History(load_project(root, {}))
+
+
+def result(
+    at: float, failed: float | None, passed: float | None, *, kind: Kind = "service", key: str = "api", **more: Any
+) -> Result:
+    """Return a result whose moments are seconds after the window's begin."""
+    failed_at, passed_at = (None if moment is None else BEGIN + moment for moment in (failed, passed))
+    name, services = more.pop("name", key), more.pop("services", [])
+    return Result(kind, key, name, services, BEGIN + at, failed_at, passed_at, **more)
+
+
+def record(history: History, *results: Result, interval: float | None = None, took: float = 0.0) -> None:
+    """Write a run with these results, which ends so many seconds after the first of them."""
+    at = results[0].at
+    history.record_run(Run(at, at + took, "monitor" if interval else "check", "", interval, list(results)))
+
+
+def heal(history: History, at: float, *, ok: bool = True) -> None:
+    """Write a heal of api that ended so many seconds after the window's begin."""
+    history.record_heal(Heal("api", BEGIN + at, "check", "dead", "restart", ok=ok))
+
+
+def chapters(history: History, **window: float) -> list[Chapter]:
+    """Return the figures of the window."""
+    with history.reading() as database:
+        return figures(database, **{"since": SINCE, "now": NOW, **window})
+
+
+def service(
+    history: History, rounds: Sequence[Round] = (), *, interval: float | None = None, **window: float
+) -> Figures:
+    """Write these rounds of api, and return its figures."""
+    for one in rounds:
+        record(history, result(*one), interval=interval)
+    (chapter,) = chapters(history, **window)
+    assert chapter.service is not None
+    return chapter.service
+
+
+def well(*moments: float) -> list[Round]:
+    """Return rounds that found nothing wrong."""
+    return [(at, None, at) for at in moments]

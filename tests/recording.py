@@ -1,0 +1,37 @@
+"""A history, what tests write into it, and what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from remediation.journal.history import History
+from remediation.journal.record import Result, Run
+from remediation.project.config import load_project
+
+
+def configured(root: Path, limits: str = "") -> History:
+    """Return the history of a project with these limits."""
+    (root / "auto-heal.toml").write_text(f'history = {{ {limits} }}\n[services.api]\ncommand = "true"\n')
+    return History(load_project(root, {}))
+
+
+def run(at: float, message: str = "", key: str = "api") -> Run:
+    """Return a run in which one service was well."""
+    return Run(at, at + 1, "check", "healthy", None, [Result("service", key, key, [], at, None, at, message=message)])
+
+
+def rows(history: History, query: str) -> list[Any]:
+    """Return what a query finds."""
+    with history.reading() as database:
+        return database.execute(query).fetchall()
+
+
+def moments(history: History) -> list[float]:
+    """Return when the runs began."""
+    return [row[0] for row in rows(history, "SELECT began FROM runs ORDER BY began")]
+
+
+def is_sound(history: History) -> bool:
+    """Return whether SQLite finds no fault."""
+    return rows(history, "PRAGMA integrity_check") == [("ok",)]
