@@ -13,10 +13,13 @@ from contextlib import suppress
 from remediation.monitor.family import end_family
 from remediation.monitor.messages import Channel
 from remediation.monitor.pulse import FOR_EVER, NO_CHECK, Board
+from remediation.primitives.process import group, terminate
 from remediation.project.model import Project
 
 # How long one that is broken off has to tear its fixtures down, in seconds.
 _TEARDOWN = 2.0
+# How long what its checks left running may take to disappear, in seconds.
+_LEFT = 1.0
 # Without a pidfd, how long after the end of its channel it is looked for again, in seconds.
 _LOOK_AGAIN = 0.02
 # The end of what it printed, in bytes.
@@ -98,12 +101,16 @@ class Child:
 
     def has_ended(self) -> bool:
         """Return whether it has ended; then what its checks left running is ended, and its exit code collected."""
-        if not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if hasattr(os, "waitid"):
+            if not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                return False
+            # Not collected yet, so that the number of its group is still its own. Services have groups of their own.
+            if left := group(self.pid):
+                terminate(lambda: left, signum=signal.SIGKILL, timeout=_LEFT)
+        # Where there is no waitid, as on macOS, what the checks left running cannot be known for sure.
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if not pid:
             return False
-        # Not collected yet, so that the number of its group is still its own. Services have groups of their own.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        _, status = os.waitpid(self.pid, 0)
         self.code = os.waitstatus_to_exitcode(status)
         if self.code < 0 and not self.problem:
             self.problem = f"killed by {_name(-self.code)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from remediation.primitives.process import NO_PROCESS, Identity, has_proc
+from remediation.primitives.process import NO_PROCESS, Identity, has_proc, pids
 
 
 def marked(variable: str, value: str) -> list[Identity]:
@@ -13,7 +13,7 @@ def marked(variable: str, value: str) -> list[Identity]:
     A mark is inherited, so it also finds children whose parent died and who left every group.
     """
     wanted = os.fsencode(f"{variable}={value}")
-    return [identity for pid in _pids() if wanted in _environment(pid) and (identity := _marked_identity(pid, wanted))]
+    return [identity for pid in pids() if wanted in _environment(pid) and (identity := _marked_identity(pid, wanted))]
 
 
 def value_of(variable: str, pid: int) -> str | None:
@@ -27,14 +27,6 @@ def _marked_identity(pid: int, wanted: bytes) -> Identity | None:
     # Between two looks at who it is, so that the environment is provenly that of this identity.
     identity = Identity.of(pid)
     return identity if identity and wanted in _environment(pid) and identity.alive else None
-
-
-def _pids() -> list[int]:
-    if has_proc():
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - of hundreds, at every heal
-    import psutil
-
-    return psutil.pids()
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -186,6 +186,25 @@ def descendants(roots: Iterable[Identity]) -> list[Identity]:
     return list(found.values())
 
 
+def group(leader: int) -> list[Identity]:
+    """Return the live processes of a process group; its leader must be pinned, as by not being waited for."""
+    members = []
+    for pid in pids():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(pid) == leader and (identity := Identity.of(pid)):
+                members.append(identity)
+    return members
+
+
+def pids() -> list[int]:
+    """Return the PIDs of all processes that there are."""
+    if has_proc():
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - often, and of hundreds
+    import psutil
+
+    return psutil.pids()
+
+
 class _Target:
     """A process pinned by a pidfd, so that its PID cannot be handed on between the look and the signal."""
 

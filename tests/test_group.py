@@ -1,0 +1,81 @@
+"""What a check leaves running ends with its cycle; a process of another user does not, whoever started it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from sandbox import Sandbox, wait_for
+from watching import only_check, watching
+
+from remediation.monitor.child import Child
+from remediation.monitor.pulse import Board
+from remediation.primitives.process import Identity, group
+from remediation.project.config import load_project
+
+
+@pytest.fixture
+def leader() -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process]]:
+    """A process that leads a group, and one that belongs to it."""
+    command = ["sh", "-c", "sleep 600 & echo $!; exec sleep 600"]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE) as leading:
+        assert leading.stdout is not None
+        member = psutil.Process(int(leading.stdout.readline()))
+        try:
+            yield leading, member
+        finally:
+            leading.kill()
+            member.kill()
+
+
+def test_a_group_has_its_leader_and_its_members_and_nobody_else(
+    leader: tuple[subprocess.Popen[bytes], psutil.Process],
+) -> None:
+    assert {identity.pid for identity in group(leader[0].pid)} == {process.pid for process in leader}
+
+
+def test_a_group_whose_leader_ended_has_its_members(leader: tuple[subprocess.Popen[bytes], psutil.Process]) -> None:
+    leading, member = leader
+    leading.kill()
+    wait_for(lambda: Identity.of(leading.pid) is None)
+
+    assert [identity.pid for identity in group(leading.pid)] == [member.pid]
+
+
+def test_what_a_check_leaves_running_ends_with_its_cycle(project: Sandbox) -> None:
+    project.configure(top="interval = 0.2\nretries = 1")
+    left = "pathlib.Path('left').open('a').write(f\"{__import__('subprocess').Popen(['sleep', '600']).pid}\\n\")"
+    only_check(project, left)
+
+    with watching(project) as monitor:
+        monitor.ends_check(2)
+        pids = [int(line) for line in (project.root / "left").read_text().split()[:2]]
+
+        wait_for(lambda: not any(Identity.of(pid) for pid in pids))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_a_process_of_another_user_is_left_alone(project: Sandbox) -> None:
+    reader, writer = os.pipe()
+    child = Child(Board(), 0, load_project(project.root, {}))
+    pid = os.fork()
+    if pid == 0:
+        child.become()
+        started = subprocess.Popen(["sleep", "600"], user=65_534, stdout=subprocess.DEVNULL)
+        os.write(writer, f"{started.pid}\n".encode())
+        os._exit(0)
+    child.born(pid)
+    with os.fdopen(reader) as told:
+        other = psutil.Process(int(told.readline()))
+    try:
+        wait_for(child.has_ended)
+
+        assert child.code == 0
+        assert other.status() != psutil.STATUS_ZOMBIE
+    finally:
+        other.kill()
+        os.close(writer)
+        child.forget()
