@@ -1,1 +1,1 @@
-"""The command line: `auto-heal check`, `start`, `stop`, `restart`, `status` and `init`."""
+"""The command line: check, monitor, start, stop, restart, status, pause, resume, report and init."""
