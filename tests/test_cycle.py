@@ -183,11 +183,10 @@ def test_hang():
 """
 # In the fork server, whose own module is called __main__: there is no need to wait long for what surely hangs.
 IMPATIENT = """
-import sys
 
-from remediation.monitor import cycle, pulse
+from remediation.monitor import cycle, pulse, server
 
-for module in (cycle, pulse, sys.modules["__main__"]):
+for module in (cycle, pulse, server):
     module.GRACE = 0.3
 """
 

@@ -14,10 +14,9 @@ from watching import command, kill, only_check, rows, watching
 SOON = "interval = 0.2\nretries = 1\ntimeout = 0.3"
 # In the fork server, what is waited for beyond a check's own deadline.
 IMPATIENT = """
-import sys
-from remediation.monitor import cycle, pulse
+from remediation.monitor import cycle, pulse, server
 
-for module in (cycle, pulse, sys.modules["__main__"]):
+for module in (cycle, pulse, server):
     module.GRACE = 0.3
 """
 HANGS = """
