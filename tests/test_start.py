@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -188,3 +189,33 @@ def test_a_stranger_that_may_not_be_ended_and_takes_the_port_just_before_is_name
         assert stranger.is_running()
     finally:
         stranger.kill()
+
+
+# Its first thread is gone, as in a process that is being ended; the kernel does not say whose its socket is.
+ENDING = """\
+import ctypes, os, socket, sys, threading, time
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+def stay():
+    # Until its end can be seen from outside, and then as long as a busy machine may take.
+    while "zombie" not in open("/proc/%d/status" % os.getpid()).read():
+        time.sleep(0.01)
+    time.sleep(0.7)
+    os._exit(0)
+threading.Thread(target=stay).start()
+print("listening", flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the number of a system call of Linux")
+def test_the_port_of_a_process_that_is_just_ending_is_waited_for(project: Sandbox) -> None:
+    with subprocess.Popen([sys.executable, "-c", ENDING, str(project.port)], stdout=subprocess.PIPE) as ending:
+        try:
+            assert ending.stdout is not None
+            assert ending.stdout.readline() == b"listening\n"
+            result = project.auto_heal("restart")
+        finally:
+            ending.kill()
+
+    assert result.code == 0, result
+    assert project.answers()

@@ -29,6 +29,9 @@ _STARTS = 3
 SETTLE_SECONDS = 0.2
 # The least time for one look, so that the last one before the deadline can still say why there is no answer.
 _LAST_LOOK = 0.1
+# The socket of a process that is just ending is nobody's until its last thread is gone; one that is nobody's for longer
+# than this, in seconds, belongs to another user.
+_NAMELESS_SECONDS = 1.0
 # How long to go on ending listeners that somebody else brings back, beyond the service's own stop_timeout.
 _FREEING_SECONDS = 5.0
 
@@ -168,10 +171,13 @@ class Steps:
             return
         number, host = service.address.port, service.address.host
         obstacle: HealError | None = None
-        for _ in look.polls(service.stop_timeout + _FREEING_SECONDS):
+        limit = service.stop_timeout + _FREEING_SECONDS
+        for left in look.polls(limit):
             if not (listeners := port.listeners(number, host)):
                 return
             holders = [(listener, pid) for listener in listeners for pid in port.sharers(listener) or [None]]
+            if limit - left < _NAMELESS_SECONDS and any(pid is None for _, pid in holders):
+                continue
             obstacle = next(filter(None, (self._obstacle(service, number, pid) for _, pid in holders)), None)
             if obstacle:
                 break
