@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -61,9 +62,16 @@ def spawn() -> Iterator[Spawn]:
 def mark(tmp_path: Path) -> Iterator[str]:
     """Give a value for MARK that no other test uses, and end what still carries it after the test."""
     yield str(tmp_path)
-    for identity in marked(MARK, str(tmp_path)):
-        os.kill(identity.pid, signal.SIGKILL)
-    wait_for(lambda: not marked(MARK, str(tmp_path)))
+
+    def ended() -> bool:
+        # Again and again: while it executes a program, a process has no environment to be found by.
+        left = marked(MARK, str(tmp_path))
+        for identity in left:
+            with suppress(ProcessLookupError):
+                os.kill(identity.pid, signal.SIGKILL)
+        return not left
+
+    wait_for(ended)
 
 
 @pytest.fixture(params=["pidfd", "no pidfd"])
