@@ -221,7 +221,8 @@ def test_a_mark_finds_orphans_and_matches_as_a_whole(spawn: Spawn, mark: str) ->
     parent.kill()
     parent.wait()
 
-    [orphan] = marked(MARK, mark)
+    # While it executes a program, it has no environment to be found by.
+    [orphan] = wait_for(lambda: marked(MARK, mark))
 
     assert psutil.Process(orphan.pid).environ()[MARK] == mark
     assert orphan.pid != parent.pid
