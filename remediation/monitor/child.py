@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import tempfile
 import time
-from contextlib import suppress
 
 from remediation.monitor.family import end_family
 from remediation.monitor.messages import Channel
 from remediation.monitor.pulse import FOR_EVER, NO_CHECK, Board
-from remediation.primitives.process import group, terminate
+from remediation.primitives.process import group, pidfd, terminate
 from remediation.project.model import Project
 
 # How long one that is broken off has to tear its fixtures down, in seconds.
@@ -52,9 +50,7 @@ class Child:
         self.pid = pid
         self.its.close()
         self.channel = Channel(self._ours)
-        if hasattr(os, "pidfd_open"):
-            with suppress(OSError):
-                self.pidfd = os.pidfd_open(pid)
+        self.pidfd = pidfd(pid)
 
     def forget(self) -> None:
         """Let go of what we share: in a sibling, or when it has ended."""
@@ -85,14 +81,6 @@ class Child:
         if self.pidfd is None and not self.channel.open:
             return time.monotonic() + _LOOK_AGAIN
         return self._broken_off + _TEARDOWN if self._broken_off else self._board.read(self.slot).deadline
-
-    @property
-    def has_news(self) -> bool:
-        """Whether there is something to hear of it."""
-        poll = select.poll()
-        if self.channel.open:
-            poll.register(self.channel, select.POLLIN)
-        return self.channel.open and bool(poll.poll(0))
 
     @property
     def only_checks(self) -> bool:

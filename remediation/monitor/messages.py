@@ -5,6 +5,7 @@ One message a line, in JSON, over a stream socket between two of them.
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import Any
 
@@ -112,6 +113,14 @@ class Channel:
             self._socket.sendall(msgspec.json.encode(message) + b"\n")
         except OSError:
             self.open = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to read, if only that the other end is gone."""
+        poll = select.poll()
+        if self.open:
+            poll.register(self, select.POLLIN)
+        return bool(poll.poll(0))
 
     def receive(self, kind: Any) -> list[Any]:
         """Return the messages of a `kind`, or a union of kinds, that have come.

@@ -65,7 +65,7 @@ class Monitor:
                     self._wait()
                     self._attend_signals()
                     for session in self._sessions.all:
-                        while session.channel.open and session.pending() and self._code is None:
+                        while session.channel.has_news and self._code is None:
                             self._hear(session)
                     self._attend_sessions()
                     if not self._stopping:

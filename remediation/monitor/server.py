@@ -93,9 +93,7 @@ class Server:
         poll.poll(None if first == FOR_EVER else max(0.0, first - time.monotonic()) * 1000 + 1)
 
     def _hear_monitor(self) -> Round | None:
-        poll = select.poll()
-        poll.register(self._monitor, select.POLLIN)
-        for order in self._monitor.receive(Order) if self._monitor.open and poll.poll(0) else ():
+        for order in self._monitor.receive(Order) if self._monitor.has_news else ():
             self._monitor.send(Taken())
             if isinstance(order, Begin) and (mine := self._begin(order)):
                 return mine
@@ -112,7 +110,7 @@ class Server:
                     continue
                 # First whether it has ended, then what it said last.
                 ended = child.has_ended()
-                while child.has_news:
+                while child.channel.has_news:
                     for message in child.channel.receive(FromCycle):
                         if mine := self._answer(one, child, message):
                             return mine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import socket
 import subprocess
@@ -11,10 +10,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 from remediation.monitor.family import end_family
 from remediation.monitor.messages import Channel, News, Order
+from remediation.primitives.process import pidfd
 from remediation.project.model import Project
 from remediation.session.rounds import TERMINAL_FD
 
@@ -46,10 +45,7 @@ class WarmSession:
             )  # fmt: skip
         self.channel = Channel(ours)
         self.began = time.monotonic()
-        self._pidfd: int | None = None
-        if hasattr(os, "pidfd_open"):
-            with suppress(OSError):
-                self._pidfd = os.pidfd_open(self._process.pid)
+        self._pidfd = pidfd(self._process.pid)
         self.late_at: float | None = None
         self.services: list[str] = []
         """The services that have checks, once it is ready."""
@@ -73,18 +69,12 @@ class WarmSession:
 
     def notice_end(self) -> None:
         """If its process has ended and all that it has said is heard, close the channel, whoever else holds it."""
-        if self.channel.open and self._process.poll() is not None and not self.pending():
+        if self.channel.open and self._process.poll() is not None and not self.channel.has_news:
             self.channel.close()
 
     def news(self) -> list[News]:
         """Return what it has said; waits if it says nothing."""
         return self.channel.receive(News)
-
-    def pending(self) -> bool:
-        """Return whether there is something to hear."""
-        poll = select.poll()
-        poll.register(self.channel, select.POLLIN)
-        return self.channel.open and bool(poll.poll(0))
 
     def wait(self) -> int:
         """Wait for its end, after its channel closed, and return its exit code."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterable
-from contextlib import suppress
 
-from remediation.primitives.process import Identity
+from remediation.primitives.process import Identity, pidfd
 from remediation.project.memory import Store
 from remediation.project.model import Service
 
@@ -31,7 +30,7 @@ class Watch:
                 self._drop(name)
         for name, identity in wanted.items():
             if name not in self._watched:
-                self._watched[name] = (identity, _pidfd(identity))
+                self._watched[name] = (identity, pidfd(identity.pid))
 
     @property
     def fds(self) -> list[int]:
@@ -65,12 +64,3 @@ class Watch:
         _, fd = self._watched.pop(name)
         if fd is not None:
             os.close(fd)
-
-
-def _pidfd(identity: Identity) -> int | None:
-    if not hasattr(os, "pidfd_open"):
-        return None
-    fd = None
-    with suppress(OSError):
-        fd = os.pidfd_open(identity.pid)
-    return fd

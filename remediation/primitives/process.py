@@ -205,16 +205,26 @@ def pids() -> list[int]:
     return psutil.pids()
 
 
+def pidfd(pid: int) -> int | None:
+    """Return a descriptor that stands for a process, pidfd_open(2), and turns readable when it ends.
+
+    None where there are none: another system, an old kernel, no descriptor left, or the process is gone.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
 class _Target:
     """A process pinned by a pidfd, so that its PID cannot be handed on between the look and the signal."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
-        self.fd: int | None = None
-        if hasattr(os, "pidfd_open"):
-            # No descriptor left, an old kernel, or the process is gone: the look before the signal remains.
-            with suppress(OSError):
-                self.fd = os.pidfd_open(identity.pid)
+        # Without one, the look before the signal remains.
+        self.fd = pidfd(identity.pid)
 
     def __enter__(self) -> Self:
         return self

@@ -190,9 +190,13 @@ class HealthRun:
                 patients.append(Patient(service, first.message, first.started, seen, rung))
         return patients
 
+    @property
+    def _attempts(self) -> list[Attempt]:
+        """The failed attempts of all rounds, in order."""
+        return [attempt for part in self.rounds for attempt in part.findings.attempts]
+
     def _first_attempt(self, service: str) -> Attempt:
-        everything = (attempt for part in self.rounds for attempt in part.findings.attempts)
-        return next(attempt for attempt in everything if service in attempt.heals)
+        return next(attempt for attempt in self._attempts if service in attempt.heals)
 
     def _run_again(self) -> Round:
         """Run the suite in a session of its own and return what it found."""
@@ -231,8 +235,7 @@ class HealthRun:
 
     def _names(self, checks: list[junit.Address]) -> list[str]:
         """Name checks of the report as people know them."""
-        everything = [attempt for part in self.rounds for attempt in part.findings.attempts]
-        names = {junit.address(attempt.nodeid, self.prefix): attempt.check for attempt in everything}
+        names = {junit.address(attempt.nodeid, self.prefix): attempt.check for attempt in self._attempts}
         return list(dict.fromkeys(names.get(address, address[1]) for address in checks))
 
     def _merged(self, verdict: Verdict) -> bytes:
@@ -256,6 +259,5 @@ class HealthRun:
         return junit.merge(reports, properties=properties, system_out=lines, prefix=self.prefix)
 
     def _since(self, service: str) -> float:
-        everything = [attempt for part in self.rounds for attempt in part.findings.attempts]
-        own = [attempt.started for attempt in everything if service in attempt.heals]
-        return min(own or [attempt.started for attempt in everything])
+        own = [attempt.started for attempt in self._attempts if service in attempt.heals]
+        return min(own or [attempt.started for attempt in self._attempts])
