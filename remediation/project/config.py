@@ -9,9 +9,17 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from remediation.project.model import HistoryLimits, Notices, Project, Service
+from remediation.project.model import EvidenceLimits, HistoryLimits, Notices, Project, Service
 from remediation.project.resolve import resolve_service
-from remediation.project.schema import LONGEST, ConfigError, HistoryTable, NotifyTable, ProjectTable, read_table
+from remediation.project.schema import (
+    LONGEST,
+    ConfigError,
+    EvidenceTable,
+    HistoryTable,
+    NotifyTable,
+    ProjectTable,
+    read_table,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,6 +61,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     _check_dependencies(services, f"{where}services")
     _check_rivals(services, f"{where}services")
     kept = read_table(table.history, HistoryTable, f"{where}history.")
+    evidence = read_table(table.evidence, EvidenceTable, f"{where}evidence.")
     notify = read_table(table.notify, NotifyTable, f"{where}notify.")
     return Project(
         source=found.file,
@@ -66,6 +75,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         report=root / table.report,
         language=language(table.language, environ),
         history=HistoryLimits(kept.days, kept.megabytes),
+        evidence=EvidenceLimits(evidence.timeout, evidence.days, evidence.megabytes),
         notify=Notices(tuple(notify.urls), tuple(notify.on)),
     )
 

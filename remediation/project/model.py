@@ -34,6 +34,15 @@ class HistoryLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceLimits:
+    """How long a heal may look before it acts, in seconds (0: not at all), and what is kept of that."""
+
+    timeout: float
+    days: float
+    megabytes: float
+
+
+@dataclass(frozen=True, slots=True)
 class Notices:
     """Who is told by message of an incident (apprise URLs), and of which of its events."""
 
@@ -99,6 +108,12 @@ class Service:
     ladder: tuple[Rung, ...]
     rollback: tuple[str, ...]
     budget: Budget
+    evidence: tuple[str, ...]
+    """A command that tells more of the sick process, whose PID stands for `{pid}`."""
+    verify: bool
+    """Whether the certificate of an https url must be proven."""
+    ca_file: Path | None
+    """Who may have signed it; None for whom this machine trusts."""
 
     @property
     def healable(self) -> bool:
@@ -122,6 +137,7 @@ class Project:
     report: Path
     language: Literal["en", "ru"]
     history: HistoryLimits
+    evidence: EvidenceLimits
     notify: Notices
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -72,6 +73,9 @@ def resolve_service(
         ladder=tuple(_rung(rung, f"{where}.ladder[{index}].") for index, rung in enumerate(table.ladder)),
         rollback=_words(table.rollback, f"{where}.rollback"),
         budget=_budget(table.budget, f"{where}.budget.", interval=project.interval),
+        evidence=_words(table.evidence, f"{where}.evidence"),
+        verify=table.verify,
+        ca_file=_ca_file(table, root, where),
     )
 
 
@@ -144,6 +148,18 @@ def _rung(rung: str | Mapping[str, Any], where: str) -> Rung:
         return Rung()
     table = read_table(rung, RunTable, where)
     return Rung(_words(table.run, f"{where}run"), table.timeout)
+
+
+def _ca_file(table: ServiceTable, root: Path, where: str) -> Path | None:
+    if table.ca_file is None:
+        return None
+    if not table.verify:
+        raise ConfigError(f"{where}.ca_file: is of no use with verify = false; leave one of them out")
+    path = root / table.ca_file
+    # Unlike Path.is_file, this says no of what is in a folder that cannot be searched.
+    if not os.path.isfile(path):  # noqa: PTH113
+        raise ConfigError(f"{where}.ca_file: there is no file {path}")
+    return path
 
 
 def _budget(values: Mapping[str, Any], where: str, *, interval: float) -> Budget:

@@ -59,12 +59,23 @@ class ServiceTable(Struct, frozen=True):
     )
     rollback: Words | None = None
     budget: dict[str, Any] = {}
+    evidence: Words | None = None
+    verify: bool = True
+    ca_file: Text | None = None
 
 
 class HistoryTable(Struct, frozen=True):
     """`history = { days = 90, megabytes = 100 }`."""
 
     days: Positive = 90.0
+    megabytes: Annotated[float, Meta(ge=1, le=LONGEST)] = 100.0
+
+
+class EvidenceTable(Struct, frozen=True):
+    """`evidence = { timeout = 3, days = 30, megabytes = 100 }`."""
+
+    timeout: NotNegative = 3.0
+    days: Positive = 30.0
     megabytes: Annotated[float, Meta(ge=1, le=LONGEST)] = 100.0
 
 
@@ -89,6 +100,7 @@ class ProjectTable(Struct, frozen=True):
     report: Text = "reports/health.xml"
     language: Literal["en", "ru"] | None = None
     history: dict[str, Any] = {}
+    evidence: dict[str, Any] = {}
     notify: dict[str, Any] = {}
     services: dict[str, Any] = {}
 
