@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 
-from remediation.healer import look
+from remediation.healer import look, targets
 from remediation.healer.launch import Started, launch, run_command
 from remediation.healer.outcome import HealError
 from remediation.primitives import port
-from remediation.primitives.mark import marked, value_of
+from remediation.primitives.mark import marked
 from remediation.primitives.process import (
     Identity,
     Life,
-    Protection,
     descendants,
     describe,
-    protected,
     terminate,
 )
 from remediation.project.memory import Memory, Store
@@ -127,35 +125,17 @@ class Steps:
 
     def lives(self, service: Service, memory: Memory) -> bool:
         """Return whether any process of the service lives."""
-        return bool(self._roots(service, memory))
-
-    @staticmethod
-    def _roots(service: Service, memory: Memory) -> list[Identity]:
-        """Return the processes that are provenly the service's: the one remembered, and the marked."""
-        roots = marked(MARK, service.mark)
-        if memory.identity and memory.identity.alive and memory.identity not in roots:
-            roots.append(memory.identity)
-        return roots
-
-    def _family(self, service: Service, memory: Memory) -> list[Identity]:
-        """Return the service's processes and their descendants, but for what is out of bounds or another service's."""
-        return [
-            member
-            for member in descendants(self._roots(service, memory))
-            if not protected(member.pid) and value_of(MARK, member.pid) in (None, service.mark)
-        ]
+        return bool(targets.roots(service, memory))
 
     def end(self, service: Service, memory: Memory) -> None:
         """End all processes of a service and forget them.
 
         HealError if one of its own processes is out of bounds, or survives.
         """
-        for root in self._roots(service, memory):
-            protection = protected(root.pid)
-            if protection and protection is not Protection.NO_PROCESS:
-                raise HealError("out_of_bounds", name=service.name, holder=describe(root.pid), why=_why(protection))
+        if obstacle := targets.untouchable(service, memory):
+            raise obstacle
         left = terminate(
-            lambda: self._family(service, memory), signum=service.stop_signal, timeout=service.stop_timeout
+            lambda: targets.family(service, memory), signum=service.stop_signal, timeout=service.stop_timeout
         )
         if left:
             holder = ", ".join(describe(identity.pid) for identity in left)
@@ -175,36 +155,18 @@ class Steps:
         for left in look.polls(limit):
             if not (listeners := port.listeners(number, host)):
                 return
-            holders = [(listener, pid) for listener in listeners for pid in port.sharers(listener) or [None]]
-            if limit - left < _NAMELESS_SECONDS and any(pid is None for _, pid in holders):
+            holders = targets.holders(listeners)
+            if limit - left < _NAMELESS_SECONDS and None in holders:
                 continue
-            obstacle = next(filter(None, (self._obstacle(service, number, pid) for _, pid in holders)), None)
-            if obstacle:
+            if obstacle := targets.obstacle(service, number, holders):
                 break
-            self._end_holders(service, number, {pid for _, pid in holders if pid})
+            self._end_holders(service, number, {pid for pid in holders if pid})
         else:
-            obstacle = self._foreign(service, number, listeners[0].pid, Phrase("why_returns", {}))
+            obstacle = targets.foreign(service, number, listeners[0].pid, Phrase("why_returns", {}))
         if strict and obstacle:
             raise obstacle
         if obstacle:
             self._voice.tell(obstacle.phrase)
-
-    def _obstacle(self, service: Service, number: int, pid: int | None) -> HealError | None:
-        """Return why a holder of the port may not be ended, or None if it may be."""
-        if pid is None:
-            return self._foreign(service, number, pid, _why(Protection.OTHER_USER))
-        protection = protected(pid)
-        if protection and protection is not Protection.NO_PROCESS:
-            return self._foreign(service, number, pid, _why(protection))
-        # What is ours was ended before the port is freed; whoever listens now is a stranger.
-        if service.free_port != "user":
-            return self._foreign(service, number, pid, Phrase("why_stranger", {"free_port": service.free_port}))
-        return None
-
-    @staticmethod
-    def _foreign(service: Service, number: int, pid: int | None, why: Phrase) -> HealError:
-        holder = describe(pid) if pid else Phrase("somebody", {})
-        return HealError("foreign_port", name=service.name, port=number, holder=holder, why=why)
 
     def _end_holders(self, service: Service, number: int, pids: set[int]) -> None:
         identities = [identity for pid in sorted(pids) if (identity := Identity.of(pid))]
@@ -312,10 +274,6 @@ class Steps:
             self.run(service, memory, command, timeout)
         except HealError as error:
             self._voice.tell(error.phrase)
-
-
-def _why(protection: Protection) -> Phrase:
-    return Phrase(f"why_{protection.name.lower()}", {})
 
 
 def _parents(identity: Identity) -> set[int]:

@@ -1,0 +1,76 @@
+"""Whom a heal would end: the service's own processes, and whoever is on its port; and whom it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from remediation.healer.outcome import HealError
+from remediation.primitives import port
+from remediation.primitives.mark import marked, value_of
+from remediation.primitives.port import Listener
+from remediation.primitives.process import Identity, Protection, descendants, describe, protected
+from remediation.project.memory import Memory
+from remediation.project.model import MARK, Service
+from remediation.project.phrase import Phrase
+
+
+def roots(service: Service, memory: Memory) -> list[Identity]:
+    """Return the processes that are provenly the service's: the one remembered, and the marked."""
+    found = marked(MARK, service.mark)
+    if memory.identity and memory.identity.alive and memory.identity not in found:
+        found.append(memory.identity)
+    return found
+
+
+def family(service: Service, memory: Memory) -> list[Identity]:
+    """Return the service's processes and their descendants, but for what is out of bounds or another service's."""
+    return [
+        member
+        for member in descendants(roots(service, memory))
+        if not protected(member.pid) and value_of(MARK, member.pid) in (None, service.mark)
+    ]
+
+
+def untouchable(service: Service, memory: Memory) -> HealError | None:
+    """Return why the service cannot be ended, if one of its own processes is out of bounds."""
+    for root in roots(service, memory):
+        if protection := _protection(root.pid):
+            return HealError("out_of_bounds", name=service.name, holder=describe(root.pid), why=_why(protection))
+    return None
+
+
+def holders(listeners: Iterable[Listener]) -> set[int | None]:
+    """Return all who hold these sockets open; None for one that the kernel does not tell us of."""
+    return {pid for listener in listeners for pid in port.sharers(listener) or [None]}
+
+
+def obstacle(service: Service, number: int, holders: Iterable[int | None]) -> HealError | None:
+    """Return why one of the port's holders may not be ended, or None if all may be."""
+    return next(filter(None, (_obstacle(service, number, pid) for pid in holders)), None)
+
+
+def _obstacle(service: Service, number: int, pid: int | None) -> HealError | None:
+    if pid is None:
+        return foreign(service, number, pid, _why(Protection.OTHER_USER))
+    if protection := _protection(pid):
+        return foreign(service, number, pid, _why(protection))
+    # What is ours was ended before the port is freed; whoever listens now is a stranger.
+    if service.free_port != "user":
+        return foreign(service, number, pid, Phrase("why_stranger", {"free_port": service.free_port}))
+    return None
+
+
+def foreign(service: Service, number: int, pid: int | None, why: Phrase) -> HealError:
+    """Return the error that a port is held by somebody who may not be ended."""
+    holder = describe(pid) if pid else Phrase("somebody", {})
+    return HealError("foreign_port", name=service.name, port=number, holder=holder, why=why)
+
+
+def _protection(pid: int) -> Protection | None:
+    """Return why a process may not be ended; that it is gone is no reason."""
+    protection = protected(pid)
+    return None if protection is Protection.NO_PROCESS else protection
+
+
+def _why(protection: Protection) -> Phrase:
+    return Phrase(f"why_{protection.name.lower()}", {})
