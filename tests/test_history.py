@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from recording import configured, is_sound, moments, rows, run
 
 from remediation.journal import history as module
@@ -32,6 +33,7 @@ def test_what_is_recorded_is_there(history: History) -> None:
     check = Result("check", "t.py::test_a", "/a", ["api", "db"], 2.0, 3.0, 4.0, 0.25, 3, "no answer")
     skipped = Result("check", "t.py::test_b", "/b", [], 5.0, None, None)
     heal = Heal("api", 6.0, "hand", "dead", "restart", ok=False, reason="exited", since=2.5, answered_at=5.5)
+    heal = structs.replace(heal, evidence=".auto-heal/evidence/1")
 
     history.record_run(Run(1.0, 6.0, "monitor", "healed", 30.0, [check, skipped]))
     history.record_heal(heal)
@@ -42,7 +44,7 @@ def test_what_is_recorded_is_there(history: History) -> None:
         ("check", "t.py::test_b", "/b", "", 1, 2, 5.0, None, None, None, 1, None),
     ]
     assert rows(history, "SELECT * FROM heals") == [
-        (1, "api", 6.0, "hand", "dead", "restart", 0, "exited", 2.5, 5.5)
+        (1, "api", 6.0, "hand", "dead", "restart", 0, "exited", 2.5, 5.5, ".auto-heal/evidence/1")
     ]  # fmt: skip
     assert heal.downtime == 3.0
 

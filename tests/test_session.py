@@ -67,7 +67,7 @@ def test_an_unknown_mode_in_the_environment_is_told(project: Sandbox) -> None:
     result = project.check(AUTO_HEAL="maybe")
 
     assert result.code == 4, result
-    assert "AUTO_HEAL is 'maybe'; known values: auto, off" in result.output
+    assert "AUTO_HEAL is 'maybe'; known values: auto, plan, off" in result.output
 
 
 def test_fail_on_heal_tells_a_heal_from_health(project: Sandbox) -> None:

@@ -35,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     check.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
 
+    plan = _add(
+        commands, "plan", "run the checks, and tell what a heal would do now, touching nothing",
+        "auto-heal plan\nAll further options go to pytest.",
+    )  # fmt: skip
+    plan.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
+
     monitor = _add(
         commands, "monitor", "check at every interval, and at once when a process dies, until Ctrl+C",
         "auto-heal monitor\n  CHECK_INTERVAL=5 auto-heal monitor --metrics 9787\nAll further options go to pytest.",
@@ -111,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_descriptors()
     top = parser()
     known, rest = top.parse_known_args(arguments)
-    if rest and known.command not in ("check", "monitor"):
+    if rest and known.command not in ("check", "plan", "monitor"):
         top.error(f"unknown arguments: {' '.join(rest)}")
     # A terminal or pipe of a narrow encoding gets escapes for what it cannot show, not a traceback.
     for stream in (sys.stdout, sys.stderr):
@@ -152,6 +158,12 @@ def _check(known: argparse.Namespace, rest: list[str]) -> int:
     from remediation.commands.check import check
 
     return check(rest, verbose=known.verbose)
+
+
+def _plan(known: argparse.Namespace, rest: list[str]) -> int:
+    from remediation.commands.check import check
+
+    return check([*rest, "--heal=plan"], verbose=known.verbose)
 
 
 def _monitor(known: argparse.Namespace, rest: list[str]) -> int:
@@ -201,6 +213,6 @@ def _init(known: argparse.Namespace, _: list[str]) -> int:
 
 
 _RUN = {
-    "check": _check, "monitor": _monitor, "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "status": _status,
-    "pause": _pause, "resume": _resume, "report": _report, "init": _init,
+    "check": _check, "plan": _plan, "monitor": _monitor, "start": _by_hand, "stop": _by_hand, "restart": _by_hand,
+    "status": _status, "pause": _pause, "resume": _resume, "report": _report, "init": _init,
 }  # fmt: skip

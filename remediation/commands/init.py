@@ -46,7 +46,7 @@ def init(folder: str, *, name: str, command: str | None, url: str | None, ready:
         raise ConfigError(f"--command: cannot be split as a shell would: {error}") from None
     values = {"command": words, "url": url or _URL, "ready": ready or _READY}
     # The same rules as for the file that is to be written.
-    resolve_service(name, values, root=root, project=ProjectTable(), where="init: ", url=None)
+    resolve_service(name, values, root=root, project=ProjectTable(), evidence_timeout=0.0, where="init: ", url=None)
     table = _configuration(name, values)
     try:
         for line in _write_all(root, name, ready or _READY, table):

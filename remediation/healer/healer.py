@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from remediation.healer import budget
+from remediation.healer import budget, targets
 from remediation.healer.launch import reap
 from remediation.healer.outcome import HealError, Outcome, Patient
 from remediation.healer.steps import Steps
+from remediation.journal.evidence import Archive
 from remediation.journal.record import Heal, Origin
-from remediation.primitives import port
 from remediation.primitives.file import LockTimeoutError
 from remediation.project.memory import LastHeal, Memory, Store
 from remediation.project.model import Service
@@ -32,6 +32,7 @@ class Healer:
         self._record = record
         self._origin: Origin = origin
         self._steps = Steps(store, voice)
+        self._archive = Archive(store.project)
         self.done: list[Heal] = []
         """What this healer did."""
 
@@ -77,7 +78,9 @@ class Healer:
         memory.delay = memory.not_before = 0.0
         self._store.keep(service, memory)
 
-    def _count(self, service: Service, memory: Memory, done: LastHeal, patient: Patient | None = None) -> None:
+    def _count(
+        self, service: Service, memory: Memory, done: LastHeal, patient: Patient | None = None, evidence: str = ""
+    ) -> None:
         """Let those who wait for the lock know that they need not do the same, and record it."""
         memory.heals += 1
         memory.last_heal = done
@@ -87,6 +90,7 @@ class Healer:
             done.reason,
             since=patient.since if patient else None,
             answered_at=done.at if done.ok else None,
+            evidence=evidence,
         )  # fmt: skip
         self.done.append(heal)
         self._record(heal)
@@ -104,10 +108,8 @@ class Healer:
     @contextmanager
     def _held(self, service: Service) -> Iterator[Memory]:
         """Hold the service's lock, and lend what is remembered. HealError if nothing may or can be done."""
-        if not service.healable:
-            raise HealError("never_healed", name=service.name)
-        if service.command and service.address and not port.is_local(service.address.host):
-            raise HealError("not_here", name=service.name, url=service.address)
+        if unreachable := targets.out_of_reach(service):
+            raise unreachable
         limit = longest(service)
         try:
             with self._store.lock(service, timeout=limit):
@@ -139,6 +141,7 @@ class Healer:
             return self._refused(patient, refusal.why, quiet=quiet, gave_up=refusal.first)
         memory.restarts.append(time.time())
         self._store.keep(service, memory)
+        evidence = self._evidence(patient, memory)
         rung = service.ladder[patient.rung]
         try:
             if rung.run:
@@ -150,11 +153,27 @@ class Healer:
             self._voice.tell(error.phrase)
         # Counted whether it helped or not: those who wait for the lock must not repeat it.
         done = LastHeal(time.time(), rung.action, not reason, reason)
-        self._count(service, memory, done, patient)
+        self._count(service, memory, done, patient, evidence)
         return Outcome(
             service.name, patient.cause, rung.action, not reason, reason, used_rung=True,
-            seen=memory.heals, answered_at=done.at if done.ok else None,
+            seen=memory.heals, answered_at=done.at if done.ok else None, evidence=evidence,
         )  # fmt: skip
+
+    def _evidence(self, patient: Patient, memory: Memory) -> str:
+        """Keep what can be known of the service now, tell where, and return that; empty if there is nothing."""
+        from remediation.healer.evidence import collect
+
+        try:
+            folder = collect(patient.service, memory, patient, archive=self._archive)
+        except OSError as error:
+            # Its cure is worth more than its history.
+            self._voice.say("no_evidence", name=patient.service.name, problem=error)
+            return ""
+        if folder is None:
+            return ""
+        where = self._store.project.relative(folder)
+        self._voice.say("evidence", name=patient.service.name, folder=where)
+        return where
 
     def _healed_elsewhere(self, patient: Patient, last: LastHeal) -> Outcome:
         name = patient.service.name
@@ -185,4 +204,4 @@ def longest(service: Service) -> float:
     """Return the seconds that another healer may need: every step at its limit, and some to spare."""
     runs = max(rung.timeout if rung.run else 0.0 for rung in service.ladder)
     # Its processes, the port's holders and a command left behind are stopped; it is started, and asked if it is up.
-    return runs + 3 * service.stop_timeout + 2 * service.start_timeout + _TO_SPARE
+    return runs + service.evidence_timeout + 3 * service.stop_timeout + 2 * service.start_timeout + _TO_SPARE

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
-from remediation.primitives import port
+from remediation.primitives import port, wire
 from remediation.primitives.process import Identity, Life, descendants
 from remediation.project.memory import Store
 from remediation.project.model import Address, Service
+from remediation.project.phrase import Phrase
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection
+    import socket
+    from http.client import HTTPResponse
 
 # Readiness is polled at first this often, then at a twentieth of the time waited, at most every
 # quarter second: a fast start is seen at once, a slow one is not pestered.
@@ -105,45 +105,58 @@ def unready(service: Service, *, timeout: float) -> str | None:
         if service.ready == "tcp":
             port.connect(address.host, address.port, timeout).close()
             return None
-        status = _status(address, service.ready, timeout)
+        status = _status(service, address, timeout)
     except (OSError, ValueError) as error:
-        return str(getattr(error, "strerror", None) or error) or type(error).__name__
+        return _words(error, service, address)
     return None if status // 100 == _SUCCESS else f"status {status}"
 
 
-def _status(address: Address, ready: str, timeout: float) -> int:
-    """Return the HTTP status of a path. OSError or ValueError if there is none."""
+def asked(service: Service) -> Phrase:
+    """Return what a service is asked to know whether it is ready, in words."""
+    return Phrase("asked_tcp", {}) if service.ready == "tcp" else Phrase("asked_path", {"path": service.ready})
+
+
+def _status(service: Service, address: Address, timeout: float) -> int:
+    """Return the HTTP status of the path of readiness. OSError or ValueError if there is none."""
     import http.client
     from urllib.parse import urlsplit
 
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.host, address.port, timeout=timeout)
+    deadline = time.monotonic() + timeout
+    secure = address.scheme == "https"
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    connection = kind(address.host, address.port)
     try:
-        with _cut_off(connection, timeout):
-            path = urlsplit(address.url).path + ready
-            connection.request("GET", path, headers={"Connection": "close", "User-Agent": "auto-heal"})
-            return connection.getresponse().status
+        connection.sock = wire.connect(address.host, address.port, deadline)
+        if secure:
+            from remediation.primitives import tls
+
+            context = tls.context(verify=service.verify, ca_file=service.ca_file)
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=address.host)
+        path = urlsplit(address.url).path + service.ready
+        connection.request("GET", path, headers={"Connection": "close", "User-Agent": "auto-heal"})
+        connection.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
+        return connection.getresponse().status
     except http.client.HTTPException as error:
         raise ValueError(f"no HTTP: {type(error).__name__}") from error
     finally:
         connection.close()
 
 
-@contextmanager
-def _cut_off(connection: HTTPConnection, timeout: float) -> Iterator[None]:
-    """Shut a connection down after `timeout` seconds: its own timeout counts anew with every byte."""
+def _response(connection: socket.socket, *, deadline: float, method: str | None = None) -> HTTPResponse:
+    from http.client import HTTPResponse
 
-    def cut() -> None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR) if connection.sock else None
+    return HTTPResponse(wire.Until(connection, deadline), method=method)  # type: ignore[arg-type]
 
-    timer = threading.Timer(timeout, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+
+def _words(error: Exception, service: Service, address: Address) -> str:
+    """Say what an error means, below the word that Python has for it."""
+    import ssl
+
+    if isinstance(error, ssl.SSLError):
+        from remediation.primitives import tls
+
+        return tls.problem(error, host=address.host, ca_file=service.ca_file)
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
 def polls(timeout: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[float]:

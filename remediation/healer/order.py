@@ -24,12 +24,7 @@ def heal_all(
 
     A dependent that answers again once its dependency was healed is left to the next checks.
     """
-    sick = {patient.service.name: patient for patient in patients}
-    for patient in patients:
-        for name in sorted(_needs(patient.service.name, services)):
-            if name not in sick and (found := _down(services[name], patient, store)):
-                sick[name] = found
-    graph = {name: _needs(name, services) & sick.keys() for name in sick}
+    sick, graph = treated(patients, services, store)
     outcomes: dict[str, Outcome] = {}
 
     def treat(name: str) -> Outcome:
@@ -50,6 +45,18 @@ def heal_all(
                 outcomes[name] = future.result()
                 sorter.done(name)
     return list(outcomes.values())
+
+
+def treated(
+    patients: list[Patient], services: Mapping[str, Service], store: Store
+) -> tuple[dict[str, Patient], dict[str, set[str]]]:
+    """Return all who are to be healed by name, and which of them have to be healed before each."""
+    sick = {patient.service.name: patient for patient in patients}
+    for patient in patients:
+        for name in sorted(_needs(patient.service.name, services)):
+            if name not in sick and (found := _down(services[name], patient, store)):
+                sick[name] = found
+    return sick, {name: _needs(name, services) & sick.keys() for name in sick}
 
 
 def _needs(name: str, services: Mapping[str, Service]) -> set[str]:

@@ -26,6 +26,8 @@ class Patient:
     """When its first attempt failed, in epoch seconds."""
     seen: int
     rung: int = 0
+    story: str = ""
+    """All that its failed attempts said, for the evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,5 @@ class Outcome:
     """How many heals of the service had ended when this one had."""
     answered_at: float | None = None
     """When it was seen to answer again, in epoch seconds."""
+    evidence: str = ""
+    """The folder of what was known of it before; empty if there is none."""

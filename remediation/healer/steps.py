@@ -8,7 +8,6 @@ from remediation.healer import look, targets
 from remediation.healer.launch import Started, launch, run_command
 from remediation.healer.outcome import HealError
 from remediation.primitives import port
-from remediation.primitives.mark import marked
 from remediation.primitives.process import (
     Identity,
     Life,
@@ -17,7 +16,7 @@ from remediation.primitives.process import (
     terminate,
 )
 from remediation.project.memory import Memory, Store
-from remediation.project.model import MARK, Service
+from remediation.project.model import Service
 from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
@@ -85,29 +84,11 @@ class Steps:
 
         A healer that died between starting it and writing its PID leaves it marked, but nameless.
         """
-        if not service.command or self._store.pid_file_problem(service) is None:
-            return None
-        identity = memory.identity
-        if not identity or not identity.alive:
-            if service.address and port.refuses(service.address.host, service.address.port):
-                # Nobody answers, so there is nobody to find.
-                return None
-            identity = self._marked_root(service)
-        if not identity or identity.life is not Life.RUNNING:
-            return None
-        if not look.answers(service, timeout=service.probe_timeout):
-            return None
-        self._voice.say("adopted", name=service.name, pid=identity.pid)
-        self._store.remember_process(service, memory, identity)
+        identity = targets.lost(service, memory, self._store)
+        if identity:
+            self._voice.say("adopted", name=service.name, pid=identity.pid)
+            self._store.remember_process(service, memory, identity)
         return identity
-
-    @staticmethod
-    def _marked_root(service: Service) -> Identity | None:
-        """Return the one marked process that is no child of another; None if there is none, or more than one."""
-        family = marked(MARK, service.mark)
-        pids = {identity.pid for identity in family}
-        roots = [member for member in family if not _parents(member) & pids]
-        return roots[0] if len(roots) == 1 else None
 
     def stop_and_free(self, service: Service, memory: Memory) -> None:
         """End a service that we start ourselves, and whoever may be ended on its port."""
@@ -217,9 +198,8 @@ class Steps:
         self._notice_death(service, started)
         if service.ready == "none":
             return
-        asked = Phrase("asked_tcp", {}) if service.ready == "tcp" else Phrase("asked_path", {"path": service.ready})
         self._tell_tail(service, started)
-        raise HealError("no_answer", name=service.name, asked=asked, timeout=timeout, last=problem)
+        raise HealError("no_answer", name=service.name, asked=look.asked(service), timeout=timeout, last=problem)
 
     def _notice_death(self, service: Service, started: Started | None) -> None:
         if started and (how := started.death()):
@@ -274,12 +254,3 @@ class Steps:
             self.run(service, memory, command, timeout)
         except HealError as error:
             self._voice.tell(error.phrase)
-
-
-def _parents(identity: Identity) -> set[int]:
-    import psutil
-
-    try:
-        return {parent.pid for parent in psutil.Process(identity.pid).parents()}
-    except psutil.Error:
-        return set()

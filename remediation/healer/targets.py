@@ -1,17 +1,62 @@
-"""Whom a heal would end: the service's own processes, and whoever is on its port; and whom it may not."""
+"""Whom a heal is about: the service's own processes, and whoever is on its port; and whom it may not end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from remediation.healer import look
 from remediation.healer.outcome import HealError
 from remediation.primitives import port
 from remediation.primitives.mark import marked, value_of
 from remediation.primitives.port import Listener
-from remediation.primitives.process import Identity, Protection, descendants, describe, protected
-from remediation.project.memory import Memory
+from remediation.primitives.process import Identity, Life, Protection, descendants, describe, protected
+from remediation.project.memory import Memory, Store
 from remediation.project.model import MARK, Service
 from remediation.project.phrase import Phrase
+
+
+def out_of_reach(service: Service) -> HealError | None:
+    """Return why nothing can ever be done for a service, or None if something can."""
+    if not service.healable:
+        return HealError("never_healed", name=service.name)
+    if service.command and service.address and not port.is_local(service.address.host):
+        return HealError("not_here", name=service.name, url=service.address)
+    return None
+
+
+def lost(service: Service, memory: Memory, store: Store) -> Identity | None:
+    """Return a process of ours that answers, but that PID file or memory lost; None if there is none.
+
+    A healer that died between starting it and writing its PID leaves it marked, but nameless.
+    """
+    if not service.command or store.pid_file_problem(service) is None:
+        return None
+    identity = memory.identity
+    if not identity or not identity.alive:
+        if service.address and port.refuses(service.address.host, service.address.port):
+            # Nobody answers, so there is nobody to find.
+            return None
+        identity = _marked_root(service)
+    if not identity or identity.life is not Life.RUNNING:
+        return None
+    return identity if look.answers(service, timeout=service.probe_timeout) else None
+
+
+def _marked_root(service: Service) -> Identity | None:
+    """Return the one marked process that is no child of another; None if there is none, or more than one."""
+    members = marked(MARK, service.mark)
+    pids = {identity.pid for identity in members}
+    found = [member for member in members if not _parents(member) & pids]
+    return found[0] if len(found) == 1 else None
+
+
+def _parents(identity: Identity) -> set[int]:
+    import psutil
+
+    try:
+        return {parent.pid for parent in psutil.Process(identity.pid).parents()}
+    except psutil.Error:
+        return set()
 
 
 def roots(service: Service, memory: Memory) -> list[Identity]:

@@ -20,7 +20,7 @@ from remediation.journal.record import Heal, Result, Run
 from remediation.primitives import file
 from remediation.project.model import Project
 
-VERSION = 1
+VERSION = 2
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL NOT NULL, origin TEXT NOT NULL, verdict TEXT NOT NULL,
@@ -37,10 +37,13 @@ CREATE TABLE IF NOT EXISTS results (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS heals (
     id INTEGER PRIMARY KEY, service TEXT NOT NULL, at REAL NOT NULL, origin TEXT NOT NULL, cause TEXT NOT NULL,
-    action TEXT NOT NULL, ok INTEGER NOT NULL, reason TEXT NOT NULL, since REAL, answered_at REAL
+    action TEXT NOT NULL, ok INTEGER NOT NULL, reason TEXT NOT NULL, since REAL, answered_at REAL,
+    evidence TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS heals_at ON heals (at);
 """
+# What turns the tables of an older version into these.
+_CHANGES = {1: "ALTER TABLE heals ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"}
 # How long a writer waits for the others, in seconds; each of them writes for a few milliseconds.
 _BUSY_TIMEOUT = 10.0
 # A monitor does not wait so long: somebody may need it meanwhile.
@@ -107,8 +110,8 @@ class History:
         with self._writing(durable=True) as database:
             row = [_storable(value) for value in msgspec.structs.astuple(heal)]
             database.execute(
-                "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at, evidence)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
 
@@ -120,7 +123,7 @@ class History:
                 raise HistoryError(_NONE_YET)
             with closing(self._connect()) as database:
                 database.execute("BEGIN")
-                if _version(database) < VERSION:
+                if not _version(database):
                     raise HistoryError(_NONE_YET)
                 yield database
         except (sqlite3.Error, OSError) as error:
@@ -208,7 +211,9 @@ class History:
             # Only an empty database takes this one.
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
-            database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+            # Read under the lock: somebody else may just have done it.
+            changes = _CHANGES.get(_version(database), "")
+            database.executescript(f"BEGIN IMMEDIATE; {changes} {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _layout_lock(self) -> AbstractContextManager[None]:
         return file.locked(self.path.with_name(".history.new.lock"), timeout=_BUSY_TIMEOUT)

@@ -68,6 +68,8 @@ class Heal(msgspec.Struct, frozen=True):
     reason: str = ""
     since: float | None = None
     answered_at: float | None = None
+    evidence: str = ""
+    """The folder of what was known of the service before."""
 
     @property
     def downtime(self) -> float | None:

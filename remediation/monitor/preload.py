@@ -22,6 +22,7 @@ _USED = (
     "concurrent.futures.thread",
     "filelock",
     "psutil",
+    "remediation.healer.evidence",
     "remediation.healer.healer",
     "remediation.healer.order",
     "remediation.journal.history",

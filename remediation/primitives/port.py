@@ -86,6 +86,14 @@ def listeners(port: int, host: str) -> list[Listener]:
     return [one for one in everybody if one.address.removeprefix("::ffff:") in addresses]
 
 
+def connections(port: int) -> dict[str, int]:
+    """Return how many TCP connections to a port of this machine are in each state, as tcp(7) calls them."""
+    import psutil
+
+    states = [one.status for one in psutil.net_connections(kind="tcp") if one.laddr and one.laddr.port == port]
+    return {state: states.count(state) for state in sorted(set(states))}
+
+
 def sharers(listener: Listener) -> set[int]:
     """Return all processes that hold a listening socket open; a list of sockets names but one of them."""
     import psutil

@@ -52,16 +52,24 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     table = read_table(found.table, ProjectTable, where)
     if not table.services:
         raise ConfigError(f"{where}services: there is none; add [{found.prefix}services.NAME] with command and url")
+    evidence = read_table(table.evidence, EvidenceTable, f"{where}evidence.")
     root = found.file.parent
     override = _url_override(table.services, environ)
     services = {
-        name: resolve_service(name, values, root=root, project=table, where=f"{where}services.", url=override.get(name))
+        name: resolve_service(
+            name,
+            values,
+            root=root,
+            project=table,
+            evidence_timeout=evidence.timeout,
+            where=f"{where}services.",
+            url=override.get(name),
+        )
         for name, values in table.services.items()
     }
     _check_dependencies(services, f"{where}services")
     _check_rivals(services, f"{where}services")
     kept = read_table(table.history, HistoryTable, f"{where}history.")
-    evidence = read_table(table.evidence, EvidenceTable, f"{where}evidence.")
     notify = read_table(table.notify, NotifyTable, f"{where}notify.")
     return Project(
         source=found.file,
@@ -75,7 +83,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         report=root / table.report,
         language=language(table.language, environ),
         history=HistoryLimits(kept.days, kept.megabytes),
-        evidence=EvidenceLimits(evidence.timeout, evidence.days, evidence.megabytes),
+        evidence=EvidenceLimits(evidence.days, evidence.megabytes),
         notify=Notices(tuple(notify.urls), tuple(notify.on)),
     )
 

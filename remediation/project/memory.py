@@ -84,10 +84,10 @@ class Store:
 
     def __init__(self, project: Project) -> None:
         """Remember in the project's own folder."""
-        self._project = project
+        self.project = project
 
     def _file(self, service: Service) -> Path:
-        return self._project.memory / f"{service.name}.json"
+        return self.project.memory / f"{service.name}.json"
 
     def recall(self, service: Service) -> Memory:
         """Return what is remembered; a missing or broken memory is an empty one."""
@@ -103,11 +103,16 @@ class Store:
     @contextmanager
     def lock(self, service: Service, *, timeout: float) -> Iterator[None]:
         """Be the one healer of a service; LockTimeoutError after `timeout` seconds of waiting."""
-        with file.locked(self._project.memory / f"{service.name}.lock", timeout=timeout):
+        with file.locked(self._lock_file(service), timeout=timeout):
             yield
 
+    def _lock_file(self, service: Service) -> Path:
+        return self.project.memory / f"{service.name}.lock"
+
     def is_locked(self, service: Service) -> bool:
-        """Return whether somebody is at work on a service now."""
+        """Return whether somebody is at work on a service now; touches nothing."""
+        if not self._lock_file(service).exists():
+            return False
         try:
             with self.lock(service, timeout=0):
                 return False
@@ -134,7 +139,7 @@ class Store:
 
     @property
     def _pause_file(self) -> Path:
-        return self._project.memory / ".pause.json"
+        return self.project.memory / ".pause.json"
 
     def remember_process(self, service: Service, memory: Memory, identity: Identity) -> None:
         """Write PID file and memory for a process just started or found again."""
@@ -156,7 +161,7 @@ class Store:
 
     def pid_file_problem(self, service: Service) -> str | None:
         """Say what is wrong with the PID file, or None if it names the live process that we started."""
-        name = self._project.relative(service.pid_file)
+        name = self.project.relative(service.pid_file)
         identity = self.recall(service).identity
         try:
             content = file.read(service.pid_file, limit=_PID_LIMIT)

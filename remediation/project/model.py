@@ -35,9 +35,8 @@ class HistoryLimits:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceLimits:
-    """How long a heal may look before it acts, in seconds (0: not at all), and what is kept of that."""
+    """How old and how big the evidence of heals may become."""
 
-    timeout: float
     days: float
     megabytes: float
 
@@ -110,6 +109,8 @@ class Service:
     budget: Budget
     evidence: tuple[str, ...]
     """A command that tells more of the sick process, whose PID stands for `{pid}`."""
+    evidence_timeout: float
+    """How long a heal may look before it acts; 0 for not at all."""
     verify: bool
     """Whether the certificate of an https url must be proven."""
     ca_file: Path | None

@@ -33,7 +33,14 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def resolve_service(
-    name: str, values: object, *, root: Path, project: ProjectTable, where: str, url: str | None
+    name: str,
+    values: object,
+    *,
+    root: Path,
+    project: ProjectTable,
+    evidence_timeout: float,
+    where: str,
+    url: str | None,
 ) -> Service:
     """Return the service called `name` of `project`; `url` is what the environment says in place of the file.
 
@@ -74,6 +81,7 @@ def resolve_service(
         rollback=_words(table.rollback, f"{where}.rollback"),
         budget=_budget(table.budget, f"{where}.budget.", interval=project.interval),
         evidence=_words(table.evidence, f"{where}.evidence"),
+        evidence_timeout=evidence_timeout,
         verify=table.verify,
         ca_file=_ca_file(table, root, where),
     )

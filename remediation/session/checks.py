@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -43,7 +43,7 @@ from remediation.session.rounds import (
     read_round,
     together,
 )
-from remediation.session.run import HealthRun, Options
+from remediation.session.run import Heals, HealthRun, Options
 
 # How long a cycle of the monitor waits for a terminal that takes no lines, in seconds.
 _PATIENCE = 0.5
@@ -100,7 +100,7 @@ class Checks:
     def pytest_report_header(self) -> str:
         """Say which services are meant, and whether they would be healed."""
         names = ", ".join(self._project.services)
-        return f"auto-heal: {names} ({self._project.source.name}), healing {'auto' if self._heal else 'off'}"
+        return f"auto-heal: {names} ({self._project.source.name}), healing {self._heal}"
 
     # The items.
 
@@ -180,7 +180,7 @@ class Checks:
 
     def _is_to_heal(self, names: Iterable[str]) -> bool:
         """Return whether a cycle of the monitor is about to heal services, as far as can be known yet."""
-        if not self._fork or not self._heal or self._store.paused():
+        if not self._fork or self._heal != "auto" or self._store.paused():
             return False
         services = [self._project.services[name] for name in names]
         memories = [self._store.recall(service) for service in services]
@@ -304,8 +304,9 @@ def _own_terminal(patience: float | None = None) -> Terminal | None:
     return terminal(int(fd), patience=patience) if fd.isdigit() else None
 
 
-def _heal_wanted(config: pytest.Config) -> bool:
-    wanted = config.getoption("heal") or os.environ.get("AUTO_HEAL") or "auto"
-    if wanted not in ("auto", "off"):
-        raise pytest.UsageError(f"environment: AUTO_HEAL is {wanted!r}; known values: auto, off")
-    return wanted == "auto"
+def _heal_wanted(config: pytest.Config) -> Heals:
+    wanted: str = config.getoption("heal") or os.environ.get("AUTO_HEAL") or "auto"
+    for known in get_args(Heals):
+        if wanted == known:
+            return known  # type: ignore[no-any-return]
+    raise pytest.UsageError(f"environment: AUTO_HEAL is {wanted!r}; known values: {', '.join(get_args(Heals))}")

@@ -16,9 +16,9 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("auto-heal")
     group.addoption(
         "--heal",
-        choices=("auto", "off"),
-        metavar="auto|off",
-        help=f"heal failed services and check again (default: auto for {FOLDER}/, or AUTO_HEAL)",
+        choices=("auto", "plan", "off"),
+        metavar="auto|plan|off",
+        help=f"heal failed services and check again, or only tell how (default: auto for {FOLDER}/, or AUTO_HEAL)",
     )
     group.addoption("--no-heal", action="store_const", dest="heal", const="off", help="the same as --heal=off")
     group.addoption(

@@ -37,13 +37,15 @@ if TYPE_CHECKING:
     from remediation.healer.outcome import Outcome, Patient
 
 Verdict = Literal["healthy", "healed", "sick"]
+Heals = Literal["auto", "plan", "off"]
+"""Whether what is sick is healed, or only told how it would be, or left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Whose run it is, and what the command line says about healing."""
 
-    heal: bool
+    heal: Heals
     rounds: int | None
     """The most rounds of healing; None for as many as the ladders have rungs."""
     fail_on_heal: bool
@@ -121,13 +123,7 @@ class HealthRun:
             patients = self._patients()
             if not patients:
                 return
-            if not self.options.heal:
-                self.voice.say("healing_off")
-                return
-            if pause := self.store.paused():
-                self.voice.tell(pause.phrase)
-                return
-            if not self.may_heal(patients):
+            if not self._may_heal(patients):
                 return
             if self.options.rounds is not None and healed_rounds >= self.options.rounds:
                 return
@@ -142,6 +138,24 @@ class HealthRun:
             elif not any(outcome.used_rung for outcome in outcomes):
                 # Every heal was refused: neither another rung nor another look would change that.
                 return
+
+    def _may_heal(self, patients: list[Patient]) -> bool:
+        """Return whether there may be a round of healing; if not, tell why, or what it would do."""
+        if self.options.heal == "off":
+            self.voice.say("healing_off")
+        elif self.options.heal == "plan":
+            self._tell_plan(patients)
+        elif pause := self.store.paused():
+            self.voice.tell(pause.phrase)
+        else:
+            return self.may_heal(patients)
+        return False
+
+    def _tell_plan(self, patients: list[Patient]) -> None:
+        from remediation.healer.plan import plan
+
+        for phrase in plan(patients, self.project.services, self.store):
+            self.voice.tell(phrase)
 
     def _only_waits(self, patients: list[Patient]) -> bool:
         """Return whether a monitor has told before that it does nothing for any of them."""
@@ -187,13 +201,26 @@ class HealthRun:
                 first = self._first_attempt(name)
                 # A rung of our own that failed without another look is no heal by somebody else.
                 seen = max([attempt.heals[name], *(outcome.seen for outcome in before)])
-                patients.append(Patient(service, first.message, first.started, seen, rung))
+                story = self._story(name)
+                patients.append(Patient(service, first.message, first.started, seen, rung, story))
         return patients
 
     @property
     def _attempts(self) -> list[Attempt]:
         """The failed attempts of all rounds, in order."""
         return [attempt for part in self.rounds for attempt in part.findings.attempts]
+
+    def _story(self, service: str) -> str:
+        """Tell all that failed attempts said of a service, in order."""
+        told = []
+        for number, one in enumerate(self.rounds, start=1):
+            for attempt in one.findings.attempts:
+                if service in attempt.heals:
+                    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started))
+                    told.append(
+                        f"{moment}, round {number}, attempt {attempt.number + 1}: {attempt.nodeid}\n{attempt.text}\n"
+                    )
+        return "\n".join(told)
 
     def _first_attempt(self, service: str) -> Attempt:
         return next(attempt for attempt in self._attempts if service in attempt.heals)
@@ -250,6 +277,8 @@ class HealthRun:
             )
             properties[f"auto-heal.{name}.action"] = actions or f"none: {last.reason}"
             properties[f"auto-heal.{name}.cause"] = outcomes[0].cause
+            if folders := [outcome.evidence for outcome in outcomes if outcome.evidence]:
+                properties[f"auto-heal.{name}.evidence"] = ", ".join(folders)
             if last.answered_at is not None:
                 downtime = max(0.0, last.answered_at - self._since(name))
                 properties[f"auto-heal.{name}.downtime"] = f"{downtime:.3f}"

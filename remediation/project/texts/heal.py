@@ -41,6 +41,14 @@ HEAL: dict[str, Text] = {
         "Найден работающий сервер без PID-файла (PID: {pid})",
         "Found {name} running without a PID file (PID: {pid})", "Найден работающий {name} без PID-файла (PID: {pid})",
     ),
+    "evidence": Text(
+        INFO, "Evidence is in {folder}", "Улики в {folder}",
+        "{name}: evidence is in {folder}", "{name}: улики в {folder}",
+    ),
+    "no_evidence": Text(
+        WARN, "No evidence of this: {problem}", "Улики не сохранены: {problem}",
+        "{name}: no evidence of this: {problem}", "{name}: улики не сохранены: {problem}",
+    ),
     "running_command": Text(INFO, "Running {command}...", "Выполняем {command}..."),
     "detail": Text(ERROR, "{line}", "{line}"),
     # What a heal says of a service, always by name: these are also the reasons in a report.

@@ -1,0 +1,89 @@
+"""Tell what a heal would do now, and why, from the same look at the service that the heal itself takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
+
+from remediation.healer import budget, look, targets
+from remediation.healer.order import treated
+from remediation.healer.outcome import Patient
+from remediation.primitives import port
+from remediation.primitives.process import describe
+from remediation.project.memory import Memory, Store
+from remediation.project.model import Service
+from remediation.project.phrase import Phrase
+
+
+def plan(patients: list[Patient], services: Mapping[str, Service], store: Store) -> Iterator[Phrase]:
+    """Yield what would be done for each patient, and before it for what it depends on; nothing is touched."""
+    sick, graph = treated(patients, services, store)
+    for name in TopologicalSorter(graph).static_order():
+        yield Phrase("plan", {"name": name, "cause": sick[name].cause})
+        yield from _treatment(sick[name], store)
+
+
+def _treatment(patient: Patient, store: Store) -> Iterator[Phrase]:
+    service, memory = patient.service, store.recall(patient.service)
+    if why := _refusal(service, memory, store):
+        yield Phrase("plan_nothing", {"why": why})
+        return
+    if lost := targets.lost(service, memory, store):
+        yield Phrase("plan_adopt", {"holder": describe(lost.pid)})
+        return
+    rung, *others = service.ladder[patient.rung :]
+    if rung.run:
+        yield _command(rung.run, rung.timeout)
+    if service.command:
+        yield from _replacement(service, memory)
+    else:
+        yield _command(service.restart_command, service.start_timeout)
+        yield from _readiness(service)
+    if others:
+        actions = "; ".join(rung.action for rung in others)
+        yield Phrase("plan_next", {"actions": actions})
+
+
+def _refusal(service: Service, memory: Memory, store: Store) -> Phrase | None:
+    """Return why nothing would be done."""
+    if pause := store.paused():
+        return pause.phrase
+    if problem := targets.out_of_reach(service):
+        return problem.phrase
+    if memory.stopped_by_hand:
+        return Phrase("by_hand", {"name": service.name})
+    if store.is_locked(service):
+        return Phrase("plan_at_work", {})
+    # What it notes in this memory is not kept.
+    refusal = budget.refusal(service, memory)
+    return refusal.why if refusal else None
+
+
+def _replacement(service: Service, memory: Memory) -> Iterator[Phrase]:
+    """Yield how the processes of a service would be replaced."""
+    if problem := targets.untouchable(service, memory):
+        yield Phrase("plan_fails", {"why": problem.phrase})
+        return
+    family = targets.family(service, memory)
+    for member in family:
+        values = {"signal": service.stop_signal.name, "timeout": service.stop_timeout}
+        yield Phrase("plan_end", {"holder": describe(member.pid), **values})
+    if address := service.address:
+        own = {member.pid for member in family}
+        strangers = targets.holders(port.listeners(address.port, address.host)) - own
+        if problem := targets.obstacle(service, address.port, strangers):
+            yield Phrase("plan_fails", {"why": problem.phrase})
+            return
+        for pid in sorted(filter(None, strangers)):
+            yield Phrase("plan_free", {"port": address.port, "holder": describe(pid)})
+    yield Phrase("plan_start", {"command": " ".join(service.command), "cwd": service.cwd})
+    yield from _readiness(service)
+
+
+def _readiness(service: Service) -> Iterator[Phrase]:
+    if service.ready != "none":
+        yield Phrase("plan_ready", {"asked": look.asked(service), "timeout": service.start_timeout})
+
+
+def _command(command: tuple[str, ...], timeout: float) -> Phrase:
+    return Phrase("plan_command", {"command": " ".join(command), "timeout": timeout})
