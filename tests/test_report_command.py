@@ -50,6 +50,7 @@ def test_the_report_is_read_in_ten_seconds(capsys: pytest.CaptureFixture[str]) -
 
     output, errors = capsys.readouterr()
     start, end = (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment)) for moment in (NOW - 3_600, NOW))
+    healed = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment)) for moment in (8_400, 8_501)]
     healthy = "▁" * 30 + "█" * 5 + "▁" * 25
     assert (code, errors) == (0, "")
     assert output.splitlines() == [
@@ -73,6 +74,12 @@ def test_the_report_is_read_in_ten_seconds(capsys: pytest.CaptureFixture[str]) -
         "(no service)",
         "  \\x1b[31mred  -                  -        -     1.2s (1.2s)",
         "MTTR and latency: median (95th percentile), nearest rank.",
+        "",
+        "LAST HEALS",
+        f"{healed[1]}  api: dead",
+        "  restart, done",
+        f"{healed[0]}  api: dead",
+        "  restart, done",
     ]
 
 
@@ -137,7 +144,7 @@ def test_an_empty_window_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("Nothing was checked from ")
 
     assert report(since=5.0, as_json=True) == 0
-    assert json.loads(capsys.readouterr().out) == {"since": 5.0, "now": NOW, "services": [], "checks": []}
+    assert json.loads(capsys.readouterr().out) == {"since": 5.0, "now": NOW, "services": [], "checks": [], "heals": []}
 
 
 @pytest.mark.parametrize("content", [None, b"garbage" * 999])

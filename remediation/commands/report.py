@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from remediation.commands.duration import spoken
-from remediation.journal.figures import Chapter, Figures, Percentiles, figures
+from remediation.journal.figures import Chapter, Figures, Percentiles, figures, last_heals
 from remediation.journal.history import History, HistoryError
+from remediation.journal.record import Heal
 from remediation.journal.timeline import BUCKETS, Bucket
 from remediation.project.config import load_project
 from remediation.project.phrase import printable
@@ -31,6 +32,8 @@ _Rows = list[tuple[str, Figures | None]]
 # A label is cut rather than that the numbers or the timeline beside it wrap, but something of it must be left.
 _NUMBERS_WIDTH = 62
 _SHORTEST_LABEL = 16
+# Of the heals, so many are shown to people, and to programs.
+_HEALS_SHOWN, _MOST_HEALS = 5, 1_000
 # The timeline has as many columns as there is room for, of those into which the buckets go without a rest.
 _TIMELINE_WIDTHS = (60, 30, 20, 15, 12, 10)
 # A check that hung, or stood behind another one, fails some moments after its round began.
@@ -59,13 +62,15 @@ def report(*, since: float, as_json: bool) -> int:
     try:
         with History(project).reading() as database:
             chapters = figures(database, since=since, now=now)
+            heals = last_heals(database, since=since, now=now, most=_MOST_HEALS if as_json else _HEALS_SHOWN)
     except HistoryError as error:
         print(f"auto-heal: {error}", file=sys.stderr)
         return FAILED
     if as_json:
-        print(json.dumps(document(chapters, since=since, now=now), indent=2))
+        told = [msgspec.to_builtins(heal) | {"downtime": heal.downtime} for heal in heals]
+        print(json.dumps(document(chapters, since=since, now=now) | {"heals": told}, indent=2))
     else:
-        print("\n".join(page(chapters, since=since, now=now)))
+        print("\n".join([*page(chapters, since=since, now=now), *_last(heals)]))
     return 0
 
 
@@ -109,6 +114,20 @@ def page(chapters: Sequence[Chapter], *, since: float, now: float) -> list[str]:
         *_table(rows, _REPAIRS),
         "MTTR and latency: median (95th percentile), nearest rank.",
     ]
+
+
+def _last(heals: Sequence[Heal]) -> list[str]:
+    """Return a few lines for each of the last heals: why, what was done, and where the evidence is."""
+    lines = ["", "LAST HEALS"] if heals else []
+    for heal in heals:
+        helped = f"answered after {spoken(heal.downtime)}" if heal.downtime is not None else "done"
+        how = helped if heal.ok else f"in vain: {heal.reason}"
+        cause = heal.cause.removeprefix(f"{heal.service}: ")
+        lines.append(f"{_moment(heal.at)}  {heal.service}: {printable(cause)}")
+        lines.append(f"  {printable(heal.action)}, {printable(how)}")
+        if heal.evidence:
+            lines.append(f"  evidence in {printable(heal.evidence)}")
+    return lines
 
 
 def _moment(moment: float) -> str:

@@ -19,7 +19,7 @@ def plan(patients: list[Patient], services: Mapping[str, Service], store: Store)
     """Yield what would be done for each patient, and before it for what it depends on; nothing is touched."""
     sick, graph = treated(patients, services, store)
     for name in TopologicalSorter(graph).static_order():
-        yield Phrase("plan", {"name": name, "cause": sick[name].cause})
+        yield Phrase("plan", {"name": name, "cause": sick[name].cause.removeprefix(f"{name}: ")})
         yield from _treatment(sick[name], store)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,9 +13,10 @@ from remediation.project.model import Project
 _DAY = 86_400.0
 _MEGABYTE = 1_000_000
 # The names begin so; by them, in UTC, the folders are in order whatever was done to their times.
-_STAMP = "%Y%m%dT%H%M%SZ"
-_STAMP_LENGTH = 16
-_MOST_IN_A_SECOND = 100
+_STAMP = "%Y%m%dT%H%M%S"
+_STAMP_LENGTH = 15
+# Of one microsecond, few heals can be.
+_ATTEMPTS = 100
 
 
 class Archive:
@@ -43,11 +45,12 @@ class Archive:
 
     @staticmethod
     def _named(archive: Folder, service: str) -> Folder:
-        stamp = time.strftime(_STAMP, time.gmtime())
-        for number in range(_MOST_IN_A_SECOND):
+        for _ in range(_ATTEMPTS):
+            seconds, fraction = divmod(time.time_ns() // 1000, 1_000_000)
+            stamp = time.strftime(_STAMP, time.gmtime(seconds))
             with suppress(FileExistsError):
-                return archive.new(f"{stamp}-{service}{f'-{number}' if number else ''}")
-        raise FileExistsError(17, "too many heals in one second", str(archive.path))
+                return archive.new(f"{stamp}.{fraction:06}Z-{service}")
+        raise FileExistsError(errno.EEXIST, "no name is left for it", str(archive.path))
 
     def prune(self) -> None:
         """Forget what is too old, or too much. OSError if that cannot be done."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from remediation.journal.record import Kind
+from remediation.journal.record import Heal, Kind
 from remediation.journal.timeline import BUCKETS, INTERVALS_VOUCHED, SECONDS_VOUCHED, Bucket, timelines
 
 # A line is a service or a check, whatever docstring and marker it had over time; a run has one result of it. Numbers
@@ -172,6 +172,17 @@ def figures(database: sqlite3.Connection, *, since: float, now: float) -> list[C
         for name in sorted({*services, *heals, *below} - {""})
     ]
     return [*chapters, Chapter(None, below[""])] if below[""] else chapters
+
+
+def last_heals(database: sqlite3.Connection, *, since: float, now: float, most: int) -> list[Heal]:
+    """Return the last heals of the last `since` seconds, the newest first."""
+    # By name, since the tables of an older version have fewer columns.
+    cursor = database.execute(
+        "SELECT * FROM heals WHERE at BETWEEN ? AND ? ORDER BY at DESC, id DESC LIMIT ?", (now - since, now, most)
+    )
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    return msgspec.convert(rows, list[Heal], strict=False)
 
 
 def _service(name: str, found: Figures | None, heals: Heals | None) -> Figures:

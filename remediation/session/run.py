@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from remediation.journal.evidence import Archive
 from remediation.journal.record import Heal, Origin, Run, recorder
 from remediation.primitives import file, rotate
 from remediation.project.memory import Store
@@ -87,12 +88,15 @@ class HealthRun:
         except KeyboardInterrupt:
             self.rounds.append(replace(self.rounds.pop(), code=INTERRUPTED))
         code = self._conclude()
-        self._rotate_logs()
+        self._tidy_up()
         return code
 
-    def _rotate_logs(self) -> None:
+    def _tidy_up(self) -> None:
+        """Keep logs and evidence within their limits."""
+        # Where it cannot be done, they grow; that is no verdict on a service.
+        with suppress(OSError):
+            Archive(self.project).prune()
         for service in self.project.services.values():
-            # Where it cannot be done, the log grows; that is no verdict on the service.
             with suppress(OSError):
                 rotate.running(service.log_file, service.log_size)
 

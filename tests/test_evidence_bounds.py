@@ -1,0 +1,158 @@
+"""The bounds of evidence: no process stretches its deadline, and what is kept is limited in age and size."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sandbox import Sandbox, wait_for
+
+from remediation.healer import evidence
+from remediation.healer.outcome import Patient
+from remediation.journal.evidence import Archive
+from remediation.primitives.process import Identity
+from remediation.project.config import load_project
+from remediation.project.memory import Memory
+from remediation.project.model import EvidenceLimits, Project
+
+
+@pytest.fixture
+def configured(project: Sandbox) -> Project:
+    """Return the project."""
+    return load_project(project.root, {})
+
+
+def test_a_process_that_hangs_in_the_kernel_costs_the_deadline_and_its_own_further_facts(
+    configured: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def hangs(identity: Identity) -> Iterator[dict[str, object]]:
+        yield {"pid": identity.pid}
+        over.wait()
+        yield {"late": True}
+
+    monkeypatch.setattr(evidence, "vitals", hangs)
+    ourselves = Identity.of(os.getpid())
+    assert ourselves
+    monkeypatch.setattr(evidence.targets, "family", lambda *_: [ourselves])
+    monkeypatch.setattr(evidence, "_py_spy", lambda: None)
+    service = replace(configured.services["api"], evidence_timeout=0.3)
+    began = time.monotonic()
+
+    folder = evidence.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
+
+    took = time.monotonic() - began
+    over.set()
+    assert folder
+    assert took >= 0.3
+    assert json.loads((folder / "processes.json").read_text()) == [{"pid": os.getpid()}]
+    assert json.loads((folder / "heal.json").read_text())["missing"] == {"processes.json": "it was not found in time"}
+    assert (folder / "machine.json").exists()
+    wait_for(lambda: not [one for one in threading.enumerate() if one.name.startswith("evidence-")])
+
+
+def test_what_cannot_be_found_is_told(configured: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> Iterator[object]:
+        raise ValueError("no such thing")
+        yield
+
+    monkeypatch.setattr(evidence, "_machine", fails)
+    service = configured.services["api"]
+
+    folder = evidence.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
+
+    assert folder
+    missing = json.loads((folder / "heal.json").read_text())["missing"]
+    assert missing["machine.json"] == "ValueError: no such thing"
+
+
+def with_limits(project: Project, *, days: float = 30.0, megabytes: float = 100.0) -> Archive:
+    """Return the project's archive, with these limits."""
+    return Archive(replace(project, evidence=EvidenceLimits(days, megabytes)))
+
+
+def keep(archive: Archive, service: str = "api", size: int = 10) -> str:
+    """Keep so many bytes, and return the name of the folder."""
+    with archive.new(service) as folder:
+        folder.write("a", b"x" * size)
+    return folder.path.name
+
+
+def names(archive: Archive) -> list[str]:
+    """Return what is kept."""
+    return sorted(path.name for path in archive.path.iterdir())
+
+
+def test_heals_of_one_second_have_folders_of_their_own(configured: Project) -> None:
+    archive = with_limits(configured)
+
+    kept = [keep(archive) for _ in range(20)]
+
+    assert names(archive) == kept
+
+
+def test_what_is_older_than_its_days_goes(configured: Project) -> None:
+    archive = with_limits(configured, days=2)
+    kept = keep(archive)
+    for age in (1.9, 2.1, 400):
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - age * 86_400))
+        (archive.path / f"{stamp}-api").mkdir()
+
+    archive.prune()
+
+    assert len(names(archive)) == 2
+    assert kept in names(archive)
+
+
+def test_what_is_too_much_goes_the_oldest_first_but_never_the_newest(configured: Project) -> None:
+    archive = with_limits(configured, megabytes=1)
+    old = [keep(archive, size=400_000) for _ in range(3)]
+
+    newest = keep(archive, size=2_000_000)
+
+    assert names(archive) == [newest]
+    assert newest not in old
+
+
+def test_what_others_put_there_is_no_obstacle(configured: Project, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    archive = with_limits(configured, days=1)
+    keep(archive)
+    old = archive.path / "20200101T000000Z-api"
+    old.mkdir()
+    (old / "link").symlink_to(outside / "file")
+    (archive.path / "20200101T000001Z-api").symlink_to(outside)
+    (archive.path / "20200101T000002Z-api").mkdir()
+    (archive.path / "20200101T000002Z-api" / "folder").mkdir()
+    (archive.path / "20200101T000003Z-file").write_text("mine")
+
+    archive.prune()
+
+    assert not old.exists()
+    assert (outside / "file").read_text() == "mine"
+
+
+def test_what_could_not_be_written_to_its_end_is_removed(configured: Project) -> None:
+    archive = with_limits(configured)
+
+    with suppress(OSError), archive.new("api") as folder:
+        folder.write("a", b"x")
+        raise OSError(28, "No space left on device")
+
+    assert names(archive) == []
+
+
+def test_nothing_is_made_where_nothing_was_kept(configured: Project) -> None:
+    with_limits(configured).prune()
+
+    assert not configured.memory.exists()

@@ -1,0 +1,227 @@
+"""The plan: what a heal would do now, told and not done, and true when the heal comes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from contextlib import closing
+
+import psutil
+import pytest
+from sandbox import PATIENT, Sandbox, free_port
+
+from remediation.project.config import load_project
+from remediation.project.memory import Store
+
+
+def planned(project: Sandbox, *arguments: str, **env: str) -> list[str]:
+    """Return what is told of a sick project, without the checks; see that it is told to be sick."""
+    result = project.auto_heal("plan", *arguments, **env)
+    assert result.code == 1, result
+    return [line for line in result.lines if line.startswith("  ") or " is sick: " in line or " болен: " in line]
+
+
+def state(project: Sandbox) -> dict[str, bytes]:
+    """Return what there is of a service on disk."""
+    root = project.root
+    names = [root / ".api-server.pid", root / "api-server.log", *(root / ".auto-heal").glob("*.json")]
+    return {path.name: path.read_bytes() for path in names if path.exists()}
+
+
+def suspend(project: Sandbox) -> psutil.Process:
+    """Start the service and suspend it."""
+    project.auto_heal("start")
+    os.kill(project.pid, signal.SIGSTOP)
+    return psutil.Process(project.pid)
+
+
+def test_nothing_is_planned_for_what_is_well(healthy: Sandbox) -> None:
+    result = healthy.auto_heal("plan")
+
+    assert result.code == 0, result
+    assert result.lines[-1] == "✅ All systems are healthy"
+
+
+def test_nothing_is_touched(project: Sandbox) -> None:
+    process = suspend(project)
+    before, born = state(project), process.create_time()
+
+    project.auto_heal("plan")
+
+    assert state(project) == before
+    assert (process.status(), process.create_time()) == (psutil.STATUS_STOPPED, born)
+    assert len(project.servers()) == 1
+    assert not (project.root / ".auto-heal" / "evidence").exists()
+
+
+def test_nothing_is_started(project: Sandbox) -> None:
+    project.auto_heal("plan")
+
+    assert not project.servers()
+    assert state(project) == {}
+    assert not list((project.root / ".auto-heal").glob("api.lock"))
+
+
+def test_the_processes_that_would_end_and_the_command_that_would_start_are_named(project: Sandbox) -> None:
+    project.configure('env = { CHILDREN = "1" }\nstop_timeout = 0.25\nstop_signal = "SIGINT"\nstart_timeout = 7')
+    process = suspend(project)
+    (child,) = process.children()
+
+    lines = planned(project)
+
+    ends = "would be ended: SIGINT, and SIGKILL after 0.25s"
+    user = process.username()
+    assert lines == [
+        f"api is sick: its process {process.pid} is stopped (SIGSTOP)",
+        f"  {process.name()} (PID {process.pid}, user {user}) {ends}",
+        f"  {child.name()} (PID {child.pid}, user {user}) {ends}",
+        f"  `{' '.join(process.cmdline())}` would be started in {project.root}",
+        "  then 2xx at /api/health would be waited for, for at most 7s",
+    ]
+
+
+def test_what_is_planned_is_what_is_done(project: Sandbox) -> None:
+    project.configure(command="command = " + json.dumps(["python3", str(PATIENT)]))
+    project.auto_heal("start")
+    os.kill(project.pid, signal.SIGKILL)
+    stranger = project.stranger_on_port()
+
+    lines = planned(project)
+    result = project.check()
+
+    assert f"PID {stranger.pid}, user" in lines[1]
+    assert lines[1].startswith(f"  port {project.port} would be freed from python")
+    assert f"Freeing port {project.port} (PID: {stranger.pid})..." in result.output
+    assert result.code == 0
+
+
+@pytest.mark.parametrize("wanted", [{"AUTO_HEAL": "plan"}, {}], ids=["environment", "option"])
+def test_pytest_plans_as_well(project: Sandbox, wanted: dict[str, str]) -> None:
+    result = project.check(*([] if wanted else ["--heal=plan"]), **wanted)
+
+    assert result.code == 1, result
+    assert "healing plan" in result.output
+    assert "would be started in" in result.output
+    assert "would be started in" in project.log
+    assert project.property("verdict") == "sick"
+
+
+def test_it_is_told_in_russian(project: Sandbox) -> None:
+    lines = planned(project, AUTO_HEAL_LANG="ru")
+
+    assert lines[0] == "api болен: its process is not running"
+    assert f"  была бы запущена `{' '.join(load_project(project.root, {}).services['api'].command)}`" in lines[1]
+
+
+def test_the_ladder_is_told_to_its_end(project: Sandbox) -> None:
+    project.configure('ladder = [{ run = "make clean", timeout = 9 }, "restart", { run = ["npm", "ci"] }]')
+
+    lines = planned(project)
+
+    assert lines[1] == "  `make clean` would be run, for at most 9s"
+    assert lines[-1] == "  if that does not help, in further rounds: restart; npm ci, restart"
+
+
+def test_what_something_else_runs_would_be_asked_for(project: Sandbox) -> None:
+    project.configure('restart = ["systemctl", "restart", "shop"]\nready = "tcp"', command="")
+
+    assert planned(project)[1:] == [
+        "  `systemctl restart shop` would be run, for at most 30s",
+        "  then a TCP connection would be waited for, for at most 30s",
+    ]
+
+
+def test_dependencies_come_first(project: Sandbox) -> None:
+    more = f'[services.db]\ncommand = "db"\nurl = "tcp://127.0.0.1:{free_port()}"'
+    project.configure('depends_on = ["db"]', more=more)
+
+    lines = [line for line in planned(project) if " is sick: " in line]
+
+    assert lines == [
+        "db is sick: api depends on it and it is dead",
+        "api is sick: its process is not running",
+    ]
+
+
+def test_a_process_that_only_lost_its_file_would_be_remembered(project: Sandbox) -> None:
+    project.auto_heal("start")
+    pid = project.pid
+    (project.root / ".api-server.pid").unlink()
+
+    lines = planned(project)
+
+    assert lines[0] == "api is sick: there is no PID file .api-server.pid"
+    assert f"(PID {pid}, " in lines[1]
+    assert lines[1].endswith("would be remembered again, and nothing restarted")
+    assert len(lines) == 2
+
+
+def why_not(project: Sandbox) -> str:
+    """Return why nothing would be done."""
+    lines = planned(project)
+    assert len(lines) == 2, lines
+    return lines[1].removeprefix("  nothing would be done: ")
+
+
+def test_a_stop_by_hand_is_told(healthy: Sandbox) -> None:
+    healthy.auto_heal("stop")
+
+    assert why_not(healthy) == "api: stopped by hand; `auto-heal start api` ends that"
+
+
+def test_a_pause_is_told(project: Sandbox) -> None:
+    project.auto_heal("pause")
+
+    assert why_not(project) == "Healing is paused; `auto-heal resume` ends that"
+
+
+def test_a_spent_budget_is_told_and_not_noted(project: Sandbox) -> None:
+    project.configure("budget = { restarts = 0, window = 60 }")
+
+    assert why_not(project) == "api: restart budget spent (0 in 60s), giving up"
+    assert state(project) == {}
+
+
+def test_what_is_never_healed_is_told(project: Sandbox) -> None:
+    project.configure(command="")
+
+    assert why_not(project).startswith("api: has neither command nor restart")
+
+
+def test_another_healer_at_work_is_told(project: Sandbox) -> None:
+    loaded = load_project(project.root, {})
+
+    with Store(loaded).lock(loaded.services["api"], timeout=0):
+        told = why_not(project)
+
+    assert told == "another auto-heal is at work on it now"
+
+
+def test_a_port_that_may_not_be_freed_is_told(project: Sandbox) -> None:
+    project.configure('free_port = "own"')
+    stranger = project.stranger_on_port()
+
+    lines = planned(project)
+
+    assert lines[1].startswith(f"  that would fail: api: port {project.port} is held by python")
+    assert f"(PID {stranger.pid}, " in lines[1]
+    assert len(lines) == 2
+
+
+def test_lines_of_the_plan_cannot_be_forged(project: Sandbox) -> None:
+    project.configure(command="command = " + json.dumps(["x\n2026-01-01 00:00:00 [SUCCESS] fine\x1b[2J"]))
+
+    lines = planned(project)
+
+    assert lines[1].startswith("  `x\\n2026-01-01 00:00:00 [SUCCESS] fine\\x1b[2J` would be started")
+
+
+def test_the_port_s_own_clients_would_be_left(healthy: Sandbox) -> None:
+    with closing(socket.create_connection(("127.0.0.1", healthy.port))):
+        healthy.get("/fall-ill/errors")
+
+        lines = planned(healthy)
+
+    assert not any(f"PID {os.getpid()}," in line for line in lines)

@@ -1,0 +1,67 @@
+"""The heals that `auto-heal report` tells one by one: why, what was done, and where the evidence is."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from typing import Any
+
+from msgspec import structs
+from sandbox import Sandbox
+
+from remediation.journal.history import History
+from remediation.journal.record import Heal
+from remediation.project.config import load_project
+
+
+def heal(at: float, **values: Any) -> Heal:
+    """Return a heal so many seconds ago."""
+    now = time.time()
+    return structs.replace(Heal("api", now - at, "check", "no answer", "restart", ok=True), **values)
+
+
+def test_the_last_heals_are_told_with_their_evidence_the_newest_first(project: Sandbox) -> None:
+    history = History(load_project(project.root, {}))
+    for number in range(9):
+        history.record_heal(heal(100.0 - number, cause=f"cause {number}"))
+    now = time.time()
+    history.record_heal(heal(50.0, cause="died", evidence=".auto-heal/evidence/x", since=now - 10, answered_at=now - 7))
+    history.record_heal(heal(40.0, cause="died\x1b[2J", ok=False, reason="no port"))
+
+    lines = project.auto_heal("report").lines
+
+    told = lines[lines.index("LAST HEALS") + 1 :]
+    assert told[0].endswith("  api: died\\x1b[2J")
+    assert told[1] == "  restart, in vain: no port"
+    assert told[2].endswith("  api: died")
+    assert told[3:5] == ["  restart, answered after 3.0s", "  evidence in .auto-heal/evidence/x"]
+    assert [line.rpartition("  api: ")[2] for line in told[5::2]] == ["cause 8", "cause 7", "cause 6"]
+
+
+def test_programs_get_all_heals(project: Sandbox) -> None:
+    history = History(load_project(project.root, {}))
+    now = time.time()
+    for number in range(9):
+        history.record_heal(heal(100.0 - number, evidence="folder", since=now - 10, answered_at=now - 7))
+
+    heals = json.loads(project.auto_heal("report", "--json").output)["heals"]
+
+    assert len(heals) == 9
+    assert (heals[0]["evidence"], heals[0]["ok"], round(heals[0]["downtime"], 3)) == ("folder", True, 3.0)
+
+
+def test_heals_of_a_history_of_an_older_version_are_told_and_their_table_is_changed(project: Sandbox) -> None:
+    history = History(load_project(project.root, {}))
+    history.record_heal(heal(10.0, cause="old"))
+    with closing(sqlite3.connect(history.path)) as database:
+        database.executescript("ALTER TABLE heals DROP COLUMN evidence; PRAGMA user_version = 1;")
+
+    before = project.auto_heal("report")
+    history.record_heal(heal(5.0, cause="new", evidence="folder"))
+    after = project.auto_heal("report")
+
+    assert before.output.count("api: old") == 1, before
+    assert "Traceback" not in before.output
+    assert after.output.index("api: new") < after.output.index("evidence in folder") < after.output.index("api: old")
