@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from past import NOW, heal, no_past, record, result
+from past import BEGIN, NOW, heal, no_past, record, result
 
 from remediation.commands.report import percentage, report
 from remediation.journal.history import History
@@ -50,7 +50,7 @@ def test_the_report_is_read_in_ten_seconds(capsys: pytest.CaptureFixture[str]) -
 
     output, errors = capsys.readouterr()
     start, end = (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment)) for moment in (NOW - 3_600, NOW))
-    healed = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment)) for moment in (8_400, 8_501)]
+    healed = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment)) for moment in (BEGIN + 8_400, BEGIN + 8_501)]
     healthy = "▁" * 30 + "█" * 5 + "▁" * 25
     assert (code, errors) == (0, "")
     assert output.splitlines() == [
