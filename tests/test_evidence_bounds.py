@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sandbox import Sandbox, wait_for
 
-from remediation.healer import evidence
+from remediation.healer import evidence, targets
 from remediation.healer.outcome import Patient
 from remediation.journal.evidence import Archive
 from remediation.primitives.process import Identity
@@ -42,7 +42,7 @@ def test_a_process_that_hangs_in_the_kernel_costs_the_deadline_and_its_own_furth
     monkeypatch.setattr(evidence, "vitals", hangs)
     ourselves = Identity.of(os.getpid())
     assert ourselves
-    monkeypatch.setattr(evidence.targets, "family", lambda *_: [ourselves])
+    monkeypatch.setattr(targets, "family", lambda *_: [ourselves])
     monkeypatch.setattr(evidence, "_py_spy", lambda: None)
     service = replace(configured.services["api"], evidence_timeout=0.3)
     began = time.monotonic()
