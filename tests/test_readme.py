@@ -15,7 +15,7 @@ from sandbox import REPOSITORY, Sandbox
 from remediation.commands.cli import parser
 from remediation.monitor.metrics import HOST, Metrics
 from remediation.project.config import load_project
-from remediation.project.schema import BudgetTable, HistoryTable, NotifyTable, ProjectTable, ServiceTable
+from remediation.project.schema import BudgetTable, EvidenceTable, HistoryTable, NotifyTable, ProjectTable, ServiceTable
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 DOCS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -29,7 +29,9 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 def written(number: float) -> str:
-    """Return a number as the README writes it."""
+    """Return a number, or true or false, as the README writes it."""
+    if isinstance(number, bool):
+        return str(number).lower()
     return f"{number:_}" if isinstance(number, int) else f"{number:g}"
 
 
@@ -51,7 +53,7 @@ def test_the_defaults_of_the_configuration_are_those_of_the_table(table: type[ms
     assert not {name for name, number in numbers(table).items() if f"| `{name}` | `{number}` |" not in README}
 
 
-@pytest.mark.parametrize(("key", "table"), [("budget", BudgetTable), ("history", HistoryTable)])
+@pytest.mark.parametrize(("key", "table"), [("budget", BudgetTable), ("history", HistoryTable), ("evidence", EvidenceTable)])
 def test_the_defaults_of_an_inline_table_are_those_of_the_table(key: str, table: type[msgspec.Struct]) -> None:
     default = ", ".join(f"{name} = {number}" for name, number in numbers(table).items())
 
