@@ -10,4 +10,7 @@ def test_health(services):
     response = services["api"].get("/api/health")
 
     assert response.status_code == 200
-    assert response.json()["status"] == "ok"
+    health = response.json()
+    assert isinstance(health, dict), "the JSON is no object"
+    assert "status" in health, "there is no status"
+    assert health["status"] == "ok"

@@ -8,10 +8,11 @@ pytestmark = pytest.mark.heals("api")
 def test_girls(services):
     """/api/girls"""
     response = services["api"].get("/api/girls")
-    girls = response.json()
 
     assert response.status_code == 200
-    assert isinstance(girls, list)
+    girls = response.json()
+    assert isinstance(girls, list), "the JSON is no list"
     assert girls, "the list is empty"
-    assert all("id" in girl and "name" in girl for girl in girls)
+    assert all(isinstance(girl, dict) for girl in girls), "an item is no object"
+    assert all("id" in girl and "name" in girl for girl in girls), "an item has no id or no name"
     services.show(count=len(girls))

@@ -101,13 +101,14 @@ def unready(service: Service, *, timeout: float) -> str | None:
     address = service.address
     if address is None or service.ready == "none":
         return None
+    deadline = time.monotonic() + timeout
     try:
         if service.ready == "tcp":
-            port.connect(address.host, address.port, timeout).close()
+            wire.connect(address.host, address.port, deadline).close()
             return None
-        status = _status(service, address, timeout)
+        status = _status(service, address, deadline)
     except (OSError, ValueError) as error:
-        return _words(error, service, address)
+        return _words(error, service, address, deadline)
     return None if status // 100 == _SUCCESS else f"status {status}"
 
 
@@ -116,12 +117,11 @@ def asked(service: Service) -> Phrase:
     return Phrase("asked_tcp", {}) if service.ready == "tcp" else Phrase("asked_path", {"path": service.ready})
 
 
-def _status(service: Service, address: Address, timeout: float) -> int:
+def _status(service: Service, address: Address, deadline: float) -> int:
     """Return the HTTP status of the path of readiness. OSError or ValueError if there is none."""
     import http.client
     from urllib.parse import urlsplit
 
-    deadline = time.monotonic() + timeout
     secure = address.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     connection = kind(address.host, address.port)
@@ -137,7 +137,7 @@ def _status(service: Service, address: Address, timeout: float) -> int:
         connection.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
         return connection.getresponse().status
     except http.client.HTTPException as error:
-        raise ValueError(f"no HTTP: {type(error).__name__}") from error
+        raise ValueError(wire.no_http(error)) from error
     finally:
         connection.close()
 
@@ -148,14 +148,16 @@ def _response(connection: socket.socket, *, deadline: float, method: str | None 
     return HTTPResponse(wire.Until(connection, deadline), method=method)  # type: ignore[arg-type]
 
 
-def _words(error: Exception, service: Service, address: Address) -> str:
+def _words(error: Exception, service: Service, address: Address, deadline: float) -> str:
     """Say what an error means, below the word that Python has for it."""
     import ssl
 
     if isinstance(error, ssl.SSLError):
         from remediation.primitives import tls
 
-        return tls.problem(error, host=address.host, ca_file=service.ca_file)
+        return tls.problem(error, host=address.host, port=address.port, ca_file=service.ca_file, deadline=deadline)
+    if isinstance(error, TimeoutError):
+        return "timed out"
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import ssl
-import time
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -14,12 +12,8 @@ from typing import cast
 from remediation.primitives import wire
 
 # Of the codes in openssl/x509_vfy.h, those that a person can do something about.
-_PROBLEMS = {
-    9: "is not valid yet",
-    10: "has expired",
-    18: "is self-signed",
-    23: "was revoked",
-}
+_PROBLEMS = {9: "is not valid yet", 10: "has expired", 23: "was revoked", 26: "is not for a server"}
+_SELF_SIGNED = 18
 _UNKNOWN_SIGNER = {2, 19, 20, 21}
 _OTHER_NAME = {62, 64}
 # What OpenSSL, in its versions, says of bytes that are no TLS.
@@ -64,9 +58,13 @@ def trusted() -> str:
     return certifi.where()
 
 
-def problem(error: ssl.SSLError, *, host: str, ca_file: Path | None, names: Iterable[str] = ()) -> str:
-    """Say in plain words why there is no TLS with a host; `names` are those of its certificate, if known."""
+def problem(error: ssl.SSLError, *, host: str, port: int, ca_file: Path | None, deadline: float) -> str:
+    """Say in plain words why there is no TLS with a server.
+
+    A certificate of another name is looked at once more, until `deadline` on the monotonic clock, to tell whose it is.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
+        names = _names(host, port, ca_file, deadline) if error.verify_code in _OTHER_NAME else []
         return f"its certificate {_of_certificate(error, host, ca_file, names)}"
     if error.library in _NO_CERTIFICATE:
         return f"{ca_file or 'the file of trusted certificates'} holds no certificate that can be read"
@@ -77,35 +75,26 @@ def problem(error: ssl.SSLError, *, host: str, ca_file: Path | None, names: Iter
     return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
 
 
-def is_for_another(error: BaseException) -> bool:
-    """Return whether a certificate is good, but of another name."""
-    return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _OTHER_NAME
-
-
-def _of_certificate(error: ssl.SSLCertVerificationError, host: str, ca_file: Path | None, names: Iterable[str]) -> str:
+def _of_certificate(error: ssl.SSLCertVerificationError, host: str, ca_file: Path | None, names: list[str]) -> str:
     code = error.verify_code
     if code in _OTHER_NAME:
-        shown = list(names)
-        more = f" and {len(shown) - _NAMES} more" if len(shown) > _NAMES else ""
-        return f"is for {', '.join(shown[:_NAMES]) or 'somebody else'}{more}, not for {host}"
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        return f"is for {', '.join(names[:_NAMES]) or 'somebody else'}{more}, not for {host}"
     if code in _UNKNOWN_SIGNER:
         if ca_file:
             return f"is signed by nobody in {ca_file}"
         return "is signed by nobody whom this machine trusts; if it should be, set ca_file"
-    if code in _PROBLEMS:
-        hint = "; if it should be trusted, set ca_file" if code == 18 and ca_file is None else ""  # noqa: PLR2004
-        return _PROBLEMS[code] + hint
-    return f"is not believed: {error.verify_message}"
+    if code == _SELF_SIGNED:
+        return "is self-signed, and not the one in ca_file" if ca_file else "is self-signed; to trust it, set ca_file"
+    return _PROBLEMS.get(code, f"is not believed: {error.verify_message}")
 
 
-def names(host: str, port: int, *, ca_file: Path | None, timeout: float) -> list[str]:
+def _names(host: str, port: int, ca_file: Path | None, deadline: float) -> list[str]:
     """Return the names of a server's certificate if it is good but for them; none if it cannot be had."""
-    deadline = time.monotonic() + timeout
     with suppress(OSError, ValueError):
         curious = context(verify=True, ca_file=ca_file)
         curious.check_hostname = False
         with wire.connect(host, port, deadline) as plain, curious.wrap_socket(plain, server_hostname=host) as secure:
-            certificate = secure.getpeercert() or {}
-            pairs = cast("tuple[tuple[str, str], ...]", certificate.get("subjectAltName", ()))
+            pairs = cast("tuple[tuple[str, str], ...]", (secure.getpeercert() or {}).get("subjectAltName", ()))
             return [name for kind, name in pairs if kind in ("DNS", "IP Address")]
     return []

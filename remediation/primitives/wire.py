@@ -1,4 +1,7 @@
-"""A connection that ends at a moment: a socket's own timeout counts anew with every address and every byte."""
+"""A connection that ends at a moment, and what is said of one that leads to no HTTP.
+
+A socket's own timeout counts anew with every address and every byte, so a server could stretch it for ever.
+"""
 
 from __future__ import annotations
 
@@ -8,46 +11,58 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_Addresses = list[tuple[Any, ...]]
+from remediation.primitives import port
+
+if TYPE_CHECKING:
+    from http.client import HTTPException
+
+# So much of what a server said is shown, in characters: enough to tell a banner from a page.
+_SHOWN = 60
+# A record of TLS that says that what came before is not understood, RFC 8446 section 5.1 and 6.
+_TLS_ALERT = "\x15\x03"
 
 
-def connect(host: str, port: int, deadline: float) -> socket.socket:
-    """Return a connection to the first address of a host that takes one.
+def connect(host: str, number: int, deadline: float) -> socket.socket:
+    """Return a connection to port `number` at the first address of a host that takes one.
 
     OSError if there is none until `deadline`, on the monotonic clock; the name is asked for within it, too.
     """
-    error: OSError = TimeoutError("timed out")
-    for family, kind, protocol, _, address in _addresses(host, port, deadline):
-        connection = socket.socket(family, kind, protocol)
+    error: OSError = TimeoutError(errno.ETIMEDOUT, "timed out")
+    for address in addresses(host, number, deadline):
         try:
-            connection.settimeout(_left(deadline))
-            connection.connect(address)
+            return port.connect(address, number, _left(deadline))
         except OSError as refused:
-            connection.close()
             error = refused
-        else:
-            return connection
     raise error
 
 
-def _addresses(host: str, port: int, deadline: float) -> _Addresses:
-    with suppress(socket.gaierror):
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    found: _Addresses = []
-    failures: list[OSError] = []
+def addresses(host: str, number: int, deadline: float) -> list[str]:
+    """Return the IP addresses of a host, in the order in which they are to be tried.
 
-    def ask() -> None:
+    OSError if there are none until `deadline`, on the monotonic clock.
+    """
+
+    def ask(flags: int = 0) -> None:
+        answers = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=flags)
+        found.extend(str(answer[4][0]) for answer in answers)
+
+    def ask_somebody() -> None:
         try:
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            ask()
         except OSError as error:
             failures.append(error)
         except ValueError:
             failures.append(socket.gaierror(socket.EAI_NONAME, "no name of a host"))
 
+    found: list[str] = []
+    failures: list[OSError] = []
+    with suppress(socket.gaierror, ValueError):
+        ask(socket.AI_NUMERICHOST)
+        return found
     # A resolver has its own idea of patience, and no signal ends it.
-    asking = threading.Thread(target=ask, daemon=True)
+    asking = threading.Thread(target=ask_somebody, daemon=True)
     asking.start()
     asking.join(_left(deadline))
     if failures:
@@ -93,3 +108,25 @@ class _Reading(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def beginning(text: str | bytes) -> str:
+    """Return the beginning of what a server said, in quotes and printable."""
+    if isinstance(text, bytes):
+        # A character may take four bytes; the last one may be cut in two.
+        text = text[: 4 * _SHOWN + 4].decode("utf-8", "backslashreplace")
+    return repr(text[:_SHOWN]) + ("..." if len(text) > _SHOWN else "")
+
+
+def no_http(error: HTTPException) -> str:
+    """Say in plain words why an answer cannot be read as HTTP."""
+    from http import client
+
+    if isinstance(error, client.RemoteDisconnected):
+        return "it closed the connection without an answer"
+    if not isinstance(error, client.BadStatusLine):
+        return f"no HTTP that can be read: {error}"
+    line = str(error.args[0]).rstrip()
+    if line.startswith(_TLS_ALERT):
+        return "it answers in TLS; if it is to be asked so, its url begins with https:"
+    return f"no HTTP: its answer begins with {beginning(line)}"

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from remediation.healer import look
 from remediation.project.config import load_project
 from remediation.project.memory import Store
-from remediation.project.model import Project, Service
+from remediation.project.model import Address, Project, Service
 from remediation.project.phrase import seconds
 from remediation.project.schema import ConfigError
+from remediation.session.down import ServiceDown
 
 if TYPE_CHECKING:
     import psutil
     import requests
 
+    from remediation.session.answer import Answer
+
 # The whole answer is waited for until just before pytest-timeout's alarm ends the attempt, so that the
 # failure is one sentence and not the traceback of wherever the alarm struck.
 _HEADSTART = 0.05
-_CHUNK = 65_536
-
 
 _PROJECT = pytest.StashKey[tuple[Project, Store, dict[str, "requests.Session"]]]()
-
-
-class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, name-defined]
-    """A service did not answer as it should. The sentence says it all, so pytest shows no traceback."""
-
-    # As pytest's own outcomes do, so that a summary shows the bare name.
-    __module__ = "builtins"
-
-    def __init__(self, reason: str, *, hopeless: bool = False) -> None:
-        """Fail with one sentence for people; `hopeless` if asking again is pointless until it is healed."""
-        super().__init__(reason, pytrace=False)
-        self.hopeless = hopeless
 
 
 class Handle:
@@ -99,92 +87,82 @@ class Handle:
             raise ServiceDown(f"{self.name}: its process {process.pid} does not listen on port {address.port}")
         return process
 
-    def get(self, path: str = "", **options: Any) -> requests.Response:
-        """GET a path and return the whole answer.
+    def get(self, path: str = "", **options: Any) -> Answer:
+        """GET a path and return the whole answer, of at most 8 MiB when it is decompressed.
 
-        `options` are those of `requests.Session.get`. Redirects are followed as requests does.
-        Raises ServiceDown if no whole answer arrives within the attempt's time.
+        `options` are those of `requests.Session.get`; none of them gives it more than the attempt's time.
+        A redirect is followed as long as it leads to the same host and port, or from http to https there; what
+        another host answers would say nothing of this service. With `allow_redirects=False` it is handed back.
+        Raises ServiceDown if no whole answer arrives in time, and `.json()` of the answer does if it is no JSON.
         """
         __tracebackhide__ = True
         if reason := look.hopeless(self._service, self._store):
             raise ServiceDown(reason, hopeless=True)
-        import requests
-        import urllib3
+        from urllib3.exceptions import HTTPError
+
+        from remediation.session.answer import Limits
 
         path = f"/{path}" if path and path[0] not in "/?" else path
-        what = f"{self.name}: GET {path or '/'}"
-        late = f"{what}: no whole answer within {seconds(self._service.probe_timeout)}s"
+        what, url = f"{self.name}: GET {path or '/'}", self.url
+        session = self._session()
+        if self._service.ca_file or not self._service.verify:
+            # With each request, or else REQUESTS_CA_BUNDLE would come first for a service elsewhere.
+            options.setdefault("verify", session.verify)
+        limits = Limits.of(options.pop("timeout", None), self._deadline)
         try:
-            response = self._session().get(self.url + path, **{"stream": True, "timeout": self._left(), **options})
-            self._read(response, late)
-        except requests.Timeout:
-            raise ServiceDown(late) from None
-        except requests.ConnectionError as error:
-            raise ServiceDown(f"{what}: {_root_cause(error)}") from None
-        except requests.RequestException as error:
-            raise ServiceDown(f"{what}: {type(error).__name__}: {error}") from None
-        except urllib3.exceptions.ReadTimeoutError:
-            raise ServiceDown(late) from None
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ServiceDown(f"{what}: the answer broke off: {_root_cause(error)}") from None
+            answer = cast("Answer", session.get(url + path, **options, timeout=limits))  # type: ignore[arg-type]
+        except (HTTPError, OSError, ValueError) as error:
+            raise ServiceDown(f"{what}: {self._why(error)}") from None
         except pytest.fail.Exception as error:
             # pytest-timeout's alarm, which struck while a byte came now and then.
-            raise (error if isinstance(error, ServiceDown) else ServiceDown(late)) from None
-        return response
+            raise (error if isinstance(error, ServiceDown) else ServiceDown(f"{what}: {self._late}")) from None
+        answer.what = what
+        return answer
 
-    def _left(self) -> float:
-        return max(0.001, self._deadline - time.monotonic())
+    @property
+    def _late(self) -> str:
+        return f"no whole answer within {seconds(self._service.probe_timeout)}s"
 
-    def _read(self, response: requests.Response, late: str) -> None:
-        """Read the body within the deadline, which a server must not stretch by a byte now and then."""
-        body = io.BytesIO()
-        try:
-            while chunk := response.raw.read1(_CHUNK, decode_content=True):
-                body.write(chunk)
-                if time.monotonic() > self._deadline:
-                    raise ServiceDown(late)
-        finally:
-            response.close()
-        body.seek(0)
-        response.raw = body
+    def _why(self, error: Exception) -> str:
+        from remediation.session import reasons
+
+        return self._late if reasons.is_late(error) else reasons.why(error, self._service, self._deadline)
 
     def _session(self) -> requests.Session:
         if self.name not in self._sessions:
-            self._sessions[self.name] = _new_session(self._service)
+            self._sessions[self.name] = _new_session(self._service, self._deadline)
         return self._sessions[self.name]
 
 
-def _new_session(service: Service) -> requests.Session:
-    import requests
+def _new_session(service: Service, deadline: float) -> requests.Session:
+    """Make the HTTP session of a service; takes at most half of what is left until `deadline`."""
+    from remediation.session.answer import MOST_REDIRECTS, Adapter, Session
 
-    from remediation.primitives import port
-
-    session = requests.Session()
-    # A proxy from the environment, or a .netrc, has no say in how this machine talks to itself.
-    session.trust_env = not (service.address and port.is_local(service.address.host))
+    session = Session()
+    session.max_redirects = MOST_REDIRECTS
+    session.adapters.clear()
+    session.mount("", Adapter())
+    session.verify = str(service.ca_file) if service.ca_file else service.verify
+    if address := service.address:
+        # A proxy from the environment, or a .netrc, has no say in how this machine talks to itself.
+        session.trust_env = not _is_here(address, (time.monotonic() + deadline) / 2)
     return session
+
+
+def _is_here(address: Address, deadline: float) -> bool:
+    from remediation.primitives import port, wire
+
+    try:
+        return all(port.is_local(one) for one in wire.addresses(address.host, address.port, deadline))
+    except OSError:
+        return False
 
 
 def prepare(project: Project, sessions: dict[str, requests.Session]) -> None:
     """Make the HTTP session of each service, none of which has a connection yet."""
     for service in project.services.values():
         if service.address and service.address.scheme != "tcp":
-            sessions[service.name] = _new_session(service)
-
-
-def _root_cause(error: BaseException) -> str:
-    """Say what the operating system said, below the layers of requests and urllib3."""
-    seen: list[BaseException] = []
-    pending: list[object] = [error]
-    while pending:
-        current = pending.pop(0)
-        if not isinstance(current, BaseException) or current in seen:
-            continue
-        seen.append(current)
-        if isinstance(current, OSError) and current.strerror and type(current).__module__ == "builtins":
-            return current.strerror.lower()
-        pending += [getattr(current, "reason", None), current.__cause__, current.__context__, *current.args]
-    return str(seen[-1])
+            sessions[service.name] = _new_session(service, time.monotonic() + service.probe_timeout)
 
 
 class Services(Mapping[str, Handle]):
