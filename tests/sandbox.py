@@ -93,8 +93,9 @@ class Sandbox:
 
     # Commands, as a user runs them.
 
-    def environment(self, **changes: str) -> dict[str, str]:
-        """Return the environment in which a command of the sandbox runs."""
+    @staticmethod
+    def environment(**changes: str) -> dict[str, str]:
+        """Return the environment in which a command of a sandbox runs."""
         environ = {name: value for name, value in os.environ.items() if name not in _CLEARED}
         return environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", **changes}
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from remediation.primitives.secrets import redacted
 from remediation.project.config import load_project
 from remediation.project.schema import ConfigError
 from remediation.session import FOLDER
@@ -33,7 +34,7 @@ def check(arguments: list[str], *, verbose: bool) -> int:
     if code not in (PASSED, FAILED, HEALED):
         # Interrupted, broken or wrongly used: only pytest can say how.
         output.seek(0)
-        sys.stderr.write(output.read().decode(errors="backslashreplace"))
+        sys.stderr.write(redacted(output.read().decode(errors="backslashreplace")))
     return code
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from remediation.healer.outcome import HealError
 from remediation.primitives import file, rotate
 from remediation.primitives.process import Identity, await_death, descendants, terminate
+from remediation.primitives.secrets import redacted
 from remediation.project.model import MARK, Service
 from remediation.project.phrase import Phrase
 
@@ -78,7 +79,8 @@ class Started:
             data = file.tail(self._log_file, start=self._log_start, limit=_TAIL_BYTES)
         except OSError:
             return []
-        return data.decode(errors="backslashreplace").splitlines()[-TAIL_LINES:]
+        # Before it is cut into lines: a secret may have several.
+        return redacted(data.decode(errors="backslashreplace")).splitlines()[-TAIL_LINES:]
 
 
 def ended(status: int) -> Phrase:

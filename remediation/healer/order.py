@@ -61,8 +61,12 @@ def treated(
 
 def _needs(name: str, services: Mapping[str, Service]) -> set[str]:
     """Return all that a service depends on, directly or not."""
-    direct = set(services[name].depends_on)
-    return direct.union(*(_needs(need, services) for need in direct))
+    found, pending = set[str](), [name]
+    while pending:
+        new = set(services[pending.pop()].depends_on) - found
+        found |= new
+        pending += new
+    return found
 
 
 def _down(service: Service, dependent: Patient, store: Store) -> Patient | None:

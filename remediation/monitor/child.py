@@ -12,6 +12,7 @@ from remediation.monitor.family import end_family
 from remediation.monitor.messages import Channel
 from remediation.monitor.pulse import FOR_EVER, NO_CHECK, Board
 from remediation.primitives.process import group, pidfd, terminate
+from remediation.primitives.secrets import redacted
 from remediation.project.model import Project
 
 # How long one that is broken off has to tear its fixtures down, in seconds.
@@ -128,7 +129,7 @@ class Child:
         """Return the end of what it printed."""
         end = self.output.seek(0, os.SEEK_END)
         self.output.seek(max(0, end - _OUTPUT))
-        return self.output.read().decode(errors="backslashreplace")
+        return redacted(self.output.read().decode(errors="backslashreplace"))
 
 
 def _name(number: int) -> str:

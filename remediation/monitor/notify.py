@@ -16,6 +16,7 @@ from typing import Literal
 
 from remediation.journal.record import Heal, Result, Run
 from remediation.monitor.messenger import Message, Messengers, refused
+from remediation.primitives.secrets import redacted
 from remediation.project.catalogue import Level, Text
 from remediation.project.model import Project
 from remediation.project.phrase import printable, seconds
@@ -187,5 +188,5 @@ def _unchecked(name: str, run: Run, heals: list[Heal], *, gave_up: bool) -> Resu
 
 def _safe(text: str) -> str:
     """Return text from outside on one line, of bounded length, without the credentials of URLs in it."""
-    shown = printable(_CREDENTIALS.sub("", text[:_LONGEST_LOOK]))
+    shown = printable(_CREDENTIALS.sub("", redacted(text[:_LONGEST_LOOK])))
     return shown if len(shown) <= _LONGEST_VALUE else f"{shown[: _LONGEST_VALUE - 1]}…"

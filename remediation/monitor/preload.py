@@ -26,6 +26,7 @@ _USED = (
     "remediation.healer.healer",
     "remediation.healer.order",
     "remediation.journal.history",
+    "remediation.session.reasons",
     "sqlite3",
     "xml.etree.ElementTree",
 )

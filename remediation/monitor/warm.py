@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from remediation.monitor.family import end_family
 from remediation.monitor.messages import Channel, News, Order
 from remediation.primitives.process import pidfd
+from remediation.primitives.secrets import redacted
 from remediation.project.model import Project
 from remediation.session.rounds import TERMINAL_FD
 
@@ -104,4 +105,4 @@ class WarmSession:
         """Return the end of what it printed."""
         end = self._output.seek(0, os.SEEK_END)
         self._output.seek(max(0, end - _OUTPUT))
-        return self._output.read().decode(errors="backslashreplace").splitlines()[-_LINES:]
+        return redacted(self._output.read().decode(errors="backslashreplace")).splitlines()[-_LINES:]

@@ -7,73 +7,28 @@ has already gone through.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+
+from remediation.primitives.secret_names import (
+    USER_OPTIONS,
+    is_chosen,
+    is_header,
+    is_secret,
+    is_secret_option,
+    is_secret_query,
+)
 
 MASK = "***"
-
-# Names.
-
-# What is asked of a name in words that are joined by "_", in lower case; only its last words count.
-_SECRET_NAME = re.compile(
-    r"""(?:^|_)(?:
-        [a-z]*passw(?:or)?d | pass_?phrase | pass_?word | pass_?code | [a-z]*pwd
-        | (?:db|pg|my|ssh|user|root|admin|smtp|mail|ldap|redis|http|ftp|store)?pass
-        | [a-z]*secret | [a-z]*token | [a-z]*credential | creds? | [a-z]*apikey
-        | (?:api|access|private|secret|signing|encryption|account|master|shared|storage|auth|service|deploy|webhook)
-          _?key
-        | auth | (?:proxy)?authorization | (?:set)?cookie2? | dsn | [a-z]*sessionid | session_id | sessid | jwt
-    )(?:s|_?\d{1,3})?$""",
-    re.VERBOSE | re.ASCII,
-)
-# In the query of a URL, where names are short.
-_SECRET_QUERY = re.compile(r"(?:^|_)(?:key|sig|signature|code|sid|session|hmac|otp|pin)$", re.ASCII)
-# A header whose value goes on to the end of its line.
-_HEADER = re.compile(r"(?:^|_)(?:authorization|cookie2?)$", re.ASCII)
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_LONGEST_NAME = 80
-# Of several options in use, those whose value is `user:password`.
-_USER_OPTIONS = ("-u", "--user", "-U", "--proxy-user")
-
-
-@lru_cache(maxsize=4_096)
-def _words(name: str) -> str:
-    return "_".join(_WORDS.findall(name)).lower()
-
-
-def is_secret(name: str) -> bool:
-    """Return whether a variable, key, option or header of this name holds a secret."""
-    name = name[-_LONGEST_NAME:]
-    # The working directory, as every shell has it.
-    return name not in ("PWD", "OLDPWD") and bool(_SECRET_NAME.search(_words(name)))
-
-
-def is_secret_query(name: str) -> bool:
-    """Return whether a parameter of this name in a URL holds a secret."""
-    return is_secret(name) or bool(_SECRET_QUERY.search(_words(name[-_LONGEST_NAME:])))
-
-
-def is_secret_option(option: str, value: str) -> bool:
-    """Return whether the word after an option of a command is a secret."""
-    if option in _USER_OPTIONS:
-        return ":" in value.strip(":") and not value.replace(":", "").isdigit()
-    return option.startswith("-") and "=" not in option and is_secret(option)
-
-
-# Texts.
-
-# Of whatever has none of these in it, nothing can be told; a look for a plain string costs next to nothing.
-_SIGNS_OF_NAMES = (
-    "pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "sess", "dsn", "sig", "jwt", "code=", "sid=",
-    "hmac", "otp=", "pin=", "-u", "--proxy-user",
-)  # fmt: skip
-_SIGNS_OF_SHAPES = ("eyJ", "AKIA", "ASIA", "gh", "glpat-", "xox", "k_live_", "k_test_", "AIza", "hooks.slack.com", "bot")
 
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 
 # RFC 3986, section 3.2.1; and a password in which a character that has to be encoded is not.
 _URL = re.compile(
-    r"""://(?:[^\s/?#"<>`\\]*@(?=[^\s@]|$)|[^\s/?#"<>`\\:@\[]*:(?!\d*(?:[/?#\s]|$))[^\s"<>`\\@/]{0,256}[/?#][^\s"<>`\\@]{0,256}@)"""
+    r"""://(?:
+        [^\s/?#"<>`\\]*@
+        | [^\s/?#"<>`\\:@\[]{0,256}:(?!\d*(?:[/?#\s]|$))[^\s"<>`\\@]{1,256}@
+    )""",
+    re.VERBOSE,
 )
 
 # A name with what stands between it and its value. It begins where a word begins, so no letter is looked at twice.
@@ -84,11 +39,19 @@ _NAMED = re.compile(
     )""",
     re.VERBOSE | re.ASCII,
 )
-_QUOTED = re.compile(r"""[bBrRuUfF]{0,2}(\\*["'`])""")
-_BARE = re.compile(r"""(?:(?i:basic|bearer|digest|token|negotiate|apikey)[ \t]{1,8})?[^\s,;&"'`<>()\[\]{}|\\]+""")
-_NO_SECRET = re.compile(r"(?i:none|null|true|false)\Z|\*\*\*\Z")
-_LINE_END = re.compile(r"\r|\n|\\r|\\n|\\x0|\Z")
+_QUOTE = re.compile(r"""[bBrRuUfF]{0,2}(\\*)(?:\"{3}|\'{3}|["'`])""")
+# From the first character of a value to the quote or bracket that closes it, or to the end of the line.
+_UNTIL = {closing: re.compile(rf"[^{re.escape(closing)}\r\n]*") for closing in "\"'`)]}<"}
+_UNTIL_UNESCAPED = {quote: re.compile(rf"[^{quote}\\\r\n]*(?:\\.[^{quote}\\\r\n]*)*") for quote in "\"'`"}
+_BARE = re.compile(
+    r"""(?:(?i:basic|bearer|digest|token|negotiate|apikey)[ \t]{1,8}(?=[^\s,;&"'`<>()\[\]{}|\\]))?"""
+    r"""[^\s,;&"'`<>()\[\]{}|\\]*"""
+)
+_REST_OF_LINE = re.compile(r"(?:[^\r\n\\]|\\(?![rn]))*")
+_NO_SECRET = re.compile(r"(?:none|null|true|false|\*{3})\Z", re.IGNORECASE)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+# What is counted is called tokens, too.
+_SHORT_NUMBER = 10
 
 _SCHEME = re.compile(
     r"\b((?i:bearer|basic|negotiate)[ \t]{1,8})(?=[^\s\d]*\d|[^\sA-Z]*[a-z][A-Z])[\w+/.~\-]{8,}={0,2}", re.ASCII
@@ -111,14 +74,8 @@ def masked(text: str) -> str:
         text = _without_keys(text)
     if "://" in text:
         text = _URL.sub(f"://{MASK}@", text)
-    low = text.lower()
-    if any(sign in low for sign in _SIGNS_OF_NAMES):
-        text = _without_named(text)
-    if "bearer" in low or "basic" in low or "negotiate" in low:
-        text = _SCHEME.sub(rf"\1{MASK}", text)
-    if any(sign in text for sign in _SIGNS_OF_SHAPES):
-        text = _SHAPE.sub(MASK, text)
-    return text
+    text = _without_named(text)
+    return _SHAPE.sub(MASK, _SCHEME.sub(rf"\1{MASK}", text))
 
 
 def _without_keys(text: str) -> str:
@@ -144,39 +101,54 @@ def _without_named(text: str) -> str:
 
 
 def _value(text: str, found: re.Match[str]) -> tuple[int, int] | None:
-    """Return where the value after a name begins and ends, or None if there is no secret."""
-    name, begin = found["option"] or found["name"], found.end()
-    before = text[max(0, found.start() - 1) : found.start()]
-    if before == "\\":
-        # The end of a line, in a text as Python or JSON writes it.
-        name = name[1:]
-    in_query = before in ("?", "&")
-    if found["option"]:
-        rest = _bare_end(text, _after_quote(text, begin))
-        if not is_secret_option(name, text[begin:rest].lstrip("\"'`\\")):
+    """Return where the secret after a name begins and ends, or None if there is none."""
+    if option := found["option"]:
+        if option not in USER_OPTIONS and not is_secret(option):
             return None
-    elif not (is_secret_query(name) if in_query else is_secret(name)):
+        begin, end = _extent(text, found.end(), brackets=False)
+        return (begin, end) if is_secret_option(option, text[begin:end]) else None
+    before, second = text[max(0, found.start() - 1) : found.start()], text[max(0, found.start() - 2) : found.start()]
+    # Behind a backslash is the end of a line, in a text as Python or JSON writes it.
+    name, mark = found["name"][before == "\\" :], found["mark"].lstrip("\\\"'`]").strip()
+    is_list_or_comparison = (mark == "," and "(" not in second) or (mark == ">" and before != "<")
+    if is_list_or_comparison or not (is_secret_query(name) if before in ("?", "&") else is_secret(name)):
         return None
-    mark = found["mark"] or ""
-    if mark.lstrip("\\\"'`]").startswith(",") and text[max(0, found.start() - 2) : found.start()].find("(") < 0:
-        # A list of names, unless it is a pair.
-        return None
-    if mark.strip() == ">" and before != "<":
-        return None
-    return _extent(text, begin, name, before if before in ("'", '"', "`") and mark.strip() == ":" else "")
+    begin, end = _extent_after_name(text, found.end(), name, mark, before)
+    return (begin, end) if _is_value(text[begin:end], name) else None
 
 
-def _extent(text: str, begin: int, name: str, quote: str) -> tuple[int, int] | None:
-    """Return the extent of a value; `quote` is around it and its name together."""
-    if quoted := _QUOTED.match(text, begin):
-        begin, closing = quoted.end(), quoted[1]
-        end = _until(text, begin, closing)
-    elif (opening := text[begin : begin + 1]) in _CLOSING and opening:
-        begin, end = begin + 1, _until(text, begin + 1, _CLOSING[opening])
-    elif quote:
-        end = _until(text, begin, quote)
-    elif _HEADER.search(_words(name[-_LONGEST_NAME:])):
-        end = _line_end(text, begin)
-    else:
-        end = _bare_end(text, begin)
-    return None if end <= begin or _NO_SECRET.match(text[begin:end]) else (begin, end)
+def _is_value(value: str, name: str) -> bool:
+    if not value.strip() or _NO_SECRET.match(value):
+        return False
+    return not value.isdigit() or len(value) >= _SHORT_NUMBER or is_chosen(name)
+
+
+def _extent_after_name(text: str, begin: int, name: str, mark: str, before: str) -> tuple[int, int]:
+    if mark == ">":
+        return begin, _end(_UNTIL["<"], text, begin)
+    if _QUOTE.match(text, begin) or mark != ":":
+        return _extent(text, begin)
+    if before in _UNTIL_UNESCAPED:
+        # A quote is around both, as in an argument for curl.
+        return begin, _end(_UNTIL[before], text, begin)
+    return (begin, _end(_REST_OF_LINE, text, begin)) if is_header(name) else _extent(text, begin)
+
+
+def _extent(text: str, begin: int, *, brackets: bool = True) -> tuple[int, int]:
+    """Return where a value begins and ends, without the quotes or brackets around it."""
+    if quote := _QUOTE.match(text, begin):
+        begin, kind = quote.end(), text[quote.end() - 1]
+        if not quote[1]:
+            return begin, _end(_UNTIL_UNESCAPED[kind], text, begin)
+        end = _end(_UNTIL[kind], text, begin)
+        while end > begin and text[end - 1] == "\\":
+            end -= 1
+        return begin, end
+    if brackets and (closing := _CLOSING.get(text[begin : begin + 1])):
+        return begin + 1, _end(_UNTIL[closing], text, begin + 1)
+    return begin, _end(_BARE, text, begin)
+
+
+def _end(pattern: re.Pattern[str], text: str, begin: int) -> int:
+    found = pattern.match(text, begin)
+    return found.end() if found else begin

@@ -6,17 +6,25 @@ credentials of a service. Where a secret stood, they say `***`.
 
 from __future__ import annotations
 
-import base64
-import json
+import binascii
 import os
 import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, urlsplit
 
-from remediation.primitives import credentials
-from remediation.primitives.credentials import MASK, is_secret
+from remediation.primitives.secret_names import is_secret, is_secret_option, is_secret_query
 
 __all__ = ["MASK", "is_secret", "learn", "learn_url", "learn_words", "redacted", "redacted_words"]
+
+MASK = "***"
+
+# Of a text that has none of these in it, nothing can be told; a look for a plain string costs next to nothing.
+_SIGNS = (
+    "://", "pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "sess", "dsn", "sig", "jwt", "code=",
+    "sid=", "hmac", "otp=", "pin=", "-u", "bearer", "basic", "negotiate",
+    "eyj", "akia", "asia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "k_live_",
+    "aiza", "hooks.slack.com", "/bot",
+)  # fmt: skip
 
 # A known secret is looked for in all texts, so it must not be what texts are made of.
 _SHORTEST = 8
@@ -36,15 +44,21 @@ def redacted(text: str) -> str:
     for secret in _known:
         if secret in text:
             text = text.replace(secret, MASK)
-    return credentials.masked(text)
+    low = text.lower()
+    for sign in _SIGNS:
+        if sign in low:
+            # Few runs come by here, and its patterns take milliseconds to compile.
+            from remediation.primitives import credentials
+
+            return credentials.masked(text)
+    return text
 
 
 def redacted_words(words: Iterable[str]) -> list[str]:
     """Return a command with `***` for each secret in it, also for one that an option before it tells of."""
     found, option = list[str](), ""
     for word in words:
-        hidden = credentials.is_secret_option(option, word) and not word.startswith("-")
-        found.append(MASK if hidden else redacted(word))
+        found.append(MASK if is_secret_option(option, word) else redacted(word))
         option = word
     return found
 
@@ -53,27 +67,29 @@ def learn(named: Mapping[str, str]) -> None:
     """Know from now on the secrets of an environment: values whose names say so, and credentials in URLs."""
     for name, value in named.items():
         if "://" in value:
-            learn_url(value, whole_path=is_secret(name) or "HOOK" in name.upper())
+            learn_url(value, whole=is_secret(name) or "hook" in name.lower())
         elif is_secret(name) and not (value.startswith("/") and os.path.lexists(value)):
-            _add(value)
+            # As a header has it, a scheme may stand before the secret.
+            _add(value, *value.split(" ")[1:2])
 
 
 def learn_words(words: Iterable[str]) -> None:
     """Know from now on the secrets of a command line: those of its options, and credentials in URLs."""
     option = ""
     for word in words:
-        name, equals, value = word.partition("=")
-        if equals:
-            learn({name: value})
-        elif "://" in word:
+        for mark in ("=", ":"):
+            name, _, value = word.partition(mark)
+            learn({name: value.strip()})
+        if "://" in word:
             learn_url(word)
-        elif credentials.is_secret_option(option, word) and not word.startswith("-"):
-            _add(*word.split(":", 1) if is_secret(option) is False else (word,))
+        elif is_secret_option(option, word):
+            user, _, password = word.partition(":")
+            _add(*([word] if is_secret(option) else []), password, basic=(user, password))
         option = word
 
 
-def learn_url(url: str, *, whole_path: bool = False) -> None:
-    """Know from now on the credentials in a URL; with `whole_path`, also what in it looks like a token."""
+def learn_url(url: str, *, whole: bool = False) -> None:
+    """Know from now on the credentials in a URL; with `whole`, also whatever in it looks like a token."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -84,8 +100,8 @@ def learn_url(url: str, *, whole_path: bool = False) -> None:
     elif not colon:
         _add(user, unquote(user))
     queries = parse_qsl(parts.query)
-    _add(*(value for name, value in queries if whole_path or credentials.is_secret_query(name)))
-    if whole_path:
+    _add(*(value for name, value in queries if whole or is_secret_query(name)))
+    if whole:
         _add(*(part for part in _pieces(parts) if _OPAQUE.fullmatch(part)))
 
 
@@ -100,7 +116,8 @@ def _add(*secrets: str, basic: tuple[str, str] | None = None) -> None:
     for secret in secrets:
         if _is_unmistakable(secret):
             found |= _spellings(secret)
-        found |= {line for line in secret.splitlines() if len(line) >= _SHORTEST_LINE and _is_unmistakable(line)}
+        lines = [line.strip() for line in secret.splitlines()]
+        found |= {line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----")}
     if basic and basic[1]:
         found.add(_base64(":".join(basic)))
     if len(found) > len(_known):
@@ -116,6 +133,8 @@ def _is_unmistakable(value: str) -> bool:
 
 def _spellings(secret: str) -> set[str]:
     """Return a secret as it is, and as Python, JSON, URLs, XML and base64 write it."""
+    import json
+
     plain = secret.encode("utf-8", "replace").decode()
     xml = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     spelled = {
@@ -128,4 +147,4 @@ def _spellings(secret: str) -> set[str]:
 
 def _base64(text: str) -> str:
     # Whatever follows it in a longer text of base64, its own last characters need not be there.
-    return base64.b64encode(text.encode("utf-8", "replace")).decode().rstrip("=")
+    return binascii.b2a_base64(text.encode("utf-8", "replace"), newline=False).decode().rstrip("=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from remediation.project.texts.drill import DRILL
 from remediation.project.texts.heal import HEAL
 from remediation.project.texts.plan import PLAN
 from remediation.project.texts.run import RUN
@@ -10,4 +11,4 @@ from remediation.project.texts.text import Language, Level, Text
 
 __all__ = ["CATALOGUE", "Language", "Level", "Text"]
 
-CATALOGUE: dict[str, Text] = RUN | HEAL | PLAN | START
+CATALOGUE: dict[str, Text] = RUN | HEAL | PLAN | START | DRILL

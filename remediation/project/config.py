@@ -9,6 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from remediation.primitives import secrets
 from remediation.project.model import EvidenceLimits, HistoryLimits, Notices, Project, Service
 from remediation.project.resolve import resolve_service
 from remediation.project.schema import (
@@ -47,6 +48,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     Raises ConfigError, whose text is one sentence for the user.
     """
     environ = os.environ if environ is None else environ
+    secrets.learn(environ)
     found = _find(start.resolve())
     where = f"{found.file.name}: {found.prefix}"
     table = read_table(found.table, ProjectTable, where)
@@ -67,10 +69,14 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         )
         for name, values in table.services.items()
     }
+    for service in services.values():
+        _learn_secrets(service)
     _check_dependencies(services, f"{where}services")
     _check_rivals(services, f"{where}services")
     kept = read_table(table.history, HistoryTable, f"{where}history.")
     notify = read_table(table.notify, NotifyTable, f"{where}notify.")
+    for url in notify.urls:
+        secrets.learn_url(url, whole=True)
     return Project(
         source=found.file,
         services=services,
@@ -157,6 +163,16 @@ def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) ->
             f"environment: API_URL is set, but no service is called 'api'; known services: {_list(services)}"
         )
     return dict.fromkeys(services, url)
+
+
+def _learn_secrets(service: Service) -> None:
+    """Have the secrets of a service known, so that nothing shows or writes them."""
+    secrets.learn(service.env)
+    if service.address:
+        secrets.learn_url(service.address.url)
+    commands = (service.command, service.restart_command, service.start_command, service.stop_command)
+    for words in (*commands, service.rollback, service.evidence, *(rung.run for rung in service.ladder)):
+        secrets.learn_words(words)
 
 
 def _check_dependencies(services: Mapping[str, Service], where: str) -> None:

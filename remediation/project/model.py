@@ -9,6 +9,8 @@ from pathlib import Path
 from signal import Signals
 from typing import Literal
 
+from remediation.primitives.secrets import redacted_words
+
 FreePort = Literal["own", "user", "never"]
 
 # The environment variable by which a process, and all that it starts, is known as a service of a project.
@@ -59,7 +61,7 @@ class Rung:
     @property
     def action(self) -> str:
         """The rung in words, for the report: `restart` or `npm ci, restart`."""
-        return ", ".join(filter(None, [" ".join(self.run), "restart"]))
+        return ", ".join(filter(None, [" ".join(redacted_words(self.run)), "restart"]))
 
 
 @dataclass(frozen=True, slots=True)

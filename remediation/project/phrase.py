@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from remediation.primitives.secrets import redacted
 from remediation.project.catalogue import CATALOGUE, Language
 
 # Of a value in a text, in characters: a line is to be read.
@@ -43,7 +44,8 @@ class Phrase:
 def _render(value: object, language: Language) -> str:
     if isinstance(value, Phrase):
         return value.render(language, named=True)
-    text = seconds(value) if isinstance(value, float) else str(value)
+    # Before it is cut: what is left of a secret would not be known any more.
+    text = seconds(value) if isinstance(value, float) else redacted(str(value))
     return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 

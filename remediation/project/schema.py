@@ -14,6 +14,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from remediation.primitives.secrets import redacted
+from remediation.project.phrase import printable
+
 # A bound on seconds, since TOML also knows `inf`: a deadline has to be a moment. Three years.
 LONGEST = 1e8
 Positive = Annotated[float, Meta(gt=0, le=LONGEST)]
@@ -107,6 +110,10 @@ class ProjectTable(Struct, frozen=True):
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message says what is wrong, where, and how to mend it."""
+
+    def __init__(self, problem: str) -> None:
+        """Say what is wrong in one sentence, which holds no secret and is safe for a terminal."""
+        super().__init__(printable(redacted(problem)))
 
 
 Kind = TypeVar("Kind")

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from remediation.primitives.secrets import redacted
+
 # Attributes on a report travel from an xdist worker to its controller if they are plain values.
 NOTE = "auto_heal"
 
@@ -56,7 +58,7 @@ def label(item: pytest.Item) -> str:
     if not doc or not doc.strip():
         return item.name
     first: str = doc.strip().splitlines()[0].rstrip(".") or item.name
-    return f"{first} [{callspec.id}]" if callspec else first
+    return redacted(f"{first} [{callspec.id}]") if callspec else first
 
 
 def outcome(report: pytest.TestReport) -> str:

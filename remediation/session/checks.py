@@ -25,6 +25,7 @@ from remediation.session.files import Files, only_lists
 from remediation.session.handles import project_of
 from remediation.session.narrator import Narrator
 from remediation.session.patience import Patience, heals
+from remediation.session.redaction import Redaction
 from remediation.session.results import Findings, Results
 from remediation.session.rounds import (
     FAILED,
@@ -76,7 +77,7 @@ class Checks:
         self._patience = Patience(config, self._project, self._store)
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project)
-        for plugin in filter(None, (self._patience, self._files)):
+        for plugin in filter(None, (self._patience, self._files, Redaction())):
             config.pluginmanager.register(plugin, f"auto-heal-{type(plugin).__name__.lower()}")
 
     def _speak_to(self, shown: Terminal | None) -> None:

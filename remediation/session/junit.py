@@ -14,6 +14,7 @@ from pathlib import Path
 
 from _pytest.junitxml import bin_xml_escape, mangle_test_address
 
+from remediation.primitives.secrets import MASK, is_secret, redacted
 from remediation.session.attempts import Attempt
 
 Address = tuple[str, str]
@@ -89,6 +90,7 @@ def merge(
         ET.SubElement(suite, "system-out").text = _text("\n".join(lines))
     root = ET.Element("testsuites", name="pytest tests")
     root.append(suite)
+    _redact(suite)
     text = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}'.encode()
 
@@ -217,6 +219,19 @@ def _add_properties(suite: ET.Element, properties: Mapping[str, str]) -> None:
         parent = ET.SubElement(suite, "properties")
     for name, value in properties.items():
         ET.SubElement(parent, "property", name=_text(name), value=_text(value))
+
+
+def _redact(suite: ET.Element) -> None:
+    """Take out what no report of pytest has told of before, such as a property of the whole suite.
+
+    Names are left, by which checks are known; those of pytest have no secrets.
+    """
+    for element in suite.iter():
+        if element.text:
+            element.text = redacted(element.text)
+        for name in ("message", "value"):
+            if text := element.get(name):
+                element.set(name, MASK if is_secret(element.get("name", "")) else redacted(text))
 
 
 def _text(text: str) -> str:

@@ -1,0 +1,16 @@
+"""How the property tests look: the same examples in every run, and as many as a test's worth is."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+
+def looking_at(examples: int) -> settings:
+    """Return settings for so many examples, which are the same in every run, however slow the machine is."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )

@@ -1,0 +1,101 @@
+"""However often a service falls ill and however the clock is set: restarts are bounded, and delays too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import looking_at
+
+from remediation.healer import budget
+from remediation.healer.budget import LONGEST_DELAY
+from remediation.project.config import load_project
+from remediation.project.memory import Memory
+from remediation.project.model import Budget, Service
+
+# From one question to the next, in seconds.
+STEPS = st.sampled_from([0.0, 0.001, 1.0, 7.0, 60.0, 601.0, 3_600.0]) | st.floats(0, 5_000)
+JUMPS = STEPS | st.sampled_from([-86_400.0, -3_600.0, -1.0, 1e7, -1e6, 86_400.0]) | st.floats(-1e5, 1e5)
+BUDGETS = st.tuples(st.integers(0, 6), st.sampled_from([1.0, 30.0, 600.0, 7_200.0]))
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Memory, Budget, float], bool]:
+    """Ask for a restart at a moment, note it if it is allowed, and return whether it was."""
+    (tmp_path / "auto-heal.toml").write_text('[services.api]\ncommand = "x"\n')
+    service = load_project(tmp_path, {}).services["api"]
+    moment = 0.0
+    monkeypatch.setattr(time, "time", lambda: moment)
+
+    def asked(memory: Memory, limits: Budget, now: float) -> bool:
+        nonlocal moment
+        moment = now
+        limited: Service = replace(service, budget=limits)
+        if budget.refusal(limited, memory):
+            return False
+        memory.restarts.append(now)
+        return True
+
+    return asked
+
+
+Ask = Callable[[Memory, Budget, float], bool]
+
+
+@looking_at(300)
+@given(limits=BUDGETS, steps=st.lists(STEPS, max_size=60))
+def test_no_window_has_more_restarts_than_the_budget(ask: Ask, limits: tuple[int, float], steps: list[float]) -> None:
+    restarts, window = limits
+    memory, now, allowed = Memory(), 1e9, list[float]()
+
+    for step in steps:
+        now += step
+        if ask(memory, Budget(restarts, window, calm=window), now):
+            allowed.append(now)
+
+    for moment in allowed:
+        assert sum(moment - window < one <= moment for one in allowed) <= restarts
+
+
+@looking_at(300)
+@given(limits=BUDGETS, steps=st.lists(JUMPS, max_size=60))
+def test_a_clock_that_jumps_neither_blocks_for_ever_nor_lets_run_free(
+    ask: Ask, limits: tuple[int, float], steps: list[float]
+) -> None:
+    restarts, window = limits
+    memory, now = Memory(), 1e9
+
+    for step in steps:
+        now += step
+        ask(memory, Budget(restarts, window, calm=window), now)
+        assert 0 <= memory.delay <= LONGEST_DELAY
+        assert memory.not_before <= now + LONGEST_DELAY
+        assert len(memory.restarts) <= restarts
+        assert all(moment <= now for moment in memory.restarts)
+
+    # Long enough after the last trouble, all begins anew, if there is any restart to be had.
+    assert ask(memory, Budget(restarts, window, calm=window), now + LONGEST_DELAY + window + 1) == (restarts > 0)
+
+
+@looking_at(200)
+@given(limits=BUDGETS.filter(lambda limits: limits[0] > 0), step=st.floats(0.5, 30.0))
+def test_once_the_budget_is_spent_each_restart_doubles_the_wait_for_the_next(
+    ask: Ask, limits: tuple[int, float], step: float
+) -> None:
+    restarts, window = limits
+    memory, now, waits = Memory(), 1e9, list[float]()
+
+    for _ in range(300):
+        now += step
+        before = memory.delay
+        if ask(memory, Budget(restarts, window, calm=max(window, 2 * step)), now) and before:
+            waits.append(memory.delay)
+            assert memory.delay == min(LONGEST_DELAY, 2 * before)
+            assert memory.not_before == now + memory.delay
+
+    assert waits == sorted(waits)

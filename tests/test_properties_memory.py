@@ -1,0 +1,113 @@
+"""Whatever the PID file and the memory hold: nothing is raised, and no process but the remembered one is proven."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import looking_at
+from sandbox import Sandbox, sandbox
+
+from remediation.healer import look
+from remediation.primitives.process import Identity
+from remediation.project.config import load_project
+from remediation.project.memory import Memory, Store
+from remediation.project.model import Service
+
+Kept = tuple[Store, Service]
+HUGE = st.sampled_from([0, -1, 1, 2**31 - 1, 2**31, 2**63, 2**64, 10**40])
+NUMBERS = st.none() | st.booleans() | st.integers() | HUGE | st.floats() | st.text(max_size=5)
+# Processes that live, among them those that nobody may end.
+PIDS = st.sampled_from(["own", "parent", "init"]).map(
+    lambda name: {"own": os.getpid(), "parent": os.getppid()}.get(name, 1)
+)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    """The memory of a project whose service was never started."""
+    for project in sandbox(tmp_path_factory.mktemp("project")):
+        yield _kept(project)
+
+
+def _kept(project: Sandbox) -> Kept:
+    loaded = load_project(project.root, {})
+    loaded.memory.mkdir(exist_ok=True)
+    return Store(loaded), loaded.services["api"]
+
+
+def remember(kept: Kept, memory: bytes, pid_file: bytes) -> None:
+    """Write both files, as anybody might have."""
+    service = kept[1]
+    (service.pid_file.parent / ".auto-heal" / "api.json").write_bytes(memory)
+    service.pid_file.write_bytes(pid_file)
+
+
+def encoded(table: dict[str, Any]) -> bytes:
+    """Write a memory as JSON."""
+    return json.dumps(table).encode()
+
+
+@looking_at(200)
+@given(
+    memory=st.binary(max_size=30) | st.dictionaries(st.sampled_from(Memory.__struct_fields__), NUMBERS).map(encoded),
+    pid_file=st.binary(max_size=40) | (HUGE | PIDS).map(lambda pid: f"{pid}\n".encode()),
+)
+def test_no_content_is_raised_at_or_proves_a_process(kept: Kept, memory: bytes, pid_file: bytes) -> None:
+    store, service = kept
+    remember(kept, memory, pid_file)
+
+    assert store.proven_process(service) is None
+    assert store.pid_file_problem(service)
+    assert look.condition(service, store) in look.Condition
+    assert isinstance(store.recall(service), Memory)
+
+
+@looking_at(150)
+@given(pid=PIDS, born=st.text(max_size=12) | st.none() | st.just("same"), add=st.integers(1, 10**9))
+def test_a_process_is_proven_by_its_birth_alone(kept: Kept, pid: int, born: str | None, add: int) -> None:
+    store, service = kept
+    true = Identity.of(pid)
+    assert true
+    claimed = f"{true.born}{add}" if born == "same" else born
+    remember(kept, encoded({"pid": pid, "born": claimed}), str(pid).encode())
+
+    assert store.proven_process(service) is None
+    problem = store.pid_file_problem(service)
+
+    assert problem
+    assert str(pid) in problem
+    assert psutil.pid_exists(pid)
+
+
+@looking_at(50)
+@given(
+    before=st.sampled_from(["", " ", "\n", "\t"]),
+    after=st.sampled_from(["", "\n", " \n", "0", "x", "\n1", "\0", ".0", "e0"]),
+)
+def test_a_pid_file_is_right_if_it_holds_the_remembered_pid_and_nothing_else(
+    kept: Kept, before: str, after: str
+) -> None:
+    store, service = kept
+    own = Identity.of(os.getpid())
+    assert own
+    remember(kept, encoded({"pid": own.pid, "born": own.born}), f"{before}{own.pid}{after}".encode())
+
+    assert store.proven_process(service) == own
+    assert (store.pid_file_problem(service) is None) == (not after.strip())
+
+
+@looking_at(100)
+@given(st.builds(Memory, pid=st.integers(1, 2**22), restarts=st.lists(st.floats(0, 1e12)), delay=st.floats(0, 3600)))
+def test_what_is_kept_is_recalled(kept: Kept, memory: Memory) -> None:
+    store, service = kept
+
+    store.keep(service, memory)
+
+    assert store.recall(service) == memory

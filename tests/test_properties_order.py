@@ -1,0 +1,107 @@
+"""Whatever depends on what: dependencies are healed before their dependents, each once, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+from properties import looking_at
+
+from remediation.healer.healer import Healer
+from remediation.healer.order import heal_all
+from remediation.healer.outcome import Outcome, Patient
+from remediation.project.config import load_project
+from remediation.project.memory import Store
+from remediation.project.model import Service
+from remediation.project.voice import Voice
+
+NAMES = "abcdefgh"
+
+
+class Recorder:
+    """Heals nobody, and remembers whom it was asked to, and when each was done."""
+
+    def __init__(self, succeeds: set[str]) -> None:
+        """Succeed for some."""
+        self._succeeds = succeeds
+        self._lock = threading.Lock()
+        self.events: list[tuple[str, str]] = []
+
+    def heal(self, patient: Patient) -> Outcome:
+        """Take note."""
+        name = patient.service.name
+        with self._lock:
+            self.events.append(("begins", name))
+        with self._lock:
+            self.events.append(("ends", name))
+        return Outcome(name, patient.cause, "restart", ok=name in self._succeeds)
+
+
+def services(root: Path, graph: dict[str, set[str]], elsewhere: set[str]) -> tuple[dict[str, Service], Store, Voice]:
+    """Configure services, none of which was ever started; those `elsewhere` are asked at a port that is closed."""
+    tables = []
+    for name, needs in graph.items():
+        run = 'restart = "x"\nurl = "tcp://127.0.0.1:1"' if name in elsewhere else 'command = "x"'
+        tables.append(f"[services.{name}]\n{run}\ndepends_on = {sorted(needs)}\n")
+    (root / "auto-heal.toml").write_text("timeout = 0.001\n" + "".join(tables))
+    project = load_project(root, {})
+    return dict(project.services), Store(project), Voice.of(project)
+
+
+def all_needs(graph: dict[str, set[str]], name: str) -> set[str]:
+    """Return what a service depends on, directly or not."""
+    return graph[name].union(*(all_needs(graph, need) for need in graph[name]))
+
+
+@looking_at(60)
+@given(
+    needs=st.lists(st.sets(st.integers(0, 7)), min_size=1, max_size=8),
+    sick=st.sets(st.sampled_from(NAMES), min_size=1),
+    succeeds=st.sets(st.sampled_from(NAMES)),
+    elsewhere=st.sets(st.sampled_from(NAMES)),
+)
+def test_each_is_healed_once_and_after_all_that_it_depends_on(
+    tmp_path: Path, needs: list[set[int]], sick: set[str], succeeds: set[str], elsewhere: set[str]
+) -> None:
+    # Only what comes before it in the alphabet, so that nothing goes round in a circle.
+    graph = {NAMES[index]: {NAMES[one] for one in wanted if one < index} for index, wanted in enumerate(needs)}
+    sick = (sick & graph.keys()) or {NAMES[0]}
+    configured, store, voice = services(tmp_path, graph, elsewhere)
+    recorder = Recorder(succeeds)
+    patients = [Patient(configured[name], "sick", 0.0, 0) for name in sorted(sick)]
+
+    outcomes = heal_all(patients, configured, healer=cast("Healer", recorder), store=store, voice=voice)
+
+    treated = sick.union(*(all_needs(graph, name) for name in sick))
+    assert sorted(outcome.service for outcome in outcomes) == sorted(treated)
+    begun = [name for event, name in recorder.events if event == "begins"]
+    assert len(begun) == len(set(begun))
+    by_name = {outcome.service: outcome for outcome in outcomes}
+    for name in treated:
+        failed = {need for need in all_needs(graph, name) if not by_name[need].ok}
+        # What nobody can know to be dead is not restarted as long as that which it depends on is not there.
+        assert (name in begun) == (name not in elsewhere or not failed)
+        for need in all_needs(graph, name) & set(begun):
+            if name in begun:
+                assert recorder.events.index(("ends", need)) < recorder.events.index(("begins", name))
+
+
+def test_a_hundred_services_that_all_depend_on_each_other_are_put_in_order(tmp_path: Path) -> None:
+    # Every way through them would be 2 ** 99.
+    names = [f"s{number:02}" for number in range(100)]
+    graph: dict[str, Any] = {name: set(names[:index]) for index, name in enumerate(names)}
+    configured, store, voice = services(tmp_path, graph, set())
+    recorder = Recorder(set(names))
+
+    heal_all(
+        [Patient(configured["s99"], "sick", 0.0, 0)],
+        configured,
+        healer=cast("Healer", recorder),
+        store=store,
+        voice=voice,
+    )
+
+    assert [name for event, name in recorder.events if event == "begins"] == names

@@ -1,0 +1,110 @@
+"""Whatever is known or shaped like a secret is gone from every text, and what has none stays as it is."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from properties import looking_at
+
+from remediation.primitives import secrets
+from remediation.primitives.secrets import learn, learn_words, redacted, redacted_words
+from remediation.project.phrase import Phrase, printable
+
+# No secret in these is made of what stands in its place.
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="*")
+SECRETS = st.text(CHARACTERS, min_size=16, max_size=40).filter(lambda text: any(map(str.isalnum, text.strip()[:16])))
+WRITTEN = (str, repr, ascii, json.dumps, quote, printable)
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was told no secret yet."""
+    monkeypatch.setattr(secrets, "_known", ())
+
+
+@looking_at(200)
+@given(known=st.lists(SECRETS, min_size=1, max_size=4), around=st.lists(st.text(max_size=10), min_size=5, max_size=5))
+def test_a_known_secret_never_survives(known: list[str], around: list[str]) -> None:
+    learn({f"TOKEN_{number}": secret for number, secret in enumerate(known)})
+    assume(all(secret in secrets._known for secret in known))
+
+    for write in WRITTEN[:-1]:
+        text = "".join(f"{before}{write(secret)}" for before, secret in zip(around, known, strict=False)) + around[-1]
+        shown = redacted(text)
+        assert not any(secret in shown for secret in known)
+
+
+@looking_at(100)
+@given(secret=st.text(st.sampled_from("abcXYZ019-_./+"), min_size=16, max_size=40), cut=st.integers(900, 1100))
+def test_a_known_secret_never_survives_in_part_where_a_text_is_cut(secret: str, cut: int) -> None:
+    learn({"TOKEN": secret})
+    assume(secret in secrets._known)
+
+    shown = Phrase("because", {"check": "x", "reason": f"{'?' * (cut - len(secret))}{secret}"}).render(
+        "en", named=False
+    )
+
+    assert secret[:8] not in shown
+
+
+FORMS = st.sampled_from([
+    "password={}", "password = '{}'", '{{"api_key": "{}"}}', "Authorization: Bearer {}", "{{'Cookie': '{}'}}",
+    "--token {}",
+    "http://joe:{}@host/", "https://{}@host", "?access_token={}&x=1", "<secret>{}</secret>", "('X-Auth-Token', '{}')",
+    "['--secret', '{}']", "-u joe:{} x",
+])  # fmt: skip
+
+
+@looking_at(200)
+@given(form=FORMS, secret=st.text(st.sampled_from("abcXYZ019-_.~+="), min_size=8), around=st.text(max_size=20))
+def test_an_unknown_secret_never_survives_where_its_place_tells_of_it(form: str, secret: str, around: str) -> None:
+    secret = f"x{secret}"
+
+    # Nothing in the way of the form, such as an open quote before it.
+    shown = redacted(f"{around}\n{form.format(secret)}\n{around}")
+
+    assert secret not in shown.removeprefix(around).removesuffix(around)
+
+
+PIECES = st.sampled_from([
+    "password", "token", "key", "Authorization", "Cookie", "auth", "-u", "--secret", "Bearer ", "basic ", "://",
+    "http://", "@", ":", "=", "==", "'", '"', '\\"', "\\", "\\n", "\n", " ", ",", "(", ")", "[", "]", "{", "}", "<",
+    ">", "&", "?", "***", "None", "a1B2c3D4", "joe:pw", "x", "eyJ", "AKIA", "-----BEGIN PRIVATE KEY-----",
+    "-----END PRIVATE KEY-----", "é", "12",
+])  # fmt: skip
+
+
+@looking_at(600)
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_a_text_that_was_redacted_has_nothing_left_to_redact(text: str) -> None:
+    shown = redacted(text)
+
+    assert redacted(shown) == shown
+
+
+@looking_at(200)
+@given(st.text(st.characters(exclude_characters=":=-@><"), max_size=60).filter(lambda text: "ear" not in text.lower()))
+def test_a_text_without_names_or_urls_stays_as_it_is(text: str) -> None:
+    assume(not any(sign in text.lower() for sign in ("basic", "negotiate", "eyj", "akia", "asia", "bot", "key", "tok")))
+    assume("," not in text)
+
+    assert redacted(text) == text
+
+
+WORDS = st.sampled_from(["--token", "-u", "joe:pw1", "--port", "80", "s3cr3t-1", "--x=http://u:p@h", "", "-"])
+
+
+@looking_at(100)
+@given(st.lists(WORDS, max_size=6))
+def test_a_command_keeps_its_words_but_for_its_secrets(words: list[str]) -> None:
+    learn_words(words)
+
+    shown = redacted_words(words)
+
+    for before, word, now in zip(["", *words], words, shown, strict=False):
+        hidden = before == "--token" and not word.startswith("-") and word
+        assert now == "***" if hidden else now in {word, "***", "--x=http://***@h"}
