@@ -53,6 +53,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Make faults of all kinds at random, kill healers at random moments, and see that all is well after each."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/chaos/soak.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed, side by side with plain pytest and with other watchers, and print ratios."""
     # superlance is supervisord's HTTP check. monit and runit take part if they are installed.
