@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 STARTED = time.monotonic()
@@ -44,6 +45,11 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self._reply(code, {"error": message or explain or self.responses[code][0]})
 
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name for it
+        """Log a request, if the log takes it."""
+        with suppress(OSError):
+            super().log_message(format, *args)
+
     def _reply(self, status: int, body: object) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
@@ -74,7 +80,9 @@ def main() -> None:
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     Server.address_family = family
     with Server((str(address[0]), port), Handler) as server:
-        print(f"Peachmini API on http://{host}:{port}", flush=True)
+        # Without room for its log it serves all the same.
+        with suppress(OSError):
+            print(f"Peachmini API on http://{host}:{port}", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -34,7 +34,7 @@ class Watcher(msgspec.Struct, frozen=True):
     since: float
 
 
-class _WatchedError(Exception):
+class WatchedError(Exception):
     """Another monitor holds the lock."""
 
 
@@ -53,13 +53,13 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
     try:
-        with _alone(project):
+        with alone(project):
             return _watch(project, arguments, metrics_port)
     except OSError as error:
         # Not 1, which says that there is nothing to be mended by starting again.
         print(f"auto-heal: {error.filename or project.memory}: {error.strerror or error}", file=sys.stderr)
         return INTERNAL_ERROR
-    except _WatchedError:
+    except WatchedError:
         watcher = who_watches(project)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"
         voice = Voice.of(project, terminal=terminal(STDOUT))
@@ -92,15 +92,17 @@ def _note(project: Project) -> Path:
 
 
 @contextmanager
-def _alone(project: Project) -> Iterator[None]:
-    """Be the one monitor of a project."""
+def alone(project: Project) -> Iterator[None]:
+    """Be the one monitor of a project, or its one drill. WatchedError if there is one."""
     held = False
     try:
         with file.locked(project.memory / ".monitor.lock", timeout=0):
             held = True
-            file.write(_note(project), msgspec.json.encode(Watcher(os.getpid(), time.time())))
+            # Only a second monitor asks for it; no space for it is no reason not to watch.
+            with suppress(OSError):
+                file.write(_note(project), msgspec.json.encode(Watcher(os.getpid(), time.time())))
             yield
     except LockTimeoutError:
         if held:
             raise
-        raise _WatchedError from None
+        raise WatchedError from None

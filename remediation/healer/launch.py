@@ -184,6 +184,7 @@ def _spawn(
 def _rotate(service: Service) -> None:
     # What cannot be rotated is appended to all the same.
     with suppress(OSError):
+        rotate.part(service.log_file)
         rotate.running(service.log_file, service.log_size)
 
 

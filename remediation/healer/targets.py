@@ -31,15 +31,16 @@ def lost(service: Service, memory: Memory, store: Store) -> Identity | None:
     """
     if not service.command or store.pid_file_problem(service) is None:
         return None
-    identity = memory.identity
+    identity, patience = memory.identity, service.probe_timeout
     if not identity or not identity.alive:
         if service.address and port.refuses(service.address.host, service.address.port):
             # Nobody answers, so there is nobody to find.
             return None
-        identity = _marked_root(service)
+        # An orphan that only keeps the port bears the mark as well, and answers nothing.
+        identity, patience = _marked_root(service), min(patience, look.STRANGER_TIMEOUT)
     if not identity or identity.life is not Life.RUNNING:
         return None
-    return identity if look.answers(service, timeout=service.probe_timeout) else None
+    return identity if look.answers(service, timeout=patience) else None
 
 
 def _marked_root(service: Service) -> Identity | None:

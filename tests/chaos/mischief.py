@@ -135,7 +135,9 @@ def _stopped(town: Town, service: Service, _: ExitStack) -> Mischief:
 def _spent(town: Town, service: Service, stack: ExitStack) -> Mischief:
     """Let its restart budget be spent, and kill it."""
     with town.scene(service, stack).held() as memory:
-        memory.restarts = [time.time()] * service.budget.restarts
+        # As after it was found spent a moment ago.
+        memory.delay, memory.troubled_at = service.budget.window, time.time()
+        memory.not_before = memory.troubled_at + memory.delay
         town.store.keep(service, memory)
         _make_dead(town, service)
     return Mischief("restart budget", lambda: town.run("restart", service.name))

@@ -1,0 +1,202 @@
+"""The faults, each a real one, done to the real process of a configured service while nobody else heals it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from remediation.drill import processes
+from remediation.drill.bystanders import Herd
+from remediation.drill.lifeline import Helper
+from remediation.drill.outcome import SkipError, Struck
+from remediation.healer import targets
+from remediation.healer.healer import Healer, longest
+from remediation.healer.launch import child_environment
+from remediation.primitives import file, port
+from remediation.primitives.process import Identity
+from remediation.project.memory import Memory, Store
+from remediation.project.model import MARK, Address, Project, Service
+from remediation.project.phrase import Phrase
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a fault may use."""
+
+    project: Project
+    service: Service
+    store: Store
+    healer: Healer
+    herd: Herd
+    rng: random.Random
+    folder: Path
+    """Where it may leave files."""
+    stack: ExitStack
+    """Ends, with the trial, what the fault brings along."""
+
+    @contextmanager
+    def held(self) -> Iterator[Memory]:
+        """Keep healers away from the service, and lend what is remembered of it."""
+        with self.store.lock(self.service, timeout=longest(self.service)):
+            yield self.store.recall(self.service)
+
+    def process(self, memory: Memory) -> Identity:
+        """Return the process that is proven to be the service's. SkipError if there is none."""
+        identity = memory.identity
+        if not identity or not identity.alive:
+            raise SkipError("drill_no_process", name=self.service.name)
+        return identity
+
+    @property
+    def address(self) -> Address:
+        """Where the service answers. SkipError if it has no such place."""
+        if self.service.address is None:
+            raise SkipError("drill_no_port", name=self.service.name)
+        return self.service.address
+
+
+def _crash(scene: Scene) -> Struck:
+    with scene.held() as memory:
+        return _kill_process(scene, memory)
+
+
+def _kill_process(scene: Scene, memory: Memory, note: Phrase | None = None) -> Struck:
+    victim, victims = scene.process(memory), frozenset(targets.family(scene.service, memory))
+    at = time.monotonic()
+    _dead([victim], scene)
+    return Struck(at, victims | {victim}, note=note)
+
+
+def _dead(victims: list[Identity], scene: Scene) -> None:
+    if processes.kill(victims):
+        raise SkipError("drill_immortal", name=scene.service.name)
+
+
+def _hang(scene: Scene) -> Struck:
+    with scene.held() as memory:
+        victims = frozenset(targets.family(scene.service, memory)) | {scene.process(memory)}
+        at = time.monotonic()
+        for victim in victims:
+            processes.send(victim, signal.SIGSTOP)
+        return Struck(at, victims)
+
+
+def _deaf_child(scene: Scene) -> Struck:
+    wrapper = str(Path(__file__).with_name("deaf.py"))
+    command = (sys.executable, "-I", "-S", wrapper, *scene.service.command)
+    # Healed is what the configuration says, without the wrapper.
+    scene.healer.restart(replace(scene.service, command=command))
+    return _crash(scene)
+
+
+def _orphan_on_port(scene: Scene) -> Struck:
+    address = scene.address
+    with scene.held() as memory:
+        victim, victims = scene.process(memory), targets.family(scene.service, memory)
+        descriptors = _listening(victims, address.port)
+        places = [str(address.port), *sorted(port.resolve(address.host))]
+        environ = child_environment(scene.service)
+        orphan = Helper("holder", "orphan", *places, "--", *descriptors, project=scene.project, env=environ)
+        scene.stack.enter_context(orphan)
+        pid, how = orphan.line().split()
+        if identity := Identity.of(int(pid)):
+            scene.stack.callback(processes.kill, [identity])
+        at = time.monotonic()
+        _dead(list({*victims, victim}), scene)
+        if how == "taken":
+            return Struck(at, frozenset({*victims, victim}), note=Phrase("drill_taken", {}))
+        orphan.tell("now")
+        _bound(orphan, scene)
+        return Struck(at, frozenset({*victims, victim}), note=Phrase("drill_bound", {}))
+
+
+def _listening(members: list[Identity], number: int) -> list[str]:
+    """Return the listening sockets of a port as PID:DESCRIPTOR."""
+    import psutil
+
+    found = []
+    for member in members:
+        with suppress(psutil.Error):
+            found += [
+                f"{member.pid}:{one.fd}"
+                for one in psutil.Process(member.pid).net_connections(kind="tcp")
+                if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == number
+            ]
+    return found
+
+
+def _bound(holder: Helper, scene: Scene) -> None:
+    if holder.line() != "bound":
+        raise SkipError("drill_port_kept", name=scene.service.name, port=scene.address.port)
+
+
+def _stranger(scene: Scene) -> Struck:
+    address = scene.address
+    environ = {name: value for name, value in os.environ.items() if name != MARK}
+    places = [str(address.port), *sorted(port.resolve(address.host))]
+    stranger = scene.stack.enter_context(Helper("holder", "stranger", *places, project=scene.project, env=environ))
+    stranger.line()
+    with scene.held() as memory:
+        victims = frozenset(targets.family(scene.service, memory)) | {scene.process(memory)}
+        at = time.monotonic()
+        _dead(list(victims), scene)
+        stranger.tell("now")
+        _bound(stranger, scene)
+    return Struck(at, victims, stranger=None if scene.service.free_port == "user" else stranger.pid)
+
+
+def _stale_pid(scene: Scene) -> Struck:
+    with scene.held() as memory:
+        struck = _kill_process(scene, memory)
+        pid = processes.nobodys_pid(scene.rng)
+        file.write(scene.service.pid_file, f"{pid}\n".encode(), mode=file.PUBLIC)
+        return struck
+
+
+def _reused_pid(scene: Scene) -> Struck:
+    other = scene.herd.namesake.helper
+    with scene.held() as memory:
+        struck = _kill_process(scene, memory)
+        file.write(scene.service.pid_file, f"{other.pid}\n".encode(), mode=file.PUBLIC)
+        # As if the kernel had handed the number on: the PID is another's now, the birth is still that of the dead.
+        memory.pid = other.pid
+        scene.store.keep(scene.service, memory)
+        return struck
+
+
+def _full_log(scene: Scene) -> Struck:
+    logs = [log for log in (scene.service.log_file, scene.project.log_file) if _is_regular(log)]
+    folder = scene.folder / "disk"
+    folder.mkdir(exist_ok=True)
+    disk = scene.stack.enter_context(Helper("fulldisk", str(folder), *map(str, logs), project=scene.project))
+    if (answer := disk.line()) != "full":
+        raise SkipError("drill_no_mount", problem=answer)
+    return _crash(scene)
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _healer_killed(scene: Scene) -> Struck:
+    return replace(_crash(scene), healer_dies=True)
+
+
+MAKE: Mapping[str, Callable[[Scene], Struck]] = {
+    "crash": _crash, "hang": _hang, "deaf-child": _deaf_child, "orphan-on-port": _orphan_on_port,
+    "stranger": _stranger, "stale-pid": _stale_pid, "reused-pid": _reused_pid, "full-log": _full_log,
+    "healer-killed": _healer_killed,
+}  # fmt: skip
+# After this the service, healed or not, writes to a log that nobody can see: it is restarted once more.
+RENEWED = "full-log"

@@ -1,0 +1,149 @@
+"""The state of the services before a drill, and the way back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from remediation.drill import processes
+from remediation.drill.outcome import RefusedError
+from remediation.drill.strays import strays
+from remediation.drill.watch import is_up
+from remediation.healer import look, targets
+from remediation.healer.healer import Healer, longest
+from remediation.healer.look import Condition
+from remediation.healer.outcome import HealError
+from remediation.primitives.file import LockTimeoutError
+from remediation.project.memory import Memory, Store
+from remediation.project.model import Project, Service
+from remediation.project.phrase import Phrase
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """What a memory says of the restart budget."""
+
+    restarts: tuple[float, ...]
+    delay: float
+    not_before: float
+    troubled_at: float
+
+    @classmethod
+    def of(cls, memory: Memory) -> _Spent:
+        return cls(tuple(memory.restarts), memory.delay, memory.not_before, memory.troubled_at)
+
+    def put(self, memory: Memory) -> None:
+        memory.restarts, memory.delay = list(self.restarts), self.delay
+        memory.not_before, memory.troubled_at = self.not_before, self.troubled_at
+
+
+_NOTHING = _Spent((), 0.0, 0.0, 0.0)
+
+
+class Ground:
+    """Makes services ready for a drill, and puts them back as they were."""
+
+    def __init__(self, project: Project, store: Store, healer: Healer) -> None:
+        """Remember nothing yet."""
+        self._project = project
+        self._store = store
+        self._healer = healer
+        self._started: list[Service] = []
+        self._touched: list[Service] = []
+        self._budgets: dict[str, _Spent] = {}
+        self._owners: set[str] = set()
+        self._doubted: set[str] = set()
+
+    def prepare(self, services: Sequence[Service]) -> None:
+        """See that services, each after what it depends on, are up and proven to be ours.
+
+        RefusedError if that cannot be, or must not be.
+        """
+        for service in services:
+            if look.condition(service, self._store) is Condition.BY_HAND:
+                raise RefusedError("drill_by_hand", name=service.name)
+        for service in self._project.services.values():
+            if service.healable:
+                self._budgets[service.name] = _Spent.of(self._store.recall(service))
+        for service in services:
+            self._touched.append(service)
+            self._make_ready(service)
+            identity = self._store.proven_process(service)
+            if identity and service.address and look.owns_port(service.address.port, identity.pid):
+                self._owners.add(service.name)
+
+    def _make_ready(self, service: Service) -> None:
+        state = look.condition(service, self._store)
+        if state is Condition.SUSPENDED:
+            raise RefusedError("drill_suspended_before", name=service.name)
+        if state in (Condition.UNKNOWN, Condition.REPLACED):
+            raise RefusedError("drill_foreign", name=service.name, url=service.address)
+        if state is Condition.DEAD:
+            self._started.append(service)
+            try:
+                self._healer.start(service)
+            except HealError as error:
+                raise RefusedError("drill_no_start", problem=error.phrase) from None
+
+    def owns_port(self, service: Service) -> bool:
+        """Return whether the service's process, or one of its descendants, listened on its port at the beginning."""
+        return service.name in self._owners
+
+    def forget_restarts(self) -> None:
+        """Let every service be restarted as if it had not been so lately."""
+        for name in self._budgets:
+            self._budget(self._project.services[name], _NOTHING)
+
+    def _budget(self, service: Service, spent: _Spent) -> None:
+        with self._store.lock(service, timeout=longest(service)):
+            memory = self._store.recall(service)
+            if _Spent.of(memory) != spent:
+                spent.put(memory)
+                self._store.keep(service, memory)
+
+    def doubt(self, service: Service) -> None:
+        """Note that something is about to be done to a service, so that only a restart makes it surely what it was."""
+        self._doubted.add(service.name)
+
+    def trust(self, service: Service) -> None:
+        """Note that a service was healed since."""
+        self._doubted.discard(service.name)
+
+    def mend(self, service: Service) -> None:
+        """See that a service is up and alone, as it is configured. HealError if it cannot be."""
+        well = self._store.pid_file_problem(service) is None and self._is_up(service)
+        if service.name in self._doubted or not well or strays(service, self._store):
+            processes.resume(targets.family(service, self._store.recall(service)))
+            self._healer.restart(service)
+        self.trust(service)
+
+    def _is_up(self, service: Service) -> bool:
+        return is_up(service, self._store, owns_port=self.owns_port(service))
+
+    def put_back(self) -> list[Phrase]:
+        """Put everything back as it was, and return what could not be, in words."""
+        problems: list[Phrase] = []
+        for service in self._touched:
+            if service not in self._started:
+                try:
+                    self.mend(service)
+                except HealError as error:
+                    problems.append(error.phrase)
+        for service in reversed(self._started):
+            try:
+                self._stop(service)
+            except HealError as error:
+                problems.append(error.phrase)
+        for name, spent in self._budgets.items():
+            with suppress(LockTimeoutError, OSError):
+                self._budget(self._project.services[name], spent)
+        return problems
+
+    def _stop(self, service: Service) -> None:
+        self._healer.stop(service)
+        with self._store.lock(service, timeout=longest(service)):
+            memory = self._store.recall(service)
+            # It was not stopped by hand before.
+            memory.stopped_by_hand = False
+            self._store.keep(service, memory)

@@ -1,0 +1,15 @@
+"""The faults by name, each in a line. Apart from what makes them, so that `--help` imports nothing heavy."""
+
+from __future__ import annotations
+
+FAULTS = {
+    "crash": "its process is killed by SIGKILL",
+    "hang": "its processes are suspended by SIGSTOP, so that it answers nobody",
+    "deaf-child": "it crashes and leaves a child that ignores SIGTERM",
+    "orphan-on-port": "it crashes, and an orphaned grandchild keeps its listening socket",
+    "stranger": "it crashes, and a process that is none of its own takes the port",
+    "stale-pid": "it crashes, and its PID file holds a number that is nobody's",
+    "reused-pid": "it crashes, and its PID now belongs to somebody else, who must come to no harm",
+    "full-log": "it crashes while the disk of its log, and of auto-heal's, is full (needs the right to mount)",
+    "healer-killed": "it crashes, and whoever heals it is killed half-way",
+}

@@ -1,0 +1,61 @@
+"""Watches one service from a fault on, until it answers again by a process of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from remediation.drill.outcome import Struck
+from remediation.healer import look
+from remediation.primitives.process import Life
+from remediation.project.memory import Store
+from remediation.project.model import Service
+
+# How often it is looked at, in seconds; a look at a dead one takes next to nothing.
+_POLL_SECONDS = 0.005
+
+
+def is_up(service: Service, store: Store, *, owns_port: bool) -> bool:
+    """Return whether the service's proven process runs and answers, and with `owns_port` listens on its port."""
+    identity = store.proven_process(service)
+    if identity is None or identity.life is not Life.RUNNING:
+        return False
+    if not look.answers(service, timeout=service.probe_timeout):
+        return False
+    return not owns_port or service.address is None or look.owns_port(service.address.port, identity.pid)
+
+
+class Watch:
+    """Measures a downtime, in a thread of its own."""
+
+    def __init__(self, service: Service, store: Store, struck: Struck, *, owns_port: bool) -> None:
+        """Begin to look."""
+        self._service = service
+        self._store = store
+        self._struck = struck
+        self._owns_port = owns_port
+        self._end = threading.Event()
+        self._up = threading.Event()
+        self._seconds: float | None = None
+        self._thread = threading.Thread(target=self._look, name="drill-watch", daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._end.wait(_POLL_SECONDS):
+            # One of the victims can still be remembered, and answer nobody for as long as we would wait.
+            identity = self._store.proven_process(self._service)
+            if identity in self._struck.victims or not is_up(self._service, self._store, owns_port=self._owns_port):
+                continue
+            self._seconds = time.monotonic() - self._struck.at
+            self._up.set()
+            return
+
+    def downtime(self, timeout: float) -> float | None:
+        """Return the seconds from the fault until the service answered; None if it does not within `timeout`."""
+        self._up.wait(timeout)
+        return self._seconds
+
+    def end(self) -> None:
+        """Look no longer."""
+        self._end.set()
+        self._thread.join(self._service.probe_timeout + 1)

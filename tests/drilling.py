@@ -1,0 +1,52 @@
+"""What the tests of drills share: how one is run, and what is to be seen of it afterwards."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import xmlschema
+from sandbox import Result, Sandbox
+
+from remediation.drill.lifeline import MARK
+from remediation.primitives.mark import marked
+
+SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
+# A drill waits out what is deaf, and asks whoever is silent.
+QUICK = "stop_timeout = 0.5"
+QUICK_TOP = "timeout = 1\nevidence = { timeout = 0 }"
+
+
+def drilled(project: Sandbox, *words: str, **env: str) -> Result:
+    """Run a drill that asks nobody."""
+    return project.auto_heal("drill", "--yes", "--seed", "1", *words, **env)
+
+
+def cases(project: Sandbox) -> dict[str, ET.Element]:
+    """Return the cases of a drill's report by name, once it is known to be valid."""
+    path = project.root / "reports" / "drill.xml"
+    SCHEMA.validate(str(path))
+    return {case.get("name", ""): case for case in ET.parse(path).getroot().iter("testcase")}
+
+
+def outcome(case: ET.Element) -> str:
+    """Return what became of a case."""
+    return next((child.tag for child in case if child.tag in ("failure", "skipped")), "passed")
+
+
+def message(case: ET.Element) -> str:
+    """Return why a case did not pass."""
+    return next(child.get("message", "") for child in case if child.tag in ("failure", "skipped"))
+
+
+def nothing_is_left(project: Sandbox) -> bool:
+    """Return whether neither processes nor files nor mounts of a drill remain."""
+    memory = project.root.resolve() / ".auto-heal"
+    mounted = str(memory) in Path("/proc/self/mountinfo").read_text()
+    return not marked(MARK, str(memory)) and not list(memory.glob("drill-*")) and not mounted
+
+
+def remembered(project: Sandbox) -> dict[str, Any]:
+    """Return what is remembered of the restart budget."""
+    return {key: project.memory[key] for key in ("restarts", "delay", "not_before", "troubled_at")}

@@ -1,0 +1,207 @@
+"""The parts of a drill that need no service: its order, its table, its report, and what it cleans up."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from drilling import SCHEMA
+from hypothesis import given
+from hypothesis import strategies as st
+from sandbox import Sandbox, free_port, wait_for
+
+from remediation.drill import leftovers, lifeline
+from remediation.drill.drill import plan
+from remediation.drill.faults import MAKE
+from remediation.drill.junit import document
+from remediation.drill.names import FAULTS
+from remediation.drill.outcome import Finding, Findings, Trial
+from remediation.drill.processes import nobodys_pid
+from remediation.drill.table import table
+from remediation.primitives import port
+from remediation.primitives.process import Identity
+from remediation.project.config import load_project
+from remediation.project.model import Project, Service
+from remediation.project.phrase import Phrase
+
+
+@pytest.fixture
+def loaded(project: Sandbox) -> Project:
+    """The project, as it is configured."""
+    return load_project(project.root, {})
+
+
+@pytest.fixture
+def service(loaded: Project) -> Service:
+    """Its service."""
+    return loaded.services["api"]
+
+
+def finding(service: Service, fault: str, **values: object) -> Finding:
+    """Return a finding of a fault that was healed, but for what `values` say."""
+    found = Finding(Trial(fault, service, 1), detected=True, healed=True, downtime=0.5, ended=True)
+    for name, value in values.items():
+        setattr(found, name, value)
+    return found
+
+
+def findings(*several: Finding, trials: int | None = None) -> Findings:
+    """Return a drill with these findings."""
+    planned = [one.trial for one in several]
+    return Findings(7, 1, planned + planned[:1] * ((trials or len(several)) - len(several)), list(several))
+
+
+def test_every_fault_that_is_named_can_be_made() -> None:
+    assert list(FAULTS) == list(MAKE)
+
+
+def test_each_round_has_every_fault_of_every_service_once(service: Service) -> None:
+    trials = plan([service], list(FAULTS), rounds=3, seed=1)
+
+    for number in (1, 2, 3):
+        assert sorted(trial.fault for trial in trials if trial.round == number) == sorted(FAULTS)
+
+
+def test_the_same_seed_makes_the_same_order_and_another_one_another(service: Service) -> None:
+    orders = [[trial.fault for trial in plan([service], list(FAULTS), rounds=2, seed=seed)] for seed in (1, 1, 2)]
+
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+def test_a_pid_of_nobody_is_that_of_no_process_and_no_thread() -> None:
+    pid = nobodys_pid(random.Random(1))
+
+    assert Identity.of(pid) is None
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_the_table_has_a_row_for_each_fault(service: Service) -> None:
+    harm = Phrase("drill_killed", {"who": Phrase("decoy_name", {})})
+    lines = table(
+        findings(
+            finding(service, "hang", downtime=3.0),
+            finding(service, "crash"),
+            finding(service, "crash", downtime=1.5, harmed=[harm]),
+            finding(service, "full-log", skipped=Phrase("drill_no_mount", {"problem": "no"})),
+            finding(service, "stranger", refused=True),
+        )
+    )
+
+    assert [line.split("  ")[0] for line in lines] == ["FAULT", "crash", "hang", "stranger", "full-log"]
+    assert lines[1].split() == ["crash", "2", "2/2", "2/2", "1.00s", "(1.50s)", "1", "0"]
+    assert "1/1 (refused at first)" in lines[3]
+    assert lines[4].split()[1] == "skipped"
+
+
+def test_a_report_is_valid_and_counts_what_it_holds(service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "drill.xml"
+    late = Phrase("drill_late", {})
+    path.write_bytes(
+        document(
+            findings(
+                finding(service, "crash"),
+                finding(service, "hang", healed=False, wrong=[Phrase("drill_unhealed", {"code": late, "reason": "?"})]),
+                finding(service, "full-log", skipped=Phrase("drill_no_mount", {"problem": "no"})),
+                trials=3,
+            ),
+            began=0.0,
+        )
+    )
+
+    SCHEMA.validate(str(path))
+    suite = ET.parse(path).getroot()[0]
+    counts = [suite.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert counts == ["3", "1", "0", "1"]
+
+
+@given(st.text(max_size=50))
+def test_whatever_was_printed_a_report_can_be_read(printed: str) -> None:
+    unhealed = Phrase("drill_unhealed", {"code": 1, "reason": printed})
+    trial = Trial("crash", Service.__new__(Service), 1)
+    object.__setattr__(trial.service, "name", "api")
+    found = Finding(trial, detected=True, wrong=[unhealed], output=printed, ended=True)
+
+    ET.fromstring(document(Findings(1, 1, [trial], [found]), began=0.0))
+
+
+def test_processes_of_a_drill_that_was_killed_are_ended(project: Sandbox, loaded: Project) -> None:
+    left = project.stranger(sys.executable, "-c", "import time; time.sleep(600)", **{lifeline.MARK: str(loaded.memory)})
+    wait_for(lambda: lifeline.left_over(loaded))
+
+    with leftovers.room(loaded) as folder:
+        assert left.poll() is not None or left.wait(5) is not None
+        assert folder.is_dir()
+
+    assert not folder.exists()
+    assert not lifeline.left_over(loaded)
+
+
+def test_another_projects_drill_is_left_alone(project: Sandbox, loaded: Project) -> None:
+    other = project.stranger(
+        sys.executable, "-c", "import time; time.sleep(600)", **{lifeline.MARK: str(loaded.memory) + "-other"}
+    )
+
+    with leftovers.room(loaded):
+        pass
+
+    assert other.poll() is None
+
+
+def test_an_orphan_keeps_the_very_socket_of_a_process_that_closes_it(loaded: Project) -> None:
+    number = free_port()
+    with socket.create_server(("127.0.0.1", number)) as server:
+        words = ["orphan", str(number), "127.0.0.1", "--", f"{os.getpid()}:{server.fileno()}"]
+        with lifeline.Helper("holder", *words, project=loaded) as holder:
+            how = holder.line().split()[1]
+            if how == "waits":
+                pytest.skip("the kernel grants no descriptor of another process")
+            server.close()
+
+            assert port.accepts("127.0.0.1", number, 5)
+    wait_for(lambda: port.refuses("127.0.0.1", number))
+
+
+@pytest.mark.parametrize("words", [["orphan"], ["stranger"]])
+def test_without_a_socket_to_take_the_port_is_bound_anew_on_a_word(loaded: Project, words: list[str]) -> None:
+    number = free_port()
+    with lifeline.Helper("holder", *words, str(number), "127.0.0.1", "--", project=loaded) as holder:
+        pid, how = holder.line().split()
+        free = port.refuses("127.0.0.1", number)
+        holder.tell("now")
+
+        assert (how, free) == ("waits", True)
+        assert holder.line() == "bound"
+        assert {one.pid for one in port.listeners(number, "127.0.0.1")} == {int(pid)}
+    wait_for(lambda: not lifeline.left_over(loaded))
+
+
+def test_a_port_that_stays_taken_is_told(loaded: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        with lifeline.Helper("holder", "stranger", str(number), "127.0.0.1", project=loaded) as holder:
+            holder.line()
+            holder.tell("now")
+
+            assert holder.line() == "none"
+
+
+def test_a_helper_ends_when_whoever_started_it_is_killed(loaded: Project) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from remediation.drill.bystanders import Herd\n"
+        "from remediation.project.config import load_project\n"
+        "project = load_project(Path(sys.argv[1]), {})\n"
+        "with Herd(project.services['api'], project) as herd:\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(loaded.root)], cwd=Path(__file__).parent.parent)
+
+    wait_for(lambda: not lifeline.left_over(loaded))
