@@ -124,10 +124,12 @@ def test_what_is_too_old_is_forgotten_and_the_file_shrinks(tmp_path: Path) -> No
         history.record_heal(Heal("api", now - 3 * DAY, "check", "dead", "restart", ok=True))
     big = history.path.stat().st_size
 
-    history.record_run(run(now - 1 * DAY))
+    for number in range(21):
+        history.record_run(run(now - 2.9 * DAY + number * 0.14 * DAY))
 
-    assert moments(history) == [now - 1 * DAY]
-    assert rows(history, "SELECT count(*) FROM results") == [(1,)]
+    assert all(now - 2 * DAY - 1 < moment for moment in moments(history))
+    assert len(moments(history)) == 14
+    assert rows(history, "SELECT count(*) FROM results") == [(14,)]
     assert rows(history, "SELECT count(*) FROM heals") == [(0,)]
     assert rows(history, "SELECT key FROM subjects") == [("api",)]
     assert big > 900_000
@@ -157,6 +159,23 @@ def test_a_run_that_is_dated_far_ahead_does_not_take_the_others_with_it(tmp_path
         history.record_run(run(now + number, message="x" * 100_000))
 
     assert len(moments(history)) >= 5
+
+
+@pytest.mark.usefixtures("often")
+def test_a_clock_that_was_set_years_ahead_for_a_while_costs_a_tenth_of_the_history(tmp_path: Path) -> None:
+    history, now = configured(tmp_path, "days = 10"), time.time()
+    before = [now - (8 - 0.5 * number) * DAY for number in range(16)]
+    for moment in before:
+        history.record_run(run(moment))
+        history.record_heal(Heal("api", moment, "check", "dead", "restart", ok=True))
+
+    for number in range(9):
+        history.record_run(run(now + 4000 * DAY + number))
+    for number in range(7):
+        history.record_run(run(now + number))
+
+    assert set(before) <= set(moments(history))
+    assert rows(history, "SELECT count(*) FROM heals") == [(16,)]
 
 
 @pytest.mark.usefixtures("often")

@@ -210,6 +210,8 @@ def starts(project: Sandbox) -> int:
 def kill(project: Sandbox, name: str = "api") -> int:
     """Kill a service, and return the PID that it had."""
     pid = pid_of(project, name)
+    # 0 would be the whole process group, with the tests in it.
+    assert pid > 0, f"no PID file of {name}"
     os.kill(pid, signal.SIGKILL)
     return pid
 

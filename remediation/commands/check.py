@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from remediation.primitives.secrets import redacted
 from remediation.project.config import load_project
 from remediation.project.schema import ConfigError
 from remediation.session import FOLDER
-from remediation.session.rounds import FAILED, HEALED, PASSED, TERMINAL_FD
+from remediation.session.rounds import FAILED, HEALED, INTERNAL_ERROR, PASSED, TERMINAL_FD
 
 if TYPE_CHECKING:
     import pytest
@@ -55,7 +56,11 @@ def _pytest(arguments: list[str]) -> int:
     import pytest
 
     witness = _Witness()
-    code = int(pytest.main(arguments, plugins=[witness]))
+    try:
+        code = int(pytest.main(arguments, plugins=[witness]))
+    except Exception:  # noqa: BLE001 - that pytest broke is no verdict, and the interpreter's own code for it would be one
+        traceback.print_exc()
+        return INTERNAL_ERROR
     if code in (PASSED, FAILED) and not witness.saw_hooks:
         # Without our hooks a pass proves nothing, and nobody would be told of it.
         raise ConfigError(f"pytest ran without auto-heal's hooks; {FOLDER} or a folder above it needs its conftest.py")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from remediation import __version__
 from remediation.commands.duration import duration
+from remediation.drill.names import FAULTS
 
-FAILED, INTERRUPTED, USAGE_ERROR = 1, 2, 4
+FAILED, INTERRUPTED, NO_VERDICT, USAGE_ERROR = 1, 2, 3, 4
+_GIVE_VERDICTS = ("check", "plan", "monitor")
 _LAST_PORT = 65_535
+_MOST_ROUNDS = 1_000
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
         if name == "status":
             command.add_argument("--json", action="store_true", help="print JSON, for programs")
 
+    _add_drill(commands)
+
     pause = _add(
         commands, "pause", "allow no healing, while a deployment is under way; checks still run and report",
         "auto-heal pause --for 10m",
@@ -94,6 +102,45 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
+    width = max(map(len, FAULTS))
+    faults = "\n".join(f"  {name.ljust(width)}  {what}" for name, what in FAULTS.items())
+    drill = _add(
+        commands, "drill", "make real faults on your own services, one after another, and see whether they are healed",
+        f"auto-heal drill api --fault crash --fault hang --rounds 3\n\nfaults:\n{faults}",
+    )  # fmt: skip
+    drill.add_argument("services", nargs="*", metavar="SERVICE", help="all that auto-heal starts if none is named")
+    drill.add_argument(
+        "--fault",
+        dest="faults",
+        action="append",
+        type=_fault,
+        default=[],
+        metavar="NAME",
+        help="only this one; may be repeated",
+    )
+    drill.add_argument("--rounds", type=_count, default=1, metavar="N", help="make each fault N times (default: 1)")
+    drill.add_argument("--seed", type=int, metavar="S", help="repeat the order and moments of an earlier drill")
+    drill.add_argument("--yes", action="store_true", help="do not ask before it starts")
+    drill.add_argument(
+        "--report", type=Path, metavar="FILE", help="the JUnit report (default: drill.xml beside that of the checks)"
+    )
+
+
+def _fault(text: str) -> str:
+    if text not in FAULTS:
+        near = difflib.get_close_matches(text, FAULTS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known faults: {', '.join(FAULTS)}"
+        raise argparse.ArgumentTypeError(f"no fault is called {text!r}; {hint}")
+    return text
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_ROUNDS):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {_MOST_ROUNDS}")
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} is no port, which is a number up to {_LAST_PORT}")
@@ -112,9 +159,11 @@ def _add(commands: argparse._SubParsersAction[_Parser], name: str, what: str, ex
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    from remediation.primitives.process import unignore
     from remediation.project.schema import ConfigError
 
     _open_closed_descriptors()
+    unignore()
     top = parser()
     known, rest = top.parse_known_args(arguments)
     if rest and known.command not in ("check", "plan", "monitor"):
@@ -135,8 +184,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except OSError as error:
-        print(f"auto-heal: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-        return FAILED
+        # Only of the working directory does the system say that it is not there without saying what.
+        where = error.filename or ("the working directory" if isinstance(error, FileNotFoundError) else "output")
+        print(f"auto-heal: {where}: {error.strerror or error}", file=sys.stderr)
+        return NO_VERDICT if known.command in _GIVE_VERDICTS else FAILED
+    except Exception:  # noqa: BLE001 - told in full
+        # Python would exit with 1, which says that something is sick.
+        traceback.print_exc()
+        return NO_VERDICT
 
 
 def _open_closed_descriptors() -> None:
@@ -184,6 +239,14 @@ def _status(known: argparse.Namespace, _: list[str]) -> int:
     return status(known.services, as_json=known.json)
 
 
+def _drill(known: argparse.Namespace, _: list[str]) -> int:
+    from remediation.commands.drill import drill
+
+    return drill(
+        known.services, faults=known.faults, rounds=known.rounds, seed=known.seed, sure=known.yes, report=known.report
+    )
+
+
 def _pause(known: argparse.Namespace, _: list[str]) -> int:
     from remediation.commands.pause import pause
 
@@ -214,5 +277,5 @@ def _init(known: argparse.Namespace, _: list[str]) -> int:
 
 _RUN = {
     "check": _check, "plan": _plan, "monitor": _monitor, "start": _by_hand, "stop": _by_hand, "restart": _by_hand,
-    "status": _status, "pause": _pause, "resume": _resume, "report": _report, "init": _init,
+    "status": _status, "drill": _drill, "pause": _pause, "resume": _resume, "report": _report, "init": _init,
 }  # fmt: skip

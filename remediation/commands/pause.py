@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from remediation.project.config import load_project
@@ -15,7 +14,7 @@ STDOUT = 1
 def pause(seconds: float | None) -> int:
     """Allow no healing for some seconds, or until `resume`; return 0."""
     project = load_project(Path.cwd())
-    told = Pause(None if seconds is None else time.time() + seconds)
+    told = Pause() if seconds is None else Pause.lasting(seconds)
     Store(project).pause(told)
     Voice.of(project, terminal=terminal(STDOUT)).tell(told.phrase)
     return 0

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from remediation.journal.forgetting import forget
 from remediation.journal.record import Heal, Result, Run
 from remediation.primitives import file
 from remediation.project.model import Project
@@ -44,17 +45,15 @@ CREATE INDEX IF NOT EXISTS heals_at ON heals (at);
 """
 # What turns the tables of an older version into these.
 _CHANGES = {1: "ALTER TABLE heals ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"}
+# Of the files that SQLite makes beside the database.
+_ENDS = ("-wal", "-shm")
 # How long a writer waits for the others, in seconds; each of them writes for a few milliseconds.
 _BUSY_TIMEOUT = 10.0
 # A monitor does not wait so long: somebody may need it meanwhile.
 _SHORT_TIMEOUT = 1.0
 # What is too old or too much is looked for once in so many runs.
 _PRUNED_EVERY = 256
-# When the database is too big, the oldest tenth of its runs goes at a time.
-_PARTS = 10
 _NONE_YET = "there is no history yet; `auto-heal check` and `auto-heal monitor` write it"
-_DAY = 86_400.0
-_MEGABYTE = 1_000_000
 
 
 class HistoryError(Exception):
@@ -102,7 +101,7 @@ class History:
                 ],
             )  # fmt: skip
             if number and number % _PRUNED_EVERY == 0:
-                self._prune(database)
+                forget(database, self._limits)
 
     def record_heal(self, heal: Heal) -> None:
         """Add a heal. HistoryError if that cannot be done."""
@@ -189,13 +188,22 @@ class History:
         return database
 
     def _exists(self) -> bool:
-        """Return whether the database is there. OSError if something else is, such as a symbolic link."""
+        """Return whether the database is there. OSError if something else is, such as a link."""
+        # What lies at the places of the files that SQLite itself makes would be written as well.
+        there = [self._is_ours(self.path.with_name(f"{self.path.name}{end}")) for end in ("", *_ENDS)]
+        return there[0]
+
+    @staticmethod
+    def _is_ours(path: Path) -> bool:
         try:
-            found = self.path.lstat()
+            found = path.lstat()
         except FileNotFoundError:
             return False
+        name = path.name if path.name.endswith(_ENDS) else "it"
         if not stat.S_ISREG(found.st_mode):
-            raise OSError("it is not a regular file")
+            raise OSError(f"{name} is not a regular file")
+        if found.st_nlink > 1:
+            raise OSError(f"{name} is a hard link to a file that has another name")
         return True
 
     def _create(self) -> None:
@@ -227,7 +235,7 @@ class History:
             if self._is_sound():
                 return
             self.path.replace(self.path.with_name(f"{self.path.name}.broken"))
-            for end in ("-wal", "-shm"):
+            for end in _ENDS:
                 with suppress(FileNotFoundError):
                     self.path.with_name(f"{self.path.name}{end}").unlink()
 
@@ -239,33 +247,6 @@ class History:
             if not _is_broken(error):
                 raise
             return False
-
-    def _prune(self, database: sqlite3.Connection) -> None:
-        """Delete what is older than the configuration wants to keep, and the oldest of what is too much."""
-        self._forget_until(database, time.time() - self._limits.days * _DAY)
-        while self._size(database) > self._limits.megabytes * _MEGABYTE:
-            count = database.execute("SELECT count(*) FROM runs").fetchone()[0]
-            if count <= 1:
-                return
-            # By their number, not their time: the clock may have been wrong once.
-            oldest = database.execute("SELECT ended FROM runs ORDER BY ended LIMIT 1 OFFSET ?", (count // _PARTS,))
-            self._forget_until(database, oldest.fetchone()[0])
-
-    @staticmethod
-    def _size(database: sqlite3.Connection) -> int:
-        """Return the bytes of the pages that hold something."""
-        pages, free, size = (
-            database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size)
-
-    @staticmethod
-    def _forget_until(database: sqlite3.Connection, moment: float) -> None:
-        database.execute("DELETE FROM results WHERE run IN (SELECT id FROM runs WHERE ended <= ?)", (moment,))
-        database.execute("DELETE FROM runs WHERE ended <= ?", (moment,))
-        database.execute("DELETE FROM heals WHERE at <= ?", (moment,))
-        # Tests whose names hold a date are new subjects every day.
-        database.execute("DELETE FROM subjects WHERE id NOT IN (SELECT subject FROM results)")
 
 
 def _version(database: sqlite3.Connection) -> int:

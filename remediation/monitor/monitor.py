@@ -117,7 +117,15 @@ class Monitor:
             self._lost(session)
         if before and not (self._sessions.current or self._sessions.coming or self._stopping):
             # Ended by somebody else, such as the kernel for want of memory.
+            self._collect()
+
+    def _collect(self) -> None:
+        """Have the checks collected as they are now; what the system refuses it for at the moment is no end."""
+        try:
             self._sessions.collect(self._project)
+        except OSError as error:
+            self._say("checks_broken" if self._sessions.current else "checks_missing", problem=error.strerror or error)
+            self._due = max(self._due, time.monotonic() + self._project.interval)
 
     def _lost(self, session: WarmSession) -> None:
         code = session.wait()
@@ -166,7 +174,7 @@ class Monitor:
         self._due = min(self._due, self._last + project.interval)
         self._outputs.reload(project)
         self._deaths.watch(self._sessions.services)
-        self._sessions.collect(project)
+        self._collect()
 
     # Cycles.
 
@@ -187,7 +195,7 @@ class Monitor:
         if now < self._due:
             return
         if not (self._sessions.current or self._sessions.coming):
-            self._sessions.collect(self._project)
+            self._collect()
         if not self._may_begin:
             return
         if self._sessions.were_edited:

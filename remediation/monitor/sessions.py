@@ -40,15 +40,20 @@ class Sessions:
     # Collecting.
 
     def collect(self, project: Project) -> None:
-        """Start a session that collects the checks as they are now, in place of one that does so already."""
-        self._sources = Sources(project.root)
+        """Start a session that collects the checks as they are now, in place of one that does so.
+
+        OSError if none can be had; the one in force stays.
+        """
+        sources = Sources(project.root)
         if self.coming:
             self.coming.kill()
             self.coming.wait()
             self.coming.close()
+            self.coming = None
         else:
             self._collecting_since = time.monotonic()
         self.coming = WarmSession(project, self._arguments, self._terminal_fd)
+        self._sources = sources
 
     def put_up_with(self, project: Project) -> None:
         """Take the files as they are now for known, though they cannot be used."""

@@ -1,6 +1,7 @@
 """One file: read without surprises, written whole or not at all, appended by many, locked by one.
 
-No function here follows a symbolic link in the last part of a path, or blocks on a FIFO planted there.
+No function here follows a symbolic link in the last part of a path, writes into a file that has another name as well,
+or blocks on a FIFO planted there.
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ def _regular(fd: int, path: Path) -> int:
     return fd
 
 
+def _ours(fd: int, path: Path) -> int:
+    """Return the descriptor of a regular file that has no other name, by which it could be somebody else's."""
+    if os.fstat(_regular(fd, path)).st_nlink > 1:
+        os.close(fd)
+        raise OSError(f"{path} is a hard link to a file that has another name")
+    return fd
+
+
 def read(path: Path, *, limit: int) -> bytes:
     """Return at most `limit` bytes of a regular file; OSError for anything else."""
     with os.fdopen(_regular(os.open(path, _READ), path), "rb") as file:
@@ -60,18 +69,30 @@ def replacement(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
     A reader of `path` sees the old content or the new, never a part.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    draft = Path(name)
-    try:
+    with _told_as(path):
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        draft = Path(name)
         try:
-            os.fchmod(fd, mode)
-        finally:
-            os.close(fd)
-        yield draft
-        draft.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            draft.unlink()
+            try:
+                os.fchmod(fd, mode)
+            finally:
+                os.close(fd)
+            yield draft
+            draft.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                draft.unlink()
+            raise
+
+
+@contextmanager
+def _told_as(path: Path) -> Iterator[None]:
+    """Let an error of a draft, or of no file, name the file that people know."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(path.with_name(f".{path.name}."))):
+            error.filename, error.filename2 = str(path), None
         raise
 
 
@@ -89,14 +110,14 @@ def write(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
 
 
 def open_update(path: Path) -> int:
-    """Return a descriptor that reads and writes a regular file that exists; OSError for anything else."""
-    return _regular(os.open(path, _UPDATE), path)
+    """Return a descriptor that reads and writes a regular file of one name that exists; OSError for anything else."""
+    return _ours(os.open(path, _UPDATE), path)
 
 
 def open_append(path: Path, *, mode: int = PRIVATE) -> int:
-    """Return a descriptor that appends to a regular file, made if need be; OSError for anything else."""
+    """Return a descriptor that appends to a regular file of one name, made if need be; OSError for anything else."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _regular(os.open(path, _APPEND, mode), path)
+    return _ours(os.open(path, _APPEND, mode), path)
 
 
 def create(path: Path, *, mode: int = PRIVATE) -> None:

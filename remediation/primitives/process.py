@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ _PID_BITS = 31
 
 
 @cache
-def _boot_id() -> str:
+def boot_id() -> str:
+    """Return what this system calls the time since its last boot; empty where there is no such thing."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -62,7 +64,7 @@ def _stat(pid: int) -> tuple[str, str] | None:
     On Linux the birth is the start in clock ticks since boot with the boot's id, proc(5) field 22:
     unlike a time of day it does not move when the clock is set. OSError if it cannot be known.
     """
-    if boot := _boot_id():
+    if boot := boot_id():
         try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         except NO_PROCESS:
@@ -74,7 +76,7 @@ def _stat(pid: int) -> tuple[str, str] | None:
 
 def has_proc() -> bool:
     """Return whether this system tells of its processes as Linux does, proc(5)."""
-    return bool(_boot_id())
+    return bool(boot_id())
 
 
 def _is_thread(pid: int) -> bool:
@@ -109,7 +111,7 @@ class Identity:
         """Return the identity of the live process that has this PID now; None for none or a zombie."""
         if pid <= 0 or pid.bit_length() > _PID_BITS or (stat := _stat(pid)) is None or stat[0] in "ZXx":
             return None
-        return None if _boot_id() and _is_thread(pid) else cls(pid, stat[1])
+        return None if boot_id() and _is_thread(pid) else cls(pid, stat[1])
 
     @property
     def life(self) -> Life:
@@ -301,6 +303,20 @@ def _signal_and_wait(identities: list[Identity], signum: signal.Signals, timeout
             target.send(signum)
         for target in targets:
             target.await_death(deadline - time.monotonic())
+
+
+def unignore() -> None:
+    """Ignore by a handler what we were told to ignore when we were started, as by nohup or in the background.
+
+    What is ignored so is not ignored by whom we start: a service might be stopped by SIGINT. For the main thread.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _do_nothing)
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 def await_death(identity: Identity, timeout: float) -> None:

@@ -34,6 +34,8 @@ def idle(path: Path, limit: int) -> bool:
     else at it leaves it to them. The hole that `running` can leave is closed first, and does not count. OSError if it
     cannot be done.
     """
+    if part(path):
+        return True
     if not _is_full(path, limit, holes=True):
         return False
     with suppress(file.LockTimeoutError), file.locked(_lock(path), timeout=0):
@@ -58,6 +60,8 @@ def running(path: Path, limit: int) -> bool:
     Where blocks cannot be removed (tmpfs, btrfs) they are given back: the log keeps its apparent size, and begins
     with a hole that takes no space.
 
+    A log that is known by another name as well is left alone.
+
     Killed half-way, lines may stand in both files, until the next rotation. Writers have to append, as O_APPEND does.
     OSError if it cannot be done; the log is then as it was.
     """
@@ -70,6 +74,29 @@ def running(path: Path, limit: int) -> bool:
         finally:
             os.close(log)
     return False
+
+
+def part(path: Path) -> bool:
+    """Rename a log that is known by another name as well to NAME.1, so that nothing more is written there.
+
+    By a hard link, whoever plants it or copies by links, what is written to the one file is written to the other.
+    Returns whether that was done; who finds somebody else at it leaves it to them. OSError if it cannot be done.
+    """
+    if not _has_other_name(path):
+        return False
+    with suppress(file.LockTimeoutError), file.locked(_lock(path), timeout=0):
+        if _has_other_name(path):
+            path.replace(_history(path))
+            return True
+    return False
+
+
+def _has_other_name(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_nlink > 1
 
 
 def _history(path: Path) -> Path:
@@ -87,7 +114,7 @@ def _is_full(path: Path, limit: int, *, holes: bool) -> bool:
     except FileNotFoundError:
         return False
     size = found.st_size if holes else _on_disk(found)
-    return stat.S_ISREG(found.st_mode) and size >= limit
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and size >= limit
 
 
 def _on_disk(found: os.stat_result) -> int:

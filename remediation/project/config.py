@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from remediation.primitives import secrets
-from remediation.project.model import EvidenceLimits, HistoryLimits, Notices, Project, Service
+from remediation.project.model import MEMORY, EvidenceLimits, HistoryLimits, Notices, Project, Service
 from remediation.project.resolve import resolve_service
 from remediation.project.schema import (
     LONGEST,
@@ -56,6 +57,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         raise ConfigError(f"{where}services: there is none; add [{found.prefix}services.NAME] with command and url")
     evidence = read_table(table.evidence, EvidenceTable, f"{where}evidence.")
     root = found.file.parent
+    _check_memory(root / MEMORY)
     override = _url_override(table.services, environ)
     services = {
         name: resolve_service(
@@ -125,7 +127,10 @@ def _find(start: Path) -> _Found:
 def parse(file: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; ConfigError says why they cannot be had."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        content = file.read_bytes()
+        content.decode()
+        # As the names of files and the arguments of programs are read: in a locale of plain C, too, they are the same.
+        return tomllib.loads(os.fsdecode(content))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file.name}: not UTF-8, as TOML must be: byte {error.start}") from None
     except (ValueError, RecursionError) as error:
@@ -173,6 +178,17 @@ def _learn_secrets(service: Service) -> None:
     commands = (service.command, service.restart_command, service.start_command, service.stop_command)
     for words in (*commands, service.rollback, service.evidence, *(rung.run for rung in service.ladder)):
         secrets.learn_words(words)
+
+
+def _check_memory(folder: Path) -> None:
+    """Refuse what is no folder, and a link to one: it may lead to where nothing of ours belongs."""
+    try:
+        mode = folder.lstat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISDIR(mode):
+        what = "a symbolic link, which is not followed" if stat.S_ISLNK(mode) else "not a folder"
+        raise ConfigError(f"{folder} is {what}; auto-heal keeps there what it remembers, so remove it")
 
 
 def _check_dependencies(services: Mapping[str, Service], where: str) -> None:

@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from remediation.primitives import file
 from remediation.primitives.file import LockTimeoutError
-from remediation.primitives.process import Identity, describe
+from remediation.primitives.process import Identity, boot_id, describe
+from remediation.primitives.reserve import Reserve
 from remediation.project.model import Budget, Project, Service
 from remediation.project.phrase import Phrase
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # A memory is a few hundred bytes; a file beyond this was not written by us.
 _MEMORY_LIMIT = 1_000_000
 # PIDs have at most ten digits; a PID file has one, and perhaps a line break.
 _PID_LIMIT = 32
+# A run with a heal writes a few dozen KiB, its evidence some more; a report of thousands of checks would not fit.
+_RESERVE = 1 << 20
 
 
 class LastHeal(msgspec.Struct, frozen=True):
@@ -70,6 +77,23 @@ class Pause(msgspec.Struct, frozen=True):
     """No healing until a moment in epoch seconds, or until somebody ends it."""
 
     until: float | None = None
+    boot: str = ""
+    until_steady: float = 0.0
+    """The same moment on the clock that counts from this boot and is never set."""
+
+    @classmethod
+    def lasting(cls, seconds: float) -> Self:
+        """Return a pause that begins now."""
+        return cls(time.time() + seconds, boot_id(), _steady() + seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended: a clock that was set makes it neither longer nor shorter."""
+        if self.until is None:
+            return False
+        if self.boot and self.boot == boot_id():
+            return self.until_steady <= _steady()
+        return self.until <= time.time()
 
     @property
     def phrase(self) -> Phrase:
@@ -79,12 +103,18 @@ class Pause(msgspec.Struct, frozen=True):
         return Phrase("paused", {"until": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.until))})
 
 
+def _steady() -> float:
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Store:
     """The memories of a project's services."""
 
     def __init__(self, project: Project) -> None:
         """Remember in the project's own folder."""
         self.project = project
+        self.reserve = Reserve(project.memory / ".reserve", _RESERVE)
+        """What lets a service be healed on a full disk."""
 
     def _file(self, service: Service) -> Path:
         return self.project.memory / f"{service.name}.json"
@@ -98,13 +128,25 @@ class Store:
 
     def keep(self, service: Service, memory: Memory) -> None:
         """Write down what is remembered. Only the holder of the service's lock may do so."""
-        file.write(self._file(service), msgspec.json.encode(memory))
+        self._write(self._file(service), msgspec.json.encode(memory))
+
+    def _write(self, path: Path, data: bytes, *, mode: int = file.PRIVATE) -> None:
+        try:
+            file.write(path, data, mode=mode)
+        except OSError as error:
+            if not self.reserve.frees(error):
+                raise
+            file.write(path, data, mode=mode)
 
     @contextmanager
     def lock(self, service: Service, *, timeout: float) -> Iterator[None]:
         """Be the one healer of a service; LockTimeoutError after `timeout` seconds of waiting."""
-        with file.locked(self._lock_file(service), timeout=timeout):
+        with self._locked(service, timeout=timeout):
+            self.reserve.attend()
             yield
+
+    def _locked(self, service: Service, *, timeout: float) -> AbstractContextManager[None]:
+        return file.locked(self._lock_file(service), timeout=timeout)
 
     def _lock_file(self, service: Service) -> Path:
         return self.project.memory / f"{service.name}.lock"
@@ -114,14 +156,14 @@ class Store:
         if not self._lock_file(service).exists():
             return False
         try:
-            with self.lock(service, timeout=0):
+            with self._locked(service, timeout=0):
                 return False
         except LockTimeoutError:
             return True
 
     def pause(self, pause: Pause) -> None:
         """Allow no healing while it lasts."""
-        file.write(self._pause_file, msgspec.json.encode(pause))
+        self._write(self._pause_file, msgspec.json.encode(pause))
 
     def resume(self) -> None:
         """End a pause."""
@@ -135,7 +177,7 @@ class Store:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
             return Pause()
-        return pause if pause.until is None or pause.until > time.time() else None
+        return None if pause.is_over else pause
 
     @property
     def _pause_file(self) -> Path:
@@ -143,7 +185,7 @@ class Store:
 
     def remember_process(self, service: Service, memory: Memory, identity: Identity) -> None:
         """Write PID file and memory for a process just started or found again."""
-        file.write(service.pid_file, f"{identity.pid}\n".encode(), mode=file.PUBLIC)
+        self._write(service.pid_file, f"{identity.pid}\n".encode(), mode=file.PUBLIC)
         memory.pid, memory.born = identity.pid, identity.born
         self.keep(service, memory)
 

@@ -15,6 +15,8 @@ FreePort = Literal["own", "user", "never"]
 
 # The environment variable by which a process, and all that it starts, is known as a service of a project.
 MARK = "AUTO_HEAL_SERVICE"
+# The folder of what is remembered, beside the configuration.
+MEMORY = ".auto-heal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Project:
     @property
     def memory(self) -> Path:
         """The folder for locks and for what is remembered of each service."""
-        return self.root / ".auto-heal"
+        return self.root / MEMORY
 
     def relative(self, path: Path) -> str:
         """Shorten a path for messages."""

@@ -76,7 +76,7 @@ class Checks:
         self._speak_to(_own_terminal())
         self._patience = Patience(config, self._project, self._store)
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
-        self._files = None if hasattr(config, "workerinput") else Files(config, self._project)
+        self._files = None if hasattr(config, "workerinput") else Files(config, self._project, self._store.reserve)
         for plugin in filter(None, (self._patience, self._files, Redaction())):
             config.pluginmanager.register(plugin, f"auto-heal-{type(plugin).__name__.lower()}")
 
@@ -86,7 +86,7 @@ class Checks:
 
     def _select_by_list_alone(self) -> None:
         """Turn off what selects by the results of the round before, which would make this one partial."""
-        for option in ("lf", "failedfirst", "newfirst"):
+        for option in ("lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip"):
             if hasattr(self._config.option, option):
                 setattr(self._config.option, option, False)
 
@@ -249,16 +249,7 @@ class Checks:
         # What checks did to the environment reaches neither the service nor the next round.
         os.environ.clear()
         os.environ.update(self._environ)
-        if exitstatus == INTERRUPTED and 0 < (self._config.option.maxfail or 0) <= self._attempts.failures:
-            # With workers of xdist, -x interrupts the session; without, it ends as one that failed.
-            exitstatus = FAILED
-        missing = (
-            (self._claimed if self._fork else set(self._selected)) - self._ended if exitstatus == PASSED else set()
-        )
-        if broken := missing | self._crashed:
-            # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.
-            voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(broken))}")
-            exitstatus = INTERNAL_ERROR
+        exitstatus = self._code(exitstatus, voice)
         findings = Findings(self._attempts.all, self._results.all)
         if self._later_round:
             file.write(self._files.folder / FINDINGS_NAME, msgspec.json.encode(findings))
@@ -278,6 +269,28 @@ class Checks:
             verdict = run.verdict if code in (PASSED, FAILED, HEALED) else "no verdict"
             reporter.write_line(f"auto-heal: {verdict} after {rounds}{where}")
         return code
+
+    def _code(self, exitstatus: int, voice: Voice) -> int:
+        """Return what the exit code of the round means, and say so if there is no telling."""
+        if exitstatus == INTERRUPTED and self._stopped_at_failure():
+            exitstatus = FAILED
+        missing = (
+            (self._claimed if self._fork else set(self._selected)) - self._ended if exitstatus == PASSED else set()
+        )
+        if broken := missing | self._crashed:
+            # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.
+            voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(broken))}")
+            return INTERNAL_ERROR
+        if self._files and self._files.problem and exitstatus in (PASSED, FAILED):
+            voice.say("incomplete", reason=self._files.problem)
+            return INTERNAL_ERROR
+        return exitstatus
+
+    def _stopped_at_failure(self) -> bool:
+        """Return whether pytest was told to, which it calls an interruption: --stepwise, and -x with workers."""
+        option, failures = self._config.option, self._attempts.failures
+        steps = getattr(option, "stepwise", False) and failures > bool(option.stepwise_skip)
+        return bool(steps) or 0 < (option.maxfail or 0) <= failures
 
     def _health_run(self, voice: Voice, report: Path) -> HealthRun:
         option, invocation, fork = self._config.option, self._config.invocation_params, self._fork

@@ -6,15 +6,17 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from remediation.primitives.process import Identity
+from remediation.primitives.reserve import Reserve
 from remediation.project.model import Project
-from remediation.session.rounds import ROUND_FOLDER, XML_NAME
+from remediation.session.rounds import INTERNAL_ERROR, ROUND_FOLDER, XML_NAME
 
 # Folders of runs under way are called so, with the PID of their pytest.
 _RUN_PREFIX = "run-"
@@ -28,13 +30,16 @@ def only_lists(config: pytest.Config) -> bool:
 class Files:
     """The plugin that lets pytest write its XML where only we read it; the user's path gets the merged one."""
 
-    def __init__(self, config: pytest.Config, project: Project) -> None:
-        """Make room for a run. UsageError if that cannot be done."""
+    def __init__(self, config: pytest.Config, project: Project, reserve: Reserve) -> None:
+        """Make room for a run, on a full disk by the `reserve`; ends pytest if that cannot be done."""
         option = config.option
         if not hasattr(option, "xmlpath"):
             raise pytest.UsageError("auto-heal reads its verdict from junitxml; do not disable that plugin")
         self._config = config
-        self._memory = project.memory
+        self._root, self._memory = project.root, project.memory
+        self._reserve = reserve
+        self.problem = ""
+        """Why pytest may not have written its XML to the end."""
         later_round = os.environ.get(ROUND_FOLDER)
         self._is_first = later_round is None
         # As pytest itself expands the path.
@@ -53,6 +58,7 @@ class Files:
 
     def begin_anew(self, folder: Path, *, later: bool) -> None:
         """In a fork: leave what is found in `folder`, and be a run of its own unless it is a later round."""
+        self.problem = ""
         self._is_first = not later
         self.folder = folder
         if self._is_first:
@@ -76,9 +82,10 @@ class Files:
                 shutil.rmtree(left, ignore_errors=True)
         try:
             memory.mkdir(parents=True, exist_ok=True)
+            self._reserve.attend()
             return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{os.getpid()}-", dir=memory))
         except OSError as error:
-            raise pytest.UsageError(f"the folder {memory} cannot be written: {error.strerror}") from None
+            _give_up(f"the folder {memory} cannot be written: {error.strerror}")
 
     def _writes_to(self, path: Path) -> None:
         for plugin in self._xml_plugins():
@@ -92,6 +99,15 @@ class Files:
         """Redirect pytest's XML before it is written."""
         self._writes_to(self.xml)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        """See that there is space for pytest's XML; if it breaks all the same, keep in mind why."""
+        self._reserve.attend()
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, the XML may not be what it should be
+            self.problem = f"the round's own report was not written: {getattr(error, 'strerror', None) or error}"
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self) -> None:
         """Let pytest name the path at which the user finds the report."""
@@ -103,6 +119,7 @@ class Files:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _remove_stale_report(self) -> None:
+        self._refuse_links()
         try:
             with suppress(FileNotFoundError):
                 mode = self.report.lstat().st_mode
@@ -110,4 +127,20 @@ class Files:
                     raise pytest.UsageError(f"the report {self.report} is no regular file; it is not replaced")
                 self.report.unlink()
         except OSError as error:
-            raise pytest.UsageError(f"the report {self.report} cannot be replaced: {error.strerror}") from None
+            _give_up(f"the report {self.report} cannot be replaced: {error.strerror}")
+
+    def _refuse_links(self) -> None:
+        """Raise UsageError if a folder of the project that leads to the report is a link, and may lead anywhere."""
+        folders = self.report.parents if self.report.is_relative_to(self._root) else []
+        for folder in folders:
+            if folder == self._root:
+                return
+            if folder.is_symlink():
+                raise pytest.UsageError(
+                    f"the report's folder {folder} is a symbolic link, which is not followed; name the place itself"
+                )
+
+
+def _give_up(problem: str) -> NoReturn:
+    """End pytest where the surroundings leave no way to a verdict."""
+    pytest.exit(problem, returncode=INTERNAL_ERROR)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from remediation.primitives.process import unignore
 from remediation.session import FOLDER
 
 
@@ -59,6 +60,7 @@ def begin(config: pytest.Config) -> None:
     """Make a health run of this session if it is one. UsageError for a configuration that cannot be used."""
     config.addinivalue_line("markers", "heals(*services): the services that a failure of this check may heal.")
     if is_health_run(config):
+        unignore()
         from remediation.session.checks import Checks
 
         config.pluginmanager.register(Checks(config), "auto-heal")

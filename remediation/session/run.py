@@ -232,9 +232,13 @@ class HealthRun:
     def _run_again(self) -> Round:
         """Run the suite in a session of its own and return what it found."""
         folder = self.rounds[0].parts[0].xml.parent / f"round-{len(self.rounds) + 1}"
-        folder.mkdir()
-        (folder / SELECTED_NAME).write_bytes(msgspec.json.encode(self.selected))
-        return read_round(*self.again(folder))
+        try:
+            folder.mkdir(parents=True)
+            (folder / SELECTED_NAME).write_bytes(msgspec.json.encode(self.selected))
+            return read_round(*self.again(folder))
+        except OSError as error:
+            self.voice.say("incomplete", reason=f"round {len(self.rounds) + 1} cannot begin: {error.strerror or error}")
+            return Round(INTERNAL_ERROR, [])
 
     def _conclude(self) -> int:
         """Write the report, read the verdict back from it, and return the exit code."""
