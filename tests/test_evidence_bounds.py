@@ -103,7 +103,7 @@ def test_what_is_older_than_its_days_goes(configured: Project) -> None:
     archive = with_limits(configured, days=2)
     kept = keep(archive)
     for age in (1.9, 2.1, 400):
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() - age * 86_400))
+        stamp = time.strftime("%Y%m%dT%H%M%S.0Z", time.gmtime(time.time() - age * 86_400))
         (archive.path / f"{stamp}-api").mkdir()
 
     archive.prune()
@@ -120,6 +120,8 @@ def test_what_is_too_much_goes_the_oldest_first_but_never_the_newest(configured:
 
     assert names(archive) == [newest]
     assert newest not in old
+    archive.prune()
+    assert names(archive) == [newest]
 
 
 def test_what_others_put_there_is_no_obstacle(configured: Project, tmp_path: Path) -> None:
@@ -128,17 +130,19 @@ def test_what_others_put_there_is_no_obstacle(configured: Project, tmp_path: Pat
     (outside / "file").write_text("mine")
     archive = with_limits(configured, days=1)
     keep(archive)
-    old = archive.path / "20200101T000000Z-api"
+    old = archive.path / "20200101T000000.0Z-api"
     old.mkdir()
     (old / "link").symlink_to(outside / "file")
-    (archive.path / "20200101T000001Z-api").symlink_to(outside)
-    (archive.path / "20200101T000002Z-api").mkdir()
-    (archive.path / "20200101T000002Z-api" / "folder").mkdir()
-    (archive.path / "20200101T000003Z-file").write_text("mine")
+    (archive.path / "20200101T000001.0Z-api").symlink_to(outside)
+    (archive.path / "20200101T000002.0Z-api").mkdir()
+    (archive.path / "20200101T000002.0Z-api" / "folder").mkdir()
+    (archive.path / "20200101T000003.0Z-file").write_text("mine")
+    (archive.path / "notes").mkdir()
 
     archive.prune()
 
     assert not old.exists()
+    assert (archive.path / "notes").exists()
     assert (outside / "file").read_text() == "mine"
 
 

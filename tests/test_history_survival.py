@@ -214,7 +214,7 @@ def test_a_history_of_a_newer_version_is_left_as_it_is(history: History) -> None
     before = history.path.read_bytes()
 
     for touch in (lambda: history.record_run(run(2.0)), lambda: rows(history, "SELECT 1")):
-        with pytest.raises(HistoryError, match=rf"it is of a newer version of auto-heal \({VERSION + 1}, here {VERSION}\)"):
+        with pytest.raises(HistoryError, match=rf"of a newer version of auto-heal \({VERSION + 1}, here {VERSION}\)"):
             touch()
 
     assert history.path.read_bytes() == before

@@ -6,9 +6,16 @@ import json
 import os
 import signal
 import sys
+from typing import Any, cast
 
 import pytest
 from sandbox import PATIENT, Sandbox, free_port
+
+from remediation.healer import order
+from remediation.healer.outcome import Outcome, Patient
+from remediation.project.config import load_project
+from remediation.project.memory import Store
+from remediation.project.voice import Voice
 
 
 @pytest.fixture
@@ -130,3 +137,25 @@ def test_services_start_in_order_and_stop_in_reverse(pair: Sandbox) -> None:
     assert started.output.index("db is up") < started.output.index("Starting api")
     assert stopped.output.index("api stopped") < stopped.output.index("db stopped")
     assert not pair.family()
+
+
+def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
+    pair: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, healed = load_project(pair.root, {}), list[str]()
+    store, voice = Store(project), Voice.of(project)
+    patients = [Patient(service, "ill", 0.0, 0) for service in project.services.values()]
+
+    class Healer:
+        def heal(self, patient: Patient) -> Outcome:
+            healed.append(patient.service.name)
+            return Outcome(patient.service.name, "", "restart", ok=True)
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    outcomes = order.heal_all(patients, project.services, healer=cast(Any, Healer()), store=store, voice=voice)
+
+    assert healed == ["db", "api"]
+    assert [outcome.service for outcome in outcomes] == ["db", "api"]

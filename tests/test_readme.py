@@ -53,7 +53,9 @@ def test_the_defaults_of_the_configuration_are_those_of_the_table(table: type[ms
     assert not {name for name, number in numbers(table).items() if f"| `{name}` | `{number}` |" not in README}
 
 
-@pytest.mark.parametrize(("key", "table"), [("budget", BudgetTable), ("history", HistoryTable), ("evidence", EvidenceTable)])
+@pytest.mark.parametrize(
+    ("key", "table"), [("budget", BudgetTable), ("history", HistoryTable), ("evidence", EvidenceTable)]
+)
 def test_the_defaults_of_an_inline_table_are_those_of_the_table(key: str, table: type[msgspec.Struct]) -> None:
     default = ", ".join(f"{name} = {number}" for name, number in numbers(table).items())
 

@@ -153,7 +153,8 @@ def test_a_stop_has_the_time_of_the_longest_chain_of_heals(make: Callable[..., P
 
     stop = settings(systemd_unit(project))["TimeoutStopSec"]
 
-    # Each 3 seconds for evidence, 3 stops, a start, its verification and 5 seconds to spare; db's command; then two attempts at the checks.
+    # Each 3 seconds for evidence, 3 stops, a start, its verification and 5 seconds to spare; db's command; then two
+    # attempts at the checks.
     assert stop == "208"
     assert 207 < 3 * (3 + 3 * 1 + 2 * 10 + 5) + 100.5 + 2 * (3 + 4) <= 208
 

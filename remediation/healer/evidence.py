@@ -76,7 +76,12 @@ class _Part:
 
     def start(self) -> None:
         """Begin to find it; whoever waits for it in the kernel dies with us."""
-        threading.Thread(target=self._run, name=f"evidence-{self.name}", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name=f"evidence-{self.name}", daemon=True).start()
+        except RuntimeError as error:
+            # As many threads as the system allows.
+            self.problem = str(error)
+            self._over.set()
 
     def _run(self) -> None:
         try:

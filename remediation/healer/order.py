@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping
 from graphlib import TopologicalSorter
+from queue import SimpleQueue
+from threading import Thread
 
 from remediation.healer import look
 from remediation.healer.healer import Healer
@@ -34,17 +35,40 @@ def heal_all(
     if len(sick) == 1:
         # In this thread, so that Ctrl+C ends it at once.
         return [treat(name) for name in sick]
-    sorter = TopologicalSorter(graph)
+    over: SimpleQueue[tuple[str, Outcome | BaseException]] = SimpleQueue()
+
+    def work(name: str) -> None:
+        try:
+            over.put((name, treat(name)))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            over.put((name, error))
+
+    sorter, threads = TopologicalSorter(graph), list[Thread]()
     sorter.prepare()
-    with ThreadPoolExecutor(max_workers=len(sick), thread_name_prefix="heal") as pool:
-        running: dict[Future[Outcome], str] = {}
+    try:
         while sorter.is_active():
-            running |= {pool.submit(treat, name): name for name in sorter.get_ready()}
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                name = running.pop(future)
-                outcomes[name] = future.result()
-                sorter.done(name)
+            for name in sorter.get_ready():
+                _begin(work, name, threads)
+            name, outcome = over.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes[name] = outcome
+            sorter.done(name)
+    finally:
+        for thread in threads:
+            thread.join()
     return list(outcomes.values())
+
+
+def _begin(work: Callable[[str], None], name: str, threads: list[Thread]) -> None:
+    """Work in a thread or, if the system allows no more of them, at once."""
+    thread = Thread(target=work, args=(name,), name=f"heal-{name}")
+    try:
+        thread.start()
+    except RuntimeError:
+        work(name)
+    else:
+        threads.append(thread)
 
 
 def treated(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ _DAY = 86_400.0
 _MEGABYTE = 1_000_000
 # The names begin so; by them, in UTC, the folders are in order whatever was done to their times.
 _STAMP = "%Y%m%dT%H%M%S"
-_STAMP_LENGTH = 15
+_NAME = re.compile(r"\d{8}T\d{6}\.")
 # Of one microsecond, few heals can be.
 _ATTEMPTS = 100
 
@@ -41,7 +42,7 @@ class Archive:
                     with suppress(OSError):
                         archive.remove(folder.path.name)
                     raise
-            self._prune(archive, keep=folder.path.name)
+            self._prune(archive)
 
     @staticmethod
     def _named(archive: Folder, service: str) -> Folder:
@@ -58,12 +59,15 @@ class Archive:
             with Folder.at(self.path) as archive:
                 self._prune(archive)
 
-    def _prune(self, archive: Folder, keep: str = "") -> None:
+    def _prune(self, archive: Folder) -> None:
         oldest = time.strftime(_STAMP, time.gmtime(time.time() - self._limits.days * _DAY))
-        left, size = self._limits.megabytes * _MEGABYTE, 0.0
-        for name in sorted(archive.folders(), reverse=True):
-            # Another healer may be at the same, and somebody may have put things here that are not ours.
+        left = self._limits.megabytes * _MEGABYTE
+        # What is not called as ours are was put here by somebody else.
+        newest, *others = sorted(filter(_NAME.match, archive.folders()), reverse=True) or [""]
+        for name in (newest, *others):
+            # Another healer may be at the same.
             with suppress(OSError):
-                size += archive.size(name)
-                if name != keep and (size > left or name[:_STAMP_LENGTH] < oldest):
+                left -= archive.size(name)
+                # However big it is, what was just said to be there stays.
+                if name < oldest or (left < 0 and name != newest):
                     archive.remove(name)

@@ -19,7 +19,6 @@ from remediation.session import junit
 from remediation.session.junit import RoundReport
 
 _USED = (
-    "concurrent.futures.thread",
     "filelock",
     "psutil",
     "remediation.healer.evidence",

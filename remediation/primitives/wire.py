@@ -63,7 +63,11 @@ def addresses(host: str, number: int, deadline: float) -> list[str]:
         return found
     # A resolver has its own idea of patience, and no signal ends it.
     asking = threading.Thread(target=ask_somebody, daemon=True)
-    asking.start()
+    try:
+        asking.start()
+    except RuntimeError as error:
+        # As many threads as the system allows.
+        raise OSError(errno.EAGAIN, str(error)) from None
     asking.join(_left(deadline))
     if failures:
         raise failures[0]
