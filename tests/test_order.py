@@ -155,7 +155,7 @@ def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("threading.Thread.start", refuse)
-    outcomes = order.heal_all(patients, project.services, healer=cast(Any, Healer()), store=store, voice=voice)
+    outcomes = order.heal_all(patients, project.services, healer=cast("Any", Healer()), store=store, voice=voice)
 
     assert healed == ["db", "api"]
     assert [outcome.service for outcome in outcomes] == ["db", "api"]
