@@ -159,7 +159,7 @@ def _add(commands: argparse._SubParsersAction[_Parser], name: str, what: str, ex
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    from remediation.primitives.process import unignore
+    from remediation.primitives.dispositions import unignore
     from remediation.project.schema import ConfigError
 
     _open_closed_descriptors()

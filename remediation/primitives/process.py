@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -303,20 +302,6 @@ def _signal_and_wait(identities: list[Identity], signum: signal.Signals, timeout
             target.send(signum)
         for target in targets:
             target.await_death(deadline - time.monotonic())
-
-
-def unignore() -> None:
-    """Ignore by a handler what we were told to ignore when we were started, as by nohup or in the background.
-
-    What is ignored so is not ignored by whom we start: a service might be stopped by SIGINT. For the main thread.
-    """
-    for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, _do_nothing)
-
-
-def _do_nothing(_number: int, _frame: FrameType | None) -> None:
-    pass
 
 
 def await_death(identity: Identity, timeout: float) -> None:

@@ -21,6 +21,7 @@ from remediation.project.schema import ConfigError
 from remediation.project.voice import Terminal, Voice, terminal
 from remediation.session import FOLDER, attempts
 from remediation.session.attempts import Attempts
+from remediation.session.ends import Ends
 from remediation.session.files import Files, only_lists
 from remediation.session.handles import project_of
 from remediation.session.narrator import Narrator
@@ -68,9 +69,7 @@ class Checks:
         self._labels: dict[str, str] = {}
         self._selected: list[str] = []
         self._claimed: set[str] = set()
-        self._retried: set[str] = set()
-        self._ended: set[str] = set()
-        self._crashed: set[str] = set()
+        self._ends = Ends()
         if self._later_round:
             self._select_by_list_alone()
         self._speak_to(_own_terminal())
@@ -224,20 +223,8 @@ class Checks:
         if failed := attempts.attempt(report):
             self._attempts.add(failed)
         self._results.add(report)
-        self._note_end(report)
+        self._ends.add(report)
         self._narrator.reports(report)
-
-    def _note_end(self, report: pytest.TestReport) -> None:
-        """Keep in mind which checks came to an end: by the teardown of an attempt that no other follows."""
-        if attempts.outcome(report) == "rerun":
-            self._retried.add(report.nodeid)
-        elif report.when == "setup":
-            self._retried.discard(report.nodeid)
-        elif report.when == "teardown" and report.nodeid not in self._retried:
-            self._ended.add(report.nodeid)
-        elif report.when not in ("call", "teardown"):
-            # What xdist says, at no phase of its own, of a check whose worker crashed.
-            self._crashed.add(report.nodeid)
 
     # The end.
 
@@ -274,10 +261,8 @@ class Checks:
         """Return what the exit code of the round means, and say so if there is no telling."""
         if exitstatus == INTERRUPTED and self._stopped_at_failure():
             exitstatus = FAILED
-        missing = (
-            (self._claimed if self._fork else set(self._selected)) - self._ended if exitstatus == PASSED else set()
-        )
-        if broken := missing | self._crashed:
+        expected = self._claimed if self._fork else self._selected
+        if broken := self._ends.missing(expected if exitstatus == PASSED else ()):
             # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.
             voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(broken))}")
             return INTERNAL_ERROR

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from remediation.primitives.process import unignore
+from remediation.primitives.dispositions import unignore
 from remediation.session import FOLDER
 
 
