@@ -17,7 +17,7 @@ from remediation.primitives import file, rotate
 from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice
-from remediation.session import junit
+from remediation.session import junit, summary
 from remediation.session.attempts import Attempt
 from remediation.session.junit import IncompleteReportError, RoundReport
 from remediation.session.results import over_all_rounds
@@ -33,6 +33,7 @@ from remediation.session.rounds import (
     Round,
     read_round,
 )
+from remediation.session.treated import Treated, treated
 
 if TYPE_CHECKING:
     from remediation.healer.outcome import Outcome, Patient
@@ -88,8 +89,19 @@ class HealthRun:
         except KeyboardInterrupt:
             self.rounds.append(replace(self.rounds.pop(), code=INTERRUPTED))
         code = self._conclude()
+        self._summarise(code)
         self._tidy_up()
         return code
+
+    def _summarise(self, code: int) -> None:
+        """Tell GitHub how it went, if it wants to know."""
+        path = summary.place() if self.options.origin == "check" else None
+        if path is None or code not in (PASSED, FAILED, HEALED):
+            return
+        try:
+            summary.append(path, summary.written(self.to_record(), self._treated()))
+        except OSError as error:
+            self.voice.say("no_summary", problem=error)
 
     def _tidy_up(self) -> None:
         """Keep logs and evidence within their limits."""
@@ -276,24 +288,18 @@ class HealthRun:
     def _merged(self, verdict: Verdict) -> bytes:
         """Return the report of all rounds, with a verdict."""
         properties = {"auto-heal.verdict": verdict, "auto-heal.rounds": str(len(self.rounds))}
-        for name, outcomes in self.outcomes.items():
-            last = outcomes[-1]
-            actions = ", then ".join(
-                outcome.action if outcome.ok else f"{outcome.action} in vain ({outcome.reason})"
-                for outcome in outcomes
-                if outcome.action
-            )
-            properties[f"auto-heal.{name}.action"] = actions or f"none: {last.reason}"
-            properties[f"auto-heal.{name}.cause"] = outcomes[0].cause
-            if folders := [outcome.evidence for outcome in outcomes if outcome.evidence]:
-                properties[f"auto-heal.{name}.evidence"] = ", ".join(folders)
-            if last.answered_at is not None:
-                downtime = max(0.0, last.answered_at - self._since(name))
-                properties[f"auto-heal.{name}.downtime"] = f"{downtime:.3f}"
+        for one in self._treated():
+            told = {"action": one.action, "cause": one.cause, "evidence": ", ".join(one.evidence)}
+            if one.downtime is not None:
+                told["downtime"] = f"{one.downtime:.3f}"
+            properties |= {f"auto-heal.{one.service}.{name}": text for name, text in told.items() if text}
         lines = self.voice.lines if self.outcomes else []
         parts = [part for one in self.rounds for part in one.parts]
         reports = [RoundReport(part.xml, part.findings.attempts) for part in parts]
         return junit.merge(reports, properties=properties, system_out=lines, prefix=self.prefix)
+
+    def _treated(self) -> list[Treated]:
+        return treated(self.outcomes, self._since)
 
     def _since(self, service: str) -> float:
         own = [attempt.started for attempt in self._attempts if service in attempt.heals]
