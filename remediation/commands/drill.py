@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation.commands.check import with_folder
-from remediation.commands.monitor import WatchedError, alone, who_watches
+from remediation.commands.monitor import WatchedError, alone, tell_who_watches
 from remediation.commands.service import ordered, selected
 from remediation.drill.names import FAULTS
-from remediation.primitives import file, port
+from remediation.healer import targets
+from remediation.primitives import file
 from remediation.project.catalogue import Level
 from remediation.project.config import load_project
 from remediation.project.model import Project, Service
@@ -61,9 +62,7 @@ def drill(
             voice.say("drill_seed", seed=seed)
             return _drill(project, voice, services, trials, rounds=rounds, seed=seed, path=path)
     except WatchedError:
-        watcher = who_watches(project)
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"
-        voice.say("watched", pid=watcher.pid if watcher else "?", since=since)
+        tell_who_watches(project, voice)
         return NO_VERDICT
     except OSError as error:
         print(f"auto-heal: {error.filename or project.memory}: {error.strerror or error}", file=sys.stderr)
@@ -97,7 +96,7 @@ def _drillable(project: Project, names: Sequence[str], voice: Voice) -> list[Ser
 
 def _is_here(service: Service) -> bool:
     """Return whether auto-heal itself starts and ends a service, here."""
-    return bool(service.command) and (service.address is None or port.is_local(service.address.host))
+    return bool(service.command) and targets.out_of_reach(service) is None
 
 
 def _report(project: Project, wanted: Path | None) -> Path:

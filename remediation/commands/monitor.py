@@ -60,10 +60,7 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
         print(f"auto-heal: {error.filename or project.memory}: {error.strerror or error}", file=sys.stderr)
         return INTERNAL_ERROR
     except WatchedError:
-        watcher = who_watches(project)
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"
-        voice = Voice.of(project, terminal=terminal(STDOUT))
-        voice.say("watched", pid=watcher.pid if watcher else "?", since=since)
+        tell_who_watches(project, Voice.of(project, terminal=terminal(STDOUT)))
         return WATCHED
 
 
@@ -89,6 +86,13 @@ def who_watches(project: Project) -> Watcher | None:
 
 def _note(project: Project) -> Path:
     return project.memory / ".monitor.json"
+
+
+def tell_who_watches(project: Project, voice: Voice) -> None:
+    """Say that there is a monitor already, and since when."""
+    watcher = who_watches(project)
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"
+    voice.say("watched", pid=watcher.pid if watcher else "?", since=since)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from remediation.journal.figures import Chapter, Figures, Percentiles, figures, 
 from remediation.journal.history import History, HistoryError
 from remediation.journal.record import Heal
 from remediation.journal.timeline import BUCKETS, Bucket
+from remediation.project.columns import aligned
 from remediation.project.config import load_project
 from remediation.project.phrase import printable
 from remediation.project.voice import colourful
@@ -157,8 +158,7 @@ def _shortened(label: str, limit: int, cut: str) -> str:
 def _table(rows: _Rows, columns: _Columns) -> list[str]:
     cells = [("", *(title for title, _ in columns))]
     cells += [(label, *((cell(one) if one else "") for _, cell in columns)) for label, one in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(columns) + 1)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return aligned(cells)
 
 
 def percentage(share: float, decimals: int) -> str:

@@ -14,6 +14,7 @@ from remediation.commands.service import selected
 from remediation.healer import look
 from remediation.healer.look import Condition
 from remediation.primitives.process import Identity
+from remediation.project.columns import aligned
 from remediation.project.config import load_project
 from remediation.project.memory import LastHeal, Store
 from remediation.project.model import Service
@@ -108,9 +109,7 @@ def _measure(identity: Identity) -> tuple[float | None, int | None]:
 
 def table(found: Iterable[Status]) -> list[str]:
     """Return the states as the lines of a table for people."""
-    rows = [_COLUMNS, *(_row(one) for one in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned([_COLUMNS, *(_row(one) for one in found)])
 
 
 def _row(one: Status) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from remediation.drill.outcome import Finding, Findings
+from remediation.project.columns import aligned
 
 _COLUMNS = ("FAULT", "ROUNDS", "DETECTED", "HEALED", "DOWNTIME (MAX)", "HARMED", "LEFT OVER")
 
@@ -15,9 +16,7 @@ def table(found: Findings) -> list[str]:
     groups = found.by_fault()
     several = len({service for service, _ in groups}) > 1
     rows = [("SERVICE", *_COLUMNS), *((service, *_row(fault, group)) for (service, fault), group in groups.items())]
-    shown = rows if several else [row[1:] for row in rows]
-    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
+    return aligned(rows if several else [row[1:] for row in rows])
 
 
 def _row(fault: str, group: Sequence[Finding]) -> tuple[str, ...]:
