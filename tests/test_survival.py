@@ -194,3 +194,16 @@ def test_an_endless_message_is_cut(alone: Sandbox) -> None:
 
     assert max(map(len, monitor.lines)) < 2_000, monitor
     assert rows(alone, "SELECT count(*) FROM results WHERE length(message) BETWEEN 1000 AND 2000")[0][0] in (1, 2)
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(77)"], ids=["killed", "exits"])
+def test_a_second_round_that_dies_at_its_very_end_is_no_verdict(project: Sandbox, end: str) -> None:
+    project.write(
+        "healthtests/conftest.py",
+        f"import os\n\n\ndef pytest_unconfigure():\n    if 'AUTO_HEAL_ROUND_FOLDER' in os.environ:\n        {end}\n",
+    )
+
+    result = project.check()
+
+    assert result.code == 3, result
+    assert "No verdict: round 2 broke off" in result.output

@@ -32,6 +32,7 @@ SELECTED_NAME = "selected.json"
 # Exit codes of pytest's that mean something here, and our own.
 PASSED, FAILED, INTERRUPTED, INTERNAL_ERROR, USAGE_ERROR, NO_CHECKS = range(6)
 HEALED = 10
+_KNOWN = range(NO_CHECKS + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,9 @@ def read_round(code: int, folders: Iterable[Path]) -> Round:
             # It ended without the hook: killed, or by os._exit. Whatever its code, it proves nothing.
             return Round(INTERNAL_ERROR, parts)
         parts.append(Part(folder / XML_NAME, findings))
+    if code not in _KNOWN:
+        # Killed at its very end; its XML may not be whole.
+        code = INTERNAL_ERROR
     # One that came too late to run anything has nothing to tell.
     return Round(code, [part for part in parts if part.findings.results] or parts)
 
