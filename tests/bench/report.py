@@ -40,6 +40,21 @@ class Table:
             print(f"  {note}")
 
 
+class Matrix(Table):
+    """Answers in words, a line a question and a column a contestant: printed as Markdown, as the docs want it."""
+
+    def print(self) -> None:
+        """Print it."""
+        lines = [(self.question, self.columns), ("---", ("---",) * len(self.columns))]
+        lines += [(row.name, row.cells) for row in self.rows]
+        print()
+        for name, cells in lines:
+            print(f"| {' | '.join((name, *cells))} |", flush=True)
+        print()
+        for note in self.notes:
+            print(note)
+
+
 def _line(name: str, cells: tuple[str, ...]) -> str:
     return f"{name:<{_NAME_WIDTH}}" + "".join(f"{cell:>{_CELL_WIDTH}}" for cell in cells)
 

@@ -48,6 +48,8 @@ class Service:
     health: str = "/api/health"
     more: Mapping[str, str] = field(default_factory=dict)
     """For its environment."""
+    log: str = ""
+    """Where its output goes, below the folder of its watcher, if not to the usual place."""
     port: int = field(default_factory=free_port)
 
     @property
@@ -65,9 +67,9 @@ class Service:
         """Where it answers."""
         return f"http://{HOST}:{self.port}"
 
-    def answers(self) -> bool:
-        """Return whether it answers that it is well."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=1.0)
+    def answers(self, *, timeout: float = 1.0) -> bool:
+        """Return whether it answers that it is well, within so many seconds."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
         try:
             connection.request("GET", self.health, headers={"Connection": "close"})
             return connection.getresponse().status == http.HTTPStatus.OK

@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import join, quote
 
@@ -37,6 +38,11 @@ serverurl=unix://{folder}/socket
 command={command}
 environment={environment}
 autorestart=true
+redirect_stderr=true
+stdout_logfile={folder}/{log}
+"""
+
+_HTTPOK = """\
 [eventlistener:httpok]
 command={httpok} -p api -t 1 {url}{health}
 events=TICK_5
@@ -60,7 +66,7 @@ check process api with pidfile {folder}/api.pid
 # at once, which not every machine's first process does.
 _MONIT_START = """\
 export {environment}
-( {command} >>{folder}/api.log 2>&1 & echo $! >{folder}/api.pid; wait ) &
+( {command} >>{folder}/{log} 2>&1 & echo $! >{folder}/api.pid; wait ) &
 """
 
 # Without the last line, a process that is suspended would never go.
@@ -73,7 +79,12 @@ kill -KILL "$pid"
 
 _RUNIT = """\
 #!/bin/sh
-exec env {environment} {command}
+exec env {environment} {command} 2>&1
+"""
+
+_RUNIT_LOG = """\
+#!/bin/sh
+exec svlogd {folder}
 """
 
 # The loop that everybody writes first: three attempts of five seconds each, five seconds apart.
@@ -97,6 +108,7 @@ url = "{url}"
 ready = "{health}"
 # Every round harms the service; the budget must not end the race.
 budget = {{ restarts = 1000000 }}
+{more}
 """
 
 
@@ -109,6 +121,10 @@ class Watcher:
     lay_out: Callable[[Path, Service], list[str]]
     remark: str = ""
     """What has to be known when its numbers are read."""
+    pid_file: str = ""
+    """Of the service, below its folder, with `*` where a name may differ; empty if there is none."""
+    gives_up: str = ""
+    """What it writes when it gives a service up."""
 
     @property
     def missing(self) -> list[str]:
@@ -124,7 +140,7 @@ def ours(*, interval: float = 1, top: str = "", checks: tuple[str, ...] = ("heal
         texts = {file.name: file.read_text() for file in files}
         return lay_out_ours(folder, {"api": service}, interval=interval, top=top, checks=texts)
 
-    return Watcher("auto-heal monitor", (), lay_out)
+    return Watcher("auto-heal monitor", (), lay_out, pid_file=".api-server.pid", gives_up="giving up")
 
 
 def lay_out_ours(
@@ -141,6 +157,7 @@ def lay_out_ours(
         _OUR_SERVICE.format(
             name=name, words=json.dumps(service.words), url=service.url, health=service.health,
             env="{" + ", ".join(f'{key} = "{value}"' for key, value in service.more.items()) + "}",
+            more=f'log_file = "{service.log}"' if service.log else "",
         )
         for name, service in services.items()
     ]  # fmt: skip
@@ -148,11 +165,11 @@ def lay_out_ours(
     return [sys.executable, "-m", "remediation", "monitor"]
 
 
-def _supervisord(folder: Path, service: Service) -> list[str]:
+def _supervisord(folder: Path, service: Service, *, more: str = "") -> list[str]:
     environment = ",".join(f'{name}="{value}"' for name, value in service.env.items())
-    text = _SUPERVISORD.format(
+    text = (_SUPERVISORD + more).format(
         folder=folder, command=join(service.words), environment=environment, httpok=_find("httpok"),
-        url=service.url, health=service.health,
+        url=service.url, health=service.health, log=service.log or "api.log",
     )  # fmt: skip
     (folder / "supervisord.conf").write_text(text)
     return [_find("supervisord"), "-n", "-c", str(folder / "supervisord.conf")]
@@ -161,6 +178,8 @@ def _supervisord(folder: Path, service: Service) -> list[str]:
 def _pm2(folder: Path, service: Service) -> list[str]:
     interpreter, *arguments = service.words
     app = {"name": "api", "script": arguments[-1], "interpreter": interpreter, "env": service.env}
+    if service.log:
+        app["out_file"] = app["error_file"] = str(folder / service.log)
     (folder / "pm2.json").write_text(json.dumps({"apps": [app]}))
     return ["env", f"PM2_HOME={folder / 'home'}", _find("pm2-runtime"), "start", str(folder / "pm2.json")]
 
@@ -170,13 +189,20 @@ def _runit(folder: Path, service: Service) -> list[str]:
     script.parent.mkdir()
     script.write_text(_RUNIT.format(environment=_assignments(service.env), command=join(service.words)))
     script.chmod(0o755)
+    if service.log:
+        logger = folder / "api" / "log" / "run"
+        logger.parent.mkdir()
+        logger.write_text(_RUNIT_LOG.format(folder=(folder / service.log).parent))
+        logger.chmod(0o755)
     return [_find("runsv"), str(script.parent)]
 
 
 def _monit(folder: Path, service: Service) -> list[str]:
     environment = _assignments(service.env | {MARK: str(folder)})
     (folder / "start").write_text(
-        _MONIT_START.format(folder=folder, environment=environment, command=join(service.words))
+        _MONIT_START.format(
+            folder=folder, environment=environment, command=join(service.words), log=service.log or "api.log"
+        )
     )
     (folder / "stop").write_text(_MONIT_STOP.format(folder=folder))
     configuration = folder / "monitrc"
@@ -202,9 +228,18 @@ def _assignments(env: dict[str, str]) -> str:
     return " ".join(f"{name}={quote(value)}" for name, value in env.items())
 
 
-PM2 = Watcher("pm2", ("node", "pm2-runtime"), _pm2, "no HTTP check")
-SUPERVISORD = Watcher("supervisord, httpok", ("supervisord", "httpok"), _supervisord, "a check in 5 s")
-RUNIT = Watcher("runit", ("runsv",), _runit, "no HTTP check")
-MONIT = Watcher("monit", ("monit",), _monit)
+_FATAL = "entered FATAL state"
+
+PM2 = Watcher(
+    "pm2", ("node", "pm2-runtime"), _pm2, "no HTTP check",
+    pid_file="home/pids/api-*.pid", gives_up="too many unstable restarts",
+)  # fmt: skip
+SUPERVISORD = Watcher(
+    "supervisord, httpok", ("supervisord", "httpok"), partial(_supervisord, more=_HTTPOK), "a check in 5 s",
+    gives_up=_FATAL,
+)  # fmt: skip
+SUPERVISORD_ALONE = Watcher("supervisord", ("supervisord",), _supervisord, "no HTTP check", gives_up=_FATAL)
+RUNIT = Watcher("runit", ("runsv", "svlogd"), _runit, "no HTTP check")
+MONIT = Watcher("monit", ("monit",), _monit, pid_file="api.pid")
 OLD_SCRIPT = Watcher("the old script", ("bash", "curl", "lsof"), _old_script)
 OTHERS = (PM2, SUPERVISORD, RUNIT, MONIT, OLD_SCRIPT)
