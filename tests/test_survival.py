@@ -207,3 +207,16 @@ def test_a_second_round_that_dies_at_its_very_end_is_no_verdict(project: Sandbox
 
     assert result.code == 3, result
     assert "No verdict: round 2 broke off" in result.output
+
+
+def test_a_monitor_that_is_killed_before_its_checks_are_collected_leaves_nothing(project: Sandbox) -> None:
+    only_check(project, "pass")
+    with (project.root / "healthtests" / "test_it.py").open("a", encoding="utf-8") as file:
+        file.write("pathlib.Path('collecting').touch()\nwhile not pathlib.Path('go').exists():\n    time.sleep(0.01)\n")
+    with watching(project) as monitor:
+        wait_for((project.root / "collecting").exists)
+        monitor.signal(signal.SIGKILL)
+        monitor.process.wait()
+        (project.root / "go").touch()
+
+        wait_for(lambda: not monitor.crew)

@@ -70,14 +70,16 @@ class Server:
 
     def serve(self) -> Round | None:
         """Fork when asked to; return None at the end."""
-        while not self._finishing or self._children:
-            self._wait()
+        while True:
+            # Before the first wait, too: the monitor may be gone already, and then nobody would ever wake us.
             mine = self._hear_monitor() or self._hear_children() or self._help_stalled()
             if mine:
                 return mine
             for child in self._children:
                 child.end_if_overdue()
-        return None
+            if self._finishing and not self._children:
+                return None
+            self._wait()
 
     def _wait(self) -> None:
         """Sleep until something happens; nobody wakes us before a deadline."""
