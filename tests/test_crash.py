@@ -7,6 +7,7 @@ import random
 import signal
 import time
 
+import psutil
 import pytest
 from sandbox import Sandbox, wait_for
 
@@ -81,3 +82,21 @@ def test_healers_killed_at_random_moments_never_leave_two_servers(project: Sandb
             os.kill(project.family()[0].pid, signal.SIGKILL)
 
     recovers(project)
+
+
+@pytest.mark.parametrize("ready", ["tcp", "none"])
+def test_what_is_left_of_a_dead_service_is_not_taken_for_it(project: Sandbox, ready: str) -> None:
+    project.configure(
+        f'env = {{ HOLDERS = "1" }}\nready = "{ready}"\nstop_timeout = 0.1', top="timeout = 1\nretries = 1"
+    )
+    assert project.auto_heal("start").code == 0
+    (left,) = wait_for(psutil.Process(project.pid).children)
+    os.kill(project.pid, signal.SIGKILL)
+
+    result = project.check()
+
+    assert result.code == 0, result
+    assert "without a PID file" not in result.output
+    assert result.output.count("Restarting the server") == 1
+    wait_for(lambda: not left.is_running() or left.status() == psutil.STATUS_ZOMBIE)
+    wait_for(project.answers)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,12 +17,15 @@ import pytest
 from sandbox import Sandbox, wait_for
 
 from remediation.healer import evidence, targets
+from remediation.healer.healer import Healer
 from remediation.healer.outcome import Patient
 from remediation.journal.evidence import Archive
 from remediation.primitives.process import Identity
+from remediation.primitives.vitals import vitals
 from remediation.project.config import load_project
-from remediation.project.memory import Memory
+from remediation.project.memory import Memory, Store
 from remediation.project.model import EvidenceLimits, Project
+from remediation.project.voice import Voice
 
 
 @pytest.fixture
@@ -57,6 +62,72 @@ def test_a_process_that_hangs_in_the_kernel_costs_the_deadline_and_its_own_furth
     assert json.loads((folder / "heal.json").read_text())["missing"] == {"processes.json": "it was not found in time"}
     assert (folder / "machine.json").exists()
     wait_for(lambda: not [one for one in threading.enumerate() if one.name.startswith("evidence-")])
+
+
+def test_a_process_that_says_too_much_of_itself_is_cut_short(configured: Project) -> None:
+    words = [sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)", "x" * 100_000]
+    environ = {f"NAME_{number}": "y" * 1000 for number in range(100)}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environ) as process:
+        try:
+            assert process.stdout
+            process.stdout.readline()
+            identity = Identity.of(process.pid)
+            assert identity
+            facts = {name: value for fact in vitals(identity) for name, value in fact.items()}
+        finally:
+            process.kill()
+
+    assert configured.services
+    assert 10_000 < len(str(facts["command_line"])) < 20_000
+    assert len(str(facts["environment_variables"])) < 20_000
+
+
+def test_a_state_that_was_found_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    ourselves = Identity.of(os.getpid())
+    assert ourselves
+    monkeypatch.setattr(evidence, "vitals", lambda one: iter([{"pid": one.pid}, {"more": [1]}]))
+
+    states = list(evidence._processes([ourselves, ourselves]))
+
+    one, more = {"pid": os.getpid()}, {"pid": os.getpid(), "more": [1]}
+    assert states == [(one,), (more,), (more, one), (more, more)]
+
+
+def test_whatever_goes_wrong_with_it_the_service_is_healed(
+    project: Sandbox, configured: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(evidence, "collect", fails)
+    service, told = configured.services["api"], list[str]()
+    voice = Voice.of(configured, terminal=lambda text, _: told.append(text))
+    healer = Healer(Store(configured), voice, record=lambda _: None, origin="check")
+
+    outcome = healer.heal(Patient(service, "ill", 0.0, 0))
+
+    assert outcome.ok
+    assert "No evidence of this: nobody thought of this" in told
+    assert project.answers()
+
+
+def test_a_command_that_cannot_be_ended_is_not_waited_for(configured: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing that a test may do makes a process that outlives SIGKILL; one that is not signalled is as good.
+    monkeypatch.setattr(evidence, "kill", lambda _: None)
+    monkeypatch.setattr("remediation.healer.capture.kill", lambda _: None)
+    service = replace(configured.services["api"], evidence_timeout=0.5, evidence=("sleep", "600"))
+
+    folders = [
+        evidence.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
+        for _ in range(2)
+    ]
+
+    monkeypatch.undo()
+    evidence._end_commands(service)
+    for folder in folders:
+        assert folder
+        problem = json.loads((folder / "heal.json").read_text())["missing"]["command.txt"]
+        assert problem.endswith(("did not end in time, and cannot be ended", "it was not found in time"))
 
 
 def test_what_cannot_be_found_is_told(configured: Project, monkeypatch: pytest.MonkeyPatch) -> None:

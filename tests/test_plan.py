@@ -210,12 +210,29 @@ def test_a_port_that_may_not_be_freed_is_told(project: Sandbox) -> None:
     assert len(lines) == 2
 
 
-def test_lines_of_the_plan_cannot_be_forged(project: Sandbox) -> None:
-    project.configure(command="command = " + json.dumps(["x\n2026-01-01 00:00:00 [SUCCESS] fine\x1b[2J"]))
+@pytest.mark.parametrize(
+    ("service", "command", "why"),
+    [
+        ('cwd = "gone"', 'command = "true"', "api: its working directory "),
+        ("", 'command = "no-such-program"', "api: 'no-such-program' was not found"),
+        ("", 'command = "./auto-heal.toml"', "api: './auto-heal.toml' is not executable"),
+    ],
+)
+def test_a_command_that_cannot_be_started_is_told(project: Sandbox, service: str, command: str, why: str) -> None:
+    project.configure(service, command=command)
 
     lines = planned(project)
 
-    assert lines[1].startswith("  `x\\n2026-01-01 00:00:00 [SUCCESS] fine\\x1b[2J` would be started")
+    assert lines[1].startswith(f"  that would fail: {why}")
+    assert len(lines) == 2
+
+
+def test_lines_of_the_plan_cannot_be_forged(project: Sandbox) -> None:
+    project.configure(command="command = " + json.dumps(["true", "x\n2026-01-01 00:00:00 [SUCCESS] fine\x1b[2J"]))
+
+    lines = planned(project)
+
+    assert lines[1].startswith("  `true x\\n2026-01-01 00:00:00 [SUCCESS] fine\\x1b[2J` would be started")
 
 
 def test_the_port_s_own_clients_would_be_left(healthy: Sandbox) -> None:

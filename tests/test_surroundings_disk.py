@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from sandbox import Sandbox, sandbox, wait_for
+from sandbox import PATIENT, Sandbox, sandbox, wait_for
 from surroundings import KIB, fill, small_disk
 from watching import kill, watching
 
@@ -65,6 +67,34 @@ def test_a_service_is_healed_on_a_full_disk(disk: Sandbox, words: tuple[str, str
     assert disk.property("verdict") == "healed"
     assert disk.answers()
     assert disk.servers() == [disk.pid]
+
+
+def test_a_service_that_dies_of_a_line_that_it_cannot_log_is_healed_on_a_full_disk(tiny: Sandbox) -> None:
+    small = tiny.root / "logs"
+    small.mkdir()
+    script = f"import runpy\nprint('a line', flush=True)\nrunpy.run_path({str(PATIENT)!r}, run_name='__main__')\n"
+    tiny.write("talker.py", script)
+    with small_disk(small, kibibytes=64):
+        command = json.dumps([sys.executable, "talker.py"])
+        tiny.configure(f'log_file = "{small}/api.log"', command=f"command = {command}", top=ONCE)
+        assert tiny.auto_heal("restart").code == 0
+        fill(small)
+        kill(tiny)
+
+        result = tiny.auto_heal("check")
+
+    assert result.code == 0, result
+    assert f"api: the disk under its log {small}/api.log is full" in result.output
+    assert tiny.answers()
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_file_alone(tiny: Sandbox) -> None:
+    fill(tiny.root)
+
+    result = tiny.auto_heal("check")
+
+    assert result.code == 3, result
+    assert "-> None" not in result.output
 
 
 def test_a_monitor_heals_on_a_full_disk_and_again(disk: Sandbox) -> None:

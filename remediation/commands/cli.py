@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
 
     plan = _add(
-        commands, "plan", "run the checks, and tell what a heal would do now, touching nothing",
+        commands, "plan", "run the checks, and tell what a heal would do now, touching no service",
         "auto-heal plan\nAll further options go to pytest.",
     )  # fmt: skip
     plan.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from remediation.healer.launch import ended
-from remediation.primitives.process import Identity, descendants, group, terminate
+from remediation.healer.launch import Outliving, ended
+from remediation.primitives.mark import marked
+from remediation.primitives.process import Identity, await_death, descendants, group, kill
 
 _CHUNK = 65_536
 # Of its time, what is kept for ending it.
 _TO_END = 0.1
+# After SIGKILL; only one that hangs in the kernel takes longer.
+_TO_DIE = 1.0
+# By this all that it starts is known, whatever becomes of their parents.
+_MARK = "AUTO_HEAL_CAPTURE"
 
 
 class Captured(NamedTuple):
@@ -29,14 +34,15 @@ class Captured(NamedTuple):
 def capture(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], timeout: float, limit: int) -> Captured:
     """Run a command for at most `timeout` seconds, and return the first `limit` bytes that it printed.
 
-    It gets no stdin. Whatever is left of it then is ended, with all that it started.
+    It gets no stdin. Whatever is left of it then gets SIGKILL, with all that it started; one that hangs in the kernel
+    is not waited for.
     """
-    deadline = time.monotonic() + max(0.0, timeout - _TO_END)
+    deadline, mark = time.monotonic() + max(0.0, timeout - _TO_END), uuid.uuid4().hex
     try:
-        child = subprocess.Popen(
+        child = Outliving(
             list(command),
             cwd=cwd,
-            env=dict(environ),
+            env={**environ, _MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -44,38 +50,45 @@ def capture(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], ti
         )
     except OSError as error:
         return Captured(b"", f"cannot be run: {error.strerror or error}")
-    with child:
+    try:
         output, problem = _read(child, deadline, limit)
-        if not problem:
-            try:
-                status = child.wait(max(0.0, deadline - time.monotonic()))
-                problem = str(ended(status)) if status else ""
-            except subprocess.TimeoutExpired:
-                problem = "did not end in time"
-        _end(child)
-    return Captured(output, problem)
+        return Captured(output, _end(child, mark, deadline, problem))
+    finally:
+        if child.stdout:
+            child.stdout.close()
 
 
-def _read(child: subprocess.Popen[bytes], deadline: float, limit: int) -> tuple[bytes, str]:
-    """Read until the command closes its output, or there is a reason not to wait for that."""
-    if child.stdout is None:
-        return b"", ""
-    output, fd = bytearray(), child.stdout.fileno()
+def _read(child: Outliving, deadline: float, limit: int) -> tuple[bytes, str]:
+    """Read until the command closes its output or is gone, or there is a reason not to wait for that."""
+    output, fd = bytearray(), child.stdout.fileno() if child.stdout else -1
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        chunk = os.read(fd, _CHUNK)
-        output += chunk
-        if not chunk:
+    identity = Identity.of(child.pid)
+    while True:
+        # What it left running may keep its output open for ever.
+        gone = identity is None or not identity.alive
+        ready = poll.poll(0 if gone else min(_TO_END, max(0.0, deadline - time.monotonic())) * 1000)
+        if ready:
+            chunk = os.read(fd, _CHUNK)
+            output += chunk
+            if not chunk or len(output) > limit:
+                return bytes(output[:limit]), "printed more than is kept" if chunk else ""
+        elif gone:
             return bytes(output), ""
-        if len(output) > limit:
-            return bytes(output[:limit]), "printed more than is kept"
-    return bytes(output), "did not end in time"
+        if time.monotonic() >= deadline:
+            return bytes(output), "did not end in time"
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End what is left of a command. Not yet waited for, its PID still stands for it and its process group."""
-    pid = child.pid
-    identity = Identity.of(pid)
-    roots = [identity] if identity else []
-    terminate(lambda: {*descendants(roots), *group(pid)}, signum=signal.SIGKILL, timeout=_TO_END)
+def _end(child: Outliving, mark: str, deadline: float, problem: str) -> str:
+    """End what is left of a command, and say why what it printed is not all."""
+    # Not yet waited for, its PID still stands for it and its process group.
+    identity = Identity.of(child.pid)
+    if identity and not problem:
+        await_death(identity, deadline - time.monotonic())
+        problem = "did not end in time" if identity.alive else ""
+    kill({*descendants([identity] if identity else []), *group(child.pid), *marked(_MARK, mark)})
+    try:
+        status = child.wait(_TO_DIE)
+    except subprocess.TimeoutExpired:
+        return "did not end in time, and cannot be ended"
+    return problem or (str(ended(status)) if status else "")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -27,7 +26,7 @@ from remediation.healer.outcome import Patient
 from remediation.journal.evidence import Archive
 from remediation.primitives import file, port
 from remediation.primitives.mark import marked
-from remediation.primitives.process import Identity, describe, terminate
+from remediation.primitives.process import Identity, describe, kill
 from remediation.primitives.secrets import redacted, redacted_words
 from remediation.primitives.vitals import Facts, vitals
 from remediation.project.memory import Memory
@@ -37,7 +36,7 @@ from remediation.project.model import MARK, Service
 _MARK = "AUTO_HEAL_EVIDENCE"
 _LOG_BYTES = 65_536
 _LOG_LINES = 200
-_MOST_OUTPUT = 1_000_000
+_MOST_OUTPUT = 262_144
 _MOST_PROCESSES = 50
 _MOST_STACKS = 5
 _PYTHON = re.compile(r"python[\d.]*")
@@ -53,20 +52,28 @@ def collect(service: Service, memory: Memory, patient: Patient, *, archive: Arch
     deadline = time.monotonic() + service.evidence_timeout
     with archive.new(service.name) as folder:
         parts = _parts(service, memory, patient, deadline)
+        try:
+            for part in parts:
+                part.start()
+            for part in parts:
+                part.wait(deadline)
+        except BaseException:
+            # Ctrl+C: what is asked of the process must not go on after us.
+            _end_commands(service)
+            raise
         for part in parts:
-            part.start()
-        for part in parts:
-            part.wait(deadline)
-        for part in parts:
-            if data := part.data:
-                folder.write(part.name, data)
+            if state := part.state:
+                folder.write(part.name, state if isinstance(state, bytes) else _encode(state))
         folder.write("heal.json", _encode(_about(service, patient, parts)))
         return folder.path
 
 
 @dataclass(slots=True)
 class _Part:
-    """One file of the evidence, and what finds its content: each state of it is more than the one before."""
+    """One file of the evidence, and what finds its content, without secrets.
+
+    Each state that is found is more than the one before, and stays as it is.
+    """
 
     name: str
     find: Callable[[], Iterator[object]]
@@ -99,13 +106,6 @@ class _Part:
         """Wait for it until a moment on the monotonic clock."""
         self._over.wait(max(0.0, deadline - time.monotonic()))
 
-    @property
-    def data(self) -> bytes:
-        """What was found up to now, without secrets."""
-        if isinstance(self.state, bytes):
-            return redacted(self.state.decode(errors="backslashreplace")).encode(errors="backslashreplace")
-        return _encode(_without_secrets(self.state))
-
 
 class _IncompleteError(Exception):
     """A part was found, but not all of it."""
@@ -128,7 +128,7 @@ def _parts(service: Service, memory: Memory, patient: Patient, deadline: float) 
     run = partial(_printed, cwd=service.cwd, environ=environ, deadline=deadline)
     py_spy = _py_spy() if members else None
     if service.evidence or py_spy:
-        terminate(lambda: marked(_MARK, service.mark), signum=signal.SIGKILL, timeout=0.0)
+        _end_commands(service)
     if py_spy:
         for pid in _pythons(members):
             # Not stopped for it: one that hangs does not move, and our death half-way must not leave it stopped.
@@ -139,8 +139,12 @@ def _parts(service: Service, memory: Memory, patient: Patient, deadline: float) 
     return parts
 
 
-def _once(value: object) -> Iterator[object]:
-    yield value
+def _end_commands(service: Service) -> None:
+    kill(marked(_MARK, service.mark))
+
+
+def _once(text: bytes) -> Iterator[object]:
+    yield _without_secrets(text)
 
 
 def _log(service: Service) -> Iterator[object]:
@@ -153,17 +157,17 @@ def _log(service: Service) -> Iterator[object]:
             continue
         if len(lines) >= _LOG_LINES:
             break
-    yield b"".join(lines[-_LOG_LINES:])
+    yield _without_secrets(b"".join(lines[-_LOG_LINES:]))
 
 
 def _processes(members: list[Identity]) -> Iterator[object]:
-    found: list[Facts] = []
+    found: tuple[object, ...] = ()
     for member in members:
         facts: Facts = {}
-        found.append(facts)
         for fact in vitals(member):
-            facts |= fact
-            yield found
+            facts = {**facts, **{name: _without_secrets(value, name) for name, value in fact.items()}}
+            yield (*found, facts)
+        found = (*found, facts)
 
 
 def _port(host: str, number: int, members: list[Identity]) -> Iterator[object]:
@@ -173,10 +177,11 @@ def _port(host: str, number: int, members: list[Identity]) -> Iterator[object]:
         {"pid": pid, "who": describe(pid) if pid else "a process of another user", "of_the_service": pid in own}
         for pid in targets.holders(listeners)
     ]
-    yield {"port": number, "holders": holders}
+    yield _without_secrets({"port": number, "holders": holders})
     if listeners:
         # Many that wait to be closed, or to be taken, tell why a server takes no more.
-        yield {"port": number, "holders": holders, "connections": port.connections(number)}
+        connections = port.connections(number)
+        yield _without_secrets({"port": number, "holders": holders, "connections": connections})
 
 
 def _machine(service: Service) -> Iterator[object]:
@@ -200,7 +205,7 @@ def _printed(command: tuple[str, ...], *, cwd: Path, environ: Mapping[str, str],
     where = cwd if cwd.is_dir() else Path("/")
     left = deadline - time.monotonic()
     output, problem = capture(command, cwd=where, environ=environ, timeout=left, limit=_MOST_OUTPUT)
-    yield output
+    yield _without_secrets(output)
     if problem:
         raise _IncompleteError(f"`{' '.join(command)}` {problem}")
 
@@ -243,14 +248,16 @@ def _about(service: Service, patient: Patient, parts: list[_Part]) -> object:
     return _without_secrets(about)
 
 
-def _without_secrets(value: object) -> object:
+def _without_secrets(value: object, name: str = "") -> object:
+    """Return a value of JSON, or the bytes of a text, with what is secret in it masked."""
+    if isinstance(value, bytes):
+        return redacted(value.decode(errors="backslashreplace")).encode(errors="backslashreplace")
     if isinstance(value, str):
         return redacted(value).encode(errors="backslashreplace").decode()
     if isinstance(value, Mapping):
-        return {
-            key: redacted_words(inner) if key == "command_line" and isinstance(inner, list) else _without_secrets(inner)
-            for key, inner in value.items()
-        }
+        return {key: _without_secrets(inner, key) for key, inner in value.items()}
+    if isinstance(value, list) and name == "command_line":
+        return [_without_secrets(word) for word in redacted_words(value)]
     if isinstance(value, list | tuple):
         return [_without_secrets(inner) for inner in value]
     return value

@@ -165,8 +165,7 @@ class Healer:
 
         try:
             folder = collect(patient.service, memory, patient, archive=self._archive)
-        except OSError as error:
-            # Its cure is worth more than its history.
+        except Exception as error:  # noqa: BLE001 - its cure is worth more than its history
             self._voice.say("no_evidence", name=patient.service.name, problem=error)
             return ""
         if folder is None:

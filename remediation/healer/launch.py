@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from remediation.healer.outcome import HealError
-from remediation.primitives import file, rotate
+from remediation.primitives import file, reserve, rotate
 from remediation.primitives.process import Identity, await_death, descendants, terminate
 from remediation.primitives.secrets import redacted
 from remediation.project.model import MARK, Service
@@ -20,6 +21,8 @@ from remediation.project.phrase import Phrase
 # How much of a service's log explains why it did not start.
 TAIL_LINES = 20
 _TAIL_BYTES = 16_384
+# With less space than this for its log, a command would soon have none.
+_LOG_ROOM = 65_536
 
 # How long a command that took too long has between SIGTERM and SIGKILL.
 _COMMAND_GRACE = 2.0
@@ -28,7 +31,7 @@ _COMMAND_GRACE = 2.0
 _NOT_INHERITED = ("RUNNER_TRACKING_ID", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 
 
-class _Outliving(subprocess.Popen[bytes]):
+class Outliving(subprocess.Popen[bytes]):
     """A child that is meant to outlive us: being forgotten is no leak, so nothing is said of it."""
 
     def __del__(self, _maxsize: int = 0, _warn: object = None) -> None:
@@ -42,7 +45,7 @@ class _Bounded(subprocess.Popen[bytes]):
 _Child = TypeVar("_Child", bound="subprocess.Popen[bytes]")
 
 # Kept so that a long-lived healer can reap the children that died since.
-_children: list[_Outliving] = []
+_children: list[Outliving] = []
 
 
 def reap() -> None:
@@ -53,11 +56,12 @@ def reap() -> None:
 class Started:
     """A command just started, with the place in its log where its own output begins."""
 
-    def __init__(self, child: _Outliving, log_file: Path, log_start: int) -> None:
-        """Watch the child."""
+    def __init__(self, child: Outliving, log_file: Path, log_start: int | None) -> None:
+        """Watch the child; without `log_start`, what it prints goes nowhere."""
         self._child = child
         self._log_file = log_file
         self._log_start = log_start
+        self.is_logged = log_start is not None
         self.identity = Identity.of(child.pid)
         """None if it was gone before we could look."""
 
@@ -75,6 +79,8 @@ class Started:
 
     def log_tail(self) -> list[str]:
         """Return the last lines that it wrote to its log."""
+        if self._log_start is None:
+            return []
         try:
             data = file.tail(self._log_file, start=self._log_start, limit=_TAIL_BYTES)
         except OSError:
@@ -107,7 +113,7 @@ def child_environment(service: Service) -> dict[str, str]:
 
 def launch(service: Service) -> Started:
     """Start the service's command so that it outlives us. HealError if it cannot be started."""
-    child, log_start = _spawn(_Outliving, service, service.command, child_environment(service))
+    child, log_start = _spawn(Outliving, service, service.command, child_environment(service))
     _children.append(child)
     return Started(child, service.log_file, log_start)
 
@@ -152,17 +158,13 @@ def _end(child: subprocess.Popen[bytes], service: Service) -> None:
 
 def _spawn(
     kind: Callable[..., _Child], service: Service, command: Sequence[str], environ: Mapping[str, str]
-) -> tuple[_Child, int]:
+) -> tuple[_Child, int | None]:
     """Start a command in a session of its own, without stdin, its output appended to the service's log.
 
-    It inherits no descriptor but these. Returns it with the place in the log where its output begins.
+    It inherits no descriptor but these. Returns it with the place in the log where its output begins, None if it is
+    not kept.
     """
-    try:
-        _rotate(service)
-        log = file.open_append(service.log_file)
-    except OSError as error:
-        problem = error.strerror or error
-        raise HealError("no_log", name=service.name, log=service.log_file, problem=problem) from None
+    log, is_kept = _open_log(service)
     try:
         start = os.fstat(log).st_size
         child = kind(
@@ -178,7 +180,23 @@ def _spawn(
         raise _explained(error, service, command) from None
     finally:
         os.close(log)
-    return child, start
+    return child, start if is_kept else None
+
+
+def _open_log(service: Service) -> tuple[int, bool]:
+    """Return where a command's output goes, and whether it is kept: not while the disk under the log is full.
+
+    Many programs die of a line that they cannot write.
+    """
+    try:
+        _rotate(service)
+        if reserve.has_room(service.log_file.parent, _LOG_ROOM):
+            return file.open_append(service.log_file), True
+    except OSError as error:
+        if not reserve.is_full(error):
+            problem = error.strerror or error
+            raise HealError("no_log", name=service.name, log=service.log_file, problem=problem) from None
+    return os.open(os.devnull, os.O_WRONLY), False
 
 
 def _rotate(service: Service) -> None:
@@ -186,6 +204,20 @@ def _rotate(service: Service) -> None:
     with suppress(OSError):
         rotate.part(service.log_file)
         rotate.running(service.log_file, service.log_size)
+
+
+def unstartable(service: Service) -> HealError | None:
+    """Return why the service's command cannot be started, as far as can be told without starting it."""
+    program, where = service.command[0], service.cwd
+    if not where.is_dir():
+        return _explained(FileNotFoundError(), service, service.command)
+    path = child_environment(service).get("PATH", os.defpath)
+    if "/" in program:
+        found = where / program
+        if not found.is_file():
+            return _explained(FileNotFoundError(), service, service.command)
+        return None if os.access(found, os.X_OK) else _explained(PermissionError(), service, service.command)
+    return None if shutil.which(program, path=path) else _explained(FileNotFoundError(), service, service.command)
 
 
 def _explained(error: OSError, service: Service, command: Sequence[str]) -> HealError:

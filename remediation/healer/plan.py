@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 
 from remediation.healer import budget, look, targets
+from remediation.healer.launch import unstartable
 from remediation.healer.order import treated
 from remediation.healer.outcome import Patient
 from remediation.primitives import port
@@ -76,6 +77,9 @@ def _replacement(service: Service, memory: Memory) -> Iterator[Phrase]:
             return
         for pid in sorted(filter(None, strangers)):
             yield Phrase("plan_free", {"port": address.port, "holder": describe(pid)})
+    if problem := unstartable(service):
+        yield Phrase("plan_fails", {"why": problem.phrase})
+        return
     yield Phrase("plan_start", {"command": " ".join(service.command), "cwd": service.cwd})
     yield from _readiness(service)
 

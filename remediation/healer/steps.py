@@ -166,12 +166,17 @@ class Steps:
             self._voice.say("started", name=service.name)
             return
         self._voice.say("starting", name=service.name)
+        if memory.identity:
+            # So that one whose PID we have no time to write down is known to be the next.
+            self._store.forget_process(service, memory)
         try:
             started = launch(service)
         except HealError:
             self._voice.say("not_started", name=service.name)
             raise
         try:
+            if not started.is_logged:
+                self._voice.say("log_full", name=service.name, log=service.log_file)
             if started.identity:
                 self._store.remember_process(service, memory, started.identity)
                 self._voice.say("pid", name=service.name, pid=started.identity.pid)

@@ -31,16 +31,21 @@ def lost(service: Service, memory: Memory, store: Store) -> Identity | None:
     """
     if not service.command or store.pid_file_problem(service) is None:
         return None
-    identity, patience = memory.identity, service.probe_timeout
-    if not identity or not identity.alive:
-        if service.address and port.refuses(service.address.host, service.address.port):
-            # Nobody answers, so there is nobody to find.
-            return None
-        # An orphan that only keeps the port bears the mark as well, and answers nothing.
-        identity, patience = _marked_root(service), min(patience, look.STRANGER_TIMEOUT)
+    identity = memory.identity or _nameless(service)
+    # Of one that is remembered and dead, only children are left, however well these keep its port.
     if not identity or identity.life is not Life.RUNNING:
         return None
-    return identity if look.answers(service, timeout=patience) else None
+    return identity if look.answers(service, timeout=service.probe_timeout) else None
+
+
+def _nameless(service: Service) -> Identity | None:
+    """Return the process that a healer started and had no time to write down; None if it cannot be told."""
+    if service.ready == "none":
+        # Nobody can be asked whether it is the service or only a part that was left of it.
+        return None
+    if service.address and port.refuses(service.address.host, service.address.port):
+        return None
+    return _marked_root(service)
 
 
 def _marked_root(service: Service) -> Identity | None:

@@ -92,7 +92,8 @@ def _told_as(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.filename is None or str(error.filename).startswith(str(path.with_name(f".{path.name}."))):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            del error.filename2
         raise
 
 

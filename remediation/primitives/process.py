@@ -27,6 +27,8 @@ KILL_TIMEOUT = 5.0
 _LONGEST_WAIT = 2_000_000.0
 # Children can be born while their parents are ended; more often than this it is a fork bomb.
 _KILL_ATTEMPTS = 3
+# What changes while we look at it is looked at again, this often in all.
+_LOOKS = 3
 # Where no pidfd tells of a death, how often it is looked for.
 _POLL_SECONDS = 0.01
 
@@ -159,14 +161,15 @@ def protected(pid: int) -> Protection | None:
         return Protection.NO_PROCESS
     import psutil
 
-    try:
-        uids = psutil.Process(pid).uids()
-        ancestors = {parent.pid for parent in psutil.Process().parents()}
-    except psutil.Error:
-        return Protection.UNKNOWN
-    if (uids.real, uids.effective) != (os.getuid(), os.geteuid()):
-        return Protection.OTHER_USER
-    return Protection.ANCESTOR if pid in ancestors else None
+    for _ in range(_LOOKS):
+        # Some ancestor of ours, or the process itself, may end just now.
+        with suppress(psutil.Error):
+            uids = psutil.Process(pid).uids()
+            ancestors = {parent.pid for parent in psutil.Process().parents()}
+            if (uids.real, uids.effective) != (os.getuid(), os.geteuid()):
+                return Protection.OTHER_USER
+            return Protection.ANCESTOR if pid in ancestors else None
+    return Protection.UNKNOWN if Identity.of(pid) else Protection.NO_PROCESS
 
 
 def descendants(roots: Iterable[Identity]) -> list[Identity]:
@@ -288,6 +291,11 @@ def terminate(
             return []
         _signal_and_wait(left, number, seconds)
     return _allowed(known | dict.fromkeys(find()))
+
+
+def kill(identities: Iterable[Identity]) -> None:
+    """Send SIGKILL to processes, but to protected ones, and wait for none of them."""
+    _signal_and_wait(_allowed(identities), signal.SIGKILL, 0.0)
 
 
 def _allowed(identities: Iterable[Identity]) -> list[Identity]:

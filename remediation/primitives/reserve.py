@@ -1,9 +1,10 @@
-"""Some space that is kept back while there is enough, and given up when the disk is full."""
+"""Space on a disk: whether there is any, and some that is kept back while there is enough, and given up when not."""
 
 from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,21 @@ from remediation.primitives import file
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Kept back only where so many times as much is free, so that it is never what fills the disk.
 _PLENTY = 16
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether an error says that there is no space left on a disk."""
+    return error.errno in _FULL
+
+
+def has_room(folder: Path, size: int) -> bool:
+    """Return whether the disk under a folder takes so many bytes more; True if that cannot be known."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(size))
+    except OSError as error:
+        return not is_full(error)
+    return True
 
 
 class Reserve:
@@ -43,7 +59,7 @@ class Reserve:
 
     def frees(self, error: OSError) -> bool:
         """Return whether the error is that of a full disk, and there was a reserve, now given up: try again."""
-        return error.errno in _FULL and self.give_up()
+        return is_full(error) and self.give_up()
 
     def _is_kept(self) -> bool:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation.primitives.process import Identity
+from remediation.primitives.process import Identity, has_proc
 
 if TYPE_CHECKING:
     import psutil
@@ -81,6 +81,25 @@ def _threads(process: psutil.Process) -> object:
     return found
 
 
+def _command_line(process: psutil.Process) -> object:
+    if has_proc():
+        return _strings("cmdline", process)
+    return process.cmdline()
+
+
+def _variables(process: psutil.Process) -> object:
+    """Return the names alone: the values may be secrets."""
+    if has_proc():
+        return sorted(text.partition("=")[0] for text in _strings("environ", process) if "=" in text)
+    return sorted(process.environ())
+
+
+def _strings(name: str, process: psutil.Process) -> list[str]:
+    """Return the first texts that end with a NUL in a file of proc(5)."""
+    with (Path("/proc") / str(process.pid) / name).open("rb") as file:
+        return [text.decode(errors="backslashreplace") for text in file.read(_MOST).split(b"\0") if text]
+
+
 def _sockets(process: psutil.Process) -> object:
     return [
         {"local": _address(one.laddr), "remote": _address(one.raddr), "status": one.status}
@@ -111,9 +130,8 @@ _FACTS: dict[str, Callable[[psutil.Process], object]] = {
     "name": lambda process: process.name(),
     "working_directory": lambda process: process.cwd(),
     "program": lambda process: process.exe(),
-    "command_line": lambda process: process.cmdline(),
-    # Their values may be secrets.
-    "environment_variables": lambda process: sorted(process.environ()),
+    "command_line": _command_line,
+    "environment_variables": _variables,
     "open_files": lambda process: [one.path for one in process.open_files()[:_MOST_FILES]],
     "sockets": _sockets,
 }

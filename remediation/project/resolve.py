@@ -29,6 +29,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 NAME_RULE = "a service's name has up to 64 letters, digits, - and _"
 # What a path in an HTTP request may hold, RFC 3986 section 3.3 and percent-encoding.
 _PATH = re.compile(r"/[!-~]*")
+# All authorities of the world are a few hundred kilobytes.
+_CA_LIMIT = 16_000_000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -167,6 +169,14 @@ def _ca_file(table: ServiceTable, root: Path, where: str) -> Path | None:
     # Unlike Path.is_file, this says no of what is in a folder that cannot be searched.
     if not os.path.isfile(path):  # noqa: PTH113
         raise ConfigError(f"{where}.ca_file: there is no file {path}")
+    try:
+        # Where a system keeps such files, they are links as often as not.
+        with path.open("rb") as file:
+            content = file.read(_CA_LIMIT)
+    except OSError as error:
+        raise ConfigError(f"{where}.ca_file: {path} cannot be read: {error.strerror or error}") from None
+    if b"CERTIFICATE-----" not in content:
+        raise ConfigError(f"{where}.ca_file: {path} holds no certificate, which in PEM begins with BEGIN CERTIFICATE")
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remediation.project.texts.text import ERROR, INFO, Text
+from remediation.project.texts.text import ERROR, INFO, WARN, Text
 
 START: dict[str, Text] = {
     # Why a start failed.
@@ -35,6 +35,10 @@ START: dict[str, Text] = {
         ERROR,
         "{name}: `{command}` did not end within {timeout}s and was killed",
         "{name}: `{command}` не завершился за {timeout}s и был убит",
+    ),
+    "log_full": Text(
+        WARN, "{name}: the disk under its log {log} is full; what it prints is lost until its next start",
+        "{name}: диск под его журналом {log} полон; его вывод теряется до следующего запуска",
     ),
     "no_log": Text(
         ERROR, "{name}: its log {log} cannot be written: {problem}", "{name}: не записать его журнал {log}: {problem}"
