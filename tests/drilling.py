@@ -11,11 +11,18 @@ from sandbox import Result, Sandbox
 
 from remediation.drill.lifeline import MARK
 from remediation.primitives.mark import marked
+from remediation.project.config import load_project
+from remediation.project.model import Project
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
 # A drill waits out what is deaf, and asks whoever is silent.
 QUICK = "stop_timeout = 0.5"
 QUICK_TOP = "timeout = 1\nevidence = { timeout = 0 }"
+
+
+def loaded_from(project: Sandbox) -> Project:
+    """Return the project, as it is configured."""
+    return load_project(project.root, {})
 
 
 def drilled(project: Sandbox, *words: str, **env: str) -> Result:
@@ -44,7 +51,8 @@ def nothing_is_left(project: Sandbox) -> bool:
     """Return whether neither processes nor files nor mounts of a drill remain."""
     memory = project.root.resolve() / ".auto-heal"
     mounted = str(memory) in Path("/proc/self/mountinfo").read_text()
-    return not marked(MARK, str(memory)) and not list(memory.glob("drill-*")) and not mounted
+    files = [*memory.glob("drill-*"), *memory.glob("run-*")]
+    return not marked(MARK, str(memory)) and not files and not mounted
 
 
 def remembered(project: Sandbox) -> dict[str, Any]:

@@ -154,16 +154,18 @@ def test_a_service_that_never_comes_back_ends_the_drill(project: Sandbox) -> Non
     assert nothing_is_left(project)
 
 
-def test_a_fault_that_the_checks_do_not_notice_fails_its_case(healthy: Sandbox) -> None:
-    healthy.configure(QUICK, top=QUICK_TOP)
+@pytest.mark.parametrize("fault", ["crash", "stranger", "healer-killed"])
+def test_a_fault_that_the_checks_do_not_notice_fails_its_case_in_one_sentence(healthy: Sandbox, fault: str) -> None:
+    healthy.configure(f'free_port = "own"\n{QUICK}', top=QUICK_TOP)
     shutil.rmtree(healthy.root / "healthtests")
     healthy.write("healthtests/test_blind.py", "def test_blind(): pass\n")
 
-    result = drilled(healthy, "--fault", "crash")
+    result = drilled(healthy, "--fault", fault)
 
     assert result.code == 1, result
     (case,) = cases(healthy).values()
-    assert "the checks did not notice it" in message(case)
+    assert outcome(case) == "failure"
+    assert message(case) == "the checks did not notice it: none that heals api failed"
     assert healthy.answers()
 
 

@@ -8,29 +8,22 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from drilling import loaded_from
 from sandbox import Sandbox, wait_for
 
 from remediation.drill.bystanders import Herd
-from remediation.project.config import load_project
-from remediation.project.model import Project, Service
+
+
+def herd_of(project: Sandbox) -> Herd:
+    """Return the herd of a project's service."""
+    loaded = loaded_from(project)
+    return Herd(loaded.services["api"], loaded)
 
 
 @pytest.fixture
-def loaded(project: Sandbox) -> Project:
-    """The project, as it is configured."""
-    return load_project(project.root, {})
-
-
-@pytest.fixture
-def service(loaded: Project) -> Service:
-    """Its service."""
-    return loaded.services["api"]
-
-
-@pytest.fixture
-def herd(loaded: Project, service: Service) -> Iterator[Herd]:
+def herd(project: Sandbox) -> Iterator[Herd]:
     """A herd that stands by."""
-    with Herd(service, loaded) as made:
+    with herd_of(project) as made:
         yield made
 
 
@@ -63,13 +56,12 @@ def test_harm_stays_known(herd: Herd) -> None:
     assert herd.harmed()
 
 
-def test_bystanders_bear_the_name_of_the_service_and_one_listens_next_door(
-    herd: Herd, service: Service, project: Sandbox
-) -> None:
-    children = psutil.Process().children()
+def test_bystanders_bear_the_name_of_the_service_and_one_listens_next_door(herd: Herd, project: Sandbox) -> None:
+    program = loaded_from(project).services["api"].command[0]
 
-    decoys = [child for child in children if "decoy.py" in " ".join(child.cmdline())]
-    assert {decoy.name() for decoy in decoys} == {os.path.basename(service.command[0])[:15]}
+    decoys = [psutil.Process(decoy.helper.pid) for decoy in herd._decoys]
+
+    assert {decoy.name() for decoy in decoys} == {os.path.basename(program)[:15]}
     assert all(os.getsid(decoy.pid) == decoy.pid for decoy in decoys)
     ports = {one.laddr.port for decoy in decoys for one in decoy.net_connections(kind="tcp")}
     assert len(ports) == 1
@@ -77,8 +69,8 @@ def test_bystanders_bear_the_name_of_the_service_and_one_listens_next_door(
     assert herd.harmed() == []
 
 
-def test_a_herd_leaves_nobody_behind(loaded: Project, service: Service) -> None:
-    with Herd(service, loaded) as herd:
+def test_a_herd_leaves_nobody_behind(project: Sandbox) -> None:
+    with herd_of(project) as herd:
         pids = [decoy.helper.pid for decoy in herd._decoys]
         os.kill(pids[0], signal.SIGSTOP)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -103,6 +104,21 @@ def test_an_interrupted_drill_puts_everything_back(
     assert nothing_is_left(project)
     assert {outcome(case) for case in cases(project).values()} <= {"passed", "skipped"}
     assert project.check("--no-heal").code == 0
+
+
+def test_a_monitor_is_told_of_a_drill_that_runs(project: Sandbox) -> None:
+    drill = begun(project, "crash")
+    try:
+        wait_for(lambda: seen(lambda project: says(project, "Checking that all is well"), project, drill))
+        monitor = project.auto_heal("monitor")
+        drill.send_signal(signal.SIGINT)
+        drill.communicate(timeout=DEADLINE)
+    finally:
+        end(drill)
+
+    assert monitor.code == 1, monitor
+    (line,) = monitor.lines
+    assert re.fullmatch(rf"❌ A drill runs in this project \(PID {drill.pid}, since [-\d]+ [:\d]+\)", line)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from drilling import SCHEMA
+from drilling import SCHEMA, loaded_from
 from hypothesis import given
 from hypothesis import strategies as st
 from sandbox import Sandbox, free_port, wait_for
@@ -26,7 +26,6 @@ from remediation.drill.processes import nobodys_pid
 from remediation.drill.table import table
 from remediation.primitives import port
 from remediation.primitives.process import Identity
-from remediation.project.config import load_project
 from remediation.project.model import Project, Service
 from remediation.project.phrase import Phrase
 
@@ -34,7 +33,7 @@ from remediation.project.phrase import Phrase
 @pytest.fixture
 def loaded(project: Sandbox) -> Project:
     """The project, as it is configured."""
-    return load_project(project.root, {})
+    return loaded_from(project)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ PIECES = st.sampled_from([
     "password", "token", "key", "Authorization", "Cookie", "auth", "-u", "--secret", "Bearer ", "basic ", "://",
     "http://", "@", ":", "=", "==", "'", '"', '\\"', "\\", "\\n", "\n", " ", ",", "(", ")", "[", "]", "{", "}", "<",
     ">", "&", "?", "***", "None", "a1B2c3D4", "joe:pw", "x", "eyJ", "AKIA", "-----BEGIN PRIVATE KEY-----",
-    "-----END PRIVATE KEY-----", "é", "12",
+    "-----END PRIVATE KEY-----", "é", "12", "ok", "must", "auth: ", "password: ", "cookie: ", "Auth", "docker ", "/a",
 ])  # fmt: skip
 
 

@@ -66,7 +66,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
         ("clientSecret = 'a b', dbPassword='c'", "clientSecret = '***', dbPassword='***'"),
         ('{"api_key": "abc", "access-token": "d e"}', '{"api_key": "***", "access-token": "***"}'),
         ('environ["API_TOKEN"] = "abc"', 'environ["API_TOKEN"] = "***"'),
-        ("token == 'abc' or secret != \"d\"", "token == '***' or secret != \"***\""),
+        ("token == 'ab1' or secret != \"d\"", "token == '***' or secret != \"***\""),
         ("requests.get(url, auth=('joe', 'abc'))", "requests.get(url, auth=(***))"),
         ("password = 1234 with pin", "password = *** with pin"),
         ("<password>abc</password><user>joe</user>", "<password>***</password><user>joe</user>"),
@@ -117,6 +117,8 @@ def test_what_merely_looks_similar_is_left(text: str) -> None:
         *["://", "://:a", "http://a:b?#/", "://@", "-u ", '-u "', "--token ", "eyJ", "bearer aA", "Bearer a", "ghp_"],
         *["-----BEGIN PRIVATE KEY-----", "\\", "_a", "token_", "Authorization: ", "cookie:'", "xox", "/bot1234567890:"],
         *["A_", "-", "\n", "passwordé"],
+        *["cookie: ok ", "auth: ok ", '"auth: ok ', "HTTP_COOKIE: must ", "password: must ", "'password: must "],
+        *["auth={a ", "docker -u a:b ", '"auth": ok ', "token: a.a", "token: a a ", "auth={'a': [", "token: /a"],
     ],
 )
 def test_half_a_million_characters_of_malice_are_read_once(part: str) -> None:

@@ -54,7 +54,7 @@ def drill(
     seed = random.SystemRandom().randrange(_LARGEST_SEED) if seed is None else seed
     trials = plan(services, list(dict.fromkeys(faults)) or list(FAULTS), rounds=rounds, seed=seed)
     try:
-        with alone(project):
+        with alone(project, drills=True):
             if not sure and not _agreed(project, services, len(trials)):
                 voice.say("drill_not_begun")
                 return INTERRUPTED

@@ -28,10 +28,11 @@ _RUNS_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fi
 
 
 class Watcher(msgspec.Struct, frozen=True):
-    """Who watches a project: PID, and since when in epoch seconds."""
+    """Who watches a project, or drills it: PID, and since when in epoch seconds."""
 
     pid: int
     since: float
+    drills: bool = False
 
 
 class WatchedError(Exception):
@@ -89,14 +90,15 @@ def _note(project: Project) -> Path:
 
 
 def tell_who_watches(project: Project, voice: Voice) -> None:
-    """Say that there is a monitor already, and since when."""
+    """Say that there is a monitor already, or a drill, and since when."""
     watcher = who_watches(project)
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"
-    voice.say("watched", pid=watcher.pid if watcher else "?", since=since)
+    key = "drill_runs" if watcher and watcher.drills else "watched"
+    voice.say(key, pid=watcher.pid if watcher else "?", since=since)
 
 
 @contextmanager
-def alone(project: Project) -> Iterator[None]:
+def alone(project: Project, *, drills: bool = False) -> Iterator[None]:
     """Be the one monitor of a project, or its one drill. WatchedError if there is one."""
     held = False
     try:
@@ -104,7 +106,7 @@ def alone(project: Project) -> Iterator[None]:
             held = True
             # Only a second monitor asks for it; no space for it is no reason not to watch.
             with suppress(OSError):
-                file.write(_note(project), msgspec.json.encode(Watcher(os.getpid(), time.time())))
+                file.write(_note(project), msgspec.json.encode(Watcher(os.getpid(), time.time(), drills)))
             yield
     except LockTimeoutError:
         if held:

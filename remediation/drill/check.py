@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -85,6 +86,9 @@ class Checker:
                 end_family(child.pid, self._project)
                 child.kill()
                 child.wait()
+            # What it could not do itself.
+            for left in self._project.memory.glob(f"run-{child.pid}-*"):
+                shutil.rmtree(left, ignore_errors=True)
         properties, cases = _read(report)
         return Checked(
             code, _tail(output), _of_services(properties, _CAUSE), _of_services(properties, _ACTION), cases, killed

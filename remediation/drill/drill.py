@@ -140,75 +140,77 @@ class Drill:
         service = finding.trial.service
         try:
             with ExitStack() as stack:
-                self._strike_and_heal(finding, herd, stack)
+                scene = Scene(
+                    self._project, service, self._store, self._healer, herd, self._rng, self._folder, stack
+                )  # fmt: skip
+                for attempt in range(_KILLS):
+                    if self._strike_and_heal(finding, scene, attempt):
+                        return
+                finding.note = Phrase("drill_no_kill", {"name": service.name})
         except (SkipError, HealError) as error:
             finding.skipped = error.phrase
         except LockTimeoutError:
             finding.skipped = Phrase("busy", {"name": service.name, "seconds": longest(service)})
 
-    def _strike_and_heal(self, finding: Finding, herd: Herd, stack: ExitStack) -> None:
-        trial = finding.trial
-        scene = Scene(
-            self._project, trial.service, self._store, self._healer, herd, self._rng, self._folder, stack
-        )  # fmt: skip
-        self._attention.heed()
-        self._ground.doubt(trial.service)
-        struck = MAKE[trial.fault](scene)
-        finding.note = struck.note
-        heals = self._store.recall(trial.service).heals
-        watch = Watch(trial.service, self._store, struck, owns_port=self._ground.owns_port(trial.service))
+    def _strike_and_heal(self, finding: Finding, scene: Scene, attempt: int) -> bool:
+        """Return whether that was all: not if a healer was to be killed, and ended well before it could be."""
+        struck = self._strike(finding, scene)
+        service = scene.service
+        watch = Watch(service, self._store, struck, owns_port=self._ground.owns_port(service))
         try:
-            self._heal(finding, scene, struck)
-            finding.downtime = watch.downtime(trial.service.probe_timeout + _TO_SPARE) if finding.healed else None
+            self._heal(finding, scene, struck, attempt)
+            finding.downtime = watch.downtime(service.probe_timeout + _TO_SPARE) if finding.healed else None
         finally:
             watch.end()
-        # It can have been somebody else's check that noticed it first.
-        finding.detected = finding.detected or self._store.recall(trial.service).heals > heals
         if finding.healed and finding.downtime is None:
             finding.healed = False
-            finding.wrong.append(Phrase("drill_not_up", {"name": trial.service.name}))
-        finding.left = strays(trial.service, self._store, struck.victims) if finding.healed else []
+            finding.wrong.append(Phrase("drill_not_up", {"name": service.name}))
+        finding.left = strays(service, self._store, struck.victims) if finding.healed else []
+        return not struck.healer_dies or finding.note is not None or bool(finding.problems)
 
-    def _heal(self, finding: Finding, scene: Scene, struck: Struck) -> None:
+    def _strike(self, finding: Finding, scene: Scene) -> Struck:
+        self._attention.heed()
+        self._ground.doubt(scene.service)
+        struck = MAKE[finding.trial.fault](scene)
+        finding.detected, finding.note = False, struck.note
+        finding.heals = self._store.recall(scene.service).heals
+        return struck
+
+    def _heal(self, finding: Finding, scene: Scene, struck: Struck, attempt: int) -> None:
         self._ground.forget_restarts()
         if struck.healer_dies:
-            self._heal_twice(finding, scene)
-            return
-        if struck.stranger is None:
+            self._heal_twice(finding, attempt)
+        elif struck.stranger is not None:
+            self._refuse_and_heal(finding, scene, struck.stranger)
+        else:
             self._judge(finding, self._check(finding))
-            return
+
+    def _refuse_and_heal(self, finding: Finding, scene: Scene, stranger: int) -> None:
+        """Have the heal refused because of a stranger, and the service healed once he is gone."""
         checked = self._check(finding)
-        service = finding.trial.service
-        named = re.search(rf"PID {struck.stranger}\b", checked.actions.get(service.name, ""))
+        if not finding.detected:
+            self._judge(finding, checked)
+            return
+        named = re.search(rf"PID {stranger}\b", checked.actions.get(scene.service.name, ""))
         if checked.code != FAILED or not named:
-            finding.wrong.append(Phrase("drill_not_refused", {"holder": describe(struck.stranger)}))
+            finding.wrong.append(Phrase("drill_not_refused", {"holder": describe(stranger)}))
         # The stranger goes, as its owner would see to it.
         scene.stack.close()
         self._ground.forget_restarts()
         self._judge(finding, self._check(finding))
         finding.refused = not finding.wrong
 
-    def _heal_twice(self, finding: Finding, scene: Scene) -> None:
+    def _heal_twice(self, finding: Finding, attempt: int) -> None:
         """Have one healer killed, and the next one heal."""
-        service = finding.trial.service
-        for attempt in range(_KILLS):
-            moment = self._rng.random() * self._span / 2**attempt
-            first = self._check(finding, moment=moment)
-            if first.killed:
-                finding.note = Phrase("drill_kill", {"after": round(moment, 3)})
-                # It had seen that there is something to heal, or it would not have begun.
-                finding.detected = True
-                break
-            self._judge(finding, first)
-            if not finding.healed:
-                return
-            finding.healed = False
-            MAKE["crash"](scene)
+        moment = self._rng.random() * self._span / 2**attempt
+        checked = self._check(finding, moment=moment)
+        if checked.killed:
+            finding.note = Phrase("drill_kill", {"after": round(moment, 3)})
+            # It had seen that there is something to heal, or it would not have begun.
+            finding.detected = True
             self._ground.forget_restarts()
-        else:
-            finding.note = Phrase("drill_no_kill", {"name": service.name})
-        self._ground.forget_restarts()
-        self._judge(finding, self._check(finding))
+            checked = self._check(finding)
+        self._judge(finding, checked)
 
     def _check(self, finding: Finding, *, moment: float | None = None) -> Checked:
         """Check and heal; with a `moment`, kill the healer so many seconds after its heal began."""
@@ -230,19 +232,22 @@ class Drill:
 
         checked = self._checker.heal(kill)
         finding.output += checked.output
-        finding.detected = finding.detected or service.name in checked.causes
         memory = self._store.recall(service)
+        # It can have been somebody else's check that noticed it first.
+        finding.detected = finding.detected or service.name in checked.causes or memory.heals > finding.heals
         if checked.code in _WELL and memory.restarts and memory.last_heal:
             self._span = max(0.0, memory.last_heal.at - memory.restarts[-1]) or self._span
         return checked
 
     def _judge(self, finding: Finding, checked: Checked) -> None:
         service = finding.trial.service
-        finding.healed = checked.code in _WELL
-        if not finding.healed:
+        well = checked.code in _WELL
+        # Where nothing was noticed nothing was healed, and there is no more to say.
+        finding.healed = well and finding.detected
+        if not well:
             reason = checked.actions.get(service.name) or _last_line(checked.output)
             finding.wrong.append(Phrase("drill_unhealed", {"code": _code(checked), "reason": reason}))
-        elif problem := self._store.pid_file_problem(service):
+        elif finding.healed and (problem := self._store.pid_file_problem(service)):
             finding.wrong.append(Phrase("drill_pid_file", {"problem": problem}))
 
     def _tell(self, finding: Finding) -> None:

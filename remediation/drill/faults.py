@@ -107,15 +107,15 @@ def _orphan_on_port(scene: Scene) -> Struck:
         orphan = Helper("holder", "orphan", *places, "--", *descriptors, project=scene.project, env=environ)
         scene.stack.enter_context(orphan)
         pid, how = orphan.line().split()
-        if identity := Identity.of(int(pid)):
-            scene.stack.callback(processes.kill, [identity])
+        made = [identity] if (identity := Identity.of(int(pid))) else []
+        scene.stack.callback(processes.kill, made)
         at = time.monotonic()
         _dead(list({*victims, victim}), scene)
-        if how == "taken":
-            return Struck(at, frozenset({*victims, victim}), note=Phrase("drill_taken", {}))
-        orphan.tell("now")
-        _bound(orphan, scene)
-        return Struck(at, frozenset({*victims, victim}), note=Phrase("drill_bound", {}))
+        if how != "taken":
+            orphan.tell("now")
+            _bound(orphan, scene)
+        note = Phrase("drill_taken" if how == "taken" else "drill_bound", {})
+        return Struck(at, frozenset({*victims, victim, *made}), note=note)
 
 
 def _listening(members: list[Identity], number: int) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from remediation.drill import processes
 from remediation.drill.outcome import RefusedError
@@ -122,22 +122,16 @@ class Ground:
         return is_up(service, self._store, owns_port=self.owns_port(service))
 
     def put_back(self) -> list[Phrase]:
-        """Put everything back as it was, and return what could not be, in words."""
+        """Put everything back as it was, whatever of it fails, and return what could not be, in words."""
         problems: list[Phrase] = []
         for service in self._touched:
             if service not in self._started:
-                try:
-                    self.mend(service)
-                except HealError as error:
-                    problems.append(error.phrase)
+                problems += _problems(service, partial(self.mend, service))
         for service in reversed(self._started):
-            try:
-                self._stop(service)
-            except HealError as error:
-                problems.append(error.phrase)
+            problems += _problems(service, partial(self._stop, service))
         for name, spent in self._budgets.items():
-            with suppress(LockTimeoutError, OSError):
-                self._budget(self._project.services[name], spent)
+            service = self._project.services[name]
+            problems += _problems(service, partial(self._budget, service, spent))
         return problems
 
     def _stop(self, service: Service) -> None:
@@ -147,3 +141,17 @@ class Ground:
             # It was not stopped by hand before.
             memory.stopped_by_hand = False
             self._store.keep(service, memory)
+
+
+def _problems(service: Service, step: Callable[[], None]) -> list[Phrase]:
+    """Do a step for a service, and return why it failed, in words; nothing if it did not."""
+    try:
+        step()
+    except HealError as error:
+        return [error.phrase]
+    except LockTimeoutError:
+        return [Phrase("busy", {"name": service.name, "seconds": longest(service)})]
+    except OSError as error:
+        where, problem = error.filename or "OS", error.strerror or error
+        return [Phrase("surroundings", {"name": service.name, "where": where, "problem": problem})]
+    return []

@@ -43,7 +43,7 @@ class Struck:
     at: float
     """When, on the monotonic clock, in seconds."""
     victims: frozenset[Identity]
-    """Its processes as they were."""
+    """Its processes as they were, and who was made to look like one."""
     stranger: int | None = None
     """Who holds its port and may not be ended, so that the heal is to be refused."""
     healer_dies: bool = False
@@ -57,6 +57,8 @@ class Finding:
 
     trial: Trial
     detected: bool = False
+    heals: int = 0
+    """How many heals of the service had ended before it."""
     healed: bool = False
     refused: bool = False
     """Whether the heal was refused, as it should be, and said because of whom."""
@@ -79,7 +81,7 @@ class Finding:
         """All that is not as it should be; empty if the service passed."""
         if self.skipped:
             return []
-        unnoticed = [] if self.detected else [Phrase("drill_unnoticed", {})]
+        unnoticed = [] if self.detected else [Phrase("drill_unnoticed", {"name": self.trial.service.name})]
         return [*unnoticed, *self.wrong, *self.harmed, *self.left]
 
 

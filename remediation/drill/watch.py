@@ -25,6 +25,12 @@ def is_up(service: Service, store: Store, *, owns_port: bool) -> bool:
     return not owns_port or service.address is None or look.owns_port(service.address.port, identity.pid)
 
 
+def is_back(service: Service, store: Store, struck: Struck, *, owns_port: bool) -> bool:
+    """Return whether the service is up as `is_up` has it, by none of those that the fault left or made."""
+    # One of them can still be remembered, or taken for the service, and answer nobody for as long as we would wait.
+    return store.proven_process(service) not in struck.victims and is_up(service, store, owns_port=owns_port)
+
+
 class Watch:
     """Measures a downtime, in a thread of its own."""
 
@@ -42,13 +48,10 @@ class Watch:
 
     def _look(self) -> None:
         while not self._end.wait(_POLL_SECONDS):
-            # One of the victims can still be remembered, and answer nobody for as long as we would wait.
-            identity = self._store.proven_process(self._service)
-            if identity in self._struck.victims or not is_up(self._service, self._store, owns_port=self._owns_port):
-                continue
-            self._seconds = time.monotonic() - self._struck.at
-            self._up.set()
-            return
+            if is_back(self._service, self._store, self._struck, owns_port=self._owns_port):
+                self._seconds = time.monotonic() - self._struck.at
+                self._up.set()
+                return
 
     def downtime(self, timeout: float) -> float | None:
         """Return the seconds from the fault until the service answered; None if it does not within `timeout`."""

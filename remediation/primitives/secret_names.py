@@ -1,4 +1,7 @@
-"""Which variables, keys, options and headers hold a secret, by their names."""
+"""Which variables, keys, options and headers hold a secret, by their names, and which values are ordinary all the same.
+
+Parts of a service are called auth, token or cookie, too, and how they are has to be readable.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,18 @@ import re
 from functools import lru_cache
 
 # What a name ends with, after a number and the "s" of many are taken away; its words are joined by "_".
-_ENDINGS = (
-    "password", "passwd", "passphrase", "pass_phrase", "passcode", "pass_code", "pass_word", "pwd", "secret", "token",
-    "credential", "authorization", "sessionid", "session_id", "sessid", "apikey", "api_key", "access_key",
+# Of these, the value was surely chosen to be a secret;
+_SURE_ENDINGS = (
+    "password", "passwd", "passphrase", "pass_phrase", "passcode", "pass_code", "pass_word", "pwd", "secret",
+    "apikey", "api_key", "access_key",
     "private_key", "privatekey", "secret_key", "signing_key", "encryption_key", "account_key", "accesskey",
     "master_key", "shared_key", "storage_key", "auth_key", "service_key", "deploy_key", "webhook_key",
     "dbpass", "pgpass", "mypass", "sshpass", "rootpass", "adminpass", "userpass", "smtppass", "mailpass",
 )  # fmt: skip
-_LAST_WORDS = frozenset({"auth", "pass", "cred", "cookie", "cookie2", "setcookie", "dsn", "jwt"})
+# of these, it may as well be how that part of a service is.
+_ENDINGS = ("token", "credential", "authorization", "sessionid", "session_id", "sessid", *_SURE_ENDINGS)
+_SURE_LAST_WORDS = frozenset({"pass"})
+_LAST_WORDS = frozenset({"auth", "cred", "cookie", "cookie2", "setcookie", "dsn", "jwt", *_SURE_LAST_WORDS})
 # In the query of a URL, where names are short.
 _LAST_WORDS_OF_QUERIES = frozenset({"key", "sig", "signature", "code", "sid", "session", "hmac", "otp", "pin"})
 # What may follow: which secret, or how it is written.
@@ -23,28 +30,59 @@ _FOLLOWING = frozenset({
 })  # fmt: skip
 # Headers whose value goes on to the end of the line.
 _HEADERS = ("authorization", "cookie", "cookie2")
+_AS_HEADERS_ARE_WRITTEN = re.compile(r"(?:[xX]|[Ss]et|[Pp]roxy)-[\w\-]+|Authorization|Cookie2?")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Only the end of a name counts; some are made by those who are to be read by us.
 _LONGEST = 80
-# Options whose value is `user:password`.
+# Options whose value is `user:password`,
 USER_OPTIONS = frozenset({"-u", "--user", "-U", "--proxy-user"})
+# but of these commands it is `user:group`.
+_CONTAINERS = ("docker", "podman", "nerdctl", "buildah")
+_CLIENTS = ("curl", "wget", "http")
+_USER_AND_GROUP = re.compile(r"[a-z_]+(?:-[a-z]+)*\d{0,4}:[a-z_]+(?:-[a-z]+)*\d{0,4}")
+
+_LONGEST_ORDINARY = 240
+_STRUCTURE = re.compile(r"[\s\"'`\\()\[\]{},;]+")
+# What a part of a sentence ends with, also where something in it is masked already.
+_PUNCTUATION = ".!?:*"
+_NUMBER = re.compile(r"[+-]?\d{1,15}(?:[.,/]\d{1,9})?(?:%|ns|us|ms|s|m|h|d|[kKMG]?i?B)?")
+_JOINED = re.compile(r"[^\W\d_]+(?:['\u2019\-_./][^\W\d_]+){0,2}")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_LONGEST_WORD = 15
+# From so many letters on, a word has to be one that can be spoken.
+_SHORTEST_SPOKEN = 8
+_UNSPEAKABLE = re.compile(
+    r"[^aeiouy]{6}|q[^ul]|[jvz][bcdfgkmnpqrstwx]|x[bdgjkmnrsvwxz]|[cfghkpqvwx][jqxz]|b[qxz]|m[jxz]"
+)
+
+_LABEL = re.compile(r"[A-Za-z]?[a-z]{0,15}(?:[-_][a-z]{1,15}){0,5}[-_]?\d{0,4}")
+_PORT = re.compile(r":\d{1,5}")
+_NUMERIC_HOST = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[\da-f:.]{2,45}\])(?::\d{1,5})?")
 
 
 def is_secret(name: str) -> bool:
     """Return whether a variable, key, option or header of this name holds a secret."""
     # The working directory, as every shell has it.
-    return name not in ("PWD", "OLDPWD") and _judged(name[-_LONGEST:], _LAST_WORDS)
+    return name not in ("PWD", "OLDPWD") and _judged(name[-_LONGEST:], _LAST_WORDS, _ENDINGS)
+
+
+def is_surely_secret(name: str) -> bool:
+    """Return whether even an ordinary word is a secret if it has this name, as that of a password."""
+    # `pwd` alone is the working directory, too.
+    return name.lower() != "pwd" and _judged(name[-_LONGEST:], _SURE_LAST_WORDS, _SURE_ENDINGS)
 
 
 def is_secret_query(name: str) -> bool:
     """Return whether a parameter of this name in a URL holds a secret."""
-    return is_secret(name) or _judged(name[-_LONGEST:], _LAST_WORDS_OF_QUERIES)
+    return is_secret(name) or _judged(name[-_LONGEST:], _LAST_WORDS_OF_QUERIES, ())
 
 
-def is_secret_option(option: str, value: str) -> bool:
-    """Return whether the word after an option of a command is a secret."""
+def is_secret_option(option: str, value: str, *, before: str = "") -> bool:
+    """Return whether the word after an option of a command is a secret; `before` is the command up to the option."""
     if option in USER_OPTIONS:
-        return ":" in value.strip(":") and not value.replace(":", "").isdigit()
+        if ":" not in value.strip(":") or value.replace(":", "").isdigit():
+            return False
+        return not (_USER_AND_GROUP.fullmatch(value) and _last(_CONTAINERS, before) > _last(_CLIENTS, before))
     return option.startswith("-") and is_secret(option) and not value.startswith("-")
 
 
@@ -53,21 +91,77 @@ def is_header(name: str) -> bool:
     return "_".join(_words(name[-_LONGEST:])).endswith(_HEADERS)
 
 
+def is_written_as_header(name: str) -> bool:
+    """Return whether a name is written as only headers are, so that it is not that of a part of a service."""
+    return bool(_AS_HEADERS_ARE_WRITTEN.fullmatch(name[-_LONGEST:]))
+
+
 def is_chosen(name: str) -> bool:
     """Return whether people choose what has this name, so that even a short number may be it."""
     return any(word.startswith(("passw", "passc", "passphrase", "pwd")) for word in _words(name[-_LONGEST:]))
 
 
+def is_ordinary(value: str) -> bool:
+    """Return whether a value is made of plain words, numbers and paths of plain words alone."""
+    if len(value) > _LONGEST_ORDINARY:
+        return False
+    parts = [part.rstrip(_PUNCTUATION).lstrip(":") for part in _STRUCTURE.split(value)]
+    return any(parts) and all(_is_plain(part) for part in parts if part)
+
+
+def is_place(value: str) -> bool:
+    """Return whether a value is the path of a URL or file, a host, or host:port, all of plain words and numbers."""
+    if len(value) > _LONGEST_ORDINARY:
+        return False
+    if value.startswith("/"):
+        return all(_is_label(part) for piece in value.strip("/").split("/") for part in piece.split("."))
+    if _NUMERIC_HOST.fullmatch(value):
+        return True
+    host, colon, port = value.partition(":")
+    labels = host.split(".")
+    is_host = all(label and not label[0].isdigit() and _is_label(label) for label in labels)
+    if colon:
+        return is_host and bool(_PORT.fullmatch(f":{port}"))
+    return is_host and len(labels) > 1 and not labels[-1][-1].isdigit()
+
+
+def _is_plain(part: str) -> bool:
+    if _NUMBER.fullmatch(part) or (part.startswith("/") and is_place(part)):
+        return True
+    pieces = _LETTERS.findall(part)
+    if not _JOINED.fullmatch(part) or (len(pieces) > 1 and part.isupper() and set(part) & set("-./")):
+        return False
+    if len(pieces) == 1 and len(part) == 1:
+        return part.lower() in "ai" or not part.isascii()
+    return all(_is_word(piece) for piece in pieces)
+
+
+def _is_label(label: str) -> bool:
+    return bool(_LABEL.fullmatch(label)) and all(_is_spoken(piece.lower()) for piece in _LETTERS.findall(label))
+
+
+def _is_word(piece: str) -> bool:
+    is_cased = piece in (piece.lower(), piece.upper(), piece.capitalize())
+    return len(piece) <= _LONGEST_WORD and is_cased and _is_spoken(piece.lower())
+
+
+def _is_spoken(word: str) -> bool:
+    return len(word) < _SHORTEST_SPOKEN or not word.isascii() or not _UNSPEAKABLE.search(word)
+
+
+def _last(commands: tuple[str, ...], text: str) -> int:
+    return max(text.rfind(command) for command in commands)
+
+
 @lru_cache(maxsize=4_096)
-def _judged(name: str, last_words: frozenset[str]) -> bool:
+def _judged(name: str, last_words: frozenset[str], endings: tuple[str, ...]) -> bool:
     words = _words(name)
     while len(words) > 1 and (words[-1].isdigit() or words[-1] in _FOLLOWING):
         words.pop()
     if not words:
         return False
     words[-1] = words[-1].removesuffix("s") if words[-1] not in ("pass", "dsns") else words[-1]
-    whole = "_".join(words)
-    return words[-1] in last_words or (last_words is _LAST_WORDS and whole.endswith(_ENDINGS))
+    return words[-1] in last_words or "_".join(words).endswith(endings or "\n")
 
 
 def _words(name: str) -> list[str]:

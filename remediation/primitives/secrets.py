@@ -12,9 +12,19 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, urlsplit
 
-from remediation.primitives.secret_names import is_secret, is_secret_option, is_secret_query
+from remediation.primitives.secret_names import (
+    USER_OPTIONS,
+    is_ordinary,
+    is_place,
+    is_secret,
+    is_secret_option,
+    is_secret_query,
+    is_surely_secret,
+)
 
-__all__ = ["MASK", "is_secret", "learn", "learn_url", "learn_words", "redacted", "redacted_words"]
+__all__ = [
+    "MASK", "is_secret", "learn", "learn_url", "learn_words", "redacted", "redacted_value", "redacted_words", "spare",
+]  # fmt: skip
 
 MASK = "***"
 
@@ -28,39 +38,77 @@ _SIGNS = (
 
 # A known secret is looked for in all texts, so it must not be what texts are made of.
 _SHORTEST = 8
-# Words, alone or joined, and numbers: below so many characters they are more likely ordinary than secret.
+# Letters, alone or joined, and numbers: below so many characters they are more likely ordinary than secret.
 _ORDINARY = re.compile(r"[A-Za-z]?[a-z]+(?:[-_. /][a-z]+)*|[A-Z]+(?:[-_. /][A-Z]+)*|[\d.,:+-]+")
 _SHORTEST_ORDINARY = 16
+# So many plain words are a passphrase, if they are called one.
+_SHORTEST_PASSPHRASE = 4
 # A part of the address of a webhook that says who may post there.
 _OPAQUE = re.compile(r"(?=\D*\d)[\w:=~-]{16,}")
 _SHORTEST_LINE = 16
 
 # All known ones in all their spellings, the longest first, so that one that holds another is wholly gone.
 _known: tuple[str, ...] = ()
+# What a project itself calls its services, hosts and paths.
+_spared: frozenset[str] = frozenset()
 
 
 def redacted(text: str) -> str:
-    """Return the text with `***` in place of each secret that is known or can be told by its form."""
-    for secret in _known:
-        if secret in text:
-            text = text.replace(secret, MASK)
-    low = text.lower()
-    for sign in _SIGNS:
-        if sign in low:
-            # Few runs come by here, and its patterns take milliseconds to compile.
-            from remediation.primitives import credentials
+    """Return the text with `***` in place of each secret that is known or can be told by its form.
 
-            return credentials.masked(text)
-    return text
+    Where that cannot be looked at, nothing of the text is returned, but why.
+    """
+    text = _without_known(text)
+    low = text.lower()
+    if not any(sign in low for sign in _SIGNS):
+        return text
+    try:
+        # Few runs come by here, and its patterns take milliseconds to compile.
+        from remediation.primitives.credentials import masked
+    except OSError as error:
+        return _not_shown(error)
+    return masked(text)
+
+
+def redacted_value(name: str, value: str) -> str:
+    """Return a value with `***` in place of each secret, which the name beside it may tell of, too."""
+    if not is_secret(name):
+        return redacted(value)
+    try:
+        from remediation.primitives.credentials import masked_value
+    except OSError as error:
+        return _not_shown(error)
+    return masked_value(name, _without_known(value))
 
 
 def redacted_words(words: Iterable[str]) -> list[str]:
     """Return a command with `***` for each secret in it, also for one that an option before it tells of."""
     found, option = list[str](), ""
     for word in words:
-        found.append(MASK if is_secret_option(option, word) else redacted(word))
+        before = " ".join(found[:-1]) if option in USER_OPTIONS else ""
+        found.append(MASK if is_secret_option(option, word, before=before) else redacted(word))
         option = word
     return found
+
+
+def _without_known(text: str) -> str:
+    for secret in _known:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    return text
+
+
+def _not_shown(error: OSError) -> str:
+    # Without a descriptor that is free, nothing can be imported.
+    return f"(not shown: it could not be looked at for secrets: {error.strerror})"
+
+
+def spare(ordinary: Iterable[str]) -> None:
+    """Take the names of services, hosts and paths of a project for no secrets, whatever says that they are."""
+    global _known, _spared  # noqa: PLW0603 - as for what is known
+    _spared |= frozenset(ordinary)
+    spelled = set[str]().union(*(_spellings(word) for word in _spared))
+    _known = tuple(secret for secret in _known if secret not in spelled)
 
 
 def learn(named: Mapping[str, str]) -> None:
@@ -70,7 +118,7 @@ def learn(named: Mapping[str, str]) -> None:
             learn_url(value, whole=is_secret(name) or "hook" in name.lower())
         elif is_secret(name) and not (value.startswith("/") and os.path.lexists(value)):
             # As a header has it, a scheme may stand before the secret.
-            _add(value, *value.split(" ")[1:2])
+            _add(value, *value.split(" ")[1:2], is_sure=is_surely_secret(name))
 
 
 def learn_words(words: Iterable[str]) -> None:
@@ -84,7 +132,8 @@ def learn_words(words: Iterable[str]) -> None:
             learn_url(word)
         elif is_secret_option(option, word):
             user, _, password = word.partition(":")
-            _add(*([word] if is_secret(option) else []), password, basic=(user, password))
+            whole = [word] if is_secret(option) else []
+            _add(*whole, password, basic=(user, password), is_sure=is_surely_secret(option))
         option = word
 
 
@@ -110,25 +159,29 @@ def _pieces(parts: SplitResult) -> list[str]:
     return [place for place in places if place]
 
 
-def _add(*secrets: str, basic: tuple[str, str] | None = None) -> None:
+def _add(*secrets: str, basic: tuple[str, str] | None = None, is_sure: bool = True) -> None:
     global _known  # noqa: PLW0603 - a secret of the process is one wherever in it a text is made
     found = set(_known)
     for secret in secrets:
-        if _is_unmistakable(secret):
+        if _is_unmistakable(secret, is_sure=is_sure):
             found |= _spellings(secret)
-        lines = [line.strip() for line in secret.splitlines()]
-        found |= {line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----")}
+        lines = [line.strip() for line in secret.splitlines()] if "\n" in secret else []
+        long = [line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----")]
+        found |= {line for line in long if _is_unmistakable(line, is_sure=False)}
     if basic and basic[1]:
         found.add(_base64(":".join(basic)))
     if len(found) > len(_known):
         _known = tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
 
 
-def _is_unmistakable(value: str) -> bool:
+def _is_unmistakable(value: str, *, is_sure: bool) -> bool:
     """Return whether a value is so unlike ordinary text that it is a secret wherever it stands."""
-    if len(value.strip()) < _SHORTEST or not re.search(r"\w", value):
+    if len(value.strip()) < _SHORTEST or not re.search(r"\w", value) or value in _spared or is_place(value):
         return False
-    return len(value) >= _SHORTEST_ORDINARY or not _ORDINARY.fullmatch(value)
+    if len(value) < _SHORTEST_ORDINARY and _ORDINARY.fullmatch(value):
+        return False
+    is_passphrase = is_sure and len(value.split()) >= _SHORTEST_PASSPHRASE
+    return is_passphrase or not is_ordinary(value)
 
 
 def _spellings(secret: str) -> set[str]:

@@ -173,8 +173,10 @@ def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) ->
 def _learn_secrets(service: Service) -> None:
     """Have the secrets of a service known, so that nothing shows or writes them."""
     secrets.learn(service.env)
+    secrets.spare((service.name, service.ready))
     if service.address:
         secrets.learn_url(service.address.url)
+        secrets.spare((service.address.host, f"{service.address.host}:{service.address.port}"))
     commands = (service.command, service.restart_command, service.start_command, service.stop_command)
     for words in (*commands, service.rollback, service.evidence, *(rung.run for rung in service.ladder)):
         secrets.learn_words(words)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from _pytest.junitxml import bin_xml_escape, mangle_test_address
 
-from remediation.primitives.secrets import MASK, is_secret, redacted
+from remediation.primitives.secrets import redacted, redacted_value
 from remediation.session.attempts import Attempt
 
 Address = tuple[str, str]
@@ -231,7 +231,7 @@ def _redact(suite: ET.Element) -> None:
             element.text = redacted(element.text)
         for name in ("message", "value"):
             if text := element.get(name):
-                element.set(name, MASK if is_secret(element.get("name", "")) else redacted(text))
+                element.set(name, redacted_value(element.get("name", ""), text))
 
 
 def _text(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from remediation.primitives.secrets import MASK, is_secret, learn, redacted
+from remediation.primitives.secrets import learn, redacted, redacted_value
 
 # Of an exception that is shown, the parts below a part; none of pytest's own is as deep.
 _DEEPEST = 20
@@ -127,7 +127,7 @@ def _redact(report: _Report) -> None:
 def _property(name: str, value: object) -> object:
     """Return a value that a check shows beside its name."""
     text = str(value)
-    shown = MASK if is_secret(str(name)) and text else redacted(text)
+    shown = redacted_value(str(name), text)
     return value if shown == text else shown
 
 

@@ -52,6 +52,12 @@ DRILL: dict[str, Text] = {
     "drill_no_report": Text(
         ERROR, "The report {path} cannot be written: {problem}", "Отчёт {path} не записать: {problem}"
     ),
+    # Who comes while there is one.
+    "drill_runs": Text(
+        ERROR,
+        "❌ A drill runs in this project (PID {pid}, since {since})",
+        "❌ В этом проекте идёт учение (PID {pid}, с {since})",
+    ),
     # Why there is no drill.
     "drill_paused": Text(ERROR, "No drill: {pause}", "Учения не будет: {pause}"),
     "drill_by_hand": Text(
@@ -92,7 +98,11 @@ DRILL: dict[str, Text] = {
     ),
     "drill_helper": Text(WARN, "a helper of the drill failed: {problem}", "сбой помощника учения: {problem}"),
     # What was not well.
-    "drill_unnoticed": Text(ERROR, "the checks did not notice it", "проверки этого не заметили"),
+    "drill_unnoticed": Text(
+        ERROR,
+        "the checks did not notice it: none that heals {name} failed",
+        "проверки этого не заметили: ни одна из тех, что лечат {name}, не упала",
+    ),
     "drill_unhealed": Text(
         ERROR, "not healed (exit code {code}): {reason}", "не восстановлено (код {code}): {reason}"
     ),

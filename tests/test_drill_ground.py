@@ -1,0 +1,92 @@
+"""The ground of a drill: who is no answer to a fault, and that everything is put back, whatever of it fails."""
+
+from __future__ import annotations
+
+import random
+from contextlib import ExitStack
+from pathlib import Path
+
+from drilling import QUICK, loaded_from
+from sandbox import REPOSITORY, Sandbox, free_port, wait_for
+
+from remediation.drill.attention import Attention
+from remediation.drill.bystanders import Herd
+from remediation.drill.check import Checker
+from remediation.drill.faults import MAKE, Scene
+from remediation.drill.ground import Ground
+from remediation.drill.watch import is_back, is_up
+from remediation.healer.healer import Healer
+from remediation.monitor.signals import Signals
+from remediation.primitives import port
+from remediation.primitives.process import Identity
+from remediation.project.memory import Store
+from remediation.project.model import Project
+from remediation.project.voice import Voice
+
+
+def healer_of(project: Project) -> Healer:
+    """Return a healer, as a drill has it."""
+    return Healer(Store(project), Voice.of(project), record=lambda _: None, origin="hand")
+
+
+def test_an_orphan_that_the_drill_made_is_never_the_healed_service(project: Sandbox, tmp_path: Path) -> None:
+    project.configure(f'ready = "tcp"\n{QUICK}')
+    loaded = loaded_from(project)
+    service, store, healer = loaded.services["api"], Store(loaded), healer_of(loaded)
+    healer.start(service)
+    with Herd(service, loaded) as herd, ExitStack() as stack:
+        scene = Scene(loaded, service, store, healer, herd, random.Random(1), tmp_path, stack)
+        struck = MAKE["orphan-on-port"](scene)
+        (listener,) = port.listeners(project.port, "127.0.0.1")
+        orphan = Identity.of(listener.pid or 0)
+        assert orphan
+        store.remember_process(service, store.recall(service), orphan)
+        looks_like_it = is_up(service, store, owns_port=True)
+        was_back = is_back(service, store, struck, owns_port=True)
+
+        healer.restart(service)
+
+        assert (looks_like_it, was_back) == (True, False)
+        assert is_back(service, store, struck, owns_port=True)
+    healer.stop(service)
+
+
+def test_what_cannot_be_put_back_is_told_and_hinders_nothing_else(project: Sandbox) -> None:
+    db = (
+        f'[services.db]\ncommand = ["python3", "server.py"]\ncwd = "{REPOSITORY / "examples" / "peachmini"}"\n'
+        f'url = "http://127.0.0.1:{free_port()}"\nready = "/api/health"'
+    )
+    project.configure(QUICK, more=db)
+    loaded = loaded_from(project)
+    store, (api, other) = Store(loaded), loaded.services.values()
+    spent = store.recall(other)
+    spent.restarts = [1.0]
+    store.keep(other, spent)
+    healer = healer_of(loaded)
+    ground = Ground(loaded, store, healer)
+    ground.prepare([other, api])
+    ground.forget_restarts()
+    in_the_way = project.root / ".auto-heal" / "api.lock"
+    in_the_way.unlink()
+    in_the_way.mkdir()
+
+    problems = [str(problem) for problem in ground.put_back()]
+    in_the_way.rmdir()
+    healer.stop(api)
+
+    assert all(f"api: {in_the_way.resolve()}: Is a directory" in problem for problem in problems)
+    assert len(problems) == 2
+    assert store.recall(other).restarts == [1.0]
+    assert not store.recall(other).stopped_by_hand
+    assert store.proven_process(other) is None
+
+
+def test_a_check_that_is_killed_leaves_no_folder_of_its_run(project: Sandbox, tmp_path: Path) -> None:
+    loaded = loaded_from(project)
+    with Signals() as signals:
+        checker = Checker(loaded, tmp_path, Attention(signals))
+
+        checked = checker.heal(lambda _: wait_for(lambda: any(loaded.memory.glob("run-*"))))
+
+    assert checked.killed
+    assert not list(loaded.memory.glob("run-*"))
