@@ -31,6 +31,9 @@ IMPATIENT = "timeout = 0.5\nretries = 1"
 
 Value = TypeVar("Value")
 
+# Several services of one project must not be given the same one.
+_given: set[int] = set()
+
 # Whatever the person who runs the tests has set must not change what they prove.
 _CLEARED = (
     "API_URL", "CHECK_INTERVAL", "MAX_RETRIES", "RETRY_DELAY", "LOG_FILE", "AUTO_HEAL", "AUTO_HEAL_LANG",
@@ -47,8 +50,10 @@ def free_port() -> int:
     while True:
         number = random.randrange(10_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
-            probe.bind(("", number))
-            return number
+            if number not in _given:
+                probe.bind(("", number))
+                _given.add(number)
+                return number
 
 
 def wait_for(condition: Callable[[], Value], *, deadline: float = DEADLINE) -> Value:

@@ -32,11 +32,18 @@ def project() -> Iterator[Sandbox]:
     """A project in a folder that everybody may enter, with files that belong to root."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("only root can become another user")
+    if closed(Path(sys.prefix)):
+        pytest.skip(f"another user cannot enter the virtual environment {sys.prefix}")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         for made in sandbox(Path(folder)):
             made.configure(top="retries = 1")
             yield made
+
+
+def closed(place: Path) -> Path | None:
+    """Return the first folder on the way to a place that only its owner may enter, if there is one."""
+    return next((folder for folder in (*reversed(place.parents), place) if not folder.stat().st_mode & 0o001), None)
 
 
 def as_nobody(project: Sandbox, *words: str, nproc: str = "") -> Result:
@@ -46,9 +53,8 @@ def as_nobody(project: Sandbox, *words: str, nproc: str = "") -> Result:
         command += ["prlimit", f"--nproc={nproc}"]
     command += [sys.executable, "-m", *words]
     home = Path(sys.base_prefix)
-    closed = next((folder for folder in reversed(home.parents) if not folder.stat().st_mode & 0o001), None)
-    if closed:
-        command = ["unshare", "--mount", "sh", "-c", _OPENED, "sh", str(home), str(closed), *command]
+    if folder := closed(home):
+        command = ["unshare", "--mount", "sh", "-c", _OPENED, "sh", str(home), str(folder), *command]
     result = subprocess.run(
         command, cwd=project.root, env=project.environment(HOME="/"), timeout=4 * DEADLINE,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
