@@ -21,7 +21,7 @@ from remediation.healer import targets
 from remediation.healer.healer import Healer, longest
 from remediation.healer.launch import child_environment
 from remediation.primitives import file, port
-from remediation.primitives.process import Identity
+from remediation.primitives.process import Identity, send
 from remediation.project.memory import Memory, Store
 from remediation.project.model import MARK, Address, Project, Service
 from remediation.project.phrase import Phrase
@@ -84,8 +84,7 @@ def _hang(scene: Scene) -> Struck:
     with scene.held() as memory:
         victims = frozenset(targets.family(scene.service, memory)) | {scene.process(memory)}
         at = time.monotonic()
-        for victim in victims:
-            processes.send(victim, signal.SIGSTOP)
+        send(victims, signal.SIGSTOP)
         return Struck(at, victims)
 
 

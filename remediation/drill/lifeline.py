@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation.primitives.mark import marked
-from remediation.primitives.process import Identity, terminate
+from remediation.primitives.process import Identity, Life, terminate
 from remediation.project.model import Project
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Helper:
 
     @property
     def _suspended(self) -> bool:
-        return bool(self.identity and self.identity.life.value == "suspended")
+        return bool(self.identity and self.identity.life is Life.SUSPENDED)
 
     def _readable(self, seconds: float) -> bool:
         if not self._child.stdout or self._child.stdout.closed:

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
-from remediation.primitives.process import Identity, Life, pidfd, protected, terminate
+from remediation.primitives.process import Identity, Life, send, terminate
 
 # How long a process may take to be gone after SIGKILL.
 _SECONDS = 5.0
 _FEWEST_PIDS = 32_768
-
-
-def send(identity: Identity, signum: signal.Signals) -> None:
-    """Signal a process if it is still the same one, and not out of bounds; a pidfd keeps it the same meanwhile."""
-    fd = pidfd(identity.pid)
-    try:
-        if not identity.alive or protected(identity.pid):
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            if fd is None:
-                os.kill(identity.pid, signum)
-            else:
-                signal.pidfd_send_signal(fd, signum)
-    finally:
-        if fd is not None:
-            os.close(fd)
 
 
 def kill(identities: Iterable[Identity]) -> list[Identity]:
@@ -40,9 +22,7 @@ def kill(identities: Iterable[Identity]) -> list[Identity]:
 
 def resume(identities: Iterable[Identity]) -> None:
     """Let suspended processes go on."""
-    for identity in identities:
-        if identity.life is Life.SUSPENDED:
-            send(identity, signal.SIGCONT)
+    send((one for one in identities if one.life is Life.SUSPENDED), signal.SIGCONT)
 
 
 def nobodys_pid(rng: random.Random) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import time
 import uuid
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from remediation.healer.launch import Outliving, ended
 from remediation.primitives.mark import marked
-from remediation.primitives.process import Identity, await_death, descendants, group, kill
+from remediation.primitives.process import Identity, await_death, descendants, group, send
 
 _CHUNK = 65_536
 # Of its time, what is kept for ending it.
@@ -86,7 +87,8 @@ def _end(child: Outliving, mark: str, deadline: float, problem: str) -> str:
     if identity and not problem:
         await_death(identity, deadline - time.monotonic())
         problem = "did not end in time" if identity.alive else ""
-    kill({*descendants([identity] if identity else []), *group(child.pid), *marked(_MARK, mark)})
+    left = {*descendants([identity] if identity else []), *group(child.pid), *marked(_MARK, mark)}
+    send(left, signal.SIGKILL)
     try:
         status = child.wait(_TO_DIE)
     except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -24,9 +25,9 @@ from remediation.healer.capture import capture
 from remediation.healer.launch import child_environment
 from remediation.healer.outcome import Patient
 from remediation.journal.evidence import Archive
-from remediation.primitives import file, port
+from remediation.primitives import file, port, rotate
 from remediation.primitives.mark import marked
-from remediation.primitives.process import Identity, describe, kill
+from remediation.primitives.process import Identity, describe, send
 from remediation.primitives.secrets import redacted, redacted_words
 from remediation.primitives.vitals import Facts, vitals
 from remediation.project.memory import Memory
@@ -140,7 +141,7 @@ def _parts(service: Service, memory: Memory, patient: Patient, deadline: float) 
 
 
 def _end_commands(service: Service) -> None:
-    kill(marked(_MARK, service.mark))
+    send(marked(_MARK, service.mark), signal.SIGKILL)
 
 
 def _once(text: bytes) -> Iterator[object]:
@@ -150,7 +151,7 @@ def _once(text: bytes) -> Iterator[object]:
 def _log(service: Service) -> Iterator[object]:
     lines: list[bytes] = []
     # What it said last may stand in what was rotated away a moment ago.
-    for path in (service.log_file, service.log_file.with_name(f"{service.log_file.name}.1")):
+    for path in (service.log_file, rotate.rotated(service.log_file)):
         try:
             lines = file.tail(path, start=0, limit=_LOG_BYTES).splitlines(keepends=True) + lines
         except OSError:

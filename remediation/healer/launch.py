@@ -208,16 +208,13 @@ def _rotate(service: Service) -> None:
 
 def unstartable(service: Service) -> HealError | None:
     """Return why the service's command cannot be started, as far as can be told without starting it."""
-    program, where = service.command[0], service.cwd
-    if not where.is_dir():
-        return _explained(FileNotFoundError(), service, service.command)
+    program, cwd = service.command[0], service.cwd
     path = child_environment(service).get("PATH", os.defpath)
-    if "/" in program:
-        found = where / program
-        if not found.is_file():
-            return _explained(FileNotFoundError(), service, service.command)
-        return None if os.access(found, os.X_OK) else _explained(PermissionError(), service, service.command)
-    return None if shutil.which(program, path=path) else _explained(FileNotFoundError(), service, service.command)
+    own = cwd / program if "/" in program else None
+    if cwd.is_dir() and shutil.which(own or program, path=path):
+        return None
+    error = PermissionError() if own and own.is_file() else FileNotFoundError()
+    return _explained(error, service, service.command)
 
 
 def _explained(error: OSError, service: Service, command: Sequence[str]) -> HealError:

@@ -24,7 +24,7 @@ _FIRST_POLL = 0.002
 _LONGEST_POLL = 0.25
 # How long somebody who listens in place of a dead process has to answer, in seconds: a server that was started by
 # hand does, a stranger that keeps silent does not.
-STRANGER_TIMEOUT = 0.5
+_STRANGER_TIMEOUT = 0.5
 # The first digit of every HTTP status that means success, RFC 9110 section 15.3.
 _SUCCESS = 2
 
@@ -82,7 +82,7 @@ def hopeless(service: Service, store: Store) -> str | None:
             return f"{service.name}: its process {identity.pid if identity else ''} is stopped (SIGSTOP)"
         case Condition.BY_HAND:
             return f"{service.name}: stopped by hand; `auto-heal start {service.name}` ends that"
-        case Condition.REPLACED if not answers(service, timeout=min(service.probe_timeout, STRANGER_TIMEOUT)):
+        case Condition.REPLACED if not answers(service, timeout=min(service.probe_timeout, _STRANGER_TIMEOUT)):
             return f"{service.name}: its process is not running, and whoever listens on its port does not answer for it"
         case _:
             return None

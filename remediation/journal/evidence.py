@@ -39,10 +39,9 @@ class Archive:
                 try:
                     yield folder
                 except BaseException:
-                    with suppress(OSError):
-                        archive.remove(folder.path.name)
+                    _remove(archive, folder.path.name)
                     raise
-            self._prune(archive)
+            self._forget_most(archive)
 
     @staticmethod
     def _named(archive: Folder, service: str) -> Folder:
@@ -54,20 +53,32 @@ class Archive:
         raise FileExistsError(errno.EEXIST, "no name is left for it", str(archive.path))
 
     def prune(self) -> None:
-        """Forget what is too old, or too much. OSError if that cannot be done."""
+        """Forget what is too old. OSError if that cannot be done."""
         if self.path.exists():
             with Folder.at(self.path) as archive:
-                self._prune(archive)
+                self._forget_old(archive)
 
-    def _prune(self, archive: Folder) -> None:
+    def _forget_old(self, archive: Folder) -> list[str]:
+        """Return the names that are left, the newest first."""
         oldest = time.strftime(_STAMP, time.gmtime(time.time() - self._limits.days * _DAY))
-        left = self._limits.megabytes * _MEGABYTE
         # What is not called as ours are was put here by somebody else.
-        newest, *others = sorted(filter(_NAME.match, archive.folders()), reverse=True) or [""]
-        for name in (newest, *others):
-            # Another healer may be at the same.
+        names = sorted(filter(_NAME.match, archive.folders()), reverse=True)
+        for name in names:
+            if name < oldest:
+                _remove(archive, name)
+        return [name for name in names if name >= oldest]
+
+    def _forget_most(self, archive: Folder) -> None:
+        # However big it is, the newest was just said to be there.
+        left = self._limits.megabytes * _MEGABYTE
+        for number, name in enumerate(self._forget_old(archive)):
             with suppress(OSError):
                 left -= archive.size(name)
-                # However big it is, what was just said to be there stays.
-                if name < oldest or (left < 0 and name != newest):
-                    archive.remove(name)
+            if number and left < 0:
+                _remove(archive, name)
+
+
+def _remove(archive: Folder, name: str) -> None:
+    # Another healer may be at the same, or somebody has put things there that are not ours.
+    with suppress(OSError):
+        archive.remove(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -37,7 +38,7 @@ class Folder:
     def _own(cls, path: Path, fd: int) -> Folder:
         if os.fstat(fd).st_uid != os.geteuid():
             os.close(fd)
-            raise PermissionError(1, "belongs to another user", str(path))
+            raise PermissionError(errno.EPERM, "belongs to another user", str(path))
         return cls(path, fd)
 
     def __enter__(self) -> Self:
@@ -46,10 +47,13 @@ class Folder:
     def __exit__(self, *_error: object) -> None:
         os.close(self._fd)
 
+    def _open(self, name: str) -> Folder:
+        return self._own(self.path / name, os.open(name, _OPEN, dir_fd=self._fd))
+
     def new(self, name: str) -> Folder:
         """Make a folder in this one and open it. FileExistsError if the name is taken."""
         os.mkdir(name, _MODE, dir_fd=self._fd)
-        return self._own(self.path / name, os.open(name, _OPEN, dir_fd=self._fd))
+        return self._open(name)
 
     def write(self, name: str, data: bytes) -> None:
         """Make a file that only its owner reads. FileExistsError if the name is taken."""
@@ -62,22 +66,24 @@ class Folder:
         with os.scandir(self._fd) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
-    def size(self, name: str) -> int:
-        """Return the bytes of the files in a folder of this one; it has no folders itself."""
-        fd = os.open(name, _OPEN, dir_fd=self._fd)
-        try:
-            with os.scandir(fd) as entries:
-                found = [entry.stat(follow_symlinks=False) for entry in entries]
-        finally:
-            os.close(fd)
+    def bytes_of_files(self) -> int:
+        """Return the bytes of the files in this folder, but not in folders of it."""
+        with os.scandir(self._fd) as entries:
+            found = [entry.stat(follow_symlinks=False) for entry in entries]
         return sum(one.st_size for one in found if stat.S_ISREG(one.st_mode))
 
+    def clear(self) -> None:
+        """Remove the files in this folder; no link is followed. OSError if it has folders."""
+        for entry in os.listdir(self._fd):  # noqa: PTH208 - of a descriptor
+            os.unlink(entry, dir_fd=self._fd)
+
+    def size(self, name: str) -> int:
+        """Return the bytes of the files in a folder of this one."""
+        with self._open(name) as inner:
+            return inner.bytes_of_files()
+
     def remove(self, name: str) -> None:
-        """Remove a folder in this one with the files in it; no link is followed."""
-        fd = os.open(name, _OPEN, dir_fd=self._fd)
-        try:
-            for entry in os.listdir(fd):  # noqa: PTH208 - of a descriptor
-                os.unlink(entry, dir_fd=fd)
-        finally:
-            os.close(fd)
+        """Remove a folder in this one with the files in it."""
+        with self._open(name) as inner:
+            inner.clear()
         os.rmdir(name, dir_fd=self._fd)

@@ -238,23 +238,21 @@ class _Target:
             os.close(self.fd)
 
     def send(self, signum: signal.Signals) -> None:
-        """Signal the process if it is still the same one; otherwise do nothing.
-
-        A stopped process keeps a SIGTERM pending for ever, signal(7); SIGCONT lets it act on it.
-        """
-        life = self.identity.life
-        if life is Life.GONE:
+        """Signal the process if it is still the same one; otherwise do nothing."""
+        if not self.identity.alive:
             return
         with suppress(ProcessLookupError, PermissionError):
-            self._kill(signum)
-            if life is Life.SUSPENDED and signum is not signal.SIGKILL:
-                self._kill(signal.SIGCONT)
+            if self.fd is not None:
+                signal.pidfd_send_signal(self.fd, signum)
+            else:
+                os.kill(self.identity.pid, signum)
 
-    def _kill(self, signum: signal.Signals) -> None:
-        if self.fd is not None:
-            signal.pidfd_send_signal(self.fd, signum)
-        else:
-            os.kill(self.identity.pid, signum)
+    def ask_to_end(self, signum: signal.Signals) -> None:
+        """Signal the process, and let it act on that: a stopped one keeps it pending until SIGCONT, signal(7)."""
+        suspended = self.identity.life is Life.SUSPENDED
+        self.send(signum)
+        if suspended and signum is not signal.SIGKILL:
+            self.send(signal.SIGCONT)
 
     def await_death(self, timeout: float) -> None:
         """Return when the process has ended, at the latest after `timeout` seconds."""
@@ -293,9 +291,11 @@ def terminate(
     return _allowed(known | dict.fromkeys(find()))
 
 
-def kill(identities: Iterable[Identity]) -> None:
-    """Send SIGKILL to processes, but to protected ones, and wait for none of them."""
-    _signal_and_wait(_allowed(identities), signal.SIGKILL, 0.0)
+def send(identities: Iterable[Identity], signum: signal.Signals) -> None:
+    """Signal processes, but for protected ones, and wait for none of them."""
+    for identity in _allowed(identities):
+        with _Target(identity) as target:
+            target.send(signum)
 
 
 def _allowed(identities: Iterable[Identity]) -> list[Identity]:
@@ -307,7 +307,7 @@ def _signal_and_wait(identities: list[Identity], signum: signal.Signals, timeout
     with ExitStack() as stack:
         targets = [stack.enter_context(_Target(identity)) for identity in identities]
         for target in targets:
-            target.send(signum)
+            target.ask_to_end(signum)
         for target in targets:
             target.await_death(deadline - time.monotonic())
 

@@ -43,7 +43,7 @@ def idle(path: Path, limit: int) -> bool:
         if _is_full(path, limit, holes=True):
             _close_hole(path)
         if _is_full(path, limit, holes=True):
-            path.replace(_history(path))
+            path.replace(rotated(path))
             return True
     return False
 
@@ -86,7 +86,7 @@ def part(path: Path) -> bool:
         return False
     with suppress(file.LockTimeoutError), file.locked(_lock(path), timeout=0):
         if _has_other_name(path):
-            path.replace(_history(path))
+            path.replace(rotated(path))
             return True
     return False
 
@@ -99,7 +99,8 @@ def _has_other_name(path: Path) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_nlink > 1
 
 
-def _history(path: Path) -> Path:
+def rotated(path: Path) -> Path:
+    """Return where the earlier lines of a log are."""
     return path.with_name(f"{path.name}.1")
 
 
@@ -139,7 +140,7 @@ def _move(log: int, path: Path, limit: int) -> bool:
     if cut <= start:
         return False
     _try_out(path, block)
-    _save(log, _history(path), max(start, cut - _MOST_KEPT * limit), cut)
+    _save(log, rotated(path), max(start, cut - _MOST_KEPT * limit), cut)
     _remove_head(log, cut)
     return True
 

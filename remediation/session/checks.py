@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 import pytest
@@ -305,7 +305,6 @@ def _own_terminal(patience: float | None = None) -> Terminal | None:
 
 def _heal_wanted(config: pytest.Config) -> Heals:
     wanted: str = config.getoption("heal") or os.environ.get("AUTO_HEAL") or "auto"
-    for known in get_args(Heals):
-        if wanted == known:
-            return known  # type: ignore[no-any-return]
-    raise pytest.UsageError(f"environment: AUTO_HEAL is {wanted!r}; known values: {', '.join(get_args(Heals))}")
+    if wanted not in get_args(Heals):
+        raise pytest.UsageError(f"environment: AUTO_HEAL is {wanted!r}; known values: {', '.join(get_args(Heals))}")
+    return cast("Heals", wanted)
