@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sandbox import REPOSITORY
 
 from remediation.project.config import language, load_project
-from remediation.project.model import Address, Budget, Project, Rung
+from remediation.project.model import Address, Budget, LatencyLimits, Project, Rollback, Rung, Version
 from remediation.project.schema import ConfigError, ProjectTable, ServiceTable
 
 API = '[services.api]\ncommand = "node index.js"\nurl = "http://localhost:8787"\n'
@@ -49,7 +49,7 @@ def test_a_service_has_what_is_configured_and_a_default_for_everything_else(tmp_
     assert (api.ready, api.free_port, api.depends_on, api.cwd) == ("tcp", "user", (), root)
     assert (api.stop_signal, api.stop_timeout, api.start_timeout, api.probe_timeout) == (SIGTERM, 10, 30, 5)
     assert (api.pid_file, api.log_file) == (root / ".api-server.pid", root / "api-server.log")
-    assert (api.ladder, api.rollback, api.budget) == ((Rung(),), (), Budget(5, 600, calm=600))
+    assert (api.ladder, api.rollback, api.budget) == ((Rung(),), None, Budget(5, 600, calm=600))
 
 
 def test_every_key_is_taken(tmp_path: Path) -> None:
@@ -58,6 +58,7 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
         'stop_signal = "int"\nstop_timeout = 0\nstart_timeout = 1.5\npid_file = "/run/x"\nlog_file = "x.log"\n'
         'free_port = "own"\ndepends_on = ["db"]\nladder = ["restart", { run = "npm ci", timeout = 9 }]\n'
         "rollback = \"./back 'a b'\"\nbudget = { restarts = 0, window = 1 }\n"
+        'version = { path = "/v", field = "build.id" }\n'
     )
     api = load(tmp_path, f"[services.api]\n{text}{OTHER}").services["api"]
 
@@ -68,7 +69,28 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
     assert (api.ready, api.stop_signal, api.stop_timeout, api.start_timeout) == ("/up", SIGINT, 0, 1.5)
     assert (api.pid_file, api.log_file, api.free_port) == (Path("/run/x"), root / "x.log", "own")
     assert (api.depends_on, api.ladder) == (("db",), (Rung(), Rung(("npm", "ci"), 9)))
-    assert (api.rollback, api.budget) == (("./back", "a b"), Budget(0, 1, calm=60))
+    assert (api.rollback, api.budget) == (Rollback(("./back", "a b"), 120, restart=True), Budget(0, 1, calm=60))
+    assert api.version == Version("/v", "build.id")
+
+
+def test_a_rollback_may_have_its_own_time_and_may_do_without_a_restart(tmp_path: Path) -> None:
+    text = f'{API}rollback = {{ run = "git checkout -q HEAD~1", timeout = 9, restart = false }}\n'
+
+    api = load(tmp_path, text).services["api"]
+
+    assert api.rollback == Rollback(("git", "checkout", "-q", "HEAD~1"), 9, restart=False)
+    assert api.rollback.action == "rollback by git checkout -q HEAD~1"
+
+
+def test_from_when_on_a_check_is_slower_can_be_said(tmp_path: Path) -> None:
+    assert load(tmp_path, API).latency == LatencyLimits(5, 2, 0.05)
+    assert load(tmp_path, f"latency = {{ calls = 9, factor = 3, margin = 1 }}\n{API}").latency == LatencyLimits(9, 3, 1)
+
+
+def test_a_version_can_only_be_asked_for_by_http(tmp_path: Path) -> None:
+    (tmp_path / "auto-heal.toml").write_text(f'{OTHER}version = {{ path = "/v" }}\n')
+
+    assert "services.db.version: needs an http or https url" in refusal(tmp_path)
 
 
 def test_the_configuration_is_found_upwards_and_its_own_file_wins(tmp_path: Path) -> None:
@@ -196,7 +218,14 @@ WRONG: list[tuple[str, str, str]] = [
     ("ladder", "[{}]", ".ladder[0].run: missing"),
     ("ladder", "[{ run = 5 }]", ".ladder[0].run: expected a list of strings or one string"),
     ("ladder", '[{ run = "x", timeot = 1 }]', ".ladder[0]: unknown key 'timeot'; did you mean 'timeout'?"),
-    ("rollback", "[]", ".rollback: is empty; give a program"), ("budget", "5", ".budget: expected a table"),
+    ("rollback", "[]", ".rollback: is empty; give a program"),
+    ("rollback", "5", ".rollback: expected a list of strings, one string or a table, got a whole number"),
+    ("rollback", "{ timeout = 5 }", ".rollback.run: missing"),
+    ("rollback", '{ run = "x", timeot = 5 }', ".rollback: unknown key 'timeot'; did you mean 'timeout'?"),
+    ("version", '"1"', ".version: expected a table"),
+    ("version", "{ field = 'x' }", ".version.path: missing"),
+    ("version", "{ path = 'x' }", ".version.path: 'x' is no path such as"),
+    ("budget", "5", ".budget: expected a table"),
     ("budget", "{ restart = 1 }", ".budget: unknown key 'restart'; did you mean 'restarts'?"),
     ("budget", "{ restarts = -1 }", ".budget.restarts: expected a whole number >= 0"),
 ]  # fmt: skip

@@ -11,13 +11,22 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from remediation.primitives import secrets
-from remediation.project.model import MEMORY, EvidenceLimits, HistoryLimits, Notices, Project, Service
+from remediation.project.model import (
+    MEMORY,
+    EvidenceLimits,
+    HistoryLimits,
+    LatencyLimits,
+    Notices,
+    Project,
+    Service,
+)
 from remediation.project.resolve import resolve_service
 from remediation.project.schema import (
     LONGEST,
     ConfigError,
     EvidenceTable,
     HistoryTable,
+    LatencyTable,
     NotifyTable,
     ProjectTable,
     read_table,
@@ -76,6 +85,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     _check_dependencies(services, f"{where}services")
     _check_rivals(services, f"{where}services")
     kept = read_table(table.history, HistoryTable, f"{where}history.")
+    latency = read_table(table.latency, LatencyTable, f"{where}latency.")
     notify = read_table(table.notify, NotifyTable, f"{where}notify.")
     for url in notify.urls:
         secrets.learn_url(url, whole=True)
@@ -92,6 +102,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         language=language(table.language, environ),
         history=HistoryLimits(kept.days, kept.megabytes),
         evidence=EvidenceLimits(evidence.days, evidence.megabytes),
+        latency=LatencyLimits(latency.calls, latency.factor, latency.margin),
         notify=Notices(tuple(notify.urls), tuple(notify.on)),
     )
 
@@ -178,7 +189,8 @@ def _learn_secrets(service: Service) -> None:
         secrets.learn_url(service.address.url)
         secrets.spare((service.address.host, f"{service.address.host}:{service.address.port}"))
     commands = (service.command, service.restart_command, service.start_command, service.stop_command)
-    for words in (*commands, service.rollback, service.evidence, *(rung.run for rung in service.ladder)):
+    rungs = [rung.run for rung in (*service.ladder, service.rollback) if rung]
+    for words in (*commands, service.evidence, *rungs):
         secrets.learn_words(words)
 
 

@@ -46,6 +46,17 @@ class EvidenceLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyLimits:
+    """How often a check is called beside a deployment, and from when on it counts as slower than before."""
+
+    calls: int
+    factor: float
+    """So many times the latency of before,"""
+    margin: float
+    """and so many seconds more than it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notices:
     """Who is told by message of an incident (apprise URLs), and of which of its events."""
 
@@ -64,6 +75,28 @@ class Rung:
     def action(self) -> str:
         """The rung in words, for the report: `restart` or `npm ci, restart`."""
         return ", ".join(filter(None, [" ".join(redacted_words(self.run)), "restart"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """The way back to what was deployed before: a command that may take `timeout` seconds, and a restart after it."""
+
+    run: tuple[str, ...]
+    timeout: float
+    restart: bool
+
+    @property
+    def action(self) -> str:
+        """The rollback in words, for the report."""
+        return f"rollback by {' '.join(redacted_words(self.run))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Where a service tells its version: a path that answers JSON, and a field of that, such as `build.version`."""
+
+    path: str
+    field: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +142,8 @@ class Service:
     free_port: FreePort
     depends_on: tuple[str, ...]
     ladder: tuple[Rung, ...]
-    rollback: tuple[str, ...]
+    rollback: Rollback | None
+    version: Version | None
     budget: Budget
     evidence: tuple[str, ...]
     """A command that tells more of the sick process, whose PID stands for `{pid}`."""
@@ -143,6 +177,7 @@ class Project:
     language: Literal["en", "ru"]
     history: HistoryLimits
     evidence: EvidenceLimits
+    latency: LatencyLimits
     notify: Notices
 
     @property

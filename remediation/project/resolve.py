@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from remediation.project.model import Address, Budget, Rung, Service
+from remediation.project.model import Address, Budget, Rollback, Rung, Service, Version
 from remediation.project.schema import (
     BudgetTable,
     ConfigError,
     ProjectTable,
+    RollbackTable,
     RunTable,
     ServiceTable,
+    VersionTable,
     Words,
     read,
     read_table,
@@ -80,7 +82,8 @@ def resolve_service(
         free_port=table.free_port,
         depends_on=tuple(table.depends_on),
         ladder=tuple(_rung(rung, f"{where}.ladder[{index}].") for index, rung in enumerate(table.ladder)),
-        rollback=_words(table.rollback, f"{where}.rollback"),
+        rollback=_rollback(table.rollback, f"{where}.rollback"),
+        version=_version(table.version, address, f"{where}.version"),
         budget=_budget(table.budget, f"{where}.budget.", interval=project.interval),
         evidence=_words(table.evidence, f"{where}.evidence"),
         evidence_timeout=evidence_timeout,
@@ -158,6 +161,24 @@ def _rung(rung: str | Mapping[str, Any], where: str) -> Rung:
         return Rung()
     table = read_table(rung, RunTable, where)
     return Rung(_words(table.run, f"{where}run"), table.timeout)
+
+
+def _rollback(values: Words | Mapping[str, Any] | None, where: str) -> Rollback | None:
+    if values is None:
+        return None
+    table = read_table(values, RollbackTable, f"{where}.") if isinstance(values, Mapping) else RollbackTable(values)
+    return Rollback(_words(table.run, where), table.timeout, table.restart)
+
+
+def _version(values: Mapping[str, Any] | None, address: Address | None, where: str) -> Version | None:
+    if values is None:
+        return None
+    table = read_table(values, VersionTable, f"{where}.")
+    if not _PATH.fullmatch(table.path):
+        raise ConfigError(f'{where}.path: {table.path!r} is no path such as "/api/health"')
+    if address is None or address.scheme == "tcp":
+        raise ConfigError(f"{where}: needs an http or https url, where the version is asked for")
+    return Version(table.path, table.field)
 
 
 def _ca_file(table: ServiceTable, root: Path, where: str) -> Path | None:

@@ -39,6 +39,21 @@ class RunTable(Struct, frozen=True):
     timeout: Positive = 120.0
 
 
+class RollbackTable(Struct, frozen=True):
+    """`rollback = { run = ["./rollback.sh"], timeout = 300, restart = false }`."""
+
+    run: Words
+    timeout: Positive = 120.0
+    restart: bool = True
+
+
+class VersionTable(Struct, frozen=True):
+    """`version = { path = "/api/health", field = "version" }`."""
+
+    path: Text
+    field: Text = "version"
+
+
 class ServiceTable(Struct, frozen=True):
     """`[tool.auto-heal.services.NAME]`."""
 
@@ -60,7 +75,8 @@ class ServiceTable(Struct, frozen=True):
     ladder: Annotated[list[Literal["restart"] | dict[str, Any]], Meta(min_length=1)] = msgspec.field(
         default_factory=lambda: ["restart"]
     )
-    rollback: Words | None = None
+    rollback: Words | dict[str, Any] | None = None
+    version: dict[str, Any] | None = None
     budget: dict[str, Any] = {}
     evidence: Words | None = None
     verify: bool = True
@@ -80,6 +96,14 @@ class EvidenceTable(Struct, frozen=True):
     timeout: NotNegative = 3.0
     days: Positive = 30.0
     megabytes: Annotated[float, Meta(ge=1, le=LONGEST)] = 100.0
+
+
+class LatencyTable(Struct, frozen=True):
+    """`latency = { calls = 5, factor = 2, margin = 0.05 }`."""
+
+    calls: Annotated[int, Meta(ge=1, le=1000)] = 5
+    factor: Annotated[float, Meta(ge=1, le=LONGEST)] = 2.0
+    margin: NotNegative = 0.05
 
 
 class NotifyTable(Struct, frozen=True):
@@ -104,6 +128,7 @@ class ProjectTable(Struct, frozen=True):
     language: Literal["en", "ru"] | None = None
     history: dict[str, Any] = {}
     evidence: dict[str, Any] = {}
+    latency: dict[str, Any] = {}
     notify: dict[str, Any] = {}
     services: dict[str, Any] = {}
 
@@ -125,6 +150,7 @@ _KINDS = {
 }  # fmt: skip
 _UNIONS = {
     frozenset({"array", "str"}): "a list of strings or one string",
+    frozenset({"array", "object", "str"}): "a list of strings, one string or a table",
     frozenset({"object", "str"}): '"restart" or a table',
 }
 
