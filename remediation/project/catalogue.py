@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from remediation.project.texts.deploy import DEPLOY
 from remediation.project.texts.drill import DRILL
 from remediation.project.texts.heal import HEAL
 from remediation.project.texts.plan import PLAN
@@ -11,4 +12,4 @@ from remediation.project.texts.text import Language, Level, Text
 
 __all__ = ["CATALOGUE", "Language", "Level", "Text"]
 
-CATALOGUE: dict[str, Text] = RUN | HEAL | PLAN | START | DRILL
+CATALOGUE: dict[str, Text] = RUN | HEAL | PLAN | START | DRILL | DEPLOY

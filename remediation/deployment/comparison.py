@@ -1,0 +1,80 @@
+"""What changed: each check after a deployment compared with the same check before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from remediation.deployment.baseline import Baseline, Known
+from remediation.journal.record import Result
+from remediation.project.model import LatencyLimits
+from remediation.project.phrase import Phrase
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What changed of one check; `what` says it in words, such as `broken by the deployment`."""
+
+    nodeid: str
+    check: str
+    what: Phrase
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the check fails."""
+        return self.what.key in ("broken_by_heal", "broken_by_deployment", "still_broken")
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether the check passes, but takes longer than before."""
+        return self.what.key == "slower"
+
+    @property
+    def phrase(self) -> Phrase:
+        """The change with the name of its check, to be told."""
+        kind = "bad" if self.is_bad else "slower" if self.is_slower else "good"
+        return Phrase(f"changed_{kind}", {"check": self.check, "what": self.what})
+
+
+def changes(
+    results: Iterable[Result],
+    *,
+    baseline: Baseline | None,
+    limits: LatencyLimits,
+    harmed: Mapping[str, Sequence[str]],
+) -> list[Change]:
+    """Return what changed of the checks, in their order.
+
+    `harmed` has those that passed before a heal and fail after it, with the services that were healed; without a
+    baseline these are all that can be told.
+    """
+    found = []
+    for one in results:
+        before = baseline.checks.get(one.key) if baseline else None
+        what = _heal_of(harmed[one.key]) if one.key in harmed else _change(one, before, limits)
+        if one.kind == "check" and what:
+            found.append(Change(one.key, one.name, what))
+    return found
+
+
+def _heal_of(services: Sequence[str]) -> Phrase:
+    return Phrase("broken_by_heal", {"others": ", ".join(services)})
+
+
+def _change(now: Result, before: Known | None, limits: LatencyLimits) -> Phrase | None:
+    if before is None or before.outcome == "skipped":
+        return None
+    if now.sick:
+        return Phrase("still_broken" if before.outcome == "failed" else "broken_by_deployment", {})
+    if now.passed_at is None:
+        return None
+    if before.outcome == "failed":
+        return Phrase("repaired", {})
+    return slower(now.latency, before.latency, limits)
+
+
+def slower(now: float | None, before: float | None, limits: LatencyLimits) -> Phrase | None:
+    """Say that a latency, in seconds, is beyond what the one before allows, or return None."""
+    if now is None or before is None or now < before * limits.factor or now - before < limits.margin:
+        return None
+    return Phrase("slower", {"now": round(now, 3), "before": round(before, 3)})

@@ -1,0 +1,79 @@
+"""What is said beside a deployment: the wait, the comparison, the way back."""
+
+from __future__ import annotations
+
+from remediation.project.texts.text import ERROR, INFO, SUCCESS, WARN, Text
+
+DEPLOY: dict[str, Text] = {
+    # Before.
+    "baseline_kept": Text(
+        INFO, "The baseline of {checks} checks is in {file}", "Исходное состояние проверок ({checks}) записано в {file}"
+    ),
+    "baseline_not_kept": Text(
+        ERROR, "❌ The baseline {file} cannot be written: {problem}",
+        "❌ Исходное состояние {file} не записать: {problem}"
+    ),
+    "sick_allowed": Text(
+        WARN, "Sick before the deployment, as --allow-sick allows",
+        "Больны до развёртывания, --allow-sick это допускает"
+    ),
+    # The wait.
+    "waiting": Text(
+        INFO, "Waiting until it is ready ({problem})...", "Ждём готовности ({problem})...",
+        "Waiting until {name} is ready ({problem})...", "Ждём готовности {name} ({problem})...",
+    ),
+    "waiting_version": Text(
+        INFO, "Waiting for version {version} ({problem})...", "Ждём версию {version} ({problem})...",
+        "Waiting for version {version} of {name} ({problem})...", "Ждём версию {version} сервиса {name} ({problem})...",
+    ),
+    "arrived": Text(
+        SUCCESS, "Ready after {seconds}s", "Готов через {seconds}s",
+        "{name} is ready after {seconds}s", "{name} готов через {seconds}s",
+    ),
+    "not_arrived": Text(
+        WARN, "Not ready within {seconds}s: {problem}", "Не готов за {seconds}s: {problem}",
+        "{name} is not ready within {seconds}s: {problem}", "{name} не готов за {seconds}s: {problem}",
+    ),
+    "no_arrival": Text(
+        WARN, "Not waited for, since nobody starts it now: {problem}",
+        "Не ждём, его никто сейчас не запускает: {problem}",
+        "{name} is not waited for, since nobody starts it now: {problem}",
+        "{name} не ждём, его никто сейчас не запускает: {problem}",
+    ),
+    "wrong_version": Text(
+        ERROR, "{name}: version {version} answers, where {expected} is expected",
+        "{name}: отвечает версия {version}, ожидается {expected}",
+    ),
+    "no_version": Text(
+        ERROR, "{name}: tells no version, where {expected} is expected: {problem}",
+        "{name}: не сообщает версию, ожидается {expected}: {problem}",
+    ),
+    # The comparison.
+    "no_baseline": Text(
+        WARN, "There is no baseline {file}, so nothing is compared; `auto-heal predeploy` makes one",
+        "Исходного состояния {file} нет, сравнивать не с чем; его записывает `auto-heal predeploy`",
+    ),
+    "compared": Text(
+        INFO, "Compared with the baseline of {moment}: {changed} of {checks} checks changed",
+        "В сравнении с исходным состоянием от {moment}: изменились {changed} из {checks} проверок",
+    ),
+    "changed_bad": Text(ERROR, "❌ {check}: {what}", "❌ {check}: {what}"),
+    "changed_good": Text(SUCCESS, "🎉 {check}: {what}", "🎉 {check}: {what}"),
+    "changed_slower": Text(WARN, "⚠️ {check}: {what}", "⚠️ {check}: {what}"),
+    "broken_by_heal": Text(ERROR, "broken by the heal of {others}", "сломано восстановлением {others}"),
+    "broken_by_deployment": Text(ERROR, "broken by the deployment", "сломано развёртыванием"),
+    "still_broken": Text(
+        ERROR, "still broken, as before the deployment", "всё ещё сломано, как и до развёртывания"
+    ),
+    "repaired": Text(SUCCESS, "repaired by the deployment", "исправлено развёртыванием"),
+    "slower": Text(WARN, "slower: {now}s, before {before}s", "медленнее: {now}s, прежде {before}s"),
+    # The way back.
+    "no_rollback": Text(
+        WARN, "Not rolled back: what fails was broken before the deployment",
+        "Без отката: сломанное было сломано до развёртывания"
+    ),
+    "rolled-back": Text(
+        WARN, "⏪ Rolled back: the deployment failed, the service is up",
+        "⏪ Откат выполнен: развёртывание не удалось, сервис работает",
+    ),
+}  # fmt: skip
