@@ -36,7 +36,6 @@ from remediation.session.rounds import (
     INTERRUPTED,
     PASSED,
     ROUND_FOLDER,
-    SELECTED_NAME,
     TERMINAL_FD,
     Fork,
     Part,
@@ -46,6 +45,7 @@ from remediation.session.rounds import (
     together,
 )
 from remediation.session.run import Heals, HealthRun, Options
+from remediation.session.selection import Selection
 
 # How long a cycle of the monitor waits for a terminal that takes no lines, in seconds.
 _PATIENCE = 0.5
@@ -66,28 +66,19 @@ class Checks:
         self._attempts = Attempts()
         self._results = Results()
         self._environ = dict(os.environ)
-        self._labels: dict[str, str] = {}
-        self._selected: list[str] = []
         self._claimed: set[str] = set()
         self._ends = Ends()
-        if self._later_round:
-            self._select_by_list_alone()
         self._speak_to(_own_terminal())
+        self._selection = Selection(config, self._project)
         self._patience = Patience(config, self._project, self._store)
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project, self._store.reserve)
-        for plugin in filter(None, (self._patience, self._files, Redaction())):
+        for plugin in filter(None, (self._selection, self._patience, self._files, Redaction())):
             config.pluginmanager.register(plugin, f"auto-heal-{type(plugin).__name__.lower()}")
 
     def _speak_to(self, shown: Terminal | None) -> None:
         self._terminal = shown
         self._narrator = Narrator(Voice.of(self._project, terminal=shown))
-
-    def _select_by_list_alone(self) -> None:
-        """Turn off what selects by the results of the round before, which would make this one partial."""
-        for option in ("lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip"):
-            if hasattr(self._config.option, option):
-                setattr(self._config.option, option, False)
 
     def pytest_sessionstart(self) -> None:
         """Spare the collector what cannot be garbage.
@@ -102,31 +93,10 @@ class Checks:
         names = ", ".join(self._project.services)
         return f"auto-heal: {names} ({self._project.source.name}), healing {self._heal}"
 
-    # The items.
-
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker of xdist that it runs checks."""
         node.workerinput[FOLDER] = True
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """See that each check heals known services; in a later round, keep to what the first one selected."""
-        if self._later_round:
-            wanted = self._selected_by_first_round(Path(self._later_round))
-            unwanted = [item for item in items if item.nodeid not in wanted]
-            items[:] = [item for item in items if item.nodeid in wanted]
-            self._config.hook.pytest_deselected(items=unwanted)
-        for item in items:
-            for name in heals(item):
-                if name not in self._project.services:
-                    known = ", ".join(sorted(self._project.services))
-                    raise pytest.UsageError(f"{item.nodeid}: heals({name!r}): no such service; known services: {known}")
-            self._labels[item.nodeid] = attempts.label(item)
-
-    @staticmethod
-    def _selected_by_first_round(folder: Path) -> set[str]:
-        return set(msgspec.json.decode((folder / SELECTED_NAME).read_bytes(), type=list[str]))
 
     def begin_anew(self, fork: Fork) -> Iterable[Service]:
         """In a fork of a session that has collected: be a run, or a later round, of its own.
@@ -138,7 +108,7 @@ class Checks:
         self._fork, self._began = fork, time.time()
         self._later_round = str(fork.folder) if fork.later else None
         self._files.begin_anew(fork.folder, later=fork.later)
-        self._selected, self._claimed = fork.selected, set()
+        self._selection.selected, self._claimed = fork.selected, set()
         # A terminal that takes no lines must not keep anybody from healing.
         self._speak_to(_own_terminal(patience=_PATIENCE))
         return self._project.services.values()
@@ -154,21 +124,12 @@ class Checks:
         """In a fork: be the one who runs these checks of the round."""
         self._claimed |= {item.nodeid for item in items}
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Remember what was selected, for later rounds."""
-        self._selected = [item.nodeid for item in session.items] or self._selected
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """Remember what a worker of xdist selected; the controller itself collects nothing."""
-        self._selected = list(ids)
-
     # The attempts.
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say that a check begins."""
-        if nodeid in self._labels and self._files:
-            self._narrator.begins(nodeid, self._labels[nodeid])
+        if nodeid in self._selection.labels and self._files:
+            self._narrator.begins(nodeid, self._selection.labels[nodeid])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -261,7 +222,7 @@ class Checks:
         """Return what the exit code of the round means, and say so if there is no telling."""
         if exitstatus == INTERRUPTED and self._stopped_at_failure():
             exitstatus = FAILED
-        expected = self._claimed if self._fork else self._selected
+        expected = self._claimed if self._fork else self._selection.selected
         if broken := self._ends.missing(expected if exitstatus == PASSED else ()):
             # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.
             voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(broken))}")
@@ -283,7 +244,7 @@ class Checks:
         run = HealthRun(
             project=self._project, store=self._store, voice=voice, options=options, report=report,
             again=by_new_pytest(list(invocation.args), invocation.dir),
-            prefix=option.junitprefix, selected=self._selected, began=self._began,
+            prefix=option.junitprefix, selected=self._selection.selected, began=self._began,
         )  # fmt: skip
         if fork:
             run.options = replace(options, origin="monitor", interval=fork.interval)

@@ -1,0 +1,65 @@
+"""Which checks a session runs: in a later round those of the first one, whatever pytest would select by itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from remediation.project.model import Project
+from remediation.session import attempts
+from remediation.session.patience import heals
+from remediation.session.rounds import ROUND_FOLDER, SELECTED_NAME
+
+
+class Selection:
+    """The plugin that sees what is selected, and keeps a later round to it."""
+
+    def __init__(self, config: pytest.Config, project: Project, environ: Mapping[str, str] = os.environ) -> None:
+        """Select for a later round if the environment says that this is one."""
+        self._config = config
+        self._project = project
+        self._later_round = environ.get(ROUND_FOLDER)
+        self.selected: list[str] = []
+        """The node IDs of what is run, in order."""
+        self.labels: dict[str, str] = {}
+        """What people call each check."""
+        if self._later_round:
+            self._select_by_list_alone()
+
+    def _select_by_list_alone(self) -> None:
+        """Turn off what selects by the results of the round before, which would make this one partial."""
+        for option in ("lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip"):
+            if hasattr(self._config.option, option):
+                setattr(self._config.option, option, False)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """See that each check heals known services; in a later round, keep to what the first one selected."""
+        if self._later_round:
+            wanted = self._selected_by_first_round(Path(self._later_round))
+            unwanted = [item for item in items if item.nodeid not in wanted]
+            items[:] = [item for item in items if item.nodeid in wanted]
+            self._config.hook.pytest_deselected(items=unwanted)
+        for item in items:
+            for name in heals(item):
+                if name not in self._project.services:
+                    known = ", ".join(sorted(self._project.services))
+                    raise pytest.UsageError(f"{item.nodeid}: heals({name!r}): no such service; known services: {known}")
+            self.labels[item.nodeid] = attempts.label(item)
+
+    @staticmethod
+    def _selected_by_first_round(folder: Path) -> set[str]:
+        return set(msgspec.json.decode((folder / SELECTED_NAME).read_bytes(), type=list[str]))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember what was selected, for later rounds."""
+        self.selected = [item.nodeid for item in session.items] or self.selected
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Remember what a worker of xdist selected; the controller itself collects nothing."""
+        self.selected = list(ids)
