@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --heal, --no-heal, --heal-rounds and --fail-on-heal."""
+    """Add --heal, --no-heal, --heal-rounds, --fail-on-heal and --rollback."""
     plugin.add_options(parser)
 
 

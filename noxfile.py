@@ -13,16 +13,16 @@ nox.options.default_venv_backend = "venv"
 # Reused, because the services that are started run with what is installed there.
 @nox.session(reuse_venv=True)
 def predeploy(session: nox.Session) -> None:
-    """Check before a deployment; heal nothing."""
+    """Check before a deployment, heal nothing, and keep what was found as the baseline."""
     session.install("-e", ".")
-    session.run("pytest", "healthtests", "--no-heal", *session.posargs)
+    session.run("auto-heal", "predeploy", *session.posargs)
 
 
 @nox.session(reuse_venv=True)
 def postdeploy(session: nox.Session) -> None:
-    """Check after a deployment, and heal what is sick."""
+    """Check after a deployment, compare with the baseline, and heal or roll back."""
     session.install("-e", ".")
-    session.run("pytest", "healthtests", *session.posargs)
+    session.run("auto-heal", "postdeploy", *session.posargs)
 
 
 @nox.session(reuse_venv=True)

@@ -16,6 +16,7 @@ from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.voice import Voice
 from remediation.session.attempts import Attempt
+from remediation.session.course import Course
 from remediation.session.junit import IncompleteReportError, RoundReport, address, failed, merge, read_code
 from remediation.session.results import Findings
 from remediation.session.rounds import Part, Round
@@ -175,7 +176,7 @@ class Judge:
         options = Options(heal="off", rounds=None, fail_on_heal=False)
         run = HealthRun(
             project=self._project, store=Store(self._project), voice=Voice.of(self._project), options=options,
-            again=lambda _: (3, []), report=self._project.report, selected=[],
+            course=Course(self._project), again=lambda _: (3, []), report=self._project.report, selected=[],
         )  # fmt: skip
         found = [Part(part.xml, Findings(part.attempts, [])) for part in parts]
         return run.finish(Round(code, found)), run.verdict

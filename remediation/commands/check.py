@@ -15,7 +15,7 @@ from remediation.primitives.secrets import redacted
 from remediation.project.config import load_project
 from remediation.project.schema import ConfigError
 from remediation.session import FOLDER
-from remediation.session.rounds import FAILED, HEALED, INTERNAL_ERROR, PASSED, TERMINAL_FD
+from remediation.session.rounds import FAILED, INTERNAL_ERROR, PASSED, TERMINAL_FD, VERDICTS
 
 if TYPE_CHECKING:
     import pytest
@@ -32,7 +32,7 @@ def check(arguments: list[str], *, verbose: bool) -> int:
     with _quiet() as (told, output):
         os.environ[TERMINAL_FD] = str(told)
         code = _pytest(arguments)
-    if code not in (PASSED, FAILED, HEALED):
+    if code not in VERDICTS:
         # Interrupted, broken or wrongly used: only pytest can say how.
         output.seek(0)
         sys.stderr.write(redacted(output.read().decode(errors="backslashreplace")))

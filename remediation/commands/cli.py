@@ -1,160 +1,18 @@
-"""Parse the command line and hand it to the module of the command, which is imported only then."""
+"""Hand the command line to the module of its command, which is imported only then, and say with which code it ends."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NoReturn
 
-from remediation import __version__
-from remediation.commands.duration import duration
-from remediation.drill.names import FAULTS
+from remediation.commands.parser import USAGE_ERROR, parser
 
-FAILED, INTERRUPTED, NO_VERDICT, USAGE_ERROR = 1, 2, 3, 4
-_GIVE_VERDICTS = ("check", "plan", "monitor")
-_LAST_PORT = 65_535
-_MOST_ROUNDS = 1_000
-
-
-class _Parser(argparse.ArgumentParser):
-    """Exits with 4 on wrong use, as pytest does, where argparse would exit with 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
-    top = _Parser(prog="auto-heal", description="Check services, heal what is sick, check again.")
-    top.add_argument("--version", action="version", version=f"auto-heal {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-
-    check = _add(
-        commands, "check", "run the checks, heal on failure, run them again",
-        "auto-heal check --no-heal\n  auto-heal check -k girls\nAll further options go to pytest.",
-    )  # fmt: skip
-    check.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
-
-    plan = _add(
-        commands, "plan", "run the checks, and tell what a heal would do now, touching no service",
-        "auto-heal plan\nAll further options go to pytest.",
-    )  # fmt: skip
-    plan.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
-
-    monitor = _add(
-        commands, "monitor", "check at every interval, and at once when a process dies, until Ctrl+C",
-        "auto-heal monitor\n  CHECK_INTERVAL=5 auto-heal monitor --metrics 9787\nAll further options go to pytest.",
-    )  # fmt: skip
-    monitor.add_argument("--metrics", type=_port, metavar="PORT", help="serve Prometheus metrics on 127.0.0.1:PORT")
-
-    for name, what, example in (
-        ("start", "start services, their dependencies first", "auto-heal start api"),
-        ("stop", "stop services; nothing heals them until they are started", "auto-heal stop"),
-        ("restart", "stop and start services", "auto-heal restart api"),
-        ("status", "show state, process and last heal of services", "auto-heal status --json"),
-    ):
-        command = _add(commands, name, what, example)
-        command.add_argument("services", nargs="*", metavar="SERVICE", help="all configured services if none is named")
-        if name == "status":
-            command.add_argument("--json", action="store_true", help="print JSON, for programs")
-
-    _add_drill(commands)
-
-    pause = _add(
-        commands, "pause", "allow no healing, while a deployment is under way; checks still run and report",
-        "auto-heal pause --for 10m",
-    )  # fmt: skip
-    pause.add_argument(
-        "--for",
-        dest="seconds",
-        type=duration,
-        metavar="TIME",
-        help="end by itself, as 10m, 90s or 1h30m (default: never)",
-    )
-    _add(commands, "resume", "end a pause", "auto-heal resume")
-
-    report = _add(
-        commands, "report", "tell of the past: uptime, failures, heals, latency", "auto-heal report --since 30d --json"
-    )
-    report.add_argument(
-        "--since", type=duration, default="7d", metavar="TIME", help="how far to look back (default: 7d)"
-    )
-    report.add_argument("--json", action="store_true", help="print JSON, for programs")
-
-    init = _add(
-        commands, "init", "write checks, conftest.py and configuration for a project that has none",
-        'auto-heal init --command "node index.js" --url http://localhost:3000 --ready /health',
-    )  # fmt: skip
-    init.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the project (default: here)")
-    init.add_argument("--name", default="api", help="the service's name (default: api)")
-    init.add_argument("--command", dest="run", metavar="COMMAND", help="the command that starts the service")
-    init.add_argument("--url", help="where it answers (default: http://localhost:8787)")
-    init.add_argument("--ready", metavar="PATH", help="the path that answers 2xx when it is up (default: /api/health)")
-    printed = init.add_mutually_exclusive_group()
-    printed.add_argument("--systemd", action="store_true", help="only print a systemd unit for the monitor")
-    printed.add_argument("--cron", action="store_true", help="only print a line for crontab")
-    return top
-
-
-def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
-    width = max(map(len, FAULTS))
-    faults = "\n".join(f"  {name.ljust(width)}  {what}" for name, what in FAULTS.items())
-    drill = _add(
-        commands, "drill", "make real faults on your own services, one after another, and see whether they are healed",
-        f"auto-heal drill api --fault crash --fault hang --rounds 3\n\nfaults:\n{faults}",
-    )  # fmt: skip
-    drill.add_argument("services", nargs="*", metavar="SERVICE", help="all that auto-heal starts if none is named")
-    drill.add_argument(
-        "--fault",
-        dest="faults",
-        action="append",
-        type=_fault,
-        default=[],
-        metavar="NAME",
-        help="only this one; may be repeated",
-    )
-    drill.add_argument("--rounds", type=_count, default=1, metavar="N", help="make each fault N times (default: 1)")
-    drill.add_argument("--seed", type=int, metavar="S", help="repeat the order and moments of an earlier drill")
-    drill.add_argument("--yes", action="store_true", help="do not ask before it starts")
-    drill.add_argument(
-        "--report", type=Path, metavar="FILE", help="the JUnit report (default: drill.xml beside that of the checks)"
-    )
-
-
-def _fault(text: str) -> str:
-    if text not in FAULTS:
-        near = difflib.get_close_matches(text, FAULTS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known faults: {', '.join(FAULTS)}"
-        raise argparse.ArgumentTypeError(f"no fault is called {text!r}; {hint}")
-    return text
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_ROUNDS):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {_MOST_ROUNDS}")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port, which is a number up to {_LAST_PORT}")
-    return int(text)
-
-
-def _add(commands: argparse._SubParsersAction[_Parser], name: str, what: str, example: str) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+FAILED, INTERRUPTED, NO_VERDICT = 1, 2, 3
+_GIVE_VERDICTS = ("check", "plan", "monitor", "predeploy", "postdeploy")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -166,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unignore()
     top = parser()
     known, rest = top.parse_known_args(arguments)
-    if rest and known.command not in ("check", "plan", "monitor"):
+    if rest and known.command not in _GIVE_VERDICTS:
         top.error(f"unknown arguments: {' '.join(rest)}")
     # A terminal or pipe of a narrow encoding gets escapes for what it cannot show, not a traceback.
     for stream in (sys.stdout, sys.stderr):
@@ -227,6 +85,21 @@ def _monitor(known: argparse.Namespace, rest: list[str]) -> int:
     return monitor(rest, metrics_port=known.metrics)
 
 
+def _predeploy(known: argparse.Namespace, rest: list[str]) -> int:
+    from remediation.commands.deployment import predeploy
+
+    return predeploy(rest, baseline=known.baseline, allow_sick=known.allow_sick, verbose=known.verbose)
+
+
+def _postdeploy(known: argparse.Namespace, rest: list[str]) -> int:
+    from remediation.commands.deployment import postdeploy
+
+    return postdeploy(
+        rest, wait=known.wait, expected=known.expected, baseline=known.baseline,
+        fail_on_slower=known.fail_on_slower, verbose=known.verbose,
+    )  # fmt: skip
+
+
 def _by_hand(known: argparse.Namespace, _: list[str]) -> int:
     from remediation.commands.service import by_hand
 
@@ -276,6 +149,7 @@ def _init(known: argparse.Namespace, _: list[str]) -> int:
 
 
 _RUN = {
-    "check": _check, "plan": _plan, "monitor": _monitor, "start": _by_hand, "stop": _by_hand, "restart": _by_hand,
-    "status": _status, "drill": _drill, "pause": _pause, "resume": _resume, "report": _report, "init": _init,
+    "check": _check, "plan": _plan, "monitor": _monitor, "predeploy": _predeploy, "postdeploy": _postdeploy,
+    "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "status": _status,
+    "drill": _drill, "pause": _pause, "resume": _resume, "report": _report, "init": _init,
 }  # fmt: skip

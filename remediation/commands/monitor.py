@@ -51,6 +51,8 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
         return ended
     if idle := _RUNS_NOTHING & set(arguments):
         raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to monitor")
+    if "--rollback" in arguments:
+        raise ConfigError("--rollback: a monitor never rolls back, only postdeploy and a single check do")
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
     try:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from remediation.healer import budget, targets
-from remediation.healer.launch import reap
+from remediation.healer.care import Care, longest
 from remediation.healer.outcome import HealError, Outcome, Patient
-from remediation.healer.steps import Steps
-from remediation.journal.evidence import Archive
+from remediation.healer.rollback import WayBack
 from remediation.journal.record import Heal, Origin
-from remediation.primitives.file import LockTimeoutError
 from remediation.project.memory import LastHeal, Memory, Store
 from remediation.project.model import Service
-from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
-# Beyond what a heal may take by its configuration, how long to wait for another healer.
-_TO_SPARE = 5.0
+__all__ = ["Healer", "longest"]
 
 
 class Healer:
@@ -29,12 +25,13 @@ class Healer:
         """Remember in `store`, tell by `voice`, and `record` each heal that ended as one that `origin` did."""
         self._store = store
         self._voice = voice
-        self._record = record
-        self._origin: Origin = origin
-        self._steps = Steps(store, voice)
-        self._archive = Archive(store.project)
-        self.done: list[Heal] = []
+        self._care = Care(store, voice, record=record, origin=origin)
+        self._steps = self._care.steps
+
+    @property
+    def done(self) -> list[Heal]:
         """What this healer did."""
+        return self._care.done
 
     # By hand.
 
@@ -45,7 +42,7 @@ class Healer:
             if not self._steps.already_up(service, memory):
                 self._steps.stop_and_free(service, memory)
                 self._steps.start(service, memory, service.start_command or service.restart_command)
-                self._count(service, memory, _by_hand("start"))
+                self._care.count(service, memory, _by_hand("start"))
 
     def stop(self, service: Service) -> None:
         """Stop a service and free its port; it stays stopped until started by hand. HealError if it lives on."""
@@ -69,7 +66,7 @@ class Healer:
         with self._held(service) as memory:
             self._begin_anew(service, memory)
             self._steps.restart(service, memory)
-            self._count(service, memory, _by_hand("restart"))
+            self._care.count(service, memory, _by_hand("restart"))
 
     def _begin_anew(self, service: Service, memory: Memory) -> None:
         """Forget a stop by hand and the budget: whoever starts a service by hand has looked at it."""
@@ -77,23 +74,6 @@ class Healer:
         memory.restarts = []
         memory.delay = memory.not_before = 0.0
         self._store.keep(service, memory)
-
-    def _count(
-        self, service: Service, memory: Memory, done: LastHeal, patient: Patient | None = None, evidence: str = ""
-    ) -> None:
-        """Let those who wait for the lock know that they need not do the same, and record it."""
-        memory.heals += 1
-        memory.last_heal = done
-        self._store.keep(service, memory)
-        heal = Heal(
-            service.name, done.at, self._origin, patient.cause if patient else "by hand", done.action, done.ok,
-            done.reason,
-            since=patient.since if patient else None,
-            answered_at=done.at if done.ok else None,
-            evidence=evidence,
-        )  # fmt: skip
-        self.done.append(heal)
-        self._record(heal)
 
     # On behalf of the checks.
 
@@ -103,45 +83,40 @@ class Healer:
             with self._held(patient.service) as memory:
                 return self._heal(patient, memory)
         except HealError as error:
-            return self._refused(patient, error.phrase)
+            return self._care.refused(patient, error.phrase)
 
-    @contextmanager
-    def _held(self, service: Service) -> Iterator[Memory]:
+    def roll_back(self, patients: list[Patient]) -> list[Outcome]:
+        """Run the rollback that all of these have, once, and restart them, unless there is a reason not to.
+
+        It is the last resort: a spent restart budget is no such reason. All have the same working directory, too.
+        """
+        rollback = patients[0].service.rollback
+        if rollback is None:
+            raise ValueError(f"{patients[0].service.name} has no rollback")
+        return WayBack(self._care, rollback, patients).take()
+
+    def _held(self, service: Service) -> AbstractContextManager[Memory]:
         """Hold the service's lock, and lend what is remembered. HealError if nothing may or can be done."""
         if unreachable := targets.out_of_reach(service):
             raise unreachable
-        limit = longest(service)
-        try:
-            with self._store.lock(service, timeout=limit):
-                yield self._store.recall(service)
-        except LockTimeoutError:
-            raise HealError("busy", name=service.name, seconds=limit) from None
-        except OSError as error:
-            # What the operating system refuses us is no fault of the service.
-            where, problem = error.filename or "OS", error.strerror or error
-            raise HealError("surroundings", name=service.name, where=where, problem=problem) from None
-        finally:
-            reap()
+        return self._care.held(service)
 
     def _heal(self, patient: Patient, memory: Memory) -> Outcome:
-        service, last = patient.service, memory.last_heal
-        if memory.stopped_by_hand:
-            # A monitor's check has just said so.
-            return self._refused(patient, Phrase("by_hand", {"name": service.name}), quiet=self._origin == "monitor")
-        if memory.heals != patient.seen and last:
-            return self._healed_elsewhere(patient, last)
+        service = patient.service
+        if spared := self._care.spared(patient, memory):
+            return spared
         if self._steps.adopt(service, memory):
             done = LastHeal(time.time(), "found its process again", ok=True)
-            self._count(service, memory, done, patient)
+            self._care.count(service, memory, done, patient)
             return Outcome(service.name, patient.cause, done.action, ok=True, seen=memory.heals, answered_at=done.at)
         if refusal := budget.refusal(service, memory):
             self._store.keep(service, memory)
             # To a monitor, the waiting that follows is no news at every check.
-            quiet = self._origin == "monitor" and not refusal.first
-            return self._refused(patient, refusal.why, quiet=quiet, gave_up=refusal.first)
+            quiet = self._care.origin == "monitor" and not refusal.first
+            return self._care.refused(patient, refusal.why, quiet=quiet, gave_up=refusal.first)
         memory.restarts.append(time.time())
         self._store.keep(service, memory)
-        evidence = self._evidence(patient, memory)
+        evidence = self._care.evidence(patient, memory)
         rung = service.ladder[patient.rung]
         try:
             if rung.run:
@@ -153,54 +128,12 @@ class Healer:
             self._voice.tell(error.phrase)
         # Counted whether it helped or not: those who wait for the lock must not repeat it.
         done = LastHeal(time.time(), rung.action, not reason, reason)
-        self._count(service, memory, done, patient, evidence)
+        self._care.count(service, memory, done, patient, evidence)
         return Outcome(
             service.name, patient.cause, rung.action, not reason, reason, used_rung=True,
             seen=memory.heals, answered_at=done.at if done.ok else None, evidence=evidence,
         )  # fmt: skip
 
-    def _evidence(self, patient: Patient, memory: Memory) -> str:
-        """Keep what can be known of the service now, tell where, and return that; empty if there is nothing."""
-        from remediation.healer.evidence import collect
-
-        try:
-            folder = collect(patient.service, memory, patient, archive=self._archive)
-        except Exception as error:  # noqa: BLE001 - its cure is worth more than its history
-            self._voice.say("no_evidence", name=patient.service.name, problem=error)
-            return ""
-        if folder is None:
-            return ""
-        where = self._store.project.relative(folder)
-        self._voice.say("evidence", name=patient.service.name, folder=where)
-        return where
-
-    def _healed_elsewhere(self, patient: Patient, last: LastHeal) -> Outcome:
-        name = patient.service.name
-        if last.ok:
-            self._voice.say("healed_elsewhere", name=name)
-            reason = ""
-        else:
-            self._voice.say("failed_elsewhere", name=name, reason=last.reason)
-            reason = f"another auto-heal just tried and failed: {last.reason}"
-        return Outcome(
-            name, patient.cause, f"{last.action} by another auto-heal", last.ok, reason, used_rung=True,
-            answered_at=last.at if last.ok else None,
-        )  # fmt: skip
-
-    def _refused(self, patient: Patient, why: Phrase, *, quiet: bool = False, gave_up: bool = False) -> Outcome:
-        if not quiet:
-            self._voice.tell(why)
-        return Outcome(
-            patient.service.name, patient.cause, "", ok=False, reason=str(why), refused=True, gave_up=gave_up
-        )
-
 
 def _by_hand(action: str) -> LastHeal:
     return LastHeal(time.time(), f"{action} by hand", ok=True)
-
-
-def longest(service: Service) -> float:
-    """Return the seconds that another healer may need: every step at its limit, and some to spare."""
-    runs = max(rung.timeout if rung.run else 0.0 for rung in service.ladder)
-    # Its processes, the port's holders and a command left behind are stopped; it is started, and asked if it is up.
-    return runs + service.evidence_timeout + 3 * service.stop_timeout + 2 * service.start_timeout + _TO_SPARE

@@ -124,13 +124,14 @@ def run_command(
     *,
     timeout: float,
     begun: Callable[[Identity | None], object] = lambda _: None,
+    more: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a command to its end, its output appended to the service's log.
+    """Run a command to its end, its output appended to the service's log, with `more` in its environment.
 
     After `timeout` seconds it is ended with all its children. `begun` is told which process it is, as soon as
     it runs. HealError unless it exits with 0.
     """
-    environ = child_environment(service)
+    environ = child_environment(service) | dict(more or {})
     # What a command leaves running, as systemctl or docker do, is not the service's process.
     del environ[MARK]
     child, _ = _spawn(_Bounded, service, command, environ)

@@ -5,18 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from enum import Enum
-from functools import partial
-from typing import TYPE_CHECKING
 
+from remediation.healer import request
 from remediation.primitives import port, wire
 from remediation.primitives.process import Identity, Life, descendants
 from remediation.project.memory import Store
-from remediation.project.model import Address, Service
+from remediation.project.model import Service
 from remediation.project.phrase import Phrase
-
-if TYPE_CHECKING:
-    import socket
-    from http.client import HTTPResponse
 
 # Readiness is polled at first this often, then at a twentieth of the time waited, at most every
 # quarter second: a fast start is seen at once, a slow one is not pestered.
@@ -25,8 +20,6 @@ _LONGEST_POLL = 0.25
 # How long somebody who listens in place of a dead process has to answer, in seconds: a server that was started by
 # hand does, a stranger that keeps silent does not.
 _STRANGER_TIMEOUT = 0.5
-# The first digit of every HTTP status that means success, RFC 9110 section 15.3.
-_SUCCESS = 2
 
 
 class Condition(Enum):
@@ -106,59 +99,14 @@ def unready(service: Service, *, timeout: float) -> str | None:
         if service.ready == "tcp":
             wire.connect(address.host, address.port, deadline).close()
             return None
-        status = _status(service, address, deadline)
+        return request.get(service, service.ready, deadline=deadline).problem
     except (OSError, ValueError) as error:
-        return _words(error, service, address, deadline)
-    return None if status // 100 == _SUCCESS else f"status {status}"
+        return request.why(error, service, deadline)
 
 
 def asked(service: Service) -> Phrase:
     """Return what a service is asked to know whether it is ready, in words."""
     return Phrase("asked_tcp", {}) if service.ready == "tcp" else Phrase("asked_path", {"path": service.ready})
-
-
-def _status(service: Service, address: Address, deadline: float) -> int:
-    """Return the HTTP status of the path of readiness. OSError or ValueError if there is none."""
-    import http.client
-    from urllib.parse import urlsplit
-
-    secure = address.scheme == "https"
-    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = kind(address.host, address.port)
-    try:
-        connection.sock = wire.connect(address.host, address.port, deadline)
-        if secure:
-            from remediation.primitives import tls
-
-            context = tls.context(verify=service.verify, ca_file=service.ca_file)
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=address.host)
-        path = urlsplit(address.url).path + service.ready
-        connection.request("GET", path, headers={"Connection": "close", "User-Agent": "auto-heal"})
-        connection.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
-        return connection.getresponse().status
-    except http.client.HTTPException as error:
-        raise ValueError(wire.no_http(error)) from error
-    finally:
-        connection.close()
-
-
-def _response(connection: socket.socket, *, deadline: float, method: str | None = None) -> HTTPResponse:
-    from http.client import HTTPResponse
-
-    return HTTPResponse(wire.Until(connection, deadline), method=method)  # type: ignore[arg-type]
-
-
-def _words(error: Exception, service: Service, address: Address, deadline: float) -> str:
-    """Say what an error means, below the word that Python has for it."""
-    import ssl
-
-    if isinstance(error, ssl.SSLError):
-        from remediation.primitives import tls
-
-        return tls.problem(error, host=address.host, port=address.port, ca_file=service.ca_file, deadline=deadline)
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
 def polls(timeout: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[float]:

@@ -53,3 +53,5 @@ class Outcome:
     """When it was seen to answer again, in epoch seconds."""
     evidence: str = ""
     """The folder of what was known of it before; empty if there is none."""
+    rolled_back: bool = False
+    """Whether its rollback was run."""

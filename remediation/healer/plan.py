@@ -16,17 +16,39 @@ from remediation.project.model import Service
 from remediation.project.phrase import Phrase
 
 
-def plan(patients: list[Patient], services: Mapping[str, Service], store: Store) -> Iterator[Phrase]:
-    """Yield what would be done for each patient, and before it for what it depends on; nothing is touched."""
+def plan(
+    patients: list[Patient], services: Mapping[str, Service], store: Store, *, rollback: bool = False
+) -> Iterator[Phrase]:
+    """Yield what would be done for each patient, and before it for what it depends on; nothing is touched.
+
+    With `rollback`, also what would be done at last.
+    """
+    failing = {patient.service.name for patient in patients}
     sick, graph = treated(patients, services, store)
     for name in TopologicalSorter(graph).static_order():
         yield Phrase("plan", {"name": name, "cause": sick[name].cause.removeprefix(f"{name}: ")})
-        yield from _treatment(sick[name], store)
+        service, memory = sick[name].service, store.recall(sick[name].service)
+        if why := _spared(service, memory, store):
+            yield Phrase("plan_nothing", {"why": why})
+            continue
+        yield from _treatment(sick[name], memory, store)
+        if rollback and service.rollback and name in failing:
+            values = {"command": " ".join(service.rollback.run), "timeout": service.rollback.timeout}
+            yield Phrase("plan_rollback", values)
 
 
-def _treatment(patient: Patient, store: Store) -> Iterator[Phrase]:
-    service, memory = patient.service, store.recall(patient.service)
-    if why := _refusal(service, memory, store):
+def _spared(service: Service, memory: Memory, store: Store) -> Phrase | None:
+    """Return why nothing would be done for a service, not even a rollback."""
+    if pause := store.paused():
+        return pause.phrase
+    if memory.stopped_by_hand:
+        return Phrase("by_hand", {"name": service.name})
+    return Phrase("plan_at_work", {}) if store.is_locked(service) else None
+
+
+def _treatment(patient: Patient, memory: Memory, store: Store) -> Iterator[Phrase]:
+    service = patient.service
+    if why := _refusal(service, memory):
         yield Phrase("plan_nothing", {"why": why})
         return
     if lost := targets.lost(service, memory, store):
@@ -45,16 +67,10 @@ def _treatment(patient: Patient, store: Store) -> Iterator[Phrase]:
         yield Phrase("plan_next", {"actions": actions})
 
 
-def _refusal(service: Service, memory: Memory, store: Store) -> Phrase | None:
-    """Return why nothing would be done."""
-    if pause := store.paused():
-        return pause.phrase
+def _refusal(service: Service, memory: Memory) -> Phrase | None:
+    """Return why it would not be healed."""
     if problem := targets.out_of_reach(service):
         return problem.phrase
-    if memory.stopped_by_hand:
-        return Phrase("by_hand", {"name": service.name})
-    if store.is_locked(service):
-        return Phrase("plan_at_work", {})
     # What it notes in this memory is not kept.
     refusal = budget.refusal(service, memory)
     return refusal.why if refusal else None

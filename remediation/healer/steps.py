@@ -15,6 +15,7 @@ from remediation.primitives.process import (
     describe,
     terminate,
 )
+from remediation.project import held
 from remediation.project.memory import Memory, Store
 from remediation.project.model import Service
 from remediation.project.phrase import Phrase
@@ -40,6 +41,19 @@ class Steps:
         """Remember in `store`, tell by `voice`."""
         self._store = store
         self._voice = voice
+
+    def recall(self, service: Service) -> Memory:
+        """Return what is remembered, once a command that a healer left behind when it was killed is ended.
+
+        Two must not run side by side, and what it runs may remember something as well.
+        """
+        memory = self._store.recall(service)
+        left = Identity(*memory.command) if memory.command else None
+        if left and not held.runs_us(left):
+            terminate(lambda: descendants([left]), timeout=service.stop_timeout)
+            memory = self._store.recall(service)
+            memory.command = None
+        return memory
 
     def restart(self, service: Service, memory: Memory) -> None:
         """Stop and start a service, or ask whoever runs it to."""
@@ -162,7 +176,7 @@ class Steps:
         """Start or ask to start, then wait until the service is ready."""
         if not service.command:
             self.run(service, memory, command, service.start_timeout)
-            self._verify(service, None)
+            self.verify(service)
             self._voice.say("started", name=service.name)
             return
         self._voice.say("starting", name=service.name)
@@ -180,7 +194,7 @@ class Steps:
             if started.identity:
                 self._store.remember_process(service, memory, started.identity)
                 self._voice.say("pid", name=service.name, pid=started.identity.pid)
-            self._verify(service, started)
+            self.verify(service, started)
         except (HealError, OSError) as error:
             # A dead one may have left children, and a server that nobody remembers would be the first of two.
             if started.death() or isinstance(error, OSError):
@@ -188,7 +202,8 @@ class Steps:
             raise
         self._voice.say("started", name=service.name)
 
-    def _verify(self, service: Service, started: Started | None) -> None:
+    def verify(self, service: Service, started: Started | None = None) -> None:
+        """Wait until the service is ready. HealError if it is not within start_timeout, or `started` dies."""
         timeout = service.start_timeout
         if service.ready == "none":
             timeout = min(timeout, SETTLE_SECONDS)
@@ -223,16 +238,12 @@ class Steps:
         return telling[-1].strip() if telling else ""
 
     def run(self, service: Service, memory: Memory, command: tuple[str, ...], timeout: float) -> None:
-        """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds.
-
-        One that a healer left behind when it was killed is ended first: two must not run side by side.
-        """
-        if memory.command:
-            left = Identity(*memory.command)
-            terminate(lambda: descendants([left]), timeout=service.stop_timeout)
+        """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds."""
+        # That of a healer whose command we are is left in place.
+        before = memory.command
 
         def remember(identity: Identity | None) -> None:
-            memory.command = (identity.pid, identity.born) if identity else None
+            memory.command = (identity.pid, identity.born) if identity else before
             self._store.keep(service, memory)
 
         self._voice.say("running_command", command=" ".join(command))

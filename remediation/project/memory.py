@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from remediation.primitives import file
 from remediation.primitives.file import LockTimeoutError
 from remediation.primitives.process import Identity, boot_id, describe
 from remediation.primitives.reserve import Reserve
+from remediation.project import held
 from remediation.project.model import Budget, Project, Service
 from remediation.project.phrase import Phrase
 
@@ -140,10 +141,36 @@ class Store:
 
     @contextmanager
     def lock(self, service: Service, *, timeout: float) -> Iterator[None]:
-        """Be the one healer of a service; LockTimeoutError after `timeout` seconds of waiting."""
-        with self._locked(service, timeout=timeout):
+        """Be the one healer of a service; LockTimeoutError after `timeout` seconds of waiting.
+
+        In a command of the healer that holds the lock already: be its one guest.
+        """
+        deadline = time.monotonic() + timeout
+        with ExitStack() as stack:
+            if not self._enters_as_guest(service, stack, timeout):
+                left = max(0.0, deadline - time.monotonic())
+                stack.enter_context(self._locked(service, timeout=left))
             self.reserve.attend()
             yield
+
+    def _enters_as_guest(self, service: Service, stack: ExitStack, timeout: float) -> bool:
+        # Whatever is granted, a lock that nobody holds is there to be taken.
+        if not held.is_granted(service) or not self.is_locked(service):
+            return False
+        with ExitStack() as waiting:
+            waiting.enter_context(self.guests(service, timeout=timeout))
+            # The command that we belong to may have ended while we waited.
+            if not held.is_granted(service):
+                return False
+            stack.enter_context(waiting.pop_all())
+        return True
+
+    def guests(self, service: Service, *, timeout: float) -> AbstractContextManager[None]:
+        """Keep the guests of our lock out, one of whom may be at work on the service.
+
+        LockTimeoutError after `timeout` seconds of waiting for that one.
+        """
+        return file.locked(self.project.memory / f".{service.name}.guests.lock", timeout=timeout)
 
     def _locked(self, service: Service, *, timeout: float) -> AbstractContextManager[None]:
         return file.locked(self._lock_file(service), timeout=timeout)

@@ -190,6 +190,11 @@ class Project:
         """The folder for locks and for what is remembered of each service."""
         return self.root / MEMORY
 
+    @property
+    def baseline(self) -> Path:
+        """The file of what was known before a deployment, unless another one is named."""
+        return self.memory / "baseline.json"
+
     def relative(self, path: Path) -> str:
         """Shorten a path for messages."""
         return os.path.relpath(path, self.root) if path.is_relative_to(self.root) else str(path)

@@ -38,7 +38,12 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def note(
-    item: pytest.Item, call: pytest.CallInfo[Any], *, heals: dict[str, int], services: list[str]
+    item: pytest.Item,
+    call: pytest.CallInfo[Any],
+    *,
+    heals: dict[str, int],
+    services: list[str],
+    latency: float | None = None,
 ) -> dict[str, Any]:
     """Return what a report of an item has to carry besides what pytest puts there."""
     return {
@@ -47,6 +52,7 @@ def note(
         "number": getattr(item, "execution_count", 1) - 1,
         "heals": heals,
         "services": services,
+        "latency": latency,
         "type": call.excinfo.typename if call.excinfo else "",
     }
 

@@ -8,19 +8,21 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import msgspec
 import pytest
 
+from remediation.deployment.deployment import VARIABLE
 from remediation.healer import budget, look
 from remediation.primitives import file
 from remediation.project.catalogue import Level
-from remediation.project.model import Service
+from remediation.project.model import Project, Service
 from remediation.project.schema import ConfigError
 from remediation.project.voice import Terminal, Voice, terminal
 from remediation.session import FOLDER, attempts
 from remediation.session.attempts import Attempts
+from remediation.session.course import Course
 from remediation.session.ends import Ends
 from remediation.session.files import Files, only_lists
 from remediation.session.handles import project_of
@@ -31,12 +33,12 @@ from remediation.session.results import Findings, Results
 from remediation.session.rounds import (
     FAILED,
     FINDINGS_NAME,
-    HEALED,
     INTERNAL_ERROR,
     INTERRUPTED,
     PASSED,
     ROUND_FOLDER,
     TERMINAL_FD,
+    VERDICTS,
     Fork,
     Part,
     Round,
@@ -46,6 +48,9 @@ from remediation.session.rounds import (
 )
 from remediation.session.run import Heals, HealthRun, Options
 from remediation.session.selection import Selection
+
+if TYPE_CHECKING:
+    from remediation.session.beside import Beside
 
 # How long a cycle of the monitor waits for a terminal that takes no lines, in seconds.
 _PATIENCE = 0.5
@@ -69,11 +74,14 @@ class Checks:
         self._claimed: set[str] = set()
         self._ends = Ends()
         self._speak_to(_own_terminal())
-        self._selection = Selection(config, self._project)
+        self._beside = _beside(config, self._project)
+        deployment = self._beside.deployment if self._beside else None
+        self._selection = Selection(config, self._project, deployment)
         self._patience = Patience(config, self._project, self._store)
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project, self._store.reserve)
-        for plugin in filter(None, (self._selection, self._patience, self._files, Redaction())):
+        sampling = self._beside.sampling if self._beside else None
+        for plugin in filter(None, (self._selection, self._patience, self._files, sampling, Redaction())):
             config.pluginmanager.register(plugin, f"auto-heal-{type(plugin).__name__.lower()}")
 
     def _speak_to(self, shown: Terminal | None) -> None:
@@ -162,11 +170,20 @@ class Checks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Note on the report what only the item knows, and say if another attempt follows."""
         report = yield
+        sampling = self._beside.sampling if self._beside else None
+        if sampling and sampling.is_sample(item):
+            return report
         retries, delay = self._patience.retries(item)
         error = call.excinfo.value if call.excinfo else None
         # A check that asks for what is not configured says nothing of any service.
         heals_now = {} if isinstance(error, ConfigError) else item.stash.get(_SEEN, {})
-        noted = attempts.note(item, call, heals=heals_now, services=heals(item))
+        noted = attempts.note(
+            item,
+            call,
+            heals=heals_now,
+            services=heals(item),
+            latency=sampling.latency(item) if sampling else None,
+        )
         setattr(report, attempts.NOTE, noted | {"attempts": retries + 1, "delay": delay})
         number = getattr(item, "execution_count", 1)
         if report.failed and number <= retries:
@@ -209,12 +226,13 @@ class Checks:
         code = run.finish(first)
         if self._fork:
             self._fork.ended(run, code)
-        elif code in (PASSED, FAILED, HEALED):
+        elif code in VERDICTS:
             run.record()
+            code = self._beside.keep(run, code) if self._beside else code
         if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
-            rounds = "1 round" if len(run.rounds) == 1 else f"{len(run.rounds)} rounds"
+            rounds = "1 round" if len(run.course.rounds) == 1 else f"{len(run.course.rounds)} rounds"
             where = f", report in {self._files.report}" if self._files.report.exists() else ""
-            verdict = run.verdict if code in (PASSED, FAILED, HEALED) else "no verdict"
+            verdict = run.verdict if code in VERDICTS else "no verdict"
             reporter.write_line(f"auto-heal: {verdict} after {rounds}{where}")
         return code
 
@@ -239,15 +257,19 @@ class Checks:
         return bool(steps) or 0 < (option.maxfail or 0) <= failures
 
     def _health_run(self, voice: Voice, report: Path) -> HealthRun:
-        option, invocation, fork = self._config.option, self._config.invocation_params, self._fork
-        options = Options(heal=self._heal, rounds=option.heal_rounds, fail_on_heal=option.fail_on_heal)
+        option, invocation = self._config.option, self._config.invocation_params
+        fork, beside = self._fork, self._beside
+        options = Options(
+            heal=self._heal, rounds=option.heal_rounds, fail_on_heal=option.fail_on_heal, rollback=option.rollback
+        )
         run = HealthRun(
             project=self._project, store=self._store, voice=voice, options=options, report=report,
+            course=Course(self._project, beside.baseline if beside else None, option.junitprefix),
             again=by_new_pytest(list(invocation.args), invocation.dir),
-            prefix=option.junitprefix, selected=self._selection.selected, began=self._began,
+            selected=self._selection.selected, deployment=beside.deployment if beside else None, began=self._began,
         )  # fmt: skip
         if fork:
-            run.options = replace(options, origin="monitor", interval=fork.interval)
+            run.options = replace(options, origin="monitor", interval=fork.interval, rollback=False)
             run.again, run.may_heal = fork.again, fork.may_heal
         return run
 
@@ -262,6 +284,15 @@ class Checks:
 def _own_terminal(patience: float | None = None) -> Terminal | None:
     fd = os.environ.get(TERMINAL_FD, "")
     return terminal(int(fd), patience=patience) if fd.isdigit() else None
+
+
+def _beside(config: pytest.Config, project: Project) -> Beside | None:
+    """Return what a session beside a deployment has besides, None for an ordinary one."""
+    if not (config.getoption("rollback") or VARIABLE in os.environ):
+        return None
+    from remediation.session.beside import Beside
+
+    return Beside.of(config, project)
 
 
 def _heal_wanted(config: pytest.Config) -> Heals:

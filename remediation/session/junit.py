@@ -63,8 +63,9 @@ def merge(
     properties: Mapping[str, str],
     system_out: Iterable[str],
     prefix: str | None = None,
+    notes: Mapping[Address, str] | None = None,
 ) -> bytes:
-    """Return one report of all rounds.
+    """Return one report of all rounds; `notes` go before the messages of checks that failed.
 
     The last round decides a check, but a skip or an absence proves nothing: a failure before it stands.
     Raises IncompleteReportError if the report of a round cannot be relied on.
@@ -79,7 +80,7 @@ def merge(
         suite.attrib = dict(part.attrib)
         suite[:] = [child for child in part if child.tag == "properties"]
         _add_round(cases, part, report.attempts, prefix)
-    ordered = [_case_element(key, case) for key, case in cases.items()]
+    ordered = [_case_element(key, case, (notes or {}).get(key, "")) for key, case in cases.items()]
     if timestamp:
         suite.set("timestamp", timestamp)
     suite.set("time", f"{seconds:.3f}")
@@ -183,7 +184,7 @@ def _rank(outcome: str) -> int:
     return ("passed", "skipped", "error", "failure").index(outcome)
 
 
-def _case_element(key: Address, case: _Case) -> ET.Element:
+def _case_element(key: Address, case: _Case, note: str) -> ET.Element:
     element = ET.Element("testcase", classname=key[0], name=key[1], time=f"{case.seconds:.3f}")
     others = list(case.attempts)
     seen: set[str] = set()
@@ -197,6 +198,9 @@ def _case_element(key: Address, case: _Case) -> ET.Element:
                 others.remove(final)
                 child.text = _text(final.text)
             child.set("type", final.type if final else "Failed")
+            if note:
+                child.set("message", _text(f"{note}: {child.get('message', '')}"))
+                child.text = _text(f"{note}\n\n{child.text or ''}")
         element.append(child)
     kind = "rerun" if case.outcome in ("failure", "error") else "flaky"
     for attempt in others:

@@ -29,6 +29,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="heal at most N times (default: as often as the ladders of the sick services have rungs)",
     )
     group.addoption("--fail-on-heal", action="store_true", help="exit with 10 if all is well only after a heal")
+    group.addoption(
+        "--rollback",
+        action="store_true",
+        help="if no heal helps, run the rollback of the service and check again; exit with 11 if all is well then",
+    )
 
 
 def _rounds(text: str) -> int:

@@ -28,6 +28,10 @@ class CheckResult(msgspec.Struct):
     outcome: Literal["passed", "failed", "skipped"] = "skipped"
     passed_at: float | None = None
     latency: float | None = None
+    file: str = ""
+    """Where it stands, seen from pytest's root directory;"""
+    line: int | None = None
+    """in this line, from 1 on, if that is known."""
 
 
 class Findings(msgspec.Struct):
@@ -56,13 +60,25 @@ class Results:
         known = self._by_check.setdefault(
             report.nodeid, CheckResult(report.nodeid, check, noted.get("services", []), report.start)
         )
+        known.file, known.line = _place(report)
         if attempts.outcome(report) == "failed":
             known.outcome, known.passed_at, known.latency = "failed", None, None
         elif attempts.outcome(report) == "rerun":
             known.passed_at, known.latency = None, None
             known.outcome = "skipped"
         elif report.passed and report.when == "call" and known.outcome != "failed":
-            known.outcome, known.passed_at, known.latency = "passed", report.start, report.duration
+            known.outcome, known.passed_at = "passed", report.start
+            known.latency = report.duration if noted.get("latency") is None else noted["latency"]
+
+
+def _place(report: pytest.TestReport) -> tuple[str, int | None]:
+    file, line, _ = report.location
+    return file, None if line is None else line + 1
+
+
+def places(rounds: Iterable[Findings]) -> dict[str, tuple[str, int | None]]:
+    """Return where each check stands, by node ID: its file, seen from pytest's root directory, and its line."""
+    return {one.nodeid: (one.file, one.line) for part in rounds for one in part.results}
 
 
 def hung(item: pytest.Item, problem: str) -> list[Result]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -31,7 +31,10 @@ SELECTED_NAME = "selected.json"
 
 # Exit codes of pytest's that mean something here, and our own.
 PASSED, FAILED, INTERRUPTED, INTERNAL_ERROR, USAGE_ERROR, NO_CHECKS = range(6)
-HEALED = 10
+HEALED, ROLLED_BACK = 10, 11
+VERDICTS = (PASSED, FAILED, HEALED, ROLLED_BACK)
+"""The exit codes that say how the services are."""
+Verdict = Literal["healthy", "healed", "rolled-back", "sick"]
 _KNOWN = range(NO_CHECKS + 1)
 
 
@@ -49,6 +52,8 @@ class Round:
 
     code: int
     parts: list[Part]
+    healed: tuple[str, ...] = ()
+    """The services that were healed just before it."""
 
     @property
     def findings(self) -> Findings:

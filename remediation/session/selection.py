@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from remediation.deployment.deployment import Deployment
 from remediation.project.model import Project
 from remediation.session import attempts
 from remediation.session.patience import heals
@@ -18,11 +18,12 @@ from remediation.session.rounds import ROUND_FOLDER, SELECTED_NAME
 class Selection:
     """The plugin that sees what is selected, and keeps a later round to it."""
 
-    def __init__(self, config: pytest.Config, project: Project, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, config: pytest.Config, project: Project, deployment: Deployment | None) -> None:
         """Select for a later round if the environment says that this is one."""
         self._config = config
         self._project = project
-        self._later_round = environ.get(ROUND_FOLDER)
+        self._versions = deployment.versions if deployment else {}
+        self._later_round = os.environ.get(ROUND_FOLDER)
         self.selected: list[str] = []
         """The node IDs of what is run, in order."""
         self.labels: dict[str, str] = {}
@@ -50,6 +51,16 @@ class Selection:
                     known = ", ".join(sorted(self._project.services))
                     raise pytest.UsageError(f"{item.nodeid}: heals({name!r}): no such service; known services: {known}")
             self.labels[item.nodeid] = attempts.label(item)
+
+    @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
+    def pytest_add_version_checks(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Add the checks of versions that are expected; -k and its like leave them in."""
+        for name, expected in self._versions.items():
+            from remediation.session.arrived import VersionCheck
+
+            item = VersionCheck.of(session, self._project.services[name], expected, self._project.source)
+            self.labels[item.nodeid] = attempts.label(item)
+            items.append(item)
 
     @staticmethod
     def _selected_by_first_round(folder: Path) -> set[str]:

@@ -9,19 +9,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 
-from remediation.journal.record import Result, Run
+from remediation.deployment.baseline import Baseline
+from remediation.deployment.comparison import Change
+from remediation.journal.record import Run
 from remediation.primitives import file
 from remediation.project.phrase import printable, seconds
+from remediation.session.standing import Kind, Standing, standings
 from remediation.session.treated import Treated
 
 # GitHub shows no summary of a step beyond 1 MiB, https://docs.github.com/en/actions/reference/workflow-commands
 _MOST_BYTES = 1 << 20
-# Of a cell, in characters; and so many rows, with the sick ones first. Together they stay far below that.
+# Of a cell, in characters; and so many rows, with the sick ones first; and so many bytes of a table, of which there
+# are three. Together they stay far below that, also if a step has several summaries.
 _LONGEST_CELL = 300
 _MOST_ROWS = 200
-_SIGNS = {"healthy": "✅", "healed": "🎉", "sick": "❌"}
+_MOST_BYTES_OF_TABLE = 100_000
+
+_SIGNS = {"healthy": "✅", "healed": "🎉", "rolled-back": "⏪", "sick": "❌"}
+_MARKS: dict[Kind, str] = {
+    "sick": "❌ ", "undone": "⏪ ", "healed": "🎉 ", "slower": "⚠️ ", "repaired": "🎉 ", "passed": "✅ ", "skipped": "",
+}  # fmt: skip
+_PASSED, _FAILED = "✅ passed", "❌ failed"
 
 
 def place(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -34,32 +45,77 @@ def append(path: Path, text: str) -> None:
     """Append a summary to what the step has there already, unless that makes it too long. OSError as usual."""
     data = text.encode()
     with suppress(FileNotFoundError):
-        if path.stat().st_size + len(data) > _MOST_BYTES:
+        if size := path.stat().st_size:
+            # Who wrote there before may have left a paragraph or a table open.
+            data = b"\n\n" + data
+        if size + len(data) > _MOST_BYTES:
             raise OSError(f"{path} would have more than {_MOST_BYTES} bytes, which GitHub does not show")
     file.append(path, data)
 
 
-def written(run: Run, heals: Iterable[Treated]) -> str:
-    """Return the summary of a run as Markdown."""
+def written(
+    run: Run,
+    heals: Iterable[Treated],
+    *,
+    changes: Iterable[Change] = (),
+    baseline: Baseline | None = None,
+    deployed: bool = False,
+    versions: Mapping[str, str] | None = None,
+) -> str:
+    """Return the summary of a run as Markdown.
+
+    `deployed` says that the run was after a deployment, `versions` which version of each service answers now.
+    """
     lines = [f"### {_SIGNS[run.verdict]} auto-heal: {run.verdict}"]
-    checks = sorted((one for one in run.results if one.kind == "check"), key=lambda one: not one.sick)
-    lines += _table(("check", "result", "attempts", "latency"), [_check(one) for one in checks])
+    if baseline:
+        lines += ["", f"Compared with the baseline of {baseline.moment}."]
+    elif deployed:
+        lines += ["", "There was no baseline, so nothing is compared."]
+    checks = standings(run.results, changes, baseline=baseline, verdict=run.verdict)
+    rows = [_check(one, compared=baseline is not None) for one in checks]
+    lines += _table(("check", "before", "after", "attempts", "latency"), rows)
     lines += _table(("service", "cause", "what was done", "downtime", "evidence"), [_heal(one) for one in heals])
+    lines += _table(("service", "version before", "version now"), _versions(baseline, versions or {}))
     return "\n".join([*lines, "", ""])
 
 
-def _check(one: Result) -> tuple[str, ...]:
-    if one.sick:
-        result = f"❌ {one.message or 'failed'}"
-    elif one.failed_at is not None:
-        result = f"🎉 healed, after: {one.message or 'a failure'}"
-    else:
-        result = "✅ passed" if one.passed_at is not None else "skipped"
-    return one.name, result, str(one.attempts), _seconds(one.latency)
+def _check(one: Standing, *, compared: bool) -> tuple[str, ...]:
+    before = _known_before(one) if compared else _at_first(one)
+    return one.check.name, before, f"{_MARKS[one.kind]}{one.text}", str(one.check.attempts), _latency(one)
+
+
+def _known_before(one: Standing) -> str:
+    """Say what the baseline knew of a check."""
+    if one.before is None:
+        return "new"
+    if one.before.outcome == "failed":
+        return ": ".join(filter(None, (_FAILED, one.before.message)))
+    return _PASSED if one.before.outcome == "passed" else "skipped"
+
+
+def _at_first(one: Standing) -> str:
+    """Say what was found of a check before anything was done."""
+    if one.change == "broken_by_heal":
+        return _PASSED
+    if one.check.failed_at is not None:
+        return _FAILED
+    return "skipped" if one.kind == "skipped" else _PASSED
+
+
+def _latency(one: Standing) -> str:
+    now, before = _seconds(one.check.latency), _seconds(one.before.latency if one.before else None)
+    if not before:
+        return now
+    return f"{now} (before {before})" if now else f"before {before}"
 
 
 def _heal(one: Treated) -> tuple[str, ...]:
     return one.service, one.cause, one.action, _seconds(one.downtime), ", ".join(one.evidence)
+
+
+def _versions(baseline: Baseline | None, now: Mapping[str, str]) -> list[tuple[str, ...]]:
+    before = baseline.versions if baseline else {}
+    return [(name, before.get(name, ""), now.get(name, "")) for name in {**before, **now}]
 
 
 def _seconds(value: float | None) -> str:
@@ -72,10 +128,11 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
     yield ""
     yield f"| {' | '.join(titles)} |"
     yield f"|{' --- |' * len(titles)}"
-    for row in rows[:_MOST_ROWS]:
-        yield f"| {' | '.join(map(_cell, row))} |"
-    if len(rows) > _MOST_ROWS:
-        yield f"\nand {len(rows) - _MOST_ROWS} more; the report has all of them."
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows[:_MOST_ROWS]]
+    fitting = sum(size <= _MOST_BYTES_OF_TABLE for size in accumulate(len(line.encode()) for line in lines))
+    yield from lines[:fitting]
+    if len(rows) > fitting:
+        yield f"\nand {len(rows) - fitting} more; the report has all of them."
 
 
 def _cell(text: str) -> str:

@@ -19,20 +19,16 @@ DEPLOY: dict[str, Text] = {
     ),
     # The wait.
     "waiting": Text(
-        INFO, "Waiting until it is ready ({problem})...", "Ждём готовности ({problem})...",
-        "Waiting until {name} is ready ({problem})...", "Ждём готовности {name} ({problem})...",
-    ),
-    "waiting_version": Text(
-        INFO, "Waiting for version {version} ({problem})...", "Ждём версию {version} ({problem})...",
-        "Waiting for version {version} of {name} ({problem})...", "Ждём версию {version} сервиса {name} ({problem})...",
+        INFO, "Waiting for what was deployed ({problem})...", "Ждём развёрнутое ({problem})...",
+        "Waiting for {name} ({problem})...", "Ждём {name} ({problem})...",
     ),
     "arrived": Text(
-        SUCCESS, "Ready after {seconds}s", "Готов через {seconds}s",
-        "{name} is ready after {seconds}s", "{name} готов через {seconds}s",
+        SUCCESS, "It is there after {seconds}s", "Готово через {seconds}s",
+        "{name} is there after {seconds}s", "{name} готов через {seconds}s",
     ),
     "not_arrived": Text(
-        WARN, "Not ready within {seconds}s: {problem}", "Не готов за {seconds}s: {problem}",
-        "{name} is not ready within {seconds}s: {problem}", "{name} не готов за {seconds}s: {problem}",
+        WARN, "Not there within {seconds}s: {problem}", "Не готово за {seconds}s: {problem}",
+        "{name} is not there within {seconds}s: {problem}", "{name} не готов за {seconds}s: {problem}",
     ),
     "no_arrival": Text(
         WARN, "Not waited for, since nobody starts it now: {problem}",
@@ -71,6 +67,9 @@ DEPLOY: dict[str, Text] = {
     "no_rollback": Text(
         WARN, "Not rolled back: what fails was broken before the deployment",
         "Без отката: сломанное было сломано до развёртывания"
+    ),
+    "verifying_rollback": Text(
+        INFO, "Checking health after the rollback...", "Проверяем здоровье после отката..."
     ),
     "rolled-back": Text(
         WARN, "⏪ Rolled back: the deployment failed, the service is up",

@@ -50,6 +50,10 @@ HEAL: dict[str, Text] = {
         "{name}: no evidence of this: {problem}", "{name}: улики не сохранены: {problem}",
     ),
     "running_command": Text(INFO, "Running {command}...", "Выполняем {command}..."),
+    "rolling_back": Text(
+        WARN, "⏪ Rolling back by {command}...", "⏪ Откат: {command}...",
+        "⏪ Rolling {name} back by {command}...", "⏪ Откат {name}: {command}...",
+    ),
     "detail": Text(ERROR, "{line}", "{line}"),
     # What a heal says of a service, always by name: these are also the reasons in a report.
     "recovered": Text(
@@ -92,6 +96,11 @@ HEAL: dict[str, Text] = {
         ERROR,
         "{name}: another auto-heal has been at work on it for {seconds}s; not waiting longer",
         "{name}: другой auto-heal занят им уже {seconds}s; больше не ждём",
+    ),
+    "rollback_within": Text(
+        ERROR,
+        "{name}: not rolled back from within its own rollback",
+        "{name}: откат из его собственного отката не выполняется",
     ),
     "dependency": Text(
         ERROR,

@@ -37,4 +37,8 @@ PLAN: dict[str, Text] = {
         INFO, "  if that does not help, in further rounds: {actions}",
         "  если не поможет, в следующих раундах: {actions}",
     ),
+    "plan_rollback": Text(
+        WARN, "  if nothing helps, it would be rolled back by `{command}`, which may take {timeout}s",
+        "  если ничего не поможет, был бы выполнен откат: `{command}`, не дольше {timeout}s",
+    ),
 }  # fmt: skip

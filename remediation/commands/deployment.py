@@ -1,0 +1,72 @@
+"""`auto-heal predeploy` and `postdeploy`: the suite before a deployment and after it, and the way back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from remediation.commands.check import check
+from remediation.deployment.deployment import Deployment
+from remediation.project.config import load_project
+from remediation.project.memory import Store
+from remediation.project.model import Project
+from remediation.project.schema import ConfigError
+from remediation.project.voice import Voice, terminal
+from remediation.session.rounds import FAILED, PASSED
+
+STDOUT = 1
+
+
+def predeploy(arguments: list[str], *, baseline: Path | None, allow_sick: bool, verbose: bool) -> int:
+    """Run the checks without healing, keep what they find as the baseline, and return the exit code of the check.
+
+    With `allow_sick` it is 0 also if something is sick.
+    """
+    project = load_project(Path.cwd())
+    path = _baseline(project, baseline)
+    # One of an earlier deployment must not be taken for this one's, whatever happens to this run.
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+    except OSError as error:
+        raise ConfigError(f"baseline {path}: cannot be replaced: {error.strerror or error}") from None
+    os.environ.update(Deployment("before", str(path)).to_environment())
+    code = check([*arguments, "--heal=off"], verbose=verbose)
+    if code == FAILED and allow_sick:
+        Voice.of(project, terminal=terminal(STDOUT)).say("sick_allowed")
+        return PASSED
+    return code
+
+
+def postdeploy(
+    arguments: list[str],
+    *,
+    wait: float | None,
+    expected: Sequence[str],
+    baseline: Path | None,
+    fail_on_slower: bool,
+    verbose: bool,
+) -> int:
+    """Wait for what was deployed, run the checks, heal or roll back, and return the exit code of the check.
+
+    `wait` is in seconds, None for the start_timeout of each service. `expected` has the versions that have to answer.
+    ConfigError if no service tells one, or the baseline cannot be read.
+    """
+    from remediation.deployment import arrival, versions
+    from remediation.deployment.baseline import read
+
+    project = load_project(Path.cwd())
+    path = _baseline(project, baseline)
+    wanted = versions.expected(project, expected)
+    # Whatever is wrong with it, before anything is waited for.
+    read(path)
+    voice = Voice.of(project, terminal=terminal(STDOUT))
+    arrival.await_arrival(project, Store(project), voice, wait=wait, versions=wanted)
+    os.environ.update(Deployment("after", str(path), wanted, fail_on_slower).to_environment())
+    return check([*arguments, "--rollback"], verbose=verbose)
+
+
+def _baseline(project: Project, named: Path | None) -> Path:
+    return Path.cwd() / named if named else project.baseline

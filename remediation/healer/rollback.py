@@ -1,0 +1,185 @@
+"""The way back: what was deployed before is put in place again, by one command for all services that share it.
+
+It may itself call auto-heal, as in `git checkout v1 && auto-heal restart api`. While it runs, the auto-heal that it
+calls is a guest of our locks; what that one did is not done again.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from graphlib import TopologicalSorter
+
+from remediation.healer import targets
+from remediation.healer.care import Care, explained, longest
+from remediation.healer.launch import run_command
+from remediation.healer.outcome import HealError, Outcome, Patient
+from remediation.primitives.process import Identity
+from remediation.project import held
+from remediation.project.memory import LastHeal, Memory
+from remediation.project.model import Rollback, Service
+from remediation.project.phrase import Phrase, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A patient that is rolled back, and what there was of it before."""
+
+    patient: Patient
+    heals: int
+    evidence: str
+
+    @property
+    def service(self) -> Service:
+        return self.patient.service
+
+
+class WayBack:
+    """One rollback, of all the services that it is for."""
+
+    def __init__(self, care: Care, rollback: Rollback, patients: list[Patient]) -> None:
+        """Take `care` of `patients`, all of which have this rollback and the same working directory."""
+        self._care = care
+        self._rollback = rollback
+        self._patients = patients
+        self._store = care.store
+        self._ran = False
+
+    def take(self) -> list[Outcome]:
+        """Roll back and restart, unless there is a reason not to; return what became of each patient."""
+        memories: dict[str, Memory] = {}
+        try:
+            with ExitStack() as locks:
+                # In one order for all, so that no two wait for each other.
+                for service in sorted((patient.service for patient in self._patients), key=lambda found: found.name):
+                    memories[service.name] = locks.enter_context(self._care.held(service))
+                return self._take(memories)
+        except HealError as error:
+            refused = partial(self._care.refused, why=error.phrase)
+            # Told once, for all of them.
+            outcomes = [refused(patient, quiet=number > 0) for number, patient in enumerate(self._patients)]
+            return [replace(outcome, rolled_back=self._ran) for outcome in outcomes]
+
+    def _take(self, memories: dict[str, Memory]) -> list[Outcome]:
+        outcomes: dict[str, Outcome] = {}
+        cases: list[_Case] = []
+        for patient in self._patients:
+            name = patient.service.name
+            if spared := self._spared(patient, memories[name]):
+                outcomes[name] = spared
+            else:
+                cases.append(self._case(patient, memories[name]))
+        if cases:
+            # Another auto-heal may have taken it a moment ago, for some of them: twice back is too far.
+            taken = any(outcome.rolled_back for outcome in outcomes.values())
+            how = "by another auto-heal" if taken else self._run([case.service for case in cases])
+            for case in self._in_order(cases):
+                outcomes[case.service.name] = self._bring_back(case, how)
+        return [outcomes[patient.service.name] for patient in self._patients]
+
+    def _spared(self, patient: Patient, memory: Memory) -> Outcome | None:
+        if held.is_granted(patient.service):
+            # Its command has come to this by itself, and would again.
+            return self._care.refused(patient, Phrase("rollback_within", {"name": patient.service.name}))
+        return self._care.spared(patient, memory)
+
+    def _case(self, patient: Patient, memory: Memory) -> _Case:
+        """Note that a service is acted on, and keep the evidence. A spent budget is no obstacle to the last resort."""
+        memory.restarts.append(time.time())
+        self._store.keep(patient.service, memory)
+        return _Case(patient, memory.heals, self._care.evidence(patient, memory))
+
+    def _in_order(self, cases: list[_Case]) -> list[_Case]:
+        """Return them with each after all that it depends on."""
+        services = self._store.project.services
+        needs = {name: service.depends_on for name, service in services.items()}
+        order = list(TopologicalSorter(needs).static_order())
+        return sorted(cases, key=lambda case: order.index(case.service.name))
+
+    # The command.
+
+    def _run(self, services: list[Service]) -> str:
+        """Run the command, and return why it failed, in words; empty if it did not."""
+        names, command = ", ".join(service.name for service in services), " ".join(self._rollback.run)
+        self._care.voice.say("rolling_back", name=names, command=command)
+        try:
+            self._run_with_guests(services)
+        except HealError as error:
+            self._care.voice.tell(error.phrase)
+            return f"failed: {self._why(error)}"
+        return ""
+
+    def _run_with_guests(self, services: list[Service]) -> None:
+        """Run the command as the first of these services, and share the locks of all of them with it."""
+        with ExitStack() as alone:
+            # It must not have begun to remember anything before it is itself remembered.
+            for service in services:
+                alone.enter_context(self._store.guests(service, timeout=longest(service)))
+
+            def begun(identity: Identity | None) -> None:
+                self._ran = True
+                for service in services:
+                    memory = self._store.recall(service)
+                    memory.command = (identity.pid, identity.born) if identity else None
+                    self._store.keep(service, memory)
+                alone.close()
+
+            run_command(
+                services[0],
+                self._rollback.run,
+                timeout=self._rollback.timeout,
+                begun=begun,
+                more=held.granted(services),
+            )
+
+    def _why(self, error: HealError) -> str:
+        """Return why the command failed, as it stands beside the command."""
+        how, name = error.phrase.values.get("how"), error.phrase.values["name"]
+        if error.phrase.key == "command_late":
+            return f"did not end within {seconds(self._rollback.timeout)}s"
+        return str(how) if how else str(error).removeprefix(f"{name}: ")
+
+    # And the service.
+
+    def _bring_back(self, case: _Case, how: str) -> Outcome:
+        """Restart a service unless the command has done so, and wait until it is ready."""
+        service, patient, reason = case.service, case.patient, ""
+        # What the command left running in the background may still be at work on it.
+        with self._store.guests(service, timeout=longest(service)):
+            memory = self._store.recall(service)
+            memory.command = None
+            restarts = self._restarts(case, memory)
+            try:
+                with explained(service):
+                    self._up_again(service, memory, restarts=restarts)
+            except HealError as error:
+                reason = str(error)
+                self._care.voice.tell(error.phrase)
+            action = f"{self._rollback.action} ({how})" if how else self._rollback.action
+            action = f"{action}, restart" if restarts else action
+            done = LastHeal(time.time(), action, not reason, reason)
+            self._care.count(service, memory, done, patient, case.evidence)
+        return Outcome(
+            service.name, patient.cause, action, not reason, reason, used_rung=True, seen=memory.heals,
+            answered_at=done.at if done.ok else None, evidence=case.evidence, rolled_back=True,
+        )  # fmt: skip
+
+    def _restarts(self, case: _Case, memory: Memory) -> bool:
+        """Return whether it is on us to restart the service."""
+        if not self._rollback.restart or targets.out_of_reach(case.service):
+            return False
+        last = memory.last_heal
+        was_restarted = memory.heals != case.heals and last and last.ok
+        return memory.stopped_by_hand or not was_restarted
+
+    def _up_again(self, service: Service, memory: Memory, *, restarts: bool) -> None:
+        """Restart the service, or wait for it. HealError if it does not come up."""
+        if restarts:
+            # The command may have stopped it for the time that it takes.
+            memory.stopped_by_hand = False
+            self._care.steps.restart(service, memory)
+        elif service.ready != "none":
+            self._care.steps.verify(service)
+            self._care.voice.say("started", name=service.name)

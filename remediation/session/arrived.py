@@ -1,0 +1,50 @@
+"""The check that the version which was deployed is the one that answers, beside those of the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remediation.deployment.versions import mismatch
+from remediation.healer import version
+from remediation.healer.version import NoVersionError
+from remediation.project.model import Service
+from remediation.session.down import ServiceDown
+
+
+class VersionCheck(pytest.Item):
+    """Asks a service for its version. It heals nothing: as long as the old version answers, nobody is without it."""
+
+    def __init__(self, *, service: Service, expected: str, source: Path, **kwargs: Any) -> None:
+        """Expect a version, or any if it is empty; `source` is the configuration that says where it is told."""
+        super().__init__(**kwargs)
+        self._service = service
+        self._expected = expected
+        self._source = source
+        # It was waited for already.
+        self.add_marker(pytest.mark.flaky(reruns=0, reruns_delay=0))
+
+    @classmethod
+    def of(cls, session: pytest.Session, service: Service, expected: str, source: Path) -> VersionCheck:
+        """Return the check of one service."""
+        name = f"{service.name} version"
+        return cls.from_parent(
+            session, name=name, nodeid=f"auto-heal::{name}", service=service, expected=expected, source=source
+        )
+
+    def runtest(self) -> None:
+        """Ask."""
+        timeout = self._service.probe_timeout
+        if self._expected and (wrong := mismatch(self._service, self._expected, timeout=timeout)):
+            raise ServiceDown(str(wrong))
+        try:
+            found = self._expected or version.answering(self._service, timeout=timeout)
+        except NoVersionError as error:
+            raise ServiceDown(f"{self._service.name}: tells no version: {error}") from None
+        self.user_properties.append(("version", found))
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Say where it comes from: the configuration."""
+        return self._source, None, self.name

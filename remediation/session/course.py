@@ -1,0 +1,131 @@
+"""What a run has found and done so far, and what follows from it; it acts on nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from remediation.deployment.baseline import Baseline
+from remediation.deployment.comparison import Change, changes
+from remediation.journal.record import Result
+from remediation.project.model import Project
+from remediation.session import junit
+from remediation.session.attempts import Attempt
+from remediation.session.harm import harmed
+from remediation.session.junit import IncompleteReportError
+from remediation.session.patients import to_heal, to_roll_back
+from remediation.session.publication import Publication
+from remediation.session.results import over_all_rounds
+from remediation.session.rounds import Round, Verdict
+from remediation.session.treated import Treated, treated
+
+if TYPE_CHECKING:
+    from remediation.healer.outcome import Outcome, Patient
+
+
+@dataclass(slots=True)
+class Course:
+    """The rounds of a run, and what was done for each service between them."""
+
+    project: Project
+    baseline: Baseline | None = None
+    """What was known before the deployment."""
+    prefix: str | None = None
+    """Of the names of test classes in the report."""
+    rounds: list[Round] = field(default_factory=list)
+    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Take in what was done."""
+        for outcome in outcomes:
+            self.outcomes.setdefault(outcome.service, []).append(outcome)
+
+    @property
+    def last(self) -> Round:
+        """The round that decides."""
+        return self.rounds[-1]
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The failed attempts of all rounds, in order."""
+        return [attempt for one in self.rounds for attempt in one.findings.attempts]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last round got to its end, as its own report says."""
+        try:
+            for part in self.last.parts:
+                junit.read_code(part.xml)
+        except IncompleteReportError:
+            return False
+        return True
+
+    # Who is sick.
+
+    def to_heal(self) -> list[Patient]:
+        """Return the services that are sick and have a rung left."""
+        return to_heal(self.rounds, self.outcomes, self.project.services)
+
+    def to_roll_back(self, *, all_sick: bool = False) -> list[Patient]:
+        """Return the sick services that have a way back; only what was well before counts, unless `all_sick` do."""
+
+        def counts(attempt: Attempt) -> bool:
+            return all_sick or not (self.baseline and self.baseline.failed(attempt.nodeid))
+
+        return to_roll_back(self.rounds, self.outcomes, self.project.services, counts=counts)
+
+    # What became of all.
+
+    def results(self) -> list[Result]:
+        """Return what became of each check and each service."""
+        return over_all_rounds([one.findings for one in self.rounds], self.outcomes, self.project.services)
+
+    def changes(self) -> list[Change]:
+        """Return what changed since the baseline, and what a heal broke."""
+        limits = self.project.latency
+        return changes(self.results(), baseline=self.baseline, limits=limits, harmed=harmed(self.rounds))
+
+    def newly_harmed(self) -> list[Change]:
+        """Return what is broken since the last heal."""
+        before = harmed(self.rounds[:-1])
+        new = [nodeid for nodeid in harmed(self.rounds) if nodeid not in before]
+        return [change for change in self.changes() if change.nodeid in new]
+
+    def treated(self) -> list[Treated]:
+        """Return what was done for each service, over all rounds."""
+        return treated(self.outcomes, self._since)
+
+    def _since(self, service: str) -> float:
+        own = [attempt.started for attempt in self.attempts if service in attempt.heals]
+        return min(own or [attempt.started for attempt in self.attempts])
+
+    @property
+    def hopeful(self) -> Verdict:
+        """The verdict if every check passes now."""
+        done = [outcome for outcomes in self.outcomes.values() for outcome in outcomes]
+        if any(outcome.rolled_back for outcome in done):
+            return "rolled-back"
+        return "healed" if any(outcome.action for outcome in done) else "healthy"
+
+    @property
+    def gave_up(self) -> list[str]:
+        """The services whose restart budget this run found spent."""
+        return [name for name, outcomes in self.outcomes.items() if any(outcome.gave_up for outcome in outcomes)]
+
+    # As it is published.
+
+    def publication(self, lines: Sequence[str]) -> Publication:
+        """Return the report, with lines of the log."""
+        return Publication(self.rounds, self.treated(), self._notes(), lines, self.prefix)
+
+    def _notes(self) -> dict[str, str]:
+        """Return what is known of failed checks besides their failure."""
+        back = [one.action for outcomes in self.outcomes.values() for one in outcomes if one.rolled_back]
+        after = f", also after {'; '.join(dict.fromkeys(back))}" if back else ""
+        return {change.nodeid: f"{change.what}{after}" for change in self.changes() if change.is_bad}
+
+    def names(self, checks: Iterable[junit.Address]) -> list[str]:
+        """Name checks of the report as people know them."""
+        names = {junit.address(attempt.nodeid, self.prefix): attempt.check for attempt in self.attempts}
+        return list(dict.fromkeys(names.get(address, address[1]) for address in checks))

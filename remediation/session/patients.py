@@ -1,0 +1,77 @@
+"""Who is sick after a round, and what is known of each: from the attempts that failed in all rounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from remediation.project.model import Service
+from remediation.session.attempts import Attempt
+from remediation.session.rounds import Round
+
+if TYPE_CHECKING:
+    from remediation.healer.outcome import Outcome, Patient
+
+
+def to_heal(
+    rounds: Sequence[Round], outcomes: Mapping[str, Sequence[Outcome]], services: Mapping[str, Service]
+) -> list[Patient]:
+    """Return the services that the last round found sick and that have a rung left."""
+    found = []
+    for name, attempt in _sick(rounds, lambda _: True).items():
+        service, before = services[name], outcomes.get(name, [])
+        rung = sum(outcome.used_rung for outcome in before)
+        if rung < len(service.ladder) and not any(outcome.refused for outcome in before):
+            found.append(_patient(service, attempt, rounds, before, rung))
+    return found
+
+
+def to_roll_back(
+    rounds: Sequence[Round],
+    outcomes: Mapping[str, Sequence[Outcome]],
+    services: Mapping[str, Service],
+    *,
+    counts: Callable[[Attempt], bool],
+) -> list[Patient]:
+    """Return the services that have a way back, and that the last round found sick by a failure that `counts`."""
+    sick = _sick(rounds, counts)
+    return [
+        _patient(service, sick[name], rounds, outcomes.get(name, []))
+        for name, service in services.items()
+        if name in sick and service.rollback
+    ]
+
+
+def _sick(rounds: Sequence[Round], counts: Callable[[Attempt], bool]) -> dict[str, Attempt]:
+    """Return the services that failed for good in the last round, each with the attempt that said so last."""
+    last: dict[str, Attempt] = {}
+    for attempt in rounds[-1].findings.attempts:
+        if attempt.final and counts(attempt):
+            last |= dict.fromkeys(attempt.heals, attempt)
+    return last
+
+
+def _patient(
+    service: Service, attempt: Attempt, rounds: Sequence[Round], before: Sequence[Outcome], rung: int = 0
+) -> Patient:
+    from remediation.healer.outcome import Patient
+
+    failed = (one for part in rounds for one in part.findings.attempts)
+    first = next(one for one in failed if service.name in one.heals)
+    # A rung of our own that failed without another look is no heal by somebody else.
+    seen = max([attempt.heals[service.name], *(outcome.seen for outcome in before)])
+    return Patient(service, first.message, first.started, seen, rung, _story(service.name, rounds))
+
+
+def _story(service: str, rounds: Sequence[Round]) -> str:
+    """Tell all that failed attempts said of a service, in order."""
+    told = []
+    for number, one in enumerate(rounds, start=1):
+        for attempt in one.findings.attempts:
+            if service in attempt.heals:
+                moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started))
+                told.append(
+                    f"{moment}, round {number}, attempt {attempt.number + 1}: {attempt.nodeid}\n{attempt.text}\n"
+                )
+    return "\n".join(told)

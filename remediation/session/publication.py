@@ -1,0 +1,53 @@
+"""The report as it is published: what all rounds found, with the verdict that it bears out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from remediation.primitives import file
+from remediation.session import junit
+from remediation.session.junit import Address, RoundReport
+from remediation.session.rounds import Round, Verdict
+from remediation.session.treated import Treated
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """All that goes into the report of a run."""
+
+    rounds: Sequence[Round]
+    heals: Sequence[Treated]
+    notes: Mapping[str, str]
+    """What is known of a failed check besides its failure, by its node ID."""
+    lines: Sequence[str]
+    """Of the log."""
+    prefix: str | None
+
+    def write(self, path: Path, verdict: Verdict, *, empty: bool) -> list[Address]:
+        """Write the report with a `verdict`, or as sick if it has a failed check; return those that have failed.
+
+        One that may be `empty`, since no check was selected, has none.
+
+        Raises IncompleteReportError if a round's own report cannot be relied on; OSError as usual.
+        """
+        # Read back before it is published: another run may remove or replace the published one at once.
+        with file.replacement(path) as draft:
+            draft.write_bytes(self._merged(verdict))
+            failed = [] if empty else junit.failed(draft)
+            if failed and verdict != "sick":
+                draft.write_bytes(self._merged("sick"))
+        return failed
+
+    def _merged(self, verdict: Verdict) -> bytes:
+        properties = {"auto-heal.verdict": verdict, "auto-heal.rounds": str(len(self.rounds))}
+        for one in self.heals:
+            told = {"action": one.action, "cause": one.cause, "evidence": ", ".join(one.evidence)}
+            if one.downtime is not None:
+                told["downtime"] = f"{one.downtime:.3f}"
+            properties |= {f"auto-heal.{one.service}.{name}": text for name, text in told.items() if text}
+        parts = [part for one in self.rounds for part in one.parts]
+        reports = [RoundReport(part.xml, part.findings.attempts) for part in parts]
+        notes = {junit.address(nodeid, self.prefix): note for nodeid, note in self.notes.items()}
+        return junit.merge(reports, properties=properties, system_out=self.lines, prefix=self.prefix, notes=notes)

@@ -1,0 +1,75 @@
+"""How each check stands at the end of a run, in words: what the summary and the annotations on GitHub tell alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.comparison import Change
+from remediation.journal.record import Result
+from remediation.project.phrase import Phrase
+
+Kind = Literal["sick", "undone", "healed", "slower", "repaired", "passed", "skipped"]
+_BY_IMPORTANCE: tuple[Kind, ...] = ("sick", "undone", "healed", "slower", "repaired", "passed", "skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One check at the end; `undone` is what failed until the deployment was rolled back."""
+
+    check: Result
+    kind: Kind
+    words: str
+    """What there is to say of it besides its reason, such as `broken by the deployment`."""
+    change: str
+    """The key of what changed, such as `still_broken`; empty if nothing did."""
+    before: Known | None
+    """What was known of it before the deployment."""
+
+    @property
+    def text(self) -> str:
+        """All that there is to say of it, with the reason of its failure if it failed."""
+        if self.kind in ("sick", "undone"):
+            return ": ".join(filter(None, (self.words, self.check.message or "failed")))
+        if self.check.failed_at is None:
+            return self.words
+        return f"{self.words}, after: {self.check.message or 'a failure'}"
+
+
+def standings(
+    results: Iterable[Result], changes: Iterable[Change], *, baseline: Baseline | None, verdict: str
+) -> list[Standing]:
+    """Return how the checks among the results stand: the sick ones first, then what is worth a look, then the rest."""
+    by_check = {change.nodeid: change for change in changes}
+    known = baseline.checks if baseline else {}
+    found = []
+    for one in results:
+        if one.kind == "check":
+            change, before = by_check.get(one.key), known.get(one.key)
+            kind, words = _kind(one, change, before, verdict)
+            found.append(Standing(one, kind, words, change.what.key if change else "", before))
+    # What was broken before the deployment is less of a surprise than what it broke.
+    return sorted(found, key=lambda one: (_BY_IMPORTANCE.index(one.kind), one.change == "still_broken"))
+
+
+def _kind(one: Result, change: Change | None, before: Known | None, verdict: str) -> tuple[Kind, str]:
+    changed = str(change.what) if change else ""
+    slower = change is not None and change.is_slower
+    if one.sick:
+        return "sick", changed
+    if one.passed_at is None:
+        return "skipped", "skipped"
+    if one.failed_at is None:
+        return "passed" if not change else "slower" if slower else "repaired", changed or "passed"
+    if verdict == "rolled-back" and (undone := _undone(before)):
+        return "undone", undone
+    return "slower" if slower else "healed", "; ".join(filter(None, (changed, "healed")))
+
+
+def _undone(before: Known | None) -> str:
+    """Say that a check which passes now failed until the deployment was rolled back, unless it failed before it."""
+    if before is None or before.outcome == "skipped":
+        return "failed, rolled back"
+    return "" if before.outcome == "failed" else f"{Phrase('broken_by_deployment', {})}, rolled back"
