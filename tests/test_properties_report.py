@@ -176,7 +176,8 @@ class Judge:
         options = Options(heal="off", rounds=None, fail_on_heal=False)
         run = HealthRun(
             project=self._project, store=Store(self._project), voice=Voice.of(self._project), options=options,
-            course=Course(self._project), again=lambda _: (3, []), report=self._project.report, selected=[],
+            course=Course(self._project), again=lambda _: (3, []),
+            report=self._project.report, root=self.root, selected=[],
         )  # fmt: skip
         found = [Part(part.xml, Findings(part.attempts, [])) for part in parts]
         return run.finish(Round(code, found)), run.verdict

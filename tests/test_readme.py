@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from sandbox import REPOSITORY, Sandbox
 
-from remediation.commands.cli import parser
+from remediation.commands.parser import parser
 from remediation.monitor.metrics import HOST, Metrics
 from remediation.project.config import load_project
 from remediation.project.schema import BudgetTable, EvidenceTable, HistoryTable, NotifyTable, ProjectTable, ServiceTable
@@ -81,7 +81,7 @@ def test_every_option_of_pytest_is_explained(project: Sandbox) -> None:
     group = project.run("pytest", "--help").output.partition("\nauto-heal:")[2].partition("\n\n")[0]
     options = re.findall(r"^  (--[\w-]+)", group, re.MULTILINE)
 
-    assert len(options) == 4
+    assert len(options) == 5
     assert not {option for option in options if option not in README}
 
 

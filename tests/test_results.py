@@ -10,16 +10,16 @@ from remediation.healer.outcome import Outcome
 from remediation.journal.record import Result
 from remediation.session import attempts
 from remediation.session.attempts import Attempt
-from remediation.session.results import CheckResult, Findings, Results, over_all_rounds
+from remediation.session.results import CheckResult, Findings, Results, over_all_rounds, places
 
 Phase = Literal["setup", "call", "teardown"]
 NODE, OTHER = "healthtests/test_a.py::test_a", "healthtests/test_b.py::test_b"
 
 
 def report(when: Phase, outcome: Any, start: float = 0.0, nodeid: str = NODE, **noted: Any) -> pytest.TestReport:
-    """Return a report of pytest, which took half a second."""
+    """Return a report of pytest, which took half a second; its check stands at line 7, which pytest counts as 6."""
     made = pytest.TestReport(
-        nodeid, ("", None, ""), {}, outcome, None, when, duration=0.5, start=start, stop=start + 0.5
+        nodeid, (nodeid.partition("::")[0], 6, ""), {}, outcome, None, when, duration=0.5, start=start, stop=start + 0.5
     )
     setattr(made, attempts.NOTE, {"check": nodeid[-6:], "services": ["api"], **noted})
     return made
@@ -79,6 +79,34 @@ def test_checks_stay_apart_and_in_the_order_in_which_they_began() -> None:
     results.add(report("call", PASSED, nodeid=OTHER))
 
     assert [(one.nodeid, one.outcome) for one in results.all] == [(OTHER, PASSED), (NODE, FAILED)]
+
+
+def test_a_check_has_its_place() -> None:
+    results = Results()
+
+    results.add(report("setup", PASSED))
+    results.add(report("call", FAILED))
+
+    assert [(one.file, one.line) for one in results.all] == [("healthtests/test_a.py", 7)]
+
+
+def test_a_check_that_is_no_function_has_no_line() -> None:
+    results, made = Results(), report("call", PASSED)
+    made.location = ("checks.yaml", None, "a check")
+
+    results.add(made)
+
+    assert [(one.file, one.line) for one in results.all] == [("checks.yaml", None)]
+
+
+def test_the_places_of_all_rounds_are_known() -> None:
+    first, second = Results(), Results()
+    first.add(report("call", FAILED))
+    second.add(report("call", PASSED, nodeid=OTHER))
+
+    found = places([Findings([], first.all), Findings([], second.all)])
+
+    assert found == {NODE: ("healthtests/test_a.py", 7), OTHER: ("healthtests/test_b.py", 7)}
 
 
 # All rounds.

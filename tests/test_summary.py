@@ -9,14 +9,19 @@ import pytest
 from markdown_it import MarkdownIt
 from sandbox import Sandbox
 
+from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.comparison import Change
+from remediation.github import summary
+from remediation.healer.treated import Treated
 from remediation.journal.record import Result, Run
-from remediation.session import summary
-from remediation.session.treated import Treated
+from remediation.project.phrase import Phrase
 
+WELL = "✅ passed"
 HOSTILE = [
     "a | b", "`code`", "<script>alert(1)</script>", "</td></tr></table>", "<!--", "[link](https://evil.example)",
     "![image](https://evil.example/x.png)", "line\nbreak\r\n| a | b |", "**bold** _em_ ~~del~~", "https://evil.example",
     "www.evil.example", "@somebody #1", "\\| \\", "&lt;b&gt; &#124;", "\x1b[31mred", "$x$", "::error::x", "- [ ] a",
+    "\ud800", "\u202e\u2028", "a\n\n# heading", "<details><summary>x</summary>", "***", "&#124;&#10;&#10;", "~~~\n", "",
 ]  # fmt: skip
 
 
@@ -46,6 +51,21 @@ def check(name: str, *, failed: bool = False, well: bool = True, message: str | 
     )  # fmt: skip
 
 
+def change(name: str, key: str, **values: object) -> Change:
+    """Return what changed of a check."""
+    return Change(f"t.py::{name}", name, Phrase(key, values))
+
+
+def baseline(versions: dict[str, str] | None = None, **checks: Known) -> Baseline:
+    """Return a baseline of checks."""
+    return Baseline(0.0, {f"t.py::{name}": known for name, known in checks.items()}, versions or {})
+
+
+def paragraphs(root: ET.Element) -> list[str]:
+    """Return what stands between heading and tables."""
+    return [one.text or "" for one in root.iter("p")]
+
+
 def test_verdict_checks_and_heals_are_shown() -> None:
     healed = Treated("api", "no answer", "restart", 1.5, (".auto-heal/evidence/x",))
     text = summary.written(
@@ -57,36 +77,143 @@ def test_verdict_checks_and_heals_are_shown() -> None:
 
     assert [heading.text for heading in root.iter("h3")] == ["🎉 auto-heal: healed"]
     assert cells(root) == [
-        ["check", "result", "attempts", "latency"],
-        ["/c", "❌ sick", "3", ""],
-        ["/a", "✅ passed", "3", "0.012 s"],
-        ["/b", "🎉 healed, after: ill", "3", "0.012 s"],
+        ["check", "before", "after", "attempts", "latency"],
+        ["/c", "❌ failed", "❌ sick", "3", ""],
+        ["/b", "❌ failed", "🎉 healed, after: ill", "3", "0.012 s"],
+        ["/a", WELL, WELL, "3", "0.012 s"],
         ["service", "cause", "what was done", "downtime", "evidence"],
         ["api", "no answer", "restart", "1.5 s", ".auto-heal/evidence/x"],
+    ]
+    assert not paragraphs(root)
+
+
+def test_a_check_that_was_skipped_and_one_that_says_nothing() -> None:
+    root = html(summary.written(run(check("/a", well=False), check("/b", failed=True, well=False)), []))
+
+    assert cells(root)[1:] == [["/b", "❌ failed", "❌ failed", "3", ""], ["/a", "skipped", "skipped", "3", ""]]
+
+
+def test_what_a_heal_broke_had_passed_before() -> None:
+    results = run(check("/a", failed=True, well=False, message="ill"), verdict="sick")
+
+    root = html(summary.written(results, [], changes=[change("/a", "broken_by_heal", others="db")]))
+
+    assert cells(root)[1][1:3] == [WELL, "❌ broken by the heal of db: ill"]
+
+
+def test_a_baseline_is_shown_beside_what_there_is_now() -> None:
+    known = baseline(
+        broken=Known("broken", "passed", 0.05), still=Known("still", "failed", message="old"),
+        repaired=Known("repaired", "failed"), slow=Known("slow", "passed", 0.002), skipped=Known("skipped", "skipped"),
+        same=Known("same", "passed", 0.0119), away=Known("away", "passed", 0.1),
+    )  # fmt: skip
+    results = run(
+        check("same"), check("new"), check("skipped"), check("repaired"), check("slow"),
+        check("still", failed=True, well=False, message="now"),
+        check("broken", failed=True, well=False, message="HTTP 500"), verdict="sick",
+    )  # fmt: skip
+    changes = [
+        change("still", "still_broken"), change("broken", "broken_by_deployment"), change("repaired", "repaired"),
+        change("slow", "slower", now=0.012, before=0.002),
+    ]  # fmt: skip
+
+    root = html(summary.written(results, [], changes=changes, baseline=known, deployed=True))
+
+    assert cells(root)[1:] == [
+        ["broken", WELL, "❌ broken by the deployment: HTTP 500", "3", "before 0.05 s"],
+        ["still", "❌ failed: old", "❌ still broken, as before the deployment: now", "3", ""],
+        ["slow", WELL, "⚠️ slower: 0.012s, before 0.002s", "3", "0.012 s (before 0.002 s)"],
+        ["repaired", "❌ failed", "🎉 repaired, it failed before the deployment", "3", "0.012 s"],
+        ["same", WELL, WELL, "3", "0.012 s (before 0.012 s)"],
+        ["new", "new", WELL, "3", "0.012 s"],
+        ["skipped", "skipped", WELL, "3", "0.012 s"],
+    ]
+    assert paragraphs(root) == [f"Compared with the baseline of {known.moment}."]
+
+
+def test_after_a_rollback_it_is_said_what_the_deployment_broke() -> None:
+    back = Treated("api", "HTTP 500", "restart in vain (still sick), then rollback by git checkout v1", 9.0, ())
+    results = run(check("a", failed=True, message="HTTP 500"), check("b"), verdict="rolled-back")
+
+    root = html(summary.written(results, [back], baseline=baseline(a=Known("a", "passed")), deployed=True))
+
+    assert [heading.text for heading in root.iter("h3")] == ["⏪ auto-heal: rolled-back"]
+    assert cells(root)[1][2] == "⏪ broken by the deployment, rolled back: HTTP 500"
+    assert cells(root)[-1][2] == "restart in vain (still sick), then rollback by git checkout v1"
+
+
+def test_a_deployment_without_a_baseline_says_so() -> None:
+    root = html(summary.written(run(check("/a")), [], deployed=True))
+
+    assert paragraphs(root) == ["There was no baseline, so nothing is compared."]
+
+
+def test_versions_are_shown_as_far_as_they_are_known() -> None:
+    known = baseline({"api": "1.0", "db": "7"})
+
+    root = html(summary.written(run(check("/a")), [], baseline=known, versions={"api": "2.0 | x", "web": "3"}))
+
+    assert cells(root)[2:] == [
+        ["service", "version before", "version now"],
+        ["api", "1.0", "2.0 | x"],
+        ["db", "7", ""],
+        ["web", "", "3"],
     ]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_gets_out_of_its_cell(text: str) -> None:
     healed = Treated(text, text, text, None, (text,))
+    known = Baseline(0.0, {f"t.py::{text}": Known(text, "failed", message=text)}, {text: text})
+    results = run(check(text, failed=True, well=False, message=text))
+    changes = [change(text, "broken_by_heal", others=text)]
 
-    root = html(summary.written(run(check(text, failed=True, well=False, message=text)), [healed]))
+    root = html(summary.written(results, [healed], changes=changes, baseline=known, versions={text: text}))
 
     found = cells(root)
-    assert [len(row) for row in found] == [4, 4, 5, 5]
-    assert found[1][1].startswith("❌ ")
+    assert [len(row) for row in found] == [5, 5, 5, 5, 3, 3]
+    assert found[1][1].startswith("❌ failed")
+    assert found[1][2].startswith("❌ broken by the heal of ")
     if text.isprintable():
-        assert (found[1][0], found[3][0]) == (text, text)
-    assert {element.tag for element in root.iter()} == {"body", "h3", "table", "thead", "tbody", "tr", "th", "td"}
+        assert (found[1][0], found[3][0], found[5]) == (text, text, [text, text, text])
+    assert {element.tag for element in root.iter()} == {"body", "h3", "p", "table", "thead", "tbody", "tr", "th", "td"}
 
 
 def test_a_thousand_checks_with_long_messages_stay_far_below_the_limit() -> None:
-    checks = [check(f"/{number}", failed=True, well=False, message="|" * 10_000) for number in range(1000)]
+    worst = "\U000e0001" * 10_000
+    known = Baseline(0.0, {f"t.py::/{number}": Known("", "failed", message=worst) for number in range(1000)}, {})
+    checks = [check(f"/{number}", failed=True, well=False, message=worst) for number in range(1000)]
+    heals = [Treated(worst, worst, worst, 1.0, (worst,)) for _ in range(1000)]
+    versions = {f"{number}{worst}": worst for number in range(1000)}
 
-    text = summary.written(run(*checks, verdict="sick"), [])
+    text = summary.written(run(*checks, verdict="sick"), heals, baseline=known, versions=versions)
 
-    assert len(text.encode()) < 600_000
-    assert "and 800 more; the report has all of them." in text
+    assert len(text.encode()) < 400_000
+    assert text.count(" more; the report has all of them.") == 3
+    assert len(list(html(text).iter("table"))) == 3
+
+
+def test_of_many_checks_the_sick_ones_are_shown() -> None:
+    checks = [check(f"/{number}") for number in range(1000)]
+
+    text = summary.written(run(*checks, check("/sick", failed=True, well=False), verdict="sick"), [])
+
+    assert cells(html(text))[1][0] == "/sick"
+    assert "and 801 more; the report has all of them." in paragraphs(html(text))
+
+
+@pytest.mark.parametrize(
+    "before", ["text without an end", "| a |\n| --- |\n| b |", "<details>\nx\n</details>", "- list\n"]
+)
+def test_what_the_step_wrote_before_does_not_swallow_it(tmp_path: Path, before: str) -> None:
+    place = tmp_path / "summary"
+    place.write_text(before, encoding="utf-8")
+
+    summary.append(place, summary.written(run(check("/a")), []))
+
+    root = html(place.read_text(encoding="utf-8"))
+    assert [heading.text for heading in root.findall("h3")] == ["🎉 auto-heal: healed"]
+    assert place.read_text(encoding="utf-8").startswith(before)
 
 
 def test_what_would_be_too_long_is_not_appended(tmp_path: Path) -> None:
@@ -112,7 +239,7 @@ def test_a_step_gets_its_summary_with_the_evidence(project: Sandbox) -> None:
 
     text = (project.root / "summary.md").read_text(encoding="utf-8")
     root = html(text)
-    assert text.startswith("before\n### ")
+    assert text.startswith("before\n\n\n### ")
     assert [heading.text for heading in root.iter("h3")] == ["🎉 auto-heal: healed", "✅ auto-heal: healthy"]
     assert any(row[-1].startswith(".auto-heal/evidence/") for row in cells(root))
 

@@ -108,7 +108,13 @@ class Voice:
                 self.lines.append(line)
             self._log(line)
             if self._terminal:
-                self._terminal(text, level)
+                self._terminal(_unheard(text) if os.environ.get("GITHUB_ACTIONS") == "true" else text, level)
+
+    def show(self, line: str) -> None:
+        """Show a line on the terminal alone, as it is."""
+        with self._lock:
+            if self._terminal:
+                self._terminal(line, Level.INFO)
 
     def _log(self, line: str) -> None:
         # A log that cannot be rotated is appended to all the same.
@@ -127,3 +133,9 @@ class Voice:
             self._terminal(text, Level.WARN)
         else:
             print(f"auto-heal: {text}", file=sys.stderr)
+
+
+def _unheard(text: str) -> str:
+    """Return a line in which GitHub's runner finds no command: `::` begins one, `##[` does so anywhere."""
+    text = text.replace("##[", "## [")
+    return f"> {text}" if text.lstrip().startswith("::") else text

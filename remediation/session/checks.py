@@ -263,7 +263,8 @@ class Checks:
             heal=self._heal, rounds=option.heal_rounds, fail_on_heal=option.fail_on_heal, rollback=option.rollback
         )
         run = HealthRun(
-            project=self._project, store=self._store, voice=voice, options=options, report=report,
+            project=self._project, store=self._store, voice=voice, options=options,
+            report=report, root=self._config.rootpath,
             course=Course(self._project, beside.baseline if beside else None, option.junitprefix),
             again=by_new_pytest(list(invocation.args), invocation.dir),
             selected=self._selection.selected, deployment=beside.deployment if beside else None, began=self._began,

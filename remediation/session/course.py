@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change, changes
+from remediation.healer.treated import Treated, treated
 from remediation.journal.record import Result
 from remediation.project.model import Project
 from remediation.session import junit
@@ -18,7 +19,6 @@ from remediation.session.patients import to_heal, to_roll_back
 from remediation.session.publication import Publication
 from remediation.session.results import over_all_rounds
 from remediation.session.rounds import Round, Verdict
-from remediation.session.treated import Treated, treated
 
 if TYPE_CHECKING:
     from remediation.healer.outcome import Outcome, Patient

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from remediation.healer.treated import Treated
 from remediation.primitives import file
 from remediation.session import junit
 from remediation.session.junit import Address, RoundReport
 from remediation.session.rounds import Round, Verdict
-from remediation.session.treated import Treated
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from remediation.deployment.deployment import Deployment
+from remediation.github import step
 from remediation.journal.evidence import Archive
 from remediation.journal.record import Heal, Origin, Run, recorder
 from remediation.primitives import rotate
 from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice
-from remediation.session import summary
 from remediation.session.course import Course
 from remediation.session.junit import IncompleteReportError
+from remediation.session.results import places
 from remediation.session.rounds import (
     FAILED,
     HEALED,
@@ -73,6 +74,8 @@ class HealthRun:
     again: Callable[[Path], tuple[int, list[Path]]]
     """Runs the suite once more as a folder lists it; pytest's exit code, and where the findings are."""
     report: Path
+    root: Path
+    """The folder from which pytest names the files of checks."""
     selected: list[str]
     """The node IDs of what the first round selected."""
     deployment: Deployment | None = None
@@ -94,19 +97,24 @@ class HealthRun:
         except KeyboardInterrupt:
             self.course.rounds.append(replace(self.course.rounds.pop(), code=INTERRUPTED))
         code = self._conclude()
-        self._summarise(code)
+        self._tell_github(code)
         self._tidy_up()
         return code
 
-    def _summarise(self, code: int) -> None:
-        """Tell GitHub how it went, if it wants to know."""
-        path = summary.place() if self.options.origin == "check" else None
-        if path is None or code not in VERDICTS:
+    def _tell_github(self, code: int) -> None:
+        """Tell the step of a workflow how it went, if this is one."""
+        if self.options.origin != "check" or code not in VERDICTS or not step.is_step():
             return
-        try:
-            summary.append(path, summary.written(self.to_record(), self.course.treated()))
-        except OSError as error:
-            self.voice.say("no_summary", problem=error)
+        from remediation.deployment import versions
+
+        course, told = self.course, self.deployment
+        step.tell(
+            self.to_record(), heals=course.treated(), changes=course.changes(), baseline=course.baseline,
+            deployed=told is not None and told.phase == "after",
+            versions=versions.answering(self.project) if told else {},
+            places=places(one.findings for one in course.rounds),
+            root=self.root, report=self.report, voice=self.voice,
+        )  # fmt: skip
 
     def _tidy_up(self) -> None:
         """Keep logs and evidence within their limits."""

@@ -61,7 +61,7 @@ DEPLOY: dict[str, Text] = {
     "still_broken": Text(
         ERROR, "still broken, as before the deployment", "всё ещё сломано, как и до развёртывания"
     ),
-    "repaired": Text(SUCCESS, "repaired by the deployment", "исправлено развёртыванием"),
+    "repaired": Text(SUCCESS, "repaired, it failed before the deployment", "исправлено, до развёртывания не работало"),
     "slower": Text(WARN, "slower: {now}s, before {before}s", "медленнее: {now}s, прежде {before}s"),
     # The way back.
     "no_rollback": Text(

@@ -38,6 +38,7 @@ RUN: dict[str, Text] = {
     "resumed": Text(INFO, "Healing is on", "Автовосстановление включено"),
     "no_history": Text(WARN, "Not recorded: {problem}", "Не записано в историю: {problem}"),
     "no_summary": Text(WARN, "No summary for GitHub: {problem}", "Нет сводки для GitHub: {problem}"),
+    "no_outputs": Text(WARN, "No outputs for GitHub: {problem}", "Нет выходных данных для GitHub: {problem}"),
     "incomplete": Text(ERROR, "❌ No verdict: {reason}", "❌ Вердикта нет: {reason}"),
     # The monitor.
     "monitor": Text(INFO, "Check #{number} ({time})", "Проверка #{number} ({time})"),

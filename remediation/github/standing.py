@@ -31,11 +31,12 @@ class Standing:
     @property
     def text(self) -> str:
         """All that there is to say of it, with the reason of its failure if it failed."""
+        reason = (self.check.message or "").partition("\n")[0]
         if self.kind in ("sick", "undone"):
-            return ": ".join(filter(None, (self.words, self.check.message or "failed")))
+            return ": ".join(filter(None, (self.words, reason or "failed")))
         if self.check.failed_at is None:
             return self.words
-        return f"{self.words}, after: {self.check.message or 'a failure'}"
+        return f"{self.words}, after: {reason or 'a failure'}"
 
 
 def standings(

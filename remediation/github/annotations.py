@@ -11,9 +11,9 @@ from pathlib import Path
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
+from remediation.github.standing import Kind, Standing, standings
 from remediation.journal.record import Result
 from remediation.project.phrase import printable
-from remediation.session.standing import Kind, Standing, standings
 
 # The runner shows no more of each level in a step, and no longer message than of 4096 characters.
 _MOST = 10
@@ -28,18 +28,13 @@ _IN_DATA = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _IN_PROPERTY = _IN_DATA | str.maketrans({":": "%3A", ",": "%2C"})
 
 
-def wanted(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether the output is read by GitHub's runner."""
-    return environ.get("GITHUB_ACTIONS") == "true"
-
-
 def workspace(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return the folder that GitHub shows files of, if it says so."""
     name = environ.get("GITHUB_WORKSPACE")
     return Path(name) if name else None
 
 
-def commands(
+def annotation_lines(
     results: Iterable[Result],
     changes: Iterable[Change],
     places: Mapping[str, tuple[str, int | None]],

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
+from remediation.github.standing import Kind, Standing, standings
+from remediation.healer.treated import Treated
 from remediation.journal.record import Run
 from remediation.primitives import file
 from remediation.project.phrase import printable, seconds
-from remediation.session.standing import Kind, Standing, standings
-from remediation.session.treated import Treated
 
 # GitHub shows no summary of a step beyond 1 MiB, https://docs.github.com/en/actions/reference/workflow-commands
 _MOST_BYTES = 1 << 20
@@ -110,7 +110,7 @@ def _latency(one: Standing) -> str:
 
 
 def _heal(one: Treated) -> tuple[str, ...]:
-    return one.service, one.cause, one.action, _seconds(one.downtime), ", ".join(one.evidence)
+    return one.service, one.cause.partition("\n")[0], one.action, _seconds(one.downtime), ", ".join(one.evidence)
 
 
 def _versions(baseline: Baseline | None, now: Mapping[str, str]) -> list[tuple[str, ...]]:

@@ -1,0 +1,60 @@
+"""A step on GitHub is told of a run in all three ways; elsewhere, nothing is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from remediation.deployment.baseline import Baseline
+from remediation.deployment.comparison import Change
+from remediation.github import outputs, summary
+from remediation.github.annotations import annotation_lines, workspace
+from remediation.healer.treated import Treated
+from remediation.journal.record import Run
+from remediation.project.voice import Voice
+
+
+def is_step(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether we run in a step of a workflow."""
+    return environ.get("GITHUB_ACTIONS") == "true"
+
+
+def tell(
+    run: Run,
+    *,
+    heals: Sequence[Treated],
+    changes: Sequence[Change],
+    baseline: Baseline | None,
+    deployed: bool,
+    versions: Mapping[str, str],
+    places: Mapping[str, tuple[str, int | None]],
+    root: Path,
+    report: Path,
+    voice: Voice,
+) -> None:
+    """Tell a step of a run; what cannot be written is told by `voice`, and changes nothing.
+
+    `places` has the file of each check, seen from `root`, and its line, by node ID. `deployed` says that the run was
+    after a deployment, `versions` which version of each service answers now.
+    """
+    for line in annotation_lines(
+        run.results, changes, places, root=root, workspace=workspace(), verdict=run.verdict, baseline=baseline
+    ):
+        voice.show(line)
+    text = summary.written(run, heals, changes=changes, baseline=baseline, deployed=deployed, versions=versions)
+    try:
+        if path := summary.place():
+            summary.append(path, text)
+    except OSError as error:
+        voice.say("no_summary", problem=error)
+    try:
+        if path := outputs.place():
+            outputs.append(path, verdict=run.verdict, healed=_is_healed(heals), report=report)
+    except OSError as error:
+        voice.say("no_outputs", problem=error)
+
+
+def _is_healed(heals: Iterable[Treated]) -> bool:
+    """Return whether a service answered again after something was done for it."""
+    return any(one.downtime is not None for one in heals)

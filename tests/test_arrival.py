@@ -1,0 +1,196 @@
+"""Waiting for what was deployed: no longer than it takes, and not for what is known not to come."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from sandbox import DEADLINE, Sandbox
+
+from remediation.deployment import versions
+from remediation.deployment.arrival import await_arrival
+from remediation.project.config import load_project
+from remediation.project.memory import Store
+from remediation.project.model import Project
+from remediation.project.schema import ConfigError
+from remediation.project.voice import Voice
+
+VERSION = 'version = { path = "/v", field = "id" }'
+
+
+class Web:
+    """A server of one version, which somebody else started."""
+
+    def __init__(self, port: int) -> None:
+        """Listen, and be of no version yet."""
+        self.version = ""
+        self.status = 200
+        web = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = b'{"id": "%s"}' % web.version.encode()
+                self.send_response(web.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class Waiting:
+    """One wait, with what it told."""
+
+    def __init__(self, project: Sandbox) -> None:
+        """Wait for the services of a project."""
+        self.project: Project = load_project(project.root, {})
+        self.store = Store(self.project)
+        self.told: list[str] = []
+
+    def wait(self, seconds: float | None, expected: Mapping[str, str] | None = None) -> float:
+        """Wait, and return how long that took, in seconds."""
+        voice = Voice.of(self.project, terminal=lambda text, _: self.told.append(text))
+        began = time.monotonic()
+        await_arrival(self.project, self.store, voice, wait=seconds, versions=expected or {})
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def elsewhere(project: Sandbox) -> Sandbox:
+    """Return a project whose service something else runs."""
+    project.configure(f"start_timeout = 0.3\n{VERSION}", command='restart = ["true"]')
+    return project
+
+
+def test_what_is_there_is_not_waited_for_and_not_told(elsewhere: Sandbox) -> None:
+    with closing(Web(elsewhere.port)) as web:
+        web.version = "2"
+        waiting = Waiting(elsewhere)
+
+        waiting.wait(DEADLINE, {"api": "2"})
+
+    assert waiting.told == []
+
+
+def test_it_is_waited_for_until_it_is_ready(elsewhere: Sandbox) -> None:
+    with closing(Web(elsewhere.port)) as web:
+        web.status = 503
+        waiting = Waiting(elsewhere)
+        later = threading.Timer(0.3, lambda: setattr(web, "status", 200))
+        later.start()
+
+        waiting.wait(DEADLINE)
+
+        later.join()
+    assert waiting.told[0] == "Waiting for what was deployed (status 503)..."
+    assert waiting.told[1].startswith("It is there after ")
+
+
+def test_it_is_waited_for_until_the_new_version_answers(elsewhere: Sandbox) -> None:
+    with closing(Web(elsewhere.port)) as web:
+        web.version = "1"
+        waiting = Waiting(elsewhere)
+        later = threading.Timer(0.3, lambda: setattr(web, "version", "2"))
+        later.start()
+
+        waiting.wait(DEADLINE, {"api": "2"})
+
+        later.join()
+    assert waiting.told[0] == "Waiting for what was deployed (api: version 1 answers, where 2 is expected)..."
+    assert waiting.told[1].startswith("It is there after ")
+
+
+@pytest.mark.parametrize(("seconds", "least"), [(0.5, 0.5), (None, 0.3)])
+def test_it_is_not_waited_for_beyond_the_time(elsewhere: Sandbox, seconds: float | None, least: float) -> None:
+    waiting = Waiting(elsewhere)
+
+    waited = waiting.wait(seconds)
+
+    assert waited >= least
+    assert waiting.told[-1].startswith(f"Not there within {least}s: ")
+
+
+def test_a_process_of_ours_that_is_dead_is_not_waited_for(project: Sandbox) -> None:
+    waiting = Waiting(project)
+
+    waited = waiting.wait(10 * DEADLINE)
+
+    assert waited < 5 * DEADLINE
+    assert waiting.told[-1].startswith("Not waited for, since nobody starts it now: ")
+
+
+def test_one_stopped_by_hand_is_not_waited_for(project: Sandbox) -> None:
+    project.auto_heal("stop")
+    waiting = Waiting(project)
+
+    waiting.wait(10 * DEADLINE)
+
+    assert waiting.told[-1].startswith("Not waited for")
+
+
+def test_a_dead_one_that_somebody_is_at_work_on_is_waited_for(project: Sandbox) -> None:
+    project.configure('env = { SLOW = "2" }')
+    starting = project.start("remediation", "start")
+    waiting = Waiting(project)
+
+    waiting.wait(2 * DEADLINE)
+
+    assert starting.communicate(timeout=DEADLINE)[0]
+    assert starting.returncode == 0
+    assert waiting.told[-1].startswith("It is there after ")
+    assert project.answers()
+
+
+def test_all_services_share_the_time(project: Sandbox) -> None:
+    project.configure(
+        command='restart = ["true"]',
+        more='[services.b]\nrestart = ["true"]\nurl = "tcp://127.0.0.1:1"\n[services.c]\nurl = "tcp://127.0.0.1:2"',
+    )
+    waiting = Waiting(project)
+
+    waited = waiting.wait(1.0)
+
+    assert waited < 3.0 * DEADLINE
+    assert [line.partition(" ")[0] for line in waiting.told if "not there" in line] == ["api", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (["2"], {"api": "2", "b": "2"}), (["api=2"], {"api": "2"}), (["2", "b=3"], {"api": "2", "b": "3"}),
+        (["x=2"], {"api": "x=2", "b": "x=2"}), ([" 2 "], {"api": "2", "b": "2"}), ([], {}),
+    ],
+)  # fmt: skip
+def test_a_version_is_that_of_all_or_of_one(project: Sandbox, wanted: list[str], found: dict[str, str]) -> None:
+    more = f'[services.b]\nurl = "http://127.0.0.1:1"\n{VERSION}\n[services.c]\nurl = "http://127.0.0.1:2"'
+    project.configure(VERSION, more=more)
+
+    assert versions.expected(load_project(project.root, {}), wanted) == found
+
+
+@pytest.mark.parametrize("wanted", ["", "  ", "api=", "c=1"])
+def test_a_version_that_cannot_be_expected_is_refused(project: Sandbox, wanted: str) -> None:
+    project.configure(VERSION, more='[services.c]\nurl = "http://127.0.0.1:2"')
+
+    with pytest.raises(ConfigError, match="--expect-version"):
+        versions.expected(load_project(project.root, {}), [wanted])
+
+
+def test_without_any_that_tells_its_version_none_can_be_expected(project: Sandbox) -> None:
+    with pytest.raises(ConfigError, match=r"does not say where a version is told; add version = .* to services\.api"):
+        versions.expected(load_project(project.root, {}), ["1"])

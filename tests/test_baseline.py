@@ -1,0 +1,89 @@
+"""The baseline: what a run found is read back as it was written, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from remediation.deployment import baseline, deployment
+from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.deployment import Deployment
+from remediation.journal.record import Result
+from remediation.project.schema import ConfigError
+
+WELL = Result("check", "t.py::a", "/a", ["api"], 0.0, None, 1.0, latency=0.25)
+SICK = Result("check", "t.py::b", "/b", ["api"], 0.0, 1.0, None, message="no answer")
+SKIPPED = Result("check", "t.py::c", "/c", [], 0.0, None, None)
+SERVICE = Result("service", "api", "api", ["api"], 0.0, None, 1.0)
+
+
+def test_what_a_run_found_is_read_back(tmp_path: Path) -> None:
+    written = Baseline.of([WELL, SICK, SKIPPED, SERVICE], {"api": "1.0"})
+
+    baseline.write(tmp_path / "new" / "b.json", written)
+
+    read = baseline.read(tmp_path / "new" / "b.json")
+    assert read == written
+    assert read.checks == {
+        "t.py::a": Known("/a", "passed", 0.25),
+        "t.py::b": Known("/b", "failed", message="no answer"),
+        "t.py::c": Known("/c", "skipped"),
+    }
+    assert [read.failed(nodeid) for nodeid in ("t.py::a", "t.py::b", "t.py::c", "t.py::new")] == [0, 1, 0, 0]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", read.moment)
+
+
+def test_its_owner_alone_reads_it(tmp_path: Path) -> None:
+    baseline.write(tmp_path / "b.json", Baseline.of([SICK], {}))
+
+    assert stat.S_IMODE((tmp_path / "b.json").stat().st_mode) == 0o600
+
+
+def test_none_is_none(tmp_path: Path) -> None:
+    assert baseline.read(tmp_path / "b.json") is None
+    assert baseline.read(tmp_path / "no" / "folder" / "b.json") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\0", b"nonsense", b"[]", b"{}", b'{"at": "x", "checks": {}}', b'{"at": 1, "checks": {"a": {}}}',
+        b"[" * 100_000, b'{"at": 1, "checks": {}, "format": 2}', b"\xff\xfe", b'{"at": 1, "checks": {"\\ud800": {}}}',
+    ],
+    ids=lambda content: content[:30],
+)  # fmt: skip
+def test_anything_else_is_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "b.json"
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigError, match="`auto-heal predeploy` makes") as raised:
+        baseline.read(path)
+
+    assert str(raised.value).isprintable()
+    assert path.read_bytes() == content
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+
+    for name in ("pipe", "link", "."):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            baseline.read(tmp_path / name)
+
+
+def test_a_round_knows_the_deployment_from_its_environment() -> None:
+    told = Deployment("after", "/b.json", {"api": "1.0"}, fail_on_slower=True)
+
+    assert deployment.from_environment(told.to_environment()) == told
+    assert deployment.from_environment({}) is None
+
+
+@pytest.mark.parametrize("text", ["x", "{}", "[]", '{"phase": "between", "baseline": "b"}', "\ud800"])
+def test_what_auto_heal_did_not_set_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="AUTO_HEAL_DEPLOYMENT is set by auto-heal alone"):
+        deployment.from_environment({"AUTO_HEAL_DEPLOYMENT": text})

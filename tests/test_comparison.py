@@ -1,0 +1,88 @@
+"""The comparison: each check after a deployment beside the same check before it, as a table of all cases."""
+
+from __future__ import annotations
+
+import pytest
+
+from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.comparison import Change, changes
+from remediation.journal.record import Result
+from remediation.project.model import LatencyLimits
+
+LIMITS = LatencyLimits(calls=5, factor=2, margin=0.05)
+NODE = "t.py::a"
+BROKEN = "broken by the deployment"
+STILL = "still broken, as before the deployment"
+REPAIRED = "repaired, it failed before the deployment"
+
+
+def now(outcome: str, latency: float | None = None) -> Result:
+    """Return a check as it is after the deployment."""
+    failed_at = 1.0 if outcome in ("failed", "healed") else None
+    passed_at = 2.0 if outcome in ("passed", "healed") else None
+    return Result("check", NODE, "/a", ["api"], 0.0, failed_at, passed_at, latency=latency)
+
+
+def compared(before: Known | None, after: Result, harmed: dict[str, tuple[str, ...]] | None = None) -> list[Change]:
+    """Return what changed from one to the other."""
+    baseline = Baseline(0.0, {NODE: before} if before else {})
+    return changes([after], baseline=baseline, limits=LIMITS, harmed=harmed or {})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("passed", "passed", ""), ("passed", "failed", BROKEN), ("passed", "healed", ""),
+        ("passed", "skipped", ""),
+        ("failed", "passed", REPAIRED), ("failed", "failed", STILL),
+        ("failed", "healed", REPAIRED), ("failed", "skipped", ""),
+        ("skipped", "failed", ""), ("skipped", "passed", ""), ("new", "failed", ""), ("new", "passed", ""),
+    ],
+)  # fmt: skip
+def test_a_check_is_compared_with_itself(before: str, after: str, words: str) -> None:
+    known = None if before == "new" else Known("/a", before)  # type: ignore[arg-type]
+
+    found = compared(known, now(after))
+
+    assert [str(change.what) for change in found] == [words][: bool(words)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_slower"),
+    [
+        (0.1, 0.2, True), (0.1, 0.199, False), (0.1, 10.0, True), (0.2, 0.1, False),
+        # Twice of very little is noise.
+        (0.001, 0.049, False), (0.001, 0.0511, True), (0.0, 0.06, True), (None, 9.0, False), (0.1, None, False),
+    ],
+)  # fmt: skip
+def test_slower_is_by_a_factor_and_a_margin(before: float | None, after: float | None, is_slower: bool) -> None:
+    found = compared(Known("/a", "passed", before), now("passed", after))
+
+    assert [change.is_slower for change in found] == [True][:is_slower]
+
+
+def test_a_slower_one_says_by_how_much() -> None:
+    [change] = compared(Known("/a", "passed", 0.05), now("passed", 0.2104))
+
+    assert str(change.what) == "slower: 0.21s, before 0.05s"
+    assert change.phrase.render("ru", named=True) == "⚠️ /a: медленнее: 0.21s, прежде 0.05s"
+
+
+def test_what_a_heal_broke_was_not_broken_by_the_deployment() -> None:
+    [change] = compared(Known("/a", "passed"), now("failed"), {NODE: ("api", "db")})
+
+    assert str(change.phrase) == "❌ /a: broken by the heal of api, db"
+    assert change.is_bad
+
+
+def test_without_a_baseline_only_the_harm_of_heals_is_told() -> None:
+    harmed = {NODE: ("api",)}
+
+    assert changes([now("failed")], baseline=None, limits=LIMITS, harmed={}) == []
+    assert len(changes([now("failed")], baseline=None, limits=LIMITS, harmed=harmed)) == 1
+
+
+def test_services_are_not_compared() -> None:
+    service = Result("service", "api", "api", ["api"], 0.0, 1.0, None)
+
+    assert changes([service], baseline=Baseline(0.0, {"api": Known("x", "passed")}), limits=LIMITS, harmed={}) == []
