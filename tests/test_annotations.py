@@ -304,7 +304,7 @@ def test_nothing_from_outside_gets_out_of_its_message(text: str) -> None:
     if len(text) < 100 and text:
         assert printable(text) in found[0].data
         assert found[0].data.startswith(
-            f"{printable(text)}: broken by the heal of {printable(text)}: {printable(text)}"
+            f"{printable(text)}: broken by the heal of {printable(text)}: {printable(text.partition(chr(10))[0])}"
         )
 
 
