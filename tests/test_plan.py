@@ -12,6 +12,8 @@ import psutil
 import pytest
 from sandbox import PATIENT, Sandbox, free_port
 
+from remediation.healer.outcome import Patient
+from remediation.healer.plan import plan
 from remediation.project.config import load_project
 from remediation.project.memory import Store
 
@@ -242,3 +244,40 @@ def test_the_port_s_own_clients_would_be_left(healthy: Sandbox) -> None:
         lines = planned(healthy)
 
     assert not any(f"PID {os.getpid()}," in line for line in lines)
+
+
+def at_last(project: Sandbox, *, rollback: bool = True) -> list[str]:
+    """Return what would be done for api in the end, by what is told of a heal that may roll back."""
+    found = load_project(project.root, {})
+    patients = [Patient(found.services["api"], "ill", 0.0, seen=0)]
+    told = [str(phrase) for phrase in plan(patients, found.services, Store(found), rollback=rollback)]
+    return [line for line in told if "rolled back" in line or "nothing would be done" in line]
+
+
+@pytest.mark.parametrize(
+    ("service", "command"),
+    [("", None), ("", 'restart = "true"'), ("", ""), ("budget = { restarts = 0 }", None)],
+    ids=["started", "asked for", "only checked", "budget spent"],
+)
+def test_a_rollback_is_told_as_the_last_resort(project: Sandbox, service: str, command: str | None) -> None:
+    project.configure(f'rollback = {{ run = "./back.sh 1", timeout = 9 }}\n{service}', command=command)
+
+    lines = at_last(project)
+
+    assert lines[-1] == "  if nothing helps, it would be rolled back by `./back.sh 1`, which may take 9s"
+    assert not [line for line in at_last(project, rollback=False) if "rolled back" in line]
+
+
+def test_a_rollback_is_not_told_where_there_is_none_or_nothing_would_be_done(healthy: Sandbox) -> None:
+    assert at_last(healthy) == []
+    healthy.configure('rollback = "./back.sh"')
+    healthy.auto_heal("stop")
+
+    assert at_last(healthy) == ["  nothing would be done: api: stopped by hand; `auto-heal start api` ends that"]
+
+
+def test_what_only_is_depended_on_is_not_rolled_back(project: Sandbox) -> None:
+    more = f'[services.db]\ncommand = "db"\nurl = "tcp://127.0.0.1:{free_port()}"\nrollback = "./back.sh"'
+    project.configure('depends_on = ["db"]', more=more)
+
+    assert at_last(project) == []

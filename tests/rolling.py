@@ -1,0 +1,137 @@
+"""A service that is deployed by what a file says, and a rollback that may put an older one into it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from sandbox import DEADLINE, REPOSITORY, Sandbox
+
+# Serves the version that it found at its start, which it notes.
+SERVER = """
+import http.server, json, os, pathlib, socketserver
+
+version = pathlib.Path("version").read_text().strip()
+with open(os.environ["STARTS"], "a") as starts:
+    starts.write(version + "\\n")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"version": version}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(socketserver.TCPServer):
+    allow_reuse_address = True
+
+
+Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+"""
+# Heals, or rolls back, services whose failing attempt saw so many heals: `healing.py roll_back api=1`.
+HEALING = """
+import json, sys, time
+from dataclasses import asdict
+from pathlib import Path
+
+from remediation.healer.healer import Healer
+from remediation.healer.outcome import Patient
+from remediation.project.config import load_project
+from remediation.project.memory import Store
+from remediation.project.voice import Voice
+
+project = load_project(Path.cwd())
+store = Store(project)
+healer = Healer(store, Voice.of(project), record=lambda _: None, origin="check")
+patients = []
+for words in sys.argv[2:]:
+    name, _, seen = words.partition("=")
+    service = project.services[name]
+    patients.append(Patient(service, "ill", time.time(), int(seen or store.recall(service).heals)))
+Path(f"{sys.argv[1]}.begins").touch()
+done = healer.roll_back(patients) if sys.argv[1] == "roll_back" else [healer.heal(*patients)]
+print(json.dumps([asdict(outcome) for outcome in done]))
+"""
+AUTO_HEAL = f"'{sys.executable}' -m remediation"
+BACK = "echo 1 > version"
+RUN = "rollback by sh rollback.sh"
+
+Outcomes = list[dict[str, Any]]
+
+
+class Deployed:
+    """A project whose service runs version 2, and whose rollback.sh may bring version 1 back."""
+
+    def __init__(self, project: Sandbox) -> None:
+        """Start version 2."""
+        self.project = project
+        project.write("server.py", SERVER)
+        project.write("healing.py", HEALING)
+        project.write("version", "2")
+        self.rolls_back()
+        started = project.auto_heal("start")
+        assert started.code == 0, started
+
+    def rolls_back(self, *steps: str, options: str = "", service: str = "", more: str = "", command: str = "") -> None:
+        """Write a rollback.sh that leaves its PID in `runs` and takes these steps; by default it goes back."""
+        self.project.write("rollback.sh", "\n".join(["echo $$ >> runs", "echo on the way", *(steps or [BACK])]))
+        keys = ", ".join(filter(None, ['run = "sh rollback.sh"', options]))
+        self.project.configure(
+            f"{self.table('starts')}\nrollback = {{ {keys} }}\n{service}",
+            top="evidence = { timeout = 0 }",
+            command=command or self.command,
+            more=more,
+        )
+
+    command = f'command = ["{sys.executable}", "server.py"]'
+
+    @staticmethod
+    def table(starts: str) -> str:
+        """Return what the table of each service has."""
+        return f'env = {{ STARTS = "{starts}", PYTHONPATH = "{REPOSITORY}" }}\nstop_timeout = 2'
+
+    def begin(self, act: str, *patients: str) -> subprocess.Popen[str]:
+        """Begin to heal or to roll back."""
+        return self.project.start("healing", act, *patients)
+
+    @staticmethod
+    def end(process: subprocess.Popen[str]) -> Outcomes:
+        """Wait for the outcomes."""
+        output, _ = process.communicate(timeout=2 * DEADLINE)
+        assert process.returncode == 0, output
+        outcomes: Outcomes = json.loads(output)
+        return outcomes
+
+    def roll_back(self, *patients: str) -> dict[str, Any]:
+        """Roll back, and return the outcome of the first patient."""
+        return self.end(self.begin("roll_back", *(patients or ["api"])))[0]
+
+    def lines(self, name: str) -> list[str]:
+        """Return the lines of a file; none if there is none."""
+        path = self.project.root / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    @property
+    def starts(self) -> list[str]:
+        """The versions that were started, in their order."""
+        return self.lines("starts")
+
+    @property
+    def runs(self) -> list[str]:
+        """The PIDs of the rollbacks that were begun."""
+        return self.lines("runs")
+
+    @property
+    def version(self) -> str:
+        """The version that answers; sees that it is the one server that is remembered."""
+        assert self.project.servers() == [self.project.pid]
+        version: str = self.project.get("/")[1]["version"]
+        return version

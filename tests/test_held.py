@@ -1,0 +1,118 @@
+"""Locks that a command takes for granted: from a living healer that runs it, and from nobody else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+import pytest
+from sandbox import DEADLINE, Sandbox
+
+from remediation.primitives.file import LockTimeoutError
+from remediation.primitives.process import Identity
+from remediation.project import held
+from remediation.project.config import load_project
+from remediation.project.memory import Store
+from remediation.project.model import Service
+
+
+@pytest.fixture
+def service(project: Sandbox) -> Service:
+    """Return the service of the project."""
+    return load_project(project.root, {}).services["api"]
+
+
+@pytest.fixture
+def store(project: Sandbox) -> Store:
+    """Return the memory of the project."""
+    return Store(load_project(project.root, {}))
+
+
+def grant(identity: Identity, *marks: str) -> str:
+    """Return what the environment of a command says."""
+    return json.dumps([identity.pid, identity.born, list(marks)])
+
+
+def of(pid: int) -> Identity:
+    """Return the identity of a process that lives."""
+    identity = Identity.of(pid)
+    assert identity is not None
+    return identity
+
+
+Forge = Callable[[Service, Identity], str]
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda service, stranger: grant(stranger, service.mark),
+        lambda service, _: grant(of(os.getpid()), service.mark),
+        lambda service, _: grant(Identity(os.getppid(), "long ago"), service.mark),
+        lambda service, _: grant(Identity(2**40, "never"), service.mark),
+        lambda service, _: grant(Identity(0, ""), service.mark),
+        lambda service, _: grant(of(os.getppid()), f"{service.mark}2"),
+        lambda service, _: grant(of(os.getppid())),
+        lambda service, _: json.dumps([os.getppid(), of(os.getppid()).born, service.mark]),
+        lambda service, _: json.dumps([str(os.getppid()), of(os.getppid()).born, [service.mark]]),
+        lambda service, _: json.dumps({"pid": os.getppid()}),
+        lambda *_: "nonsense",
+        lambda *_: "[" * 100_000,
+        lambda *_: "1" * 10_000,
+        lambda *_: "",
+    ],
+    ids=[
+        "no ancestor", "oneself", "another birth", "no process", "process 0", "another service", "no service",
+        "a mark that is no list", "a PID that is no number", "another shape", "no JSON", "deep", "long", "empty",
+    ],
+)  # fmt: skip
+def test_what_is_forged_or_stale_locks_as_ever(
+    project: Sandbox, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch, forge: Forge
+) -> None:
+    stranger = of(project.stranger("sleep", "600").pid)
+    with store.lock(service, timeout=DEADLINE):
+        monkeypatch.setenv(held.HELD, forge(service, stranger))
+
+        with pytest.raises(LockTimeoutError), store.lock(service, timeout=0):
+            pass
+
+
+def test_a_dead_holder_grants_nothing(
+    project: Sandbox, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = project.stranger("sleep", "600")
+    monkeypatch.setenv(held.HELD, grant(of(process.pid), service.mark))
+    process.kill()
+    process.wait()
+
+    with store.lock(service, timeout=DEADLINE), pytest.raises(LockTimeoutError), store.lock(service, timeout=0):
+        pass
+
+
+def test_an_ancestor_grants_its_lock_to_one_at_a_time(
+    service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.lock(service, timeout=DEADLINE):
+        monkeypatch.setenv(held.HELD, grant(of(os.getppid()), "other", service.mark))
+
+        with store.lock(service, timeout=0), pytest.raises(LockTimeoutError), store.lock(service, timeout=0):
+            pass
+
+
+def test_what_an_ancestor_grants_and_nobody_holds_is_taken(
+    service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(held.HELD, grant(of(os.getppid()), service.mark))
+
+    with store.lock(service, timeout=0):
+        assert store.is_locked(service)
+
+    assert not store.is_locked(service)
+
+
+def test_a_grant_names_us_and_the_services(service: Service) -> None:
+    pid, born, marks = json.loads(held.granted([service])[held.HELD])
+
+    assert Identity(pid, born) == Identity.of(os.getpid())
+    assert marks == [service.mark]
