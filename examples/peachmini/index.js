@@ -4,13 +4,14 @@
 
 const http = require('node:http');
 
+const version = '1.0.0';
 const girls = ['Anna', 'Mila', 'Vera', 'Nika', 'Lika', 'Dana'].map((name, index) => ({ id: index + 1, name }));
 
 function answer(method, path) {
   if (method !== 'GET') return [405, { error: 'method not allowed' }];
   switch (path) {
     case '/api/health':
-      return [200, { status: 'ok', uptime: process.uptime() }];
+      return [200, { status: 'ok', version, uptime: process.uptime() }];
     case '/api/girls':
       return [200, girls];
     default:

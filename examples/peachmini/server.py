@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+VERSION = "1.0.0"
 STARTED = time.monotonic()
 GIRLS = [
     {"id": number, "name": name} for number, name in enumerate(("Anna", "Mila", "Vera", "Nika", "Lika", "Dana"), 1)
@@ -22,7 +23,7 @@ def answer(path: str) -> tuple[int, object]:
     """Return status and body for a path."""
     match path.partition("?")[0]:
         case "/api/health":
-            return 200, {"status": "ok", "uptime": round(time.monotonic() - STARTED, 3)}
+            return 200, {"status": "ok", "version": VERSION, "uptime": round(time.monotonic() - STARTED, 3)}
         case "/api/girls":
             return 200, GIRLS
         case _:

@@ -27,8 +27,10 @@ _LOG_ROOM = 65_536
 # How long a command that took too long has between SIGTERM and SIGKILL.
 _COMMAND_GRACE = 2.0
 
-# What belongs to us and not to a child that stays: GitHub's runner ends whatever carries its tracking ID.
-_NOT_INHERITED = ("RUNNER_TRACKING_ID", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
+# What belongs to us and not to a child that stays: GitHub's runner and Jenkins end whatever carries theirs.
+_NOT_INHERITED = (
+    "RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "PYTEST_CURRENT_TEST", "PYTEST_VERSION"
+)  # fmt: skip
 
 
 class Outliving(subprocess.Popen[bytes]):
