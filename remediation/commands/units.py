@@ -15,7 +15,7 @@ import zlib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from remediation.healer.healer import longest
+from remediation.healer.care import longest
 from remediation.project.config import load_project
 from remediation.project.model import Project
 from remediation.project.phrase import printable

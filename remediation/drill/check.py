@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from remediation.drill.attention import Attention
-from remediation.healer.healer import longest
+from remediation.healer.care import longest
 from remediation.monitor.family import end_family
 from remediation.project.model import Project
 

@@ -28,7 +28,8 @@ from remediation.drill.outcome import (
 )
 from remediation.drill.strays import strays
 from remediation.drill.watch import Watch
-from remediation.healer.healer import Healer, longest
+from remediation.healer.care import longest
+from remediation.healer.healer import Healer
 from remediation.healer.outcome import HealError
 from remediation.monitor.family import end_family
 from remediation.primitives.file import LockTimeoutError

@@ -18,7 +18,8 @@ from remediation.drill.bystanders import Herd
 from remediation.drill.lifeline import Helper
 from remediation.drill.outcome import SkipError, Struck
 from remediation.healer import targets
-from remediation.healer.healer import Healer, longest
+from remediation.healer.care import longest
+from remediation.healer.healer import Healer
 from remediation.healer.launch import child_environment
 from remediation.primitives import file, port
 from remediation.primitives.process import Identity, send

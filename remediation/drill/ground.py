@@ -11,7 +11,8 @@ from remediation.drill.outcome import RefusedError
 from remediation.drill.strays import strays
 from remediation.drill.watch import is_up
 from remediation.healer import look, targets
-from remediation.healer.healer import Healer, longest
+from remediation.healer.care import longest
+from remediation.healer.healer import Healer
 from remediation.healer.look import Condition
 from remediation.healer.outcome import HealError
 from remediation.primitives.file import LockTimeoutError

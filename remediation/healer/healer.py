@@ -7,15 +7,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from remediation.healer import budget, targets
-from remediation.healer.care import Care, longest
+from remediation.healer.care import Care
 from remediation.healer.outcome import HealError, Outcome, Patient
 from remediation.healer.rollback import WayBack
 from remediation.journal.record import Heal, Origin
 from remediation.project.memory import LastHeal, Memory, Store
 from remediation.project.model import Service
 from remediation.project.voice import Voice
-
-__all__ = ["Healer", "longest"]
 
 
 class Healer:

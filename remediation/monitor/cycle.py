@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation.healer.healer import longest
+from remediation.healer.care import longest
 from remediation.monitor.messages import Again, Channel, Gather, Healing, Report, RoundEnded
 from remediation.monitor.pulse import FOR_EVER, GRACE, Board
 from remediation.project.model import Service

@@ -13,7 +13,7 @@ from remediation.monitor.outputs import Outputs
 from remediation.monitor.tally import Tally
 from remediation.monitor.warm import WarmSession
 from remediation.project.model import Project
-from remediation.session.rounds import FAILED, HEALED, PASSED
+from remediation.session.rounds import VERDICTS
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Ledger:
     def enter(self, cycle: Cycle, over: Over, project: Project) -> None:
         """Count a cycle that has ended, tell how, and record it."""
         report = cycle.report
-        problem = over.problem or ("" if over.code in (PASSED, FAILED, HEALED) else _last_line(over))
+        problem = over.problem or ("" if over.code in VERDICTS else _last_line(over))
         if problem or report is None:
             self._say("cycle_broken", problem=problem or "it told nothing")
             run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, over.results)

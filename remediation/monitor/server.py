@@ -32,7 +32,7 @@ from remediation.monitor.round import Round
 from remediation.project.model import Project
 from remediation.session.patience import heals
 from remediation.session.results import hung
-from remediation.session.rounds import FAILED, HEALED, INTERNAL_ERROR, PASSED, SELECTED_NAME
+from remediation.session.rounds import INTERNAL_ERROR, SELECTED_NAME, VERDICTS
 
 if TYPE_CHECKING:
     import pytest
@@ -176,7 +176,7 @@ class Server:
             problem = f"{item.nodeid if item else 'a heal or the report'} hangs for good"
             self._hung[one.number] = self._hung.get(one.number, []) + (hung(item, problem) if item else [])
         if is_cycle:
-            output = "" if one.reported and code in (PASSED, FAILED, HEALED) else child.last_words()
+            output = "" if one.reported and code in VERDICTS else child.last_words()
             self._monitor.send(Over(one.number, code, problem, output, self._hung.pop(one.number, [])))
             shutil.rmtree(one.folder, ignore_errors=True)
             self._abandon(one, child)

@@ -135,7 +135,10 @@ def append(path: Path, line: bytes) -> None:
     for _ in range(_APPEND_ATTEMPTS):
         fd = open_append(path)
         try:
-            os.write(fd, line)
+            left = line
+            while left:
+                # A disk that has just become full takes a part first, and says so only then.
+                left = left[os.write(fd, left) :]
             if os.fstat(fd).st_nlink:
                 return
         finally:
