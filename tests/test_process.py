@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -280,6 +282,32 @@ def test_a_child_born_while_its_parent_is_ended_does_not_escape(spawn: Spawn, ma
     spawn("sh", "-c", heir, env={MARK: mark})
 
     assert terminate(lambda: marked(MARK, mark), timeout=LONG) == []
+
+    assert marked(MARK, mark) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_a_process_in_the_middle_of_its_exec_does_not_escape(
+    spawn: Spawn, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = spawn("sleep", "600", env={MARK: mark})
+    wait_for(lambda: marked(MARK, mark))
+    place, real = f"/proc/{process.pid}/environ", open
+    # The kernel's answer in that moment, which lasts too short to be had otherwise.
+    answers = [b"", b""]
+
+    def exec_is_under_way(path: str, *args: Any, **options: Any) -> Any:
+        return io.BytesIO(answers.pop()) if path == place and answers else real(path, *args, **options)
+
+    monkeypatch.setattr("builtins.open", exec_is_under_way)
+
+    assert [identity.pid for identity in marked(MARK, mark)] == [process.pid]
+    assert not answers
+
+
+def test_one_without_an_environment_is_nobodys(spawn: Spawn, mark: str) -> None:
+    process = spawn("env", "-i", "sleep", "600", env={MARK: mark})
+    wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
 
     assert marked(MARK, mark) == []
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 from remediation.primitives.process import NO_PROCESS, Identity, has_proc, pids
+
+# A process in the middle of execve(2) has no environment for a moment, in which it must not escape: so often is one
+# without any looked at, so many seconds apart.
+_LOOKS, _PAUSE = 5, 0.001
 
 
 def marked(variable: str, value: str) -> list[Identity]:
@@ -33,8 +39,7 @@ def _environment(pid: int) -> list[bytes]:
     """Return a process's environment, empty if it is hidden; by proc(5), which takes a sixth of psutil's time."""
     if has_proc():
         try:
-            with open(f"/proc/{pid}/environ", "rb", buffering=0) as environ:  # noqa: PTH123 - as above
-                return environ.read().split(b"\0")
+            return _from_proc(pid).split(b"\0")
         except NO_PROCESS:
             return []
     import psutil
@@ -43,3 +48,14 @@ def _environment(pid: int) -> list[bytes]:
         return [os.fsencode(f"{name}={text}") for name, text in psutil.Process(pid).environ().items()]
     except psutil.Error:
         return []
+
+
+def _from_proc(pid: int) -> bytes:
+    for _ in range(_LOOKS):
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as environ:  # noqa: PTH123 - as above
+            if found := environ.read():
+                return found
+        # One of the kernel's, or a dead one, has no program either.
+        Path(f"/proc/{pid}/exe").readlink()
+        time.sleep(_PAUSE)
+    return b""
