@@ -16,8 +16,6 @@ from remediation.project.model import Service
 from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
-# How the action of a rollback begins, in the memory of a service.
-_ROLLBACK = "rollback by "
 # Beyond what a heal may take by its configuration, how long to wait for another healer.
 _TO_SPARE = 5.0
 
@@ -88,10 +86,10 @@ class Care:
             # A monitor's check has just said so.
             return self.refused(patient, why, quiet=self.origin == "monitor")
         if memory.heals != patient.seen and memory.last_heal:
-            return self._healed_elsewhere(patient, memory.last_heal)
+            return self._healed_elsewhere(patient, memory.last_heal, rolled_back=memory.rolled_back > patient.seen)
         return None
 
-    def _healed_elsewhere(self, patient: Patient, last: LastHeal) -> Outcome:
+    def _healed_elsewhere(self, patient: Patient, last: LastHeal, *, rolled_back: bool) -> Outcome:
         name = patient.service.name
         if last.ok:
             self.voice.say("healed_elsewhere", name=name)
@@ -101,7 +99,7 @@ class Care:
             reason = f"another auto-heal just tried and failed: {last.reason}"
         return Outcome(
             name, patient.cause, f"{last.action} by another auto-heal", last.ok, reason, used_rung=True,
-            answered_at=last.at if last.ok else None, rolled_back=last.action.startswith(_ROLLBACK),
+            answered_at=last.at if last.ok else None, rolled_back=rolled_back,
         )  # fmt: skip
 
     def refused(self, patient: Patient, why: Phrase, *, quiet: bool = False, gave_up: bool = False) -> Outcome:

@@ -83,7 +83,9 @@ class WayBack:
         if held.is_granted(patient.service):
             # Its command has come to this by itself, and would again.
             return self._care.refused(patient, Phrase("rollback_within", {"name": patient.service.name}))
-        return self._care.spared(patient, memory)
+        # A restart by somebody else meanwhile is no reason: the ladder's own did not help either.
+        again = memory.rolled_back > patient.seen
+        return self._care.spared(patient, memory) if again or memory.stopped_by_hand else None
 
     def _case(self, patient: Patient, memory: Memory) -> _Case:
         """Note that a service is acted on, and keep the evidence. A spent budget is no obstacle to the last resort."""
@@ -160,6 +162,7 @@ class WayBack:
             action = f"{self._rollback.action} ({how})" if how else self._rollback.action
             action = f"{action}, restart" if restarts else action
             done = LastHeal(time.time(), action, not reason, reason)
+            memory.rolled_back = memory.heals + 1
             self._care.count(service, memory, done, patient, case.evidence)
         return Outcome(
             service.name, patient.cause, action, not reason, reason, used_rung=True, seen=memory.heals,

@@ -57,6 +57,8 @@ class Memory(msgspec.Struct):
     troubled_at: float = 0.0
     """When a heal was last asked for, granted or not."""
     heals: int = 0
+    rolled_back: int = 0
+    """How many heals had ended when the last rollback had."""
     command: tuple[int, str] | None = None
     """PID and birth of a command of the configuration that runs now, or whose healer died."""
     last_heal: LastHeal | None = None

@@ -214,11 +214,14 @@ class HealthRun:
             return
         patients = self.course.to_roll_back()
         if not patients:
-            if self.course.to_roll_back(all_sick=True):
-                self.voice.say("no_rollback")
+            if spared := self.course.to_roll_back(all_sick=True):
+                self.voice.say("no_rollback", names=", ".join(patient.service.name for patient in spared))
             return
         for change in self.course.changes():
             self.voice.tell(change.phrase)
+        if not self._may_heal(patients):
+            # Somebody has begun a pause since the last heal.
+            return
         groups: dict[object, list[Patient]] = {}
         healer = self._healer()
         for patient in patients:
@@ -291,6 +294,6 @@ class HealthRun:
             self.voice.say("no_baseline", file=self.project.relative(self.deployment.baseline_file))
             return
         changed = self.course.changes()
-        self.voice.say("compared", moment=baseline.moment, checks=len(baseline.checks), changed=len(changed))
+        self.voice.say("compared" if changed else "unchanged", moment=baseline.moment)
         for change in changed:
             self.voice.tell(change.phrase)

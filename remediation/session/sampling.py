@@ -72,7 +72,8 @@ class Sampling:
         median = statistics.median([*item.stash[_EARLIER], time.perf_counter() - began])
         item.stash[_LATENCY] = median
         if found := slower(median, self._before.get(item.nodeid), self._limits):
-            raise Slower(str(found), hopeless=True)
+            now, before = found.values["now"], found.values["before"]
+            raise Slower(f"takes {now}s, before {before}s", hopeless=True)
 
 
 def _may_be_repeated(item: pytest.Item) -> bool:

@@ -50,8 +50,11 @@ DEPLOY: dict[str, Text] = {
         "Исходного состояния {file} нет, сравнивать не с чем; его записывает `auto-heal predeploy`",
     ),
     "compared": Text(
-        INFO, "Compared with the baseline of {moment}: {changed} of {checks} checks changed",
-        "В сравнении с исходным состоянием от {moment}: изменились {changed} из {checks} проверок",
+        INFO, "Compared with the baseline of {moment}:", "В сравнении с исходным состоянием от {moment}:"
+    ),
+    "unchanged": Text(
+        INFO, "Compared with the baseline of {moment}: nothing changed",
+        "В сравнении с исходным состоянием от {moment}: без изменений",
     ),
     "changed_bad": Text(ERROR, "❌ {check}: {what}", "❌ {check}: {what}"),
     "changed_good": Text(SUCCESS, "🎉 {check}: {what}", "🎉 {check}: {what}"),
@@ -65,8 +68,8 @@ DEPLOY: dict[str, Text] = {
     "slower": Text(WARN, "slower: {now}s, before {before}s", "медленнее: {now}s, прежде {before}s"),
     # The way back.
     "no_rollback": Text(
-        WARN, "Not rolled back: what fails was broken before the deployment",
-        "Без отката: сломанное было сломано до развёртывания"
+        WARN, "{names}: not rolled back, since what fails was broken before the deployment",
+        "{names}: без отката, так как сломанное было сломано до развёртывания",
     ),
     "verifying_rollback": Text(
         INFO, "Checking health after the rollback...", "Проверяем здоровье после отката..."
