@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from answering_versions import Web
 from sandbox import DEADLINE, Sandbox
 
 from remediation.deployment import versions
@@ -20,37 +20,6 @@ from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice
 
 VERSION = 'version = { path = "/v", field = "id" }'
-
-
-class Web:
-    """A server of one version, which somebody else started."""
-
-    def __init__(self, port: int) -> None:
-        """Listen, and be of no version yet."""
-        self.version = ""
-        self.status = 200
-        web = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = b'{"id": "%s"}' % web.version.encode()
-                self.send_response(web.status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 class Waiting:
@@ -66,7 +35,8 @@ class Waiting:
         """Wait, and return how long that took, in seconds."""
         voice = Voice.of(self.project, terminal=lambda text, _: self.told.append(text))
         began = time.monotonic()
-        await_arrival(self.project, self.store, voice, wait=seconds, versions=expected or {})
+        services = self.project.services.values()
+        await_arrival(services, self.store, voice, wait=seconds, versions=expected or {})
         return time.monotonic() - began
 
 
@@ -79,7 +49,7 @@ def elsewhere(project: Sandbox) -> Sandbox:
 
 def test_what_is_there_is_not_waited_for_and_not_told(elsewhere: Sandbox) -> None:
     with closing(Web(elsewhere.port)) as web:
-        web.version = "2"
+        web.become("2")
         waiting = Waiting(elsewhere)
 
         waiting.wait(DEADLINE, {"api": "2"})
@@ -103,9 +73,9 @@ def test_it_is_waited_for_until_it_is_ready(elsewhere: Sandbox) -> None:
 
 def test_it_is_waited_for_until_the_new_version_answers(elsewhere: Sandbox) -> None:
     with closing(Web(elsewhere.port)) as web:
-        web.version = "1"
+        web.become("1")
         waiting = Waiting(elsewhere)
-        later = threading.Timer(0.3, lambda: setattr(web, "version", "2"))
+        later = threading.Timer(0.3, lambda: web.become("2"))
         later.start()
 
         waiting.wait(DEADLINE, {"api": "2"})
@@ -173,7 +143,8 @@ def test_all_services_share_the_time(project: Sandbox) -> None:
     ("wanted", "found"),
     [
         (["2"], {"api": "2", "b": "2"}), (["api=2"], {"api": "2"}), (["2", "b=3"], {"api": "2", "b": "3"}),
-        (["x=2"], {"api": "x=2", "b": "x=2"}), ([" 2 "], {"api": "2", "b": "2"}), ([], {}),
+        (["api=x=2"], {"api": "x=2"}), (["b=3", "2"], {"api": "2", "b": "3"}),
+        (["2", "2"], {"api": "2", "b": "2"}), ([" 2 "], {"api": "2", "b": "2"}), ([], {}),
     ],
 )  # fmt: skip
 def test_a_version_is_that_of_all_or_of_one(project: Sandbox, wanted: list[str], found: dict[str, str]) -> None:
@@ -183,12 +154,16 @@ def test_a_version_is_that_of_all_or_of_one(project: Sandbox, wanted: list[str],
     assert versions.expected(load_project(project.root, {}), wanted) == found
 
 
-@pytest.mark.parametrize("wanted", ["", "  ", "api=", "c=1"])
+@pytest.mark.parametrize(
+    "wanted", ["", "  ", "api=", "c=1", "appi=1", "a\nb", "\udcff", "x" * 201, "1 2", "=1"], ids=ascii
+)
 def test_a_version_that_cannot_be_expected_is_refused(project: Sandbox, wanted: str) -> None:
     project.configure(VERSION, more='[services.c]\nurl = "http://127.0.0.1:2"')
 
-    with pytest.raises(ConfigError, match="--expect-version"):
-        versions.expected(load_project(project.root, {}), [wanted])
+    with pytest.raises(ConfigError, match="--expect-version") as raised:
+        versions.expected(load_project(project.root, {}), [wanted, "other"][: 1 + (wanted == "1 2")])
+
+    assert str(raised.value).isprintable()
 
 
 def test_without_any_that_tells_its_version_none_can_be_expected(project: Sandbox) -> None:

@@ -52,7 +52,10 @@ def test_none_is_none(tmp_path: Path) -> None:
     "content",
     [
         b"", b"\0", b"nonsense", b"[]", b"{}", b'{"at": "x", "checks": {}}', b'{"at": 1, "checks": {"a": {}}}',
-        b"[" * 100_000, b'{"at": 1, "checks": {}, "format": 2}', b"\xff\xfe", b'{"at": 1, "checks": {"\\ud800": {}}}',
+        b"[" * 100_000, b'{"at": 1, "checks": {}, "format": 2}', b'{"at": 1e300, "checks": {}}',
+        b'{"at": -1, "checks": {}}',
+        b'{"at": 1, "checks": {"a": {"check": "a", "outcome": "passed", "latency": -1}}}',
+        b"\xff\xfe", b'{"at": 1, "checks": {"\\ud800": {}}}',
     ],
     ids=lambda content: content[:30],
 )  # fmt: skip
@@ -74,6 +77,38 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for name in ("pipe", "link", "."):
         with pytest.raises(ConfigError, match="cannot be read"):
             baseline.read(tmp_path / name)
+        with pytest.raises(ConfigError, match="is something else, which is not replaced"):
+            baseline.make_room(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+@pytest.mark.parametrize("content", ["precious", "[]", "{}", '{"at": 1}'])
+def test_what_is_no_baseline_is_not_replaced(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(content)
+
+    with pytest.raises(ConfigError, match="is something else, which is not replaced; name another file"):
+        baseline.make_room(path)
+
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["", '{"at": 1, "checks": {}, "format": 99}'])
+def test_an_older_baseline_makes_room(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "b.json"
+    path.write_text(content)
+
+    baseline.make_room(path)
+
+    assert not path.exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    for place in (tmp_path / "file" / "b.json", Path("/proc/x/b.json")):
+        with pytest.raises(ConfigError, match=r"baseline .*: cannot be written"):
+            baseline.make_room(place)
 
 
 def test_a_round_knows_the_deployment_from_its_environment() -> None:

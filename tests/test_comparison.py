@@ -11,6 +11,7 @@ from remediation.project.model import LatencyLimits
 
 LIMITS = LatencyLimits(calls=5, factor=2, margin=0.05)
 NODE = "t.py::a"
+GONE = "passed before, did not run now"
 BROKEN = "broken by the deployment"
 STILL = "still broken, as before the deployment"
 REPAIRED = "repaired, it failed before the deployment"
@@ -33,7 +34,7 @@ def compared(before: Known | None, after: Result, harmed: dict[str, tuple[str, .
     ("before", "after", "words"),
     [
         ("passed", "passed", ""), ("passed", "failed", BROKEN), ("passed", "healed", ""),
-        ("passed", "skipped", ""),
+        ("passed", "skipped", GONE),
         ("failed", "passed", REPAIRED), ("failed", "failed", STILL),
         ("failed", "healed", REPAIRED), ("failed", "skipped", ""),
         ("skipped", "failed", ""), ("skipped", "passed", ""), ("new", "failed", ""), ("new", "passed", ""),
@@ -80,6 +81,15 @@ def test_without_a_baseline_only_the_harm_of_heals_is_told() -> None:
 
     assert changes([now("failed")], baseline=None, limits=LIMITS, harmed={}) == []
     assert len(changes([now("failed")], baseline=None, limits=LIMITS, harmed=harmed)) == 1
+
+
+def test_what_passed_before_and_is_gone_is_told() -> None:
+    before = Baseline(0.0, {NODE: Known("/a", "passed"), "t.py::b": Known("/b", "failed")})
+
+    [change] = changes([], baseline=before, limits=LIMITS, harmed={})
+
+    assert (change.nodeid, str(change.phrase)) == (NODE, "⚠️ /a: passed before, did not run now")
+    assert change.is_missing
 
 
 def test_services_are_not_compared() -> None:

@@ -29,7 +29,7 @@ def rounds(history: str, healed: str) -> list[Round]:
     ("history", "healed", "by"),
     [
         ("pf", "x", ["x"]), ("ff", "x", []), ("fp", "x", []), ("pp", "x", []), ("sf", "x", []), ("-f", "x", []),
-        ("pff", "xy", ["x", "y"]), ("pfp", "xy", []), ("fpf", "xy", ["y"]), ("psf", "xy", ["x", "y"]),
+        ("pff", "xy", ["x"]), ("pfp", "xy", []), ("fpf", "xy", ["y"]), ("psf", "xy", ["x", "y"]),
         ("p-f", "xy", ["x", "y"]), ("pff", "xx", ["x"]), ("ppf", "xy", ["y"]), ("pf", " ", []),
     ],
 )  # fmt: skip
@@ -72,6 +72,12 @@ def test_a_check_that_a_heal_broke_is_named_everywhere(harmful: Sandbox) -> None
     assert "the cache is gone" in case.get("message", "")
     assert "broken by the heal of api" in (harmful.root / "summary.md").read_text(encoding="utf-8")
     assert harmful.property("verdict") == "sick"
+
+
+def test_a_version_is_broken_by_no_heal() -> None:
+    found = [CheckResult("auto-heal::api version", "api version", [], 0.0, how) for how in ("passed", "failed")]
+
+    assert harmed([Round(1, [Part(Path(), Findings([], [one]))], ("api",)) for one in found]) == {}
 
 
 def test_it_is_told_once(harmful: Sandbox) -> None:

@@ -143,6 +143,16 @@ def test_a_deadline_over_all_calls_is_not_used_up_by_them(counted: Sandbox) -> N
     assert calls(counted).count("called") == 1
 
 
+def test_one_with_subtests_is_called_once_since_these_are_reported_at_once(counted: Sandbox) -> None:
+    text = "import unittest\n\nclass TestParts(unittest.TestCase):\n    def test_parts(self):\n        print('x')\n"
+    counted.write("healthtests/test_parts.py", text + "        with self.subTest('part'):\n            pass\n")
+
+    result = counted.auto_heal("predeploy", "-v", "-s")
+
+    assert result.code == 0, result
+    assert result.lines.count("x") == 1
+
+
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
 def test_slower_is_reported_and_fails_on_request(counted: Sandbox, workers: list[str]) -> None:
     counted.auto_heal("predeploy")

@@ -20,6 +20,9 @@ from remediation.session.rounds import FAILED, INTERNAL_ERROR, PASSED, TERMINAL_
 if TYPE_CHECKING:
     import pytest
 
+# Options of pytest whose value is a path, and no check to be run.
+_WITH_PATH = ("--deselect", "--ignore", "--ignore-glob", "--junitxml", "--junit-xml", "--rootdir", "--confcutdir")
+
 
 def check(arguments: list[str], *, verbose: bool) -> int:
     """Run the checks beside the configuration, with pytest's further `arguments`, and return its exit code.
@@ -44,12 +47,14 @@ def with_folder(arguments: list[str], root: Path) -> list[str]:
     folder = root / FOLDER
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {FOLDER} in {root}; `auto-heal init` writes one")
-    return arguments if any(_names_checks(argument) for argument in arguments) else [*arguments, str(folder)]
+    before = [None, *arguments]
+    named = any(_names_checks(argument, option) for option, argument in zip(before, arguments, strict=False))
+    return arguments if named else [*arguments, str(folder)]
 
 
-def _names_checks(argument: str) -> bool:
+def _names_checks(argument: str, option: str | None) -> bool:
     path = argument.partition("::")[0]
-    return not argument.startswith("-") and FOLDER in Path(path).parts
+    return not argument.startswith("-") and option not in _WITH_PATH and FOLDER in Path(path).parts
 
 
 def _pytest(arguments: list[str]) -> int:

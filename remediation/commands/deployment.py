@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from remediation.commands.check import check
@@ -12,7 +11,6 @@ from remediation.deployment.deployment import Deployment
 from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project
-from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice, terminal
 from remediation.session.rounds import FAILED, PASSED
 
@@ -24,14 +22,11 @@ def predeploy(arguments: list[str], *, baseline: Path | None, allow_sick: bool, 
 
     With `allow_sick` it is 0 also if something is sick.
     """
+    from remediation.deployment.baseline import make_room
+
     project = load_project(Path.cwd())
     path = _baseline(project, baseline)
-    # One of an earlier deployment must not be taken for this one's, whatever happens to this run.
-    try:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            path.unlink()
-    except OSError as error:
-        raise ConfigError(f"baseline {path}: cannot be replaced: {error.strerror or error}") from None
+    make_room(path)
     os.environ.update(Deployment("before", str(path)).to_environment())
     code = check([*arguments, "--heal=off"], verbose=verbose)
     if code == FAILED and allow_sick:
@@ -63,8 +58,9 @@ def postdeploy(
     # Whatever is wrong with it, before anything is waited for.
     read(path)
     voice = Voice.of(project, terminal=terminal(STDOUT))
-    arrival.await_arrival(project, Store(project), voice, wait=wait, versions=wanted)
-    os.environ.update(Deployment("after", str(path), wanted, fail_on_slower).to_environment())
+    arrival.await_arrival(project.services.values(), Store(project), voice, wait=wait, versions=wanted)
+    told = Deployment("after", str(path), wanted, fail_on_slower=fail_on_slower, wait=wait)
+    os.environ.update(told.to_environment())
     return check([*arguments, "--rollback"], verbose=verbose)
 
 

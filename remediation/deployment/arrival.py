@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from remediation.deployment.versions import mismatch
 from remediation.healer import look
 from remediation.healer.look import Condition
 from remediation.project.memory import Store
-from remediation.project.model import Project, Service
+from remediation.project.model import Service
 from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
@@ -21,15 +21,15 @@ _LAST_LOOK = 0.1
 
 
 def await_arrival(
-    project: Project, store: Store, voice: Voice, *, wait: float | None, versions: Mapping[str, str]
+    services: Iterable[Service], store: Store, voice: Voice, *, wait: float | None, versions: Mapping[str, str]
 ) -> None:
-    """Wait until all services are ready and answer with the `versions` that are expected, and tell how that went.
+    """Wait until services are ready and answer with the `versions` that are expected, and tell how that went.
 
     All together have `wait` seconds; with None, each has its own start_timeout. What did not arrive is for the
     checks to find.
     """
     began = time.monotonic()
-    for service in project.services.values():
+    for service in services:
         deadline = began + (service.start_timeout if wait is None else wait)
         _Arrival(service, store, voice, versions.get(service.name), began).awaited(deadline)
 

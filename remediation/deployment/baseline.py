@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from remediation.journal.record import Result
 from remediation.primitives import file
@@ -16,6 +21,8 @@ from remediation.project.schema import ConfigError
 # Thousands of checks with their messages; a file beyond this was not written by us.
 _LIMIT = 50_000_000
 _FORMAT = 1
+# Up to the last second of the year 9999, beyond which no calendar of Python's goes.
+Moment = Annotated[float, Meta(ge=0, le=253_402_300_799)]
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -23,7 +30,7 @@ class Known(msgspec.Struct, frozen=True):
 
     check: str
     outcome: Literal["passed", "failed", "skipped"]
-    latency: float | None = None
+    latency: Annotated[float, Meta(ge=0)] | None = None
     """The median of its calls, in seconds; None if it did not pass."""
     message: str | None = None
     """Why it failed."""
@@ -32,7 +39,7 @@ class Known(msgspec.Struct, frozen=True):
 class Baseline(msgspec.Struct, frozen=True):
     """All checks before the deployment, by node ID, and the version that each service answered with."""
 
-    at: float
+    at: Moment
     checks: dict[str, Known]
     versions: dict[str, str] = {}
     format: int = _FORMAT
@@ -67,7 +74,8 @@ def read(path: Path) -> Baseline | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise ConfigError(f"baseline {path}: cannot be read: {error.strerror or error}") from None
+        why = "is a symbolic link, which is not followed" if error.errno == errno.ELOOP else error.strerror or error
+        raise ConfigError(f"baseline {path}: cannot be read: {why}") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ConfigError(f"baseline {path}: is none: {error}; `auto-heal predeploy` makes one") from None
     if found.format != _FORMAT:
@@ -75,7 +83,33 @@ def read(path: Path) -> Baseline | None:
     return found
 
 
+def make_room(path: Path) -> None:
+    """Remove an older baseline, and see that a new one can be written. ConfigError if not, or if it is something else.
+
+    One of an earlier deployment must not be taken for that of the next, whatever happens meanwhile.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            mode = path.lstat().st_mode
+            if not stat.S_ISREG(mode) or not _is_like_one(path):
+                raise ConfigError(f"baseline {path}: is something else, which is not replaced; name another file")
+            path.unlink()
+    except OSError as error:
+        raise ConfigError(f"baseline {path}: cannot be written: {error.strerror or error}") from None
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"baseline {path}: cannot be written, since its folder cannot")
+
+
+def _is_like_one(path: Path) -> bool:
+    """Return whether a file is a baseline, if perhaps of another version, or empty."""
+    content = file.read(path, limit=_LIMIT)
+    try:
+        return not content or {"at", "checks"} <= msgspec.json.decode(content, type=dict[str, msgspec.Raw]).keys()
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return False
+
+
 def write(path: Path, baseline: Baseline) -> None:
     """Write a baseline for its owner alone, whole or not at all. OSError as usual."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     file.write(path, msgspec.json.format(msgspec.json.encode(baseline)))

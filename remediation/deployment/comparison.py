@@ -30,9 +30,14 @@ class Change:
         return self.what.key == "slower"
 
     @property
+    def is_missing(self) -> bool:
+        """Whether the check passed before, and was skipped or not run at all."""
+        return self.what.key == "not_run"
+
+    @property
     def phrase(self) -> Phrase:
         """The change with the name of its check, to be told."""
-        kind = "bad" if self.is_bad else "slower" if self.is_slower else "good"
+        kind = "bad" if self.is_bad else "doubtful" if self.is_slower or self.is_missing else "good"
         return Phrase(f"changed_{kind}", {"check": self.check, "what": self.what})
 
 
@@ -43,18 +48,21 @@ def changes(
     limits: LatencyLimits,
     harmed: Mapping[str, Sequence[str]],
 ) -> list[Change]:
-    """Return what changed of the checks, in their order.
+    """Return what changed of the checks, in their order, and what passed before and is not among them.
 
     `harmed` has those that passed before a heal and fail after it, with the services that were healed; without a
     baseline these are all that can be told.
     """
-    found = []
+    found, seen = [], set()
     for one in results:
+        seen.add(one.key)
         before = baseline.checks.get(one.key) if baseline else None
         what = _heal_of(harmed[one.key]) if one.key in harmed else _change(one, before, limits)
         if one.kind == "check" and what:
             found.append(Change(one.key, one.name, what))
-    return found
+    known = baseline.checks if baseline else {}
+    lost = (nodeid for nodeid, one in known.items() if one.outcome == "passed" and nodeid not in seen)
+    return found + [Change(nodeid, known[nodeid].check, Phrase("not_run", {})) for nodeid in lost]
 
 
 def _heal_of(services: Sequence[str]) -> Phrase:
@@ -67,7 +75,7 @@ def _change(now: Result, before: Known | None, limits: LatencyLimits) -> Phrase 
     if now.sick:
         return Phrase("still_broken" if before.outcome == "failed" else "broken_by_deployment", {})
     if now.passed_at is None:
-        return None
+        return Phrase("not_run", {}) if before.outcome == "passed" else None
     if before.outcome == "failed":
         return Phrase("repaired", {})
     return slower(now.latency, before.latency, limits)

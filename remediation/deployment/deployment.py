@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +21,19 @@ class Deployment(msgspec.Struct, frozen=True):
     baseline: str
     """The file of what was known before."""
     versions: dict[str, str] = {}
-    """The version that each service has to answer with, where one is expected."""
+    """The version that each service has to answer with, where one is expected; any if it is empty."""
+    undone: dict[str, str] = {}
+    """The version that a service must not answer with any more, since it was rolled back."""
     fail_on_slower: bool = False
+    wait: float | None = None
+    """How long to wait for a version, in seconds; None for the start_timeout of the service."""
+
+    def back(self, services: Iterable[str], known: Mapping[str, str]) -> Deployment:
+        """Return what is expected once these services were rolled back to what was `known` before."""
+        names = list(services)
+        versions = {name: known.get(name, "") for name in names if name in self.versions or name in known}
+        undone = {name: self.versions[name] for name in names if name in self.versions and name not in known}
+        return msgspec.structs.replace(self, versions=self.versions | versions, undone=undone)
 
     @property
     def baseline_file(self) -> Path:

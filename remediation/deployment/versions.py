@@ -10,29 +10,38 @@ from remediation.project.model import Project, Service
 from remediation.project.phrase import Phrase
 from remediation.project.schema import ConfigError
 
+# A version is a number, a name or a hash.
+_LONGEST = 200
+
 
 def expected(project: Project, wanted: Sequence[str]) -> dict[str, str]:
     """Return the version that each service has to answer with.
 
-    `wanted` has versions for all services that tell theirs, or `api=1.2` for one of them. ConfigError if none does.
+    `wanted` has a version for all services that tell theirs, or `api=1.2` for one of them. ConfigError if none does.
     """
     telling = [name for name, service in project.services.items() if service.version]
-    found: dict[str, str] = {}
+    common, found, own_versions = "", dict[str, str](), dict[str, str]()
     for words in wanted:
+        where = f"--expect-version {words!r}"
         name, sign, own = words.partition("=")
-        if sign and name in project.services:
-            names, text = [name], own
-        else:
-            names, text = telling, words
-        if silent := [name for name in names if name not in telling] or (["api"] if not names else []):
+        names, version = ([name], own.strip()) if sign else (telling, words.strip())
+        if sign and name not in project.services:
+            known = ", ".join(sorted(project.services))
+            raise ConfigError(f"{where}: no service is called {name!r}; known services: {known}")
+        if silent := [one for one in names if one not in telling] or ([] if names else sorted(project.services)[:1]):
             raise ConfigError(
-                f"--expect-version {words}: {project.source.name} does not say where a version is told; add "
+                f"{where}: {project.source.name} does not say where a version is told; add "
                 f'version = {{ path = "/api/health", field = "version" }} to services.{silent[0]}'
             )
-        if not text.strip():
-            raise ConfigError(f"--expect-version {words!r}: is empty; name the version that was deployed")
-        found |= dict.fromkeys(names, text.strip())
-    return found
+        if not version or not version.isprintable() or len(version) > _LONGEST:
+            raise ConfigError(f"{where}: is no version, which has 1 to {_LONGEST} printable characters")
+        if not sign and common and common != version:
+            raise ConfigError(f"{where}: {common} is expected already; name the services, as in api={version}")
+        if sign:
+            own_versions[name] = version
+        else:
+            common, found = version, dict.fromkeys(names, version)
+    return found | own_versions
 
 
 def answering(project: Project) -> dict[str, str]:
@@ -47,12 +56,16 @@ def answering(project: Project) -> dict[str, str]:
     return found
 
 
-def mismatch(service: Service, wanted: str, *, timeout: float) -> Phrase | None:
-    """Say which other version than the wanted one answers, or why none does; None if it is that one."""
+def mismatch(service: Service, wanted: str, *, timeout: float, undone: str = "") -> Phrase | None:
+    """Say which other version than the wanted one answers, or why none does; None if it is that one.
+
+    Any is wanted if it is empty, but for the one that was `undone`.
+    """
     try:
         found = version.answering(service, timeout=timeout)
     except NoVersionError as error:
-        return Phrase("no_version", {"name": service.name, "expected": wanted, "problem": str(error)})
-    if found == wanted:
-        return None
-    return Phrase("wrong_version", {"name": service.name, "version": found, "expected": wanted})
+        values = {"name": service.name, "problem": str(error)}
+        return Phrase("no_version", values | {"expected": wanted}) if wanted else Phrase("tells_none", values)
+    if wanted and found != wanted:
+        return Phrase("wrong_version", {"name": service.name, "version": found, "expected": wanted})
+    return Phrase("undone_version", {"name": service.name, "version": found}) if found == undone else None

@@ -61,7 +61,7 @@ def _kind(one: Result, change: Change | None, before: Known | None, verdict: str
     if one.sick:
         return "sick", changed
     if one.passed_at is None:
-        return "skipped", "skipped"
+        return "skipped", changed or "skipped"
     if one.failed_at is None:
         return "passed" if not change else "slower" if slower else "repaired", changed or "passed"
     if verdict == "rolled-back" and (undone := _undone(before)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from remediation.deployment.baseline import Baseline
@@ -50,11 +50,6 @@ def tell(
         voice.say("no_summary", problem=error)
     try:
         if path := outputs.place():
-            outputs.append(path, verdict=run.verdict, healed=_is_healed(heals), report=report)
+            outputs.append(path, verdict=run.verdict, healed=run.verdict == "healed", report=report)
     except OSError as error:
         voice.say("no_outputs", problem=error)
-
-
-def _is_healed(heals: Iterable[Treated]) -> bool:
-    """Return whether a service answered again after something was done for it."""
-    return any(one.downtime is not None for one in heals)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from remediation.healer.launch import reap
 from remediation.healer.outcome import HealError, Outcome, Patient
@@ -86,10 +87,13 @@ class Care:
             # A monitor's check has just said so.
             return self.refused(patient, why, quiet=self.origin == "monitor")
         if memory.heals != patient.seen and memory.last_heal:
-            return self._healed_elsewhere(patient, memory.last_heal, rolled_back=memory.rolled_back > patient.seen)
+            outcome = self._healed_elsewhere(patient, memory.last_heal)
+            if memory.rolled_back > patient.seen:
+                return replace(outcome, rolled_back=True, rollback_problem=memory.rollback_problem)
+            return outcome
         return None
 
-    def _healed_elsewhere(self, patient: Patient, last: LastHeal, *, rolled_back: bool) -> Outcome:
+    def _healed_elsewhere(self, patient: Patient, last: LastHeal) -> Outcome:
         name = patient.service.name
         if last.ok:
             self.voice.say("healed_elsewhere", name=name)
@@ -99,7 +103,7 @@ class Care:
             reason = f"another auto-heal just tried and failed: {last.reason}"
         return Outcome(
             name, patient.cause, f"{last.action} by another auto-heal", last.ok, reason, used_rung=True,
-            answered_at=last.at if last.ok else None, rolled_back=rolled_back,
+            answered_at=last.at if last.ok else None,
         )  # fmt: skip
 
     def refused(self, patient: Patient, why: Phrase, *, quiet: bool = False, gave_up: bool = False) -> Outcome:

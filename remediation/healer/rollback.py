@@ -74,9 +74,10 @@ class WayBack:
         if cases:
             # Another auto-heal may have taken it a moment ago, for some of them: twice back is too far.
             taken = any(outcome.rolled_back for outcome in outcomes.values())
-            how = "by another auto-heal" if taken else self._run([case.service for case in cases])
+            problem = "" if taken else self._run([case.service for case in cases])
+            how = "by another auto-heal" if taken else problem and f"failed: {problem}"
             for case in self._in_order(cases):
-                outcomes[case.service.name] = self._bring_back(case, how)
+                outcomes[case.service.name] = replace(self._bring_back(case, how, problem), rollback_problem=problem)
         return [outcomes[patient.service.name] for patient in self._patients]
 
     def _spared(self, patient: Patient, memory: Memory) -> Outcome | None:
@@ -110,7 +111,7 @@ class WayBack:
             self._run_with_guests(services)
         except HealError as error:
             self._care.voice.tell(error.phrase)
-            return f"failed: {self._why(error)}"
+            return self._why(error)
         return ""
 
     def _run_with_guests(self, services: list[Service]) -> None:
@@ -145,7 +146,7 @@ class WayBack:
 
     # And the service.
 
-    def _bring_back(self, case: _Case, how: str) -> Outcome:
+    def _bring_back(self, case: _Case, how: str, problem: str) -> Outcome:
         """Restart a service unless the command has done so, and wait until it is ready."""
         service, patient, reason = case.service, case.patient, ""
         # What the command left running in the background may still be at work on it.
@@ -162,7 +163,7 @@ class WayBack:
             action = f"{self._rollback.action} ({how})" if how else self._rollback.action
             action = f"{action}, restart" if restarts else action
             done = LastHeal(time.time(), action, not reason, reason)
-            memory.rolled_back = memory.heals + 1
+            memory.rolled_back, memory.rollback_problem = memory.heals + 1, problem
             self._care.count(service, memory, done, patient, case.evidence)
         return Outcome(
             service.name, patient.cause, action, not reason, reason, used_rung=True, seen=memory.heals,

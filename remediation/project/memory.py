@@ -58,7 +58,9 @@ class Memory(msgspec.Struct):
     """When a heal was last asked for, granted or not."""
     heals: int = 0
     rolled_back: int = 0
-    """How many heals had ended when the last rollback had."""
+    """How many heals had ended when the last rollback had,"""
+    rollback_problem: str = ""
+    """and why that failed; empty if it did not."""
     command: tuple[int, str] | None = None
     """PID and birth of a command of the configuration that runs now, or whose healer died."""
     last_heal: LastHeal | None = None

@@ -2,3 +2,5 @@
 
 # The folder whose tests are checks.
 FOLDER = "healthtests"
+# How the node IDs of our own checks begin, which are in no file.
+OWN = "auto-heal::"

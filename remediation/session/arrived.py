@@ -7,38 +7,44 @@ from typing import Any
 
 import pytest
 
+from remediation.deployment.deployment import Deployment
 from remediation.deployment.versions import mismatch
 from remediation.healer import version
 from remediation.healer.version import NoVersionError
-from remediation.project.model import Service
+from remediation.project.model import Project, Service
+from remediation.session import OWN
 from remediation.session.down import ServiceDown
 
 
 class VersionCheck(pytest.Item):
     """Asks a service for its version. It heals nothing: as long as the old version answers, nobody is without it."""
 
-    def __init__(self, *, service: Service, expected: str, source: Path, **kwargs: Any) -> None:
-        """Expect a version, or any if it is empty; `source` is the configuration that says where it is told."""
+    def __init__(self, *, service: Service, deployment: Deployment, times: int, source: Path, **kwargs: Any) -> None:
+        """Expect what the deployment says, so many `times`; `source` is the configuration that says where."""
         super().__init__(**kwargs)
         self._service = service
-        self._expected = expected
+        self._expected = deployment.versions[service.name]
+        self._undone = deployment.undone.get(service.name, "")
+        self._times = times
         self._source = source
         # It was waited for already.
         self.add_marker(pytest.mark.flaky(reruns=0, reruns_delay=0))
 
     @classmethod
-    def of(cls, session: pytest.Session, service: Service, expected: str, source: Path) -> VersionCheck:
+    def of(cls, session: pytest.Session, service: Service, deployment: Deployment, project: Project) -> VersionCheck:
         """Return the check of one service."""
         name = f"{service.name} version"
         return cls.from_parent(
-            session, name=name, nodeid=f"auto-heal::{name}", service=service, expected=expected, source=source
-        )
+            session, name=name, nodeid=f"{OWN}{name}", service=service, deployment=deployment,
+            times=project.latency.calls, source=project.source,
+        )  # fmt: skip
 
     def runtest(self) -> None:
-        """Ask."""
+        """Ask several times, by a connection each: behind one port, old and new may take turns."""
         timeout = self._service.probe_timeout
-        if self._expected and (wrong := mismatch(self._service, self._expected, timeout=timeout)):
-            raise ServiceDown(str(wrong))
+        for _ in range(self._times):
+            if wrong := mismatch(self._service, self._expected, timeout=timeout, undone=self._undone):
+                raise ServiceDown(str(wrong))
         try:
             found = self._expected or version.answering(self._service, timeout=timeout)
         except NoVersionError as error:

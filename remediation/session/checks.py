@@ -265,7 +265,9 @@ class Checks:
         run = HealthRun(
             project=self._project, store=self._store, voice=voice, options=options,
             report=report, root=self._config.rootpath,
-            course=Course(self._project, beside.baseline if beside else None, option.junitprefix),
+            course=Course(
+                self._project, beside.baseline if beside else None, option.junitprefix, rollback=options.rollback
+            ),
             again=by_new_pytest(list(invocation.args), invocation.dir),
             selected=self._selection.selected, deployment=beside.deployment if beside else None, began=self._began,
         )  # fmt: skip

@@ -33,6 +33,8 @@ class Course:
     """What was known before the deployment."""
     prefix: str | None = None
     """Of the names of test classes in the report."""
+    rollback: bool = False
+    """Whether the run takes the way back; to another one, that is a heal by somebody else."""
     rounds: list[Round] = field(default_factory=list)
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
 
@@ -101,12 +103,15 @@ class Course:
         return min(own or [attempt.started for attempt in self.attempts])
 
     @property
+    def _done(self) -> list[Outcome]:
+        return [outcome for outcomes in self.outcomes.values() for outcome in outcomes]
+
+    @property
     def hopeful(self) -> Verdict:
         """The verdict if every check passes now."""
-        done = [outcome for outcomes in self.outcomes.values() for outcome in outcomes]
-        if any(outcome.rolled_back for outcome in done):
+        if self.rollback and any(outcome.rolled_back for outcome in self._done):
             return "rolled-back"
-        return "healed" if any(outcome.action for outcome in done) else "healthy"
+        return "healed" if any(outcome.action for outcome in self._done) else "healthy"
 
     @property
     def gave_up(self) -> list[str]:
@@ -117,11 +122,13 @@ class Course:
 
     def publication(self, lines: Sequence[str]) -> Publication:
         """Return the report, with lines of the log."""
-        return Publication(self.rounds, self.treated(), self._notes(), lines, self.prefix)
+        failed = [outcome for outcome in self._done if self.rollback and outcome.rollback_problem]
+        failures = {f"{outcome.service} rollback": outcome.rollback_problem for outcome in failed}
+        return Publication(self.rounds, self.treated(), self._notes(), failures, lines, self.prefix)
 
     def _notes(self) -> dict[str, str]:
         """Return what is known of failed checks besides their failure."""
-        back = [one.action for outcomes in self.outcomes.values() for one in outcomes if one.rolled_back]
+        back = [outcome.action for outcome in self._done if outcome.rolled_back]
         after = f", also after {'; '.join(dict.fromkeys(back))}" if back else ""
         return {change.nodeid: f"{change.what}{after}" for change in self.changes() if change.is_bad}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from remediation.session import OWN
+from remediation.session.results import CheckResult
 from remediation.session.rounds import Round
 
 
@@ -16,10 +18,15 @@ def harmed(rounds: Sequence[Round]) -> dict[str, tuple[str, ...]]:
     broken: dict[str, tuple[str, ...]] = {}
     for one in rounds:
         healed_since = {nodeid: (*names, *one.healed) for nodeid, names in healed_since.items()}
-        broken = {}
+        before, broken = broken, {}
         for result in one.findings.results:
             if result.outcome == "passed":
                 healed_since[result.nodeid] = ()
-            elif result.outcome == "failed" and (names := healed_since.get(result.nodeid)):
+            elif result.outcome == "failed" and (names := before.get(result.nodeid) or _own(result, healed_since)):
                 broken[result.nodeid] = tuple(dict.fromkeys(names))
     return broken
+
+
+def _own(result: CheckResult, healed_since: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+    """Return who was healed since a check of the project passed; a version changes with what is deployed alone."""
+    return None if result.nodeid.startswith(OWN) else healed_since.get(result.nodeid)

@@ -64,8 +64,11 @@ def merge(
     system_out: Iterable[str],
     prefix: str | None = None,
     notes: Mapping[Address, str] | None = None,
+    more: Mapping[Address, str] | None = None,
 ) -> bytes:
-    """Return one report of all rounds; `notes` go before the messages of checks that failed.
+    """Return one report of all rounds.
+
+    `notes` go before the messages of checks that failed. `more` are failures that no check has found, and why.
 
     The last round decides a check, but a skip or an absence proves nothing: a failure before it stands.
     Raises IncompleteReportError if the report of a round cannot be relied on.
@@ -81,6 +84,7 @@ def merge(
         suite[:] = [child for child in part if child.tag == "properties"]
         _add_round(cases, part, report.attempts, prefix)
     ordered = [_case_element(key, case, (notes or {}).get(key, "")) for key, case in cases.items()]
+    ordered += [_failure(key, why) for key, why in (more or {}).items()]
     if timestamp:
         suite.set("timestamp", timestamp)
     suite.set("time", f"{seconds:.3f}")
@@ -207,6 +211,12 @@ def _case_element(key: Address, case: _Case, note: str) -> ET.Element:
         tag = f"{kind}{'Error' if attempt.error else 'Failure'}"
         child = ET.SubElement(element, tag, message=_text(attempt.message), type=_text(attempt.type))
         child.text = _text(attempt.text)
+    return element
+
+
+def _failure(key: Address, why: str) -> ET.Element:
+    element = ET.Element("testcase", classname=key[0], name=key[1], time="0.000")
+    ET.SubElement(element, "failure", message=_text(why), type="Failed").text = _text(why)
     return element
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from remediation.healer.treated import Treated
 from remediation.primitives import file
-from remediation.session import junit
+from remediation.session import OWN, junit
 from remediation.session.junit import Address, RoundReport
 from remediation.session.rounds import Round, Verdict
 
@@ -21,6 +21,8 @@ class Publication:
     heals: Sequence[Treated]
     notes: Mapping[str, str]
     """What is known of a failed check besides its failure, by its node ID."""
+    failures: Mapping[str, str]
+    """What failed besides the checks, and why, by what it is called."""
     lines: Sequence[str]
     """Of the log."""
     prefix: str | None
@@ -50,4 +52,7 @@ class Publication:
         parts = [part for one in self.rounds for part in one.parts]
         reports = [RoundReport(part.xml, part.findings.attempts) for part in parts]
         notes = {junit.address(nodeid, self.prefix): note for nodeid, note in self.notes.items()}
-        return junit.merge(reports, properties=properties, system_out=self.lines, prefix=self.prefix, notes=notes)
+        more = {junit.address(f"{OWN}{name}"): why for name, why in self.failures.items()}
+        return junit.merge(
+            reports, properties=properties, system_out=self.lines, prefix=self.prefix, notes=notes, more=more
+        )

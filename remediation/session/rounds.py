@@ -7,6 +7,7 @@ controller holds none, `-x` leaves a latch that is not reset, and junitxml would
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from remediation.session.interruption import Terminated
 from remediation.session.results import Findings
 
 if TYPE_CHECKING:
@@ -126,8 +128,10 @@ def by_new_pytest(arguments: list[str], cwd: Path) -> Callable[[Path], tuple[int
         child = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=cwd, env=environ, pass_fds=inherited)
         try:
             return child.wait(), [folder]
-        except KeyboardInterrupt:
-            # The terminal told it as well; it ends by itself, with its fixtures torn down.
+        except KeyboardInterrupt as error:
+            # A terminal told it as well; it ends by itself, with its fixtures torn down.
+            if isinstance(error, Terminated):
+                child.send_signal(signal.SIGINT)
             child.wait()
             raise
 

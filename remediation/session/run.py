@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice
 from remediation.session.course import Course
+from remediation.session.interruption import sigterm_interrupts
 from remediation.session.junit import IncompleteReportError
 from remediation.session.results import places
 from remediation.session.rounds import (
@@ -92,8 +92,9 @@ class HealthRun:
         """
         self.course.rounds.append(first)
         try:
-            if self._heal_and_repeat():
-                self._roll_back()
+            with sigterm_interrupts():
+                if self._heal_and_repeat():
+                    self._roll_back()
         except KeyboardInterrupt:
             self.course.rounds.append(replace(self.course.rounds.pop(), code=INTERRUPTED))
         code = self._conclude()
@@ -212,36 +213,25 @@ class HealthRun:
         """Take the way back from what a deployment broke and no heal mended, and check again."""
         if not self.options.rollback or not self._is_failed:
             return
-        patients = self.course.to_roll_back()
-        if not patients:
-            if spared := self.course.to_roll_back(all_sick=True):
-                self.voice.say("no_rollback", names=", ".join(patient.service.name for patient in spared))
+        from remediation.session import retreat
+
+        patients = retreat.tell_what_broke(self.course, self.voice)
+        # Somebody may have begun a pause since the last heal.
+        if not patients or not self._may_heal(patients):
             return
-        for change in self.course.changes():
-            self.voice.tell(change.phrase)
-        if not self._may_heal(patients):
-            # Somebody has begun a pause since the last heal.
-            return
-        groups: dict[object, list[Patient]] = {}
         healer = self._healer()
-        for patient in patients:
-            # Those that share a command go back together, by running it once.
-            groups.setdefault((patient.service.rollback, patient.service.cwd), []).append(patient)
-        outcomes = [outcome for group in groups.values() for outcome in healer.roll_back(group)]
+        outcomes = retreat.take_back(patients, healer, self.course, self.voice)
         self.heals += healer.done
         self.course.add(outcomes)
-        if any(outcome.rolled_back for outcome in outcomes):
-            self._expect_what_was_before()
-            self.voice.say("verifying_rollback")
-            self._run_again(outcomes)
-
-    def _expect_what_was_before(self) -> None:
-        """Let the next round expect the versions of before the deployment."""
+        if not any(outcome.rolled_back for outcome in outcomes):
+            return
         if self.deployment:
-            baseline = self.course.baseline
-            known = baseline.versions if baseline else {}
-            versions = {name: known.get(name, "") for name in self.deployment.versions}
-            os.environ.update(msgspec.structs.replace(self.deployment, versions=versions).to_environment())
+            known = self.course.baseline.versions if self.course.baseline else {}
+            retreat.await_what_was(outcomes, self.deployment, known, self.store, self.voice)
+        self.voice.say("verifying_rollback")
+        self._run_again(outcomes)
+        if self.course.last.code not in (PASSED, FAILED, INTERRUPTED):
+            self.voice.say("back_unchecked")
 
     def _run_again(self, healed: list[Outcome]) -> None:
         """Run the suite in a session of its own, and tell if the heal has broken what was well."""

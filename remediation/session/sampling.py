@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 from _pytest.runner import runtestprotocol
+from _pytest.unittest import TestCaseFunction
 
 from remediation.deployment.comparison import slower
 from remediation.project.model import LatencyLimits
@@ -77,6 +78,10 @@ class Sampling:
 
 
 def _may_be_repeated(item: pytest.Item) -> bool:
-    """Return whether a deadline of ours holds for each call; one over all calls would strike too early."""
+    """Return whether a check can be called without being reported, and with a deadline for each call.
+
+    Subtests are reported at once, and a deadline over all calls would strike too early.
+    """
     marker = item.get_closest_marker("timeout")
-    return marker is not None and bool(marker.kwargs.get("func_only"))
+    has_subtests = isinstance(item, TestCaseFunction) or "subtests" in getattr(item, "fixturenames", ())
+    return marker is not None and bool(marker.kwargs.get("func_only")) and not has_subtests

@@ -22,7 +22,7 @@ class Selection:
         """Select for a later round if the environment says that this is one."""
         self._config = config
         self._project = project
-        self._versions = deployment.versions if deployment else {}
+        self._deployment = deployment
         self._later_round = os.environ.get(ROUND_FOLDER)
         self.selected: list[str] = []
         """The node IDs of what is run, in order."""
@@ -55,12 +55,15 @@ class Selection:
     @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
     def pytest_add_version_checks(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Add the checks of versions that are expected; -k and its like leave them in."""
-        for name, expected in self._versions.items():
+        for name in self._deployment.versions if self._deployment else ():
             from remediation.session.arrived import VersionCheck
 
-            item = VersionCheck.of(session, self._project.services[name], expected, self._project.source)
-            self.labels[item.nodeid] = attempts.label(item)
-            items.append(item)
+            # A rollback may have taken back the configuration as well.
+            service = self._project.services.get(name)
+            if self._deployment and service and service.version:
+                item = VersionCheck.of(session, service, self._deployment, self._project)
+                self.labels[item.nodeid] = attempts.label(item)
+                items.append(item)
 
     @staticmethod
     def _selected_by_first_round(folder: Path) -> set[str]:

@@ -44,6 +44,7 @@ DEPLOY: dict[str, Text] = {
         ERROR, "{name}: tells no version, where {expected} is expected: {problem}",
         "{name}: не сообщает версию, ожидается {expected}: {problem}",
     ),
+    "tells_none": Text(ERROR, "{name}: tells no version: {problem}", "{name}: не сообщает версию: {problem}"),
     # The comparison.
     "no_baseline": Text(
         WARN, "There is no baseline {file}, so nothing is compared; `auto-heal predeploy` makes one",
@@ -58,7 +59,7 @@ DEPLOY: dict[str, Text] = {
     ),
     "changed_bad": Text(ERROR, "❌ {check}: {what}", "❌ {check}: {what}"),
     "changed_good": Text(SUCCESS, "🎉 {check}: {what}", "🎉 {check}: {what}"),
-    "changed_slower": Text(WARN, "⚠️ {check}: {what}", "⚠️ {check}: {what}"),
+    "changed_doubtful": Text(WARN, "⚠️ {check}: {what}", "⚠️ {check}: {what}"),
     "broken_by_heal": Text(ERROR, "broken by the heal of {others}", "сломано восстановлением {others}"),
     "broken_by_deployment": Text(ERROR, "broken by the deployment", "сломано развёртыванием"),
     "still_broken": Text(
@@ -66,6 +67,7 @@ DEPLOY: dict[str, Text] = {
     ),
     "repaired": Text(SUCCESS, "repaired, it failed before the deployment", "исправлено, до развёртывания не работало"),
     "slower": Text(WARN, "slower: {now}s, before {before}s", "медленнее: {now}s, прежде {before}s"),
+    "not_run": Text(WARN, "passed before, did not run now", "раньше проходило, теперь не выполнялось"),
     # The way back.
     "no_rollback": Text(
         WARN, "{names}: not rolled back, since what fails was broken before the deployment",
@@ -73,6 +75,19 @@ DEPLOY: dict[str, Text] = {
     ),
     "verifying_rollback": Text(
         INFO, "Checking health after the rollback...", "Проверяем здоровье после отката..."
+    ),
+    "back_unchecked": Text(
+        ERROR, "❌ Rolled back, but the checks could not be run after it",
+        "❌ Откат выполнен, но проверки после него не выполнить",
+    ),
+    "back_interrupted": Text(
+        ERROR,
+        "❌ Interrupted in the middle of the rollback of {names}; what is there may be neither the new nor the old",
+        "❌ Прервано во время отката {names}; там может быть ни новое, ни прежнее",
+    ),
+    "undone_version": Text(
+        ERROR, "{name}: version {version} still answers, which was rolled back",
+        "{name}: всё ещё отвечает версия {version}, для которой выполнен откат",
     ),
     "rolled-back": Text(
         WARN, "⏪ Rolled back: the deployment failed, the service is up",
