@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change
+from remediation.github import is_step
 from remediation.github.annotations import annotation_lines, workspace
-from remediation.github.step import is_step
 from remediation.journal.record import Result
 from remediation.project.phrase import Phrase, printable
 

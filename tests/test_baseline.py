@@ -55,6 +55,7 @@ def test_none_is_none(tmp_path: Path) -> None:
         b"[" * 100_000, b'{"at": 1, "checks": {}, "format": 2}', b'{"at": 1e300, "checks": {}}',
         b'{"at": -1, "checks": {}}',
         b'{"at": 1, "checks": {"a": {"check": "a", "outcome": "passed", "latency": -1}}}',
+        b'{"at": 1, "checks": {}, "versions": {"api": "%s"}}' % (b"x" * 201),
         b"\xff\xfe", b'{"at": 1, "checks": {"\\ud800": {}}}',
     ],
     ids=lambda content: content[:30],

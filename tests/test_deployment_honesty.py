@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
+import sys
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from answering_versions import Web
 from deploying import BACK, ERRORS, Stage, by_hand
-from sandbox import DEADLINE, Sandbox, wait_for
+from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
 from remediation.deployment.deployment import Deployment
 from remediation.healer.outcome import Outcome
@@ -20,6 +23,12 @@ from remediation.session.course import Course
 
 # The deployed version gets well, and stays deployed.
 _MEND = r"""sed -i 's/"\/api\/girls": \[500, [^]]*\]/"\/api\/none": [200, []]/' app/behaviour.json"""
+
+_COUNTED = """
+def test_counted():
+    with open("calls", "a") as file:
+        file.write("x")
+"""
 
 
 @pytest.fixture
@@ -162,6 +171,7 @@ def test_a_version_that_flaps_is_not_the_one_that_is_expected(project: Sandbox) 
     project.configure('version = { path = "/v", field = "id" }', command='restart = ["true"]')
     for path in (project.root / "healthtests").glob("test_*.py"):
         path.unlink()
+    project.write("healthtests/test_nothing.py", "def test_nothing():\n    pass\n")
     with closing(Web(project.port)) as web:
         web.versions = itertools.cycle(["2", "2", "1"])
 
@@ -169,6 +179,88 @@ def test_a_version_that_flaps_is_not_the_one_that_is_expected(project: Sandbox) 
 
     assert result.code == 1, result
     assert "api: version 1 answers, where 2 is expected" in result.output
+
+
+def test_a_second_postdeploy_does_not_go_back_further(stage: Stage) -> None:
+    # What comes back is as broken, so that the second one could think that it has to go on.
+    stage.rolls_back('sed -i "s/no such table/still none/" app/behaviour.json', "sleep 1")
+    deployed_badly(stage)
+    first = stage.project.start("remediation", "postdeploy")
+    wait_for(lambda: stage.rollbacks)
+
+    second = stage.postdeploy()
+
+    assert first.communicate(timeout=2 * DEADLINE)[0]
+    assert (first.returncode, second.code) == (1, 1), second
+    assert len(stage.rollbacks) == 1, second
+    assert "api: rolled back already, so not once more" in second.output
+
+
+def test_the_first_version_that_tells_itself_can_be_rolled_back(stage: Stage) -> None:
+    stage.check_out(stage.commit("1.0", health={"status": "ok"}))
+    assert stage.project.auto_heal("restart").code == 0
+    old = stage.head
+    deployed_badly(stage)
+
+    result = stage.postdeploy("--expect-version", "2.0")
+
+    assert result.code == 11, result
+    assert stage.head == old
+
+
+def test_a_version_alone_makes_nobody_healthy(stage: Stage) -> None:
+    result = stage.postdeploy("--expect-version", "1.0", "-k", "nosuch")
+
+    assert result.code == 5, result
+
+
+def test_the_version_is_checked_without_rerunfailures(stage: Stage) -> None:
+    result = stage.postdeploy("--expect-version", "1.0", "-p", "no:rerunfailures", "--strict-markers")
+
+    assert result.code == 0, result
+    assert "api version OK (version: 1.0)" in result.output
+
+
+def test_what_is_well_goes_back_with_what_shares_its_rollback(stage: Stage) -> None:
+    web = free_port()
+    words = json.dumps([sys.executable, "server.py"])
+    stage.rolls_back()
+    text = (stage.root / "auto-heal.toml").read_text()
+    rollback = next(line for line in text.splitlines() if line.startswith("rollback"))
+    more = f'command = {words}\ncwd = "app"\nurl = "http://127.0.0.1:{web}"\nready = "/api/health"\n{rollback}\n'
+    stage.project.write("auto-heal.toml", f"{text}\n[services.web]\n{more}")
+    stage.predeploy("--allow-sick")
+    stage.check_out(stage.commit("2.0", answers=ERRORS))
+    assert stage.project.auto_heal("restart").code == 0
+
+    result = stage.postdeploy()
+
+    assert result.code == 11, result
+    assert len(stage.rollbacks) == 1
+    assert "shares the rollback of api" in (stage.project.property("web.cause") or "")
+    with urllib.request.urlopen(f"http://127.0.0.1:{web}/api/health", timeout=DEADLINE) as answer:
+        assert json.loads(answer.read())["version"] == "1.0"
+
+
+def test_a_monitor_stands_beside_no_deployment(stage: Stage) -> None:
+    stage.project.write("healthtests/test_counted.py", _COUNTED)
+    monitor = stage.project.start("remediation", "monitor", "-o", "addopts=--rollback")
+    wait_for(lambda: "Status: healthy" in stage.project.log)
+    monitor.send_signal(signal.SIGTERM)
+
+    assert monitor.communicate(timeout=DEADLINE)[0]
+    assert (stage.root / "calls").read_text() == "x"
+
+
+@pytest.mark.parametrize("command", ["predeploy", "postdeploy"])
+def test_without_a_check_there_is_nothing_to_compare(stage: Stage, command: str) -> None:
+    stage.predeploy()
+
+    result = stage.project.auto_heal(command, "--collect-only")
+
+    assert result.code == 4, result
+    assert "--collect-only: runs no check, so there is nothing to compare" in result.output
+    assert stage.baseline.exists()
 
 
 @pytest.mark.parametrize("word", ["appi=2.0", "", "2\n0"])

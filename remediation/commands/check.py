@@ -20,6 +20,8 @@ from remediation.session.rounds import FAILED, INTERNAL_ERROR, PASSED, TERMINAL_
 if TYPE_CHECKING:
     import pytest
 
+# Options of pytest with which it runs no check at all.
+RUNS_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers"}
 # Options of pytest whose value is a path, and no check to be run.
 _WITH_PATH = ("--deselect", "--ignore", "--ignore-glob", "--junitxml", "--junit-xml", "--rootdir", "--confcutdir")
 

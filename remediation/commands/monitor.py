@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from remediation.commands.check import with_folder
+from remediation.commands.check import RUNS_NOTHING, with_folder
 from remediation.monitor.first import step_aside
 from remediation.primitives import file
 from remediation.primitives.file import LockTimeoutError
@@ -24,7 +24,6 @@ from remediation.project.voice import Voice, terminal
 STDOUT = 1
 WATCHED, INTERNAL_ERROR = 1, 3
 _LIMIT = 10_000
-_RUNS_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers"}
 
 
 class Watcher(msgspec.Struct, frozen=True):
@@ -49,7 +48,7 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     ended = step_aside()
     if ended is not None:
         return ended
-    if idle := _RUNS_NOTHING & set(arguments):
+    if idle := RUNS_NOTHING & set(arguments):
         raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to monitor")
     if "--rollback" in arguments:
         raise ConfigError("--rollback: a monitor never rolls back, only postdeploy and a single check do")

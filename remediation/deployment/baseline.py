@@ -21,6 +21,8 @@ from remediation.project.schema import ConfigError
 # Thousands of checks with their messages; a file beyond this was not written by us.
 _LIMIT = 50_000_000
 _FORMAT = 1
+# Of a version, in characters: it is a number, a name or a hash.
+LONGEST = 200
 # Up to the last second of the year 9999, beyond which no calendar of Python's goes.
 Moment = Annotated[float, Meta(ge=0, le=253_402_300_799)]
 
@@ -41,7 +43,7 @@ class Baseline(msgspec.Struct, frozen=True):
 
     at: Moment
     checks: dict[str, Known]
-    versions: dict[str, str] = {}
+    versions: dict[str, Annotated[str, Meta(max_length=LONGEST)]] = {}
     format: int = _FORMAT
 
     @classmethod

@@ -52,5 +52,5 @@ def from_environment(environ: Mapping[str, str]) -> Deployment | None:
         return None
     try:
         return msgspec.json.decode(text, type=Deployment)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ConfigError(f"environment: {VARIABLE} is set by auto-heal alone; unset it ({error})") from None

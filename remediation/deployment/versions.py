@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from remediation.deployment.baseline import LONGEST
 from remediation.healer import version
 from remediation.healer.version import NoVersionError
 from remediation.project.model import Project, Service
 from remediation.project.phrase import Phrase
 from remediation.project.schema import ConfigError
-
-# A version is a number, a name or a hash.
-_LONGEST = 200
 
 
 def expected(project: Project, wanted: Sequence[str]) -> dict[str, str]:
@@ -33,8 +31,8 @@ def expected(project: Project, wanted: Sequence[str]) -> dict[str, str]:
                 f"{where}: {project.source.name} does not say where a version is told; add "
                 f'version = {{ path = "/api/health", field = "version" }} to services.{silent[0]}'
             )
-        if not version or not version.isprintable() or len(version) > _LONGEST:
-            raise ConfigError(f"{where}: is no version, which has 1 to {_LONGEST} printable characters")
+        if not version or not version.isprintable() or len(version) > LONGEST:
+            raise ConfigError(f"{where}: is no version, which has 1 to {LONGEST} printable characters")
         if not sign and common and common != version:
             raise ConfigError(f"{where}: {common} is expected already; name the services, as in api={version}")
         if sign:
@@ -53,7 +51,7 @@ def answering(project: Project) -> dict[str, str]:
                 found[name] = version.answering(service, timeout=service.probe_timeout)
             except NoVersionError:
                 continue
-    return found
+    return {name: text for name, text in found.items() if len(text) <= LONGEST}
 
 
 def mismatch(service: Service, wanted: str, *, timeout: float, undone: str = "") -> Phrase | None:
@@ -64,8 +62,9 @@ def mismatch(service: Service, wanted: str, *, timeout: float, undone: str = "")
     try:
         found = version.answering(service, timeout=timeout)
     except NoVersionError as error:
-        values = {"name": service.name, "problem": str(error)}
-        return Phrase("no_version", values | {"expected": wanted}) if wanted else Phrase("tells_none", values)
+        # What was deployed before the version was told at all tells none either.
+        values = {"name": service.name, "expected": wanted, "problem": str(error)}
+        return Phrase("no_version", values) if wanted else None
     if wanted and found != wanted:
         return Phrase("wrong_version", {"name": service.name, "version": found, "expected": wanted})
     return Phrase("undone_version", {"name": service.name, "version": found}) if found == undone else None

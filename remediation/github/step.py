@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,11 +12,6 @@ from remediation.github.annotations import annotation_lines, workspace
 from remediation.healer.treated import Treated
 from remediation.journal.record import Run
 from remediation.project.voice import Voice
-
-
-def is_step(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether we run in a step of a workflow."""
-    return environ.get("GITHUB_ACTIONS") == "true"
 
 
 def tell(

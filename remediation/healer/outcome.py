@@ -54,6 +54,6 @@ class Outcome:
     evidence: str = ""
     """The folder of what was known of it before; empty if there is none."""
     rolled_back: bool = False
-    """Whether its rollback was run,"""
+    """Whether its rollback was run, by whomever."""
     rollback_problem: str = ""
-    """and why that failed; empty if it did not."""
+    """Why its rollback failed; empty if it did not."""

@@ -77,7 +77,7 @@ class WayBack:
             problem = "" if taken else self._run([case.service for case in cases])
             how = "by another auto-heal" if taken else problem and f"failed: {problem}"
             for case in self._in_order(cases):
-                outcomes[case.service.name] = replace(self._bring_back(case, how, problem), rollback_problem=problem)
+                outcomes[case.service.name] = replace(self._brought_back(case, how, problem), rollback_problem=problem)
         return [outcomes[patient.service.name] for patient in self._patients]
 
     def _spared(self, patient: Patient, memory: Memory) -> Outcome | None:
@@ -145,6 +145,17 @@ class WayBack:
         return str(how) if how else str(error).removeprefix(f"{name}: ")
 
     # And the service.
+
+    def _brought_back(self, case: _Case, how: str, problem: str) -> Outcome:
+        """Bring a service back; if not even that can be noted, the rollback is one all the same."""
+        try:
+            with explained(case.service):
+                return self._bring_back(case, how, problem)
+        except HealError as error:
+            self._care.voice.tell(error.phrase)
+            name, cause = case.service.name, case.patient.cause
+            action = f"{self._rollback.action} ({how})" if how else self._rollback.action
+            return Outcome(name, cause, action, ok=False, reason=str(error), used_rung=True, rolled_back=True)
 
     def _bring_back(self, case: _Case, how: str, problem: str) -> Outcome:
         """Restart a service unless the command has done so, and wait until it is ready."""

@@ -114,6 +114,10 @@ class Checks:
         if self._files is None:
             raise RuntimeError("a worker of xdist is not forked")
         self._fork, self._began = fork, time.time()
+        if self._beside:
+            # Whatever the options say: a monitor stands beside no deployment.
+            self._config.pluginmanager.unregister(self._beside.sampling)
+            self._beside = None
         self._later_round = str(fork.folder) if fork.later else None
         self._files.begin_anew(fork.folder, later=fork.later)
         self._selection.selected, self._claimed = fork.selected, set()

@@ -10,6 +10,7 @@ import pytest
 from remediation.healer import look
 from remediation.project.memory import Store
 from remediation.project.model import Project
+from remediation.session import OWN
 
 
 def heals(item: pytest.Item) -> list[str]:
@@ -32,6 +33,9 @@ class Patience:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Mark each check for rerunfailures and timeout."""
         for item in items:
+            if item.nodeid.startswith(OWN):
+                # That of a version was waited for already, and has its own deadline.
+                continue
             self._add_retries(item)
             self._add_deadline(item)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
 from remediation.project.model import Service
@@ -34,12 +35,16 @@ def to_roll_back(
     *,
     counts: Callable[[Attempt], bool],
 ) -> list[Patient]:
-    """Return the services that have a way back, and that the last round found sick by a failure that `counts`."""
+    """Return the services that have a way back, and that the last round found sick by a failure that `counts`.
+
+    Each after all that it depends on. One that was rolled back already, by whomever, is not again: that were too far.
+    """
     sick = _sick(rounds, counts)
+    order = TopologicalSorter({name: service.depends_on for name, service in services.items()}).static_order()
     return [
-        _patient(service, sick[name], rounds, outcomes.get(name, []))
-        for name, service in services.items()
-        if name in sick and service.rollback
+        _patient(services[name], sick[name], rounds, outcomes.get(name, []))
+        for name in order
+        if name in sick and services[name].rollback and not any(one.rolled_back for one in outcomes.get(name, []))
     ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from remediation.deployment.deployment import Deployment
 from remediation.project.memory import Store
+from remediation.project.model import Service
 from remediation.project.voice import Voice
 from remediation.session.course import Course
 from remediation.session.rounds import Round
@@ -22,7 +23,9 @@ def tell_what_broke(course: Course, voice: Voice) -> list[Patient]:
     """Return whom a deployment has made sick and no heal has helped, having told what it broke."""
     patients = course.to_roll_back()
     if not patients:
-        if spared := course.to_roll_back(all_sick=True):
+        if back := [name for name, done in course.outcomes.items() if any(one.rolled_back for one in done)]:
+            voice.say("back_already", names=", ".join(back))
+        elif spared := course.to_roll_back(all_sick=True):
             voice.say("no_rollback", names=_names(spared))
         return []
     for change in course.changes():
@@ -30,20 +33,39 @@ def tell_what_broke(course: Course, voice: Voice) -> list[Patient]:
     return patients
 
 
-def take_back(patients: Iterable[Patient], healer: Healer, course: Course, voice: Voice) -> list[Outcome]:
-    """Roll all of them back, those that share a command by running it once."""
+def take_back(patients: Iterable[Patient], healer: Healer, course: Course, store: Store, voice: Voice) -> list[Outcome]:
+    """Roll all of them back, and with each all that share its command, by running it once."""
     groups: dict[object, list[Patient]] = {}
     for patient in patients:
-        groups.setdefault((patient.service.rollback, patient.service.cwd), []).append(patient)
+        groups.setdefault(_way(patient.service), []).append(patient)
     outcomes: list[Outcome] = []
-    for group in groups.values():
+    for way, group in groups.items():
+        together = group + _companions(way, group, store)
         try:
             with _kept(course.rounds):
-                outcomes += healer.roll_back(group)
+                outcomes += healer.roll_back(together)
         except KeyboardInterrupt:
-            voice.say("back_interrupted", names=_names(group))
+            voice.say("back_interrupted", names=_names(together))
             raise
     return outcomes
+
+
+def _way(service: Service) -> tuple[object, ...]:
+    return service.rollback, service.cwd
+
+
+def _companions(way: object, group: list[Patient], store: Store) -> list[Patient]:
+    """Return the services that are well and go back as well: else they would run what is not there any more."""
+    from remediation.healer.outcome import Patient
+
+    sick = [patient.service.name for patient in group]
+    found = []
+    for service in store.project.services.values():
+        memory = store.recall(service)
+        if _way(service) == way and service.name not in sick and not memory.stopped_by_hand:
+            cause = f"shares the rollback of {', '.join(sick)}"
+            found.append(Patient(service, cause, group[0].since, memory.heals))
+    return found
 
 
 def _names(patients: Iterable[Patient]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from remediation.deployment.deployment import Deployment
-from remediation.github import step
+from remediation.github import is_step
 from remediation.journal.evidence import Archive
 from remediation.journal.record import Heal, Origin, Run, recorder
 from remediation.primitives import rotate
@@ -97,6 +97,9 @@ class HealthRun:
                     self._roll_back()
         except KeyboardInterrupt:
             self.course.rounds.append(replace(self.course.rounds.pop(), code=INTERRUPTED))
+        except OSError as error:
+            self.voice.say("incomplete", reason=str(error))
+            self.course.rounds.append(replace(self.course.rounds.pop(), code=INTERNAL_ERROR))
         code = self._conclude()
         self._tell_github(code)
         self._tidy_up()
@@ -104,9 +107,10 @@ class HealthRun:
 
     def _tell_github(self, code: int) -> None:
         """Tell the step of a workflow how it went, if this is one."""
-        if self.options.origin != "check" or code not in VERDICTS or not step.is_step():
+        if self.options.origin != "check" or code not in VERDICTS or not is_step():
             return
         from remediation.deployment import versions
+        from remediation.github import step
 
         course, told = self.course, self.deployment
         step.tell(
@@ -220,7 +224,7 @@ class HealthRun:
         if not patients or not self._may_heal(patients):
             return
         healer = self._healer()
-        outcomes = retreat.take_back(patients, healer, self.course, self.voice)
+        outcomes = retreat.take_back(patients, healer, self.course, self.store, self.voice)
         self.heals += healer.done
         self.course.add(outcomes)
         if not any(outcome.rolled_back for outcome in outcomes):

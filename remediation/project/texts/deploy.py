@@ -11,7 +11,7 @@ DEPLOY: dict[str, Text] = {
     ),
     "baseline_not_kept": Text(
         ERROR, "❌ The baseline {file} cannot be written: {problem}",
-        "❌ Исходное состояние {file} не записать: {problem}"
+        "❌ Не удалось записать исходное состояние {file}: {problem}"
     ),
     "sick_allowed": Text(
         WARN, "Sick before the deployment, as --allow-sick allows",
@@ -24,11 +24,11 @@ DEPLOY: dict[str, Text] = {
     ),
     "arrived": Text(
         SUCCESS, "It is there after {seconds}s", "Готово через {seconds}s",
-        "{name} is there after {seconds}s", "{name} готов через {seconds}s",
+        "{name} is there after {seconds}s", "{name}: готовность через {seconds}s",
     ),
     "not_arrived": Text(
         WARN, "Not there within {seconds}s: {problem}", "Не готово за {seconds}s: {problem}",
-        "{name} is not there within {seconds}s: {problem}", "{name} не готов за {seconds}s: {problem}",
+        "{name} is not there within {seconds}s: {problem}", "{name}: нет готовности за {seconds}s: {problem}",
     ),
     "no_arrival": Text(
         WARN, "Not waited for, since nobody starts it now: {problem}",
@@ -44,7 +44,6 @@ DEPLOY: dict[str, Text] = {
         ERROR, "{name}: tells no version, where {expected} is expected: {problem}",
         "{name}: не сообщает версию, ожидается {expected}: {problem}",
     ),
-    "tells_none": Text(ERROR, "{name}: tells no version: {problem}", "{name}: не сообщает версию: {problem}"),
     # The comparison.
     "no_baseline": Text(
         WARN, "There is no baseline {file}, so nothing is compared; `auto-heal predeploy` makes one",
@@ -76,6 +75,9 @@ DEPLOY: dict[str, Text] = {
     "verifying_rollback": Text(
         INFO, "Checking health after the rollback...", "Проверяем здоровье после отката..."
     ),
+    "back_already": Text(
+        WARN, "{names}: rolled back already, so not once more", "{names}: откат уже был, второго не будет"
+    ),
     "back_unchecked": Text(
         ERROR, "❌ Rolled back, but the checks could not be run after it",
         "❌ Откат выполнен, но проверки после него не выполнить",
@@ -83,7 +85,7 @@ DEPLOY: dict[str, Text] = {
     "back_interrupted": Text(
         ERROR,
         "❌ Interrupted in the middle of the rollback of {names}; what is there may be neither the new nor the old",
-        "❌ Прервано во время отката {names}; там может быть ни новое, ни прежнее",
+        "❌ Прервано во время отката {names}; возможно, там ни новая, ни прежняя версия",
     ),
     "undone_version": Text(
         ERROR, "{name}: version {version} still answers, which was rolled back",
