@@ -114,7 +114,7 @@ def test_a_baseline_is_shown_beside_what_there_is_now() -> None:
     )  # fmt: skip
     changes = [
         change("still", "still_broken"), change("broken", "broken_by_deployment"), change("repaired", "repaired"),
-        change("slow", "slower", now=0.012, before=0.002),
+        change("slow", "slower", now=0.012, before=0.002), change("away", "not_run"),
     ]  # fmt: skip
 
     root = html(summary.written(results, [], changes=changes, baseline=known, deployed=True))
@@ -123,6 +123,7 @@ def test_a_baseline_is_shown_beside_what_there_is_now() -> None:
         ["broken", WELL, "❌ broken by the deployment: HTTP 500", "3", "before 0.05 s"],
         ["still", "❌ failed: old", "❌ still broken, as before the deployment: now", "3", ""],
         ["slow", WELL, "⚠️ slower: 0.012s, before 0.002s", "3", "0.012 s (before 0.002 s)"],
+        ["away", WELL, "⚠️ passed before, did not run now", "0", "before 0.1 s"],
         ["repaired", "❌ failed", "🎉 repaired, it failed before the deployment", "3", "0.012 s"],
         ["same", WELL, WELL, "3", "0.012 s (before 0.012 s)"],
         ["new", "new", WELL, "3", "0.012 s"],

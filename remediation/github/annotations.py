@@ -20,8 +20,20 @@ _MOST = 10
 # In characters. With the worst that they can hold, a command stays below 4 KiB.
 _LONGEST_NAME, _LONGEST_TEXT, _LONGEST_PATH = 100, 600, 250
 
-_LEVELS: dict[Kind, str] = {"sick": "error", "undone": "error", "healed": "warning", "slower": "warning"}
-_TITLES: dict[Kind, str] = {"sick": "sick", "undone": "rolled back", "healed": "healed", "slower": "slower"}
+_LEVELS: dict[Kind, str] = {
+    "sick": "error",
+    "undone": "error",
+    "healed": "warning",
+    "slower": "warning",
+    "gone": "warning",
+}
+_TITLES: dict[Kind, str] = {
+    "sick": "sick",
+    "undone": "rolled back",
+    "healed": "healed",
+    "slower": "slower",
+    "gone": "did not run",
+}
 
 # As the runner undoes them.
 _IN_DATA = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})

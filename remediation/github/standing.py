@@ -11,8 +11,8 @@ from remediation.deployment.comparison import Change
 from remediation.journal.record import Result
 from remediation.project.phrase import Phrase
 
-Kind = Literal["sick", "undone", "healed", "slower", "repaired", "passed", "skipped"]
-_BY_IMPORTANCE: tuple[Kind, ...] = ("sick", "undone", "healed", "slower", "repaired", "passed", "skipped")
+Kind = Literal["sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped"]
+_BY_IMPORTANCE: tuple[Kind, ...] = ("sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,16 @@ def standings(
     """Return how the checks among the results stand: the sick ones first, then what is worth a look, then the rest."""
     by_check = {change.nodeid: change for change in changes}
     known = baseline.checks if baseline else {}
+    checks = [one for one in results if one.kind == "check"]
+    # One that is gone has a row as well: what vanishes must not go unnoticed.
+    there = {one.key for one in checks}
+    gone = [change for change in by_check.values() if change.is_missing and change.nodeid not in there]
+    checks += [Result("check", one.nodeid, one.check, [], 0.0, None, None, attempts=0) for one in gone]
     found = []
-    for one in results:
-        if one.kind == "check":
-            change, before = by_check.get(one.key), known.get(one.key)
-            kind, words = _kind(one, change, before, verdict)
-            found.append(Standing(one, kind, words, change.what.key if change else "", before))
+    for one in checks:
+        change, before = by_check.get(one.key), known.get(one.key)
+        kind, words = _kind(one, change, before, verdict)
+        found.append(Standing(one, kind, words, change.what.key if change else "", before))
     # What was broken before the deployment is less of a surprise than what it broke.
     return sorted(found, key=lambda one: (_BY_IMPORTANCE.index(one.kind), one.change == "still_broken"))
 
@@ -61,7 +65,7 @@ def _kind(one: Result, change: Change | None, before: Known | None, verdict: str
     if one.sick:
         return "sick", changed
     if one.passed_at is None:
-        return "skipped", changed or "skipped"
+        return ("gone", changed) if change else ("skipped", "skipped")
     if one.failed_at is None:
         return "passed" if not change else "slower" if slower else "repaired", changed or "passed"
     if verdict == "rolled-back" and (undone := _undone(before)):

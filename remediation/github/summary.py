@@ -30,7 +30,8 @@ _MOST_BYTES_OF_TABLE = 100_000
 
 _SIGNS = {"healthy": "✅", "healed": "🎉", "rolled-back": "⏪", "sick": "❌"}
 _MARKS: dict[Kind, str] = {
-    "sick": "❌ ", "undone": "⏪ ", "healed": "🎉 ", "slower": "⚠️ ", "repaired": "🎉 ", "passed": "✅ ", "skipped": "",
+    "sick": "❌ ", "undone": "⏪ ", "healed": "🎉 ", "slower": "⚠️ ", "gone": "⚠️ ",
+    "repaired": "🎉 ", "passed": "✅ ", "skipped": "",
 }  # fmt: skip
 _PASSED, _FAILED = "✅ passed", "❌ failed"
 
