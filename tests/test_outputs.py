@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remediation.github import outputs
+from remediation.github import outputs, place
 
 
 def read(path: Path) -> dict[str, str]:
@@ -109,10 +109,10 @@ def test_a_path_of_bytes_that_are_no_text_is_made_visible(tmp_path: Path) -> Non
 
 
 def test_only_a_step_on_github_has_them() -> None:
-    assert outputs.place({"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": "/o"}) == Path("/o")
-    assert outputs.place({"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": ""}) is None
-    assert outputs.place({"GITHUB_ACTIONS": "true"}) is None
-    assert outputs.place({"GITHUB_OUTPUT": "/o"}) is None
+    assert place("GITHUB_OUTPUT", {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": "/o"}) == Path("/o")
+    assert place("GITHUB_OUTPUT", {"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": ""}) is None
+    assert place("GITHUB_OUTPUT", {"GITHUB_ACTIONS": "true"}) is None
+    assert place("GITHUB_OUTPUT", {"GITHUB_OUTPUT": "/o"}) is None
 
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

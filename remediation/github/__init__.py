@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 
 def is_step(environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether we run in a step of a workflow."""
     return environ.get("GITHUB_ACTIONS") == "true"
+
+
+def place(variable: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file of this step that a variable names, or None elsewhere."""
+    name = environ.get(variable) if is_step(environ) else None
+    return Path(name) if name else None

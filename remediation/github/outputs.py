@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
 from remediation.primitives import file
-
-
-def place(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the file in which GitHub wants the outputs of this step, or None elsewhere."""
-    name = environ.get("GITHUB_OUTPUT") if environ.get("GITHUB_ACTIONS") == "true" else None
-    return Path(name) if name else None
 
 
 def append(path: Path, *, verdict: str, healed: bool, report: str | Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
-from remediation.github import outputs, summary
+from remediation.github import outputs, place, summary
 from remediation.github.annotations import annotation_lines, workspace
 from remediation.healer.treated import Treated
 from remediation.journal.record import Run
@@ -38,12 +38,12 @@ def tell(
         voice.show(line)
     text = summary.written(run, heals, changes=changes, baseline=baseline, deployed=deployed, versions=versions)
     try:
-        if path := summary.place():
+        if path := place("GITHUB_STEP_SUMMARY"):
             summary.append(path, text)
     except OSError as error:
         voice.say("no_summary", problem=error)
     try:
-        if path := outputs.place():
+        if path := place("GITHUB_OUTPUT"):
             outputs.append(path, verdict=run.verdict, healed=run.verdict == "healed", report=report)
     except OSError as error:
         voice.say("no_outputs", problem=error)

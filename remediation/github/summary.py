@@ -6,7 +6,6 @@ character reference, which both show as the character and nothing more.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate
@@ -34,12 +33,6 @@ _MARKS: dict[Kind, str] = {
     "repaired": "🎉 ", "passed": "✅ ", "skipped": "",
 }  # fmt: skip
 _PASSED, _FAILED = "✅ passed", "❌ failed"
-
-
-def place(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the file in which GitHub wants the summary of this step, or None elsewhere."""
-    name = environ.get("GITHUB_STEP_SUMMARY") if environ.get("GITHUB_ACTIONS") == "true" else None
-    return Path(name) if name else None
 
 
 def append(path: Path, text: str) -> None:
