@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from sandbox import Sandbox, sandbox
 
+from remediation.project.config import load_project
+from remediation.project.memory import Store
+from remediation.project.model import Service
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Sandbox]:
@@ -21,3 +25,15 @@ def healthy(project: Sandbox) -> Sandbox:
     result = project.auto_heal("start")
     assert result.code == 0, result
     return project
+
+
+@pytest.fixture
+def service(project: Sandbox) -> Service:
+    """Return the service of the project."""
+    return load_project(project.root, {}).services["api"]
+
+
+@pytest.fixture
+def store(project: Sandbox) -> Store:
+    """Return the memory of the project."""
+    return Store(load_project(project.root, {}))

@@ -114,14 +114,7 @@ class Sandbox:
 
     def run(self, *command: str, **env: str) -> Result:
         """Run `python -m` with these words to its end."""
-        process = self.start(*command, **env)
-        try:
-            output, _ = process.communicate(timeout=4 * DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            output, _ = process.communicate()
-            raise AssertionError(f"{command} hangs:\n{output}") from None
-        return Result(process.returncode, output)
+        return Result.of(self.start(*command, **env))
 
     def check(self, *arguments: str, **env: str) -> Result:
         """Run `pytest healthtests`."""
@@ -245,6 +238,17 @@ class Result:
         """Keep both."""
         self.code = code
         self.output = output
+
+    @classmethod
+    def of(cls, process: subprocess.Popen[str]) -> Result:
+        """Wait for the end of a command; one that hangs is killed, and the test fails."""
+        try:
+            output, _ = process.communicate(timeout=4 * DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+            raise AssertionError(f"{process.args!r} hangs:\n{output}") from None
+        return cls(process.returncode, output)
 
     @property
     def lines(self) -> list[str]:

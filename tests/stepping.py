@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import yaml
-from sandbox import DEADLINE, REPOSITORY, Result, Sandbox
+from sandbox import REPOSITORY, Result, Sandbox
 
 ACTION = yaml.safe_load((REPOSITORY / "action.yml").read_text(encoding="utf-8"))
 INPUTS = ("command", "path", "wait", "expect-version", "heal", "report")
@@ -69,13 +69,7 @@ class Runner:
             text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.pid = process.pid
-        try:
-            output, _ = process.communicate(timeout=4 * DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            output, _ = process.communicate()
-            raise AssertionError(f"the step hangs:\n{output}") from None
-        return Result(process.returncode, output)
+        return Result.of(process)
 
     @staticmethod
     def resolved(text: str, values: dict[str, str]) -> str:

@@ -12,21 +12,8 @@ from sandbox import DEADLINE, Sandbox
 from remediation.primitives.file import LockTimeoutError
 from remediation.primitives.process import Identity
 from remediation.project import held
-from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Service
-
-
-@pytest.fixture
-def service(project: Sandbox) -> Service:
-    """Return the service of the project."""
-    return load_project(project.root, {}).services["api"]
-
-
-@pytest.fixture
-def store(project: Sandbox) -> Store:
-    """Return the memory of the project."""
-    return Store(load_project(project.root, {}))
 
 
 def grant(identity: Identity, *marks: str) -> str:

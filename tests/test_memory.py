@@ -26,18 +26,6 @@ QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthC
 
 
 @pytest.fixture
-def service(project: Sandbox) -> Service:
-    """Return the service of the project."""
-    return load_project(project.root, {}).services["api"]
-
-
-@pytest.fixture
-def store(project: Sandbox) -> Store:
-    """Return the memory of the project."""
-    return Store(load_project(project.root, {}))
-
-
-@pytest.fixture
 def memory_file(project: Sandbox) -> Path:
     """Return the file that holds what is remembered of the service."""
     (project.root / ".auto-heal").mkdir()

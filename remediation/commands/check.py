@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
 # Options of pytest with which it runs no check at all.
-RUNS_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers"}
+_RUNS_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers"}
 # Options of pytest whose value is a path, and no check to be run.
 _WITH_PATH = ("--deselect", "--ignore", "--ignore-glob", "--junitxml", "--junit-xml", "--rootdir", "--confcutdir")
 
@@ -42,6 +42,12 @@ def check(arguments: list[str], *, verbose: bool) -> int:
         output.seek(0)
         sys.stderr.write(redacted(output.read().decode(errors="backslashreplace")))
     return code
+
+
+def refuse_idle(arguments: list[str], to: str) -> None:
+    """Raise ConfigError for an option of pytest with which it runs no check, so that there is nothing `to` do."""
+    if idle := _RUNS_NOTHING & set(arguments):
+        raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to {to}")
 
 
 def with_folder(arguments: list[str], root: Path) -> list[str]:

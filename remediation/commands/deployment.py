@@ -6,12 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from remediation.commands.check import RUNS_NOTHING, check
+from remediation.commands.check import check, refuse_idle
 from remediation.deployment.deployment import Deployment
 from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project
-from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice, terminal
 from remediation.session.rounds import FAILED, PASSED
 
@@ -25,7 +24,7 @@ def predeploy(arguments: list[str], *, baseline: Path | None, allow_sick: bool, 
     """
     from remediation.deployment.baseline import make_room
 
-    _refuse_idle(arguments)
+    refuse_idle(arguments, "compare")
     project = load_project(Path.cwd())
     path = _baseline(project, baseline)
     make_room(path)
@@ -54,7 +53,7 @@ def postdeploy(
     from remediation.deployment import arrival, versions
     from remediation.deployment.baseline import read
 
-    _refuse_idle(arguments)
+    refuse_idle(arguments, "compare")
     project = load_project(Path.cwd())
     path = _baseline(project, baseline)
     wanted = versions.expected(project, expected)
@@ -65,11 +64,6 @@ def postdeploy(
     told = Deployment("after", str(path), wanted, fail_on_slower=fail_on_slower, wait=wait)
     os.environ.update(told.to_environment())
     return check([*arguments, "--rollback"], verbose=verbose)
-
-
-def _refuse_idle(arguments: Sequence[str]) -> None:
-    if idle := RUNS_NOTHING & set(arguments):
-        raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to compare")
 
 
 def _baseline(project: Project, named: Path | None) -> Path:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from remediation.commands.check import with_folder
 from remediation.commands.monitor import WatchedError, alone, tell_who_watches
-from remediation.commands.service import ordered, selected
+from remediation.commands.service import selected
 from remediation.drill.names import FAULTS
 from remediation.healer import targets
 from remediation.primitives import file
@@ -82,7 +82,7 @@ def _drillable(project: Project, names: Sequence[str], voice: Voice) -> list[Ser
         if near and near[0] != name:
             raise ConfigError(f"no service is called {name!r} in {project.source.name}; did you mean {near[0]!r}?")
     found = []
-    for service in ordered(project, selected(project, names)):
+    for service in project.ordered({one.name for one in selected(project, names)}):
         if _is_here(service):
             found.append(service)
         else:
@@ -131,7 +131,8 @@ def _drill(
     from remediation.monitor.signals import Signals
 
     names = [service.name for service in services]
-    needed = [one for one in ordered(project, selected(project, names, with_dependencies=True)) if _is_here(one)]
+    wanted = {one.name for one in selected(project, names, with_dependencies=True)}
+    needed = [one for one in project.ordered(wanted) if _is_here(one)]
     began = time.time()
     try:
         with Signals() as signals, room(project) as folder:

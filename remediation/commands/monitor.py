@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from remediation.commands.check import RUNS_NOTHING, with_folder
+from remediation.commands.check import refuse_idle, with_folder
 from remediation.monitor.first import step_aside
 from remediation.primitives import file
 from remediation.primitives.file import LockTimeoutError
@@ -48,8 +48,7 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     ended = step_aside()
     if ended is not None:
         return ended
-    if idle := RUNS_NOTHING & set(arguments):
-        raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to monitor")
+    refuse_idle(arguments, "monitor")
     if "--rollback" in arguments:
         raise ConfigError("--rollback: a monitor never rolls back, only postdeploy and a single check do")
     project = load_project(Path.cwd())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 from remediation.healer.healer import Healer
@@ -21,7 +20,8 @@ STDOUT = 1
 def by_hand(action: str, names: Sequence[str]) -> int:
     """Start, stop or restart services, dependencies first (last when stopping); return 0, or 1 if one failed."""
     project = load_project(Path.cwd())
-    services = ordered(project, selected(project, names, with_dependencies=action == "start"))
+    wanted = selected(project, names, with_dependencies=action == "start")
+    services = project.ordered({service.name for service in wanted})
     if action == "stop":
         services.reverse()
     voice = Voice.of(project, terminal=terminal(STDOUT))
@@ -57,10 +57,3 @@ def selected(project: Project, names: Sequence[str], *, with_dependencies: bool 
             pending += [need for need in needs if need not in wanted]
             wanted |= dict.fromkeys(needs)
     return [project.services[name] for name in wanted]
-
-
-def ordered(project: Project, services: Sequence[Service]) -> list[Service]:
-    """Return services with each after all that it depends on."""
-    graph = {name: service.depends_on for name, service in project.services.items()}
-    names = {service.name for service in services}
-    return [project.services[name] for name in TopologicalSorter(graph).static_order() if name in names]

@@ -22,7 +22,12 @@ class Change:
     @property
     def is_bad(self) -> bool:
         """Whether the check fails."""
-        return self.what.key in ("broken_by_heal", "broken_by_deployment", "still_broken")
+        return self.is_harm or self.what.key in ("broken_by_deployment", "still_broken")
+
+    @property
+    def is_harm(self) -> bool:
+        """Whether it is a heal that broke the check."""
+        return self.what.key == "broken_by_heal"
 
     @property
     def is_slower(self) -> bool:

@@ -10,7 +10,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from graphlib import TopologicalSorter
 
 from remediation.healer import targets
 from remediation.healer.care import Care, explained, longest
@@ -76,8 +75,11 @@ class WayBack:
             taken = any(outcome.rolled_back for outcome in outcomes.values())
             problem = "" if taken else self._run([case.service for case in cases])
             how = "by another auto-heal" if taken else problem and f"failed: {problem}"
-            for case in self._in_order(cases):
-                outcomes[case.service.name] = replace(self._brought_back(case, how, problem), rollback_problem=problem)
+            action = f"{self._rollback.action} ({how})" if how else self._rollback.action
+            by_name = {case.service.name: case for case in cases}
+            for service in self._store.project.ordered(by_name):
+                outcome = self._brought_back(by_name[service.name], action, problem)
+                outcomes[service.name] = replace(outcome, rolled_back=True, rollback_problem=problem)
         return [outcomes[patient.service.name] for patient in self._patients]
 
     def _spared(self, patient: Patient, memory: Memory) -> Outcome | None:
@@ -93,13 +95,6 @@ class WayBack:
         memory.restarts.append(time.time())
         self._store.keep(patient.service, memory)
         return _Case(patient, memory.heals, self._care.evidence(patient, memory))
-
-    def _in_order(self, cases: list[_Case]) -> list[_Case]:
-        """Return them with each after all that it depends on."""
-        services = self._store.project.services
-        needs = {name: service.depends_on for name, service in services.items()}
-        order = list(TopologicalSorter(needs).static_order())
-        return sorted(cases, key=lambda case: order.index(case.service.name))
 
     # The command.
 
@@ -146,18 +141,17 @@ class WayBack:
 
     # And the service.
 
-    def _brought_back(self, case: _Case, how: str, problem: str) -> Outcome:
+    def _brought_back(self, case: _Case, action: str, problem: str) -> Outcome:
         """Bring a service back; if not even that can be noted, the rollback is one all the same."""
         try:
             with explained(case.service):
-                return self._bring_back(case, how, problem)
+                return self._bring_back(case, action, problem)
         except HealError as error:
             self._care.voice.tell(error.phrase)
             name, cause = case.service.name, case.patient.cause
-            action = f"{self._rollback.action} ({how})" if how else self._rollback.action
-            return Outcome(name, cause, action, ok=False, reason=str(error), used_rung=True, rolled_back=True)
+            return Outcome(name, cause, action, ok=False, reason=str(error), used_rung=True)
 
-    def _bring_back(self, case: _Case, how: str, problem: str) -> Outcome:
+    def _bring_back(self, case: _Case, action: str, problem: str) -> Outcome:
         """Restart a service unless the command has done so, and wait until it is ready."""
         service, patient, reason = case.service, case.patient, ""
         # What the command left running in the background may still be at work on it.
@@ -171,14 +165,13 @@ class WayBack:
             except HealError as error:
                 reason = str(error)
                 self._care.voice.tell(error.phrase)
-            action = f"{self._rollback.action} ({how})" if how else self._rollback.action
             action = f"{action}, restart" if restarts else action
             done = LastHeal(time.time(), action, not reason, reason)
             memory.rolled_back, memory.rollback_problem = memory.heals + 1, problem
             self._care.count(service, memory, done, patient, case.evidence)
         return Outcome(
             service.name, patient.cause, action, not reason, reason, used_rung=True, seen=memory.heals,
-            answered_at=done.at if done.ok else None, evidence=case.evidence, rolled_back=True,
+            answered_at=done.at if done.ok else None, evidence=case.evidence,
         )  # fmt: skip
 
     def _restarts(self, case: _Case, memory: Memory) -> bool:

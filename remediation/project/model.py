@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from signal import Signals
 from typing import Literal
@@ -194,6 +195,11 @@ class Project:
     def baseline(self) -> Path:
         """The file of what was known before a deployment, unless another one is named."""
         return self.memory / "baseline.json"
+
+    def ordered(self, names: Container[str]) -> list[Service]:
+        """Return the services of these names, each after all that it depends on."""
+        needs = {name: service.depends_on for name, service in self.services.items()}
+        return [self.services[name] for name in TopologicalSorter(needs).static_order() if name in names]
 
     def relative(self, path: Path) -> str:
         """Shorten a path for messages."""

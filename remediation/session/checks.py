@@ -76,7 +76,7 @@ class Checks:
         self._speak_to(_own_terminal())
         self._beside = _beside(config, self._project)
         deployment = self._beside.deployment if self._beside else None
-        self._selection = Selection(config, self._project, deployment)
+        self._selection = Selection(config, self._project, deployment, self._later_round)
         self._patience = Patience(config, self._project, self._store)
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project, self._store.reserve)
@@ -266,6 +266,8 @@ class Checks:
         options = Options(
             heal=self._heal, rounds=option.heal_rounds, fail_on_heal=option.fail_on_heal, rollback=option.rollback
         )
+        if fork:
+            options = replace(options, origin="monitor", interval=fork.interval, rollback=False)
         run = HealthRun(
             project=self._project, store=self._store, voice=voice, options=options,
             report=report, root=self._config.rootpath,
@@ -276,7 +278,6 @@ class Checks:
             selected=self._selection.selected, deployment=beside.deployment if beside else None, began=self._began,
         )  # fmt: skip
         if fork:
-            run.options = replace(options, origin="monitor", interval=fork.interval, rollback=False)
             run.again, run.may_heal = fork.again, fork.may_heal
         return run
 

@@ -75,7 +75,7 @@ class Course:
         def counts(attempt: Attempt) -> bool:
             return all_sick or not (self.baseline and self.baseline.failed(attempt.nodeid))
 
-        return to_roll_back(self.rounds, self.outcomes, self.project.services, counts=counts)
+        return to_roll_back(self.rounds, self.outcomes, self.project, counts=counts)
 
     # What became of all.
 
@@ -91,8 +91,7 @@ class Course:
     def newly_harmed(self) -> list[Change]:
         """Return what is broken since the last heal."""
         before = harmed(self.rounds[:-1])
-        new = [nodeid for nodeid in harmed(self.rounds) if nodeid not in before]
-        return [change for change in self.changes() if change.nodeid in new]
+        return [change for change in self.changes() if change.is_harm and change.nodeid not in before]
 
     def treated(self) -> list[Treated]:
         """Return what was done for each service, over all rounds."""

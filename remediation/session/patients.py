@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
-from remediation.project.model import Service
+from remediation.project.model import Project, Service
 from remediation.session.attempts import Attempt
 from remediation.session.rounds import Round
 
@@ -31,7 +30,7 @@ def to_heal(
 def to_roll_back(
     rounds: Sequence[Round],
     outcomes: Mapping[str, Sequence[Outcome]],
-    services: Mapping[str, Service],
+    project: Project,
     *,
     counts: Callable[[Attempt], bool],
 ) -> list[Patient]:
@@ -40,11 +39,10 @@ def to_roll_back(
     Each after all that it depends on. One that was rolled back already, by whomever, is not again: that were too far.
     """
     sick = _sick(rounds, counts)
-    order = TopologicalSorter({name: service.depends_on for name, service in services.items()}).static_order()
     return [
-        _patient(services[name], sick[name], rounds, outcomes.get(name, []))
-        for name in order
-        if name in sick and services[name].rollback and not any(one.rolled_back for one in outcomes.get(name, []))
+        _patient(service, sick[service.name], rounds, outcomes.get(service.name, []))
+        for service in project.ordered(sick)
+        if service.rollback and not any(one.rolled_back for one in outcomes.get(service.name, []))
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -12,18 +11,20 @@ from remediation.deployment.deployment import Deployment
 from remediation.project.model import Project
 from remediation.session import attempts
 from remediation.session.patience import heals
-from remediation.session.rounds import ROUND_FOLDER, SELECTED_NAME
+from remediation.session.rounds import SELECTED_NAME
 
 
 class Selection:
     """The plugin that sees what is selected, and keeps a later round to it."""
 
-    def __init__(self, config: pytest.Config, project: Project, deployment: Deployment | None) -> None:
-        """Select for a later round if the environment says that this is one."""
+    def __init__(
+        self, config: pytest.Config, project: Project, deployment: Deployment | None, later_round: str | None
+    ) -> None:
+        """Select what the folder of a later round lists, if this is one."""
         self._config = config
         self._project = project
         self._deployment = deployment
-        self._later_round = os.environ.get(ROUND_FOLDER)
+        self._later_round = later_round
         self.selected: list[str] = []
         """The node IDs of what is run, in order."""
         self.labels: dict[str, str] = {}
