@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from remediation.session.handles import Services
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --heal, --no-heal, --heal-rounds, --fail-on-heal and --rollback."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add --heal and what goes with it; let no report of an earlier run stay."""
     plugin.add_options(parser)
+    plugin.load(pluginmanager)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Run a health run in a process of its own, and see it through: a check may hang or crash, the run ends."""
+    return plugin.supervise(config)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -62,11 +62,8 @@ def without_a_verdict(monitor: Watching) -> int:
 @pytest.mark.parametrize(
     ("deed", "reason"),
     [
-        ("os._exit(0)", "it told nothing"),
         ("raise KeyboardInterrupt", ""),
         ("pytest.exit('enough', returncode=0)", ""),
-        ("ctypes.string_at(0)", "killed by SIGSEGV"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL"),
         ("os.closerange(3, 1000)", ""),
     ],
 )
@@ -82,6 +79,32 @@ def test_a_check_that_ends_its_process_is_a_cycle_without_a_verdict_and_the_next
     assert statistics == Statistics(checks=2, errors=1, heals=0), monitor
     assert monitor.count(f"❌ The check came to no verdict: {reason}") == 1, monitor
     assert monitor.count("Status: sick ❌") == 1, monitor
+    first, second = states(alone)[:2]
+    assert first == second
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("deed", "reason"),
+    [
+        ("os._exit(0)", "ended its process with exit code 0"),
+        ("ctypes.string_at(0)", "crashed: its process was killed by SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "crashed: its process was killed by SIGKILL"),
+        ("os.abort()", "crashed: its process was killed by SIGABRT"),
+    ],
+)
+def test_a_check_that_crashes_its_process_has_failed_and_the_next_cycle_is_clean(
+    alone: Sandbox, deed: str, reason: str
+) -> None:
+    alone.write("healthtests/test_it.py", CHECK.format(deed=deed))
+
+    with watching(alone) as monitor:
+        statistics = monitor.ends_check(2)
+        code = monitor.stop()
+
+    assert statistics == Statistics(checks=2, errors=1, heals=0), monitor
+    assert without_a_verdict(monitor) == 0, monitor
+    assert monitor.count(f"it: {reason}") == 1, monitor
     first, second = states(alone)[:2]
     assert first == second
     assert code == 0
@@ -122,11 +145,10 @@ def test_what_a_check_leaves_behind_is_not_there_in_the_next_cycle(alone: Sandbo
     assert first == second
 
 
-@pytest.mark.parametrize("deed", ["os._exit(0)", "raise KeyboardInterrupt"])
-def test_a_heal_counts_although_its_cycle_came_to_no_verdict(project: Sandbox, deed: str) -> None:
+def test_a_heal_counts_although_its_cycle_came_to_no_verdict(project: Sandbox) -> None:
     project.configure(top="interval = 0.1\nretries = 1")
     # In the round after the heal.
-    check = f"if pathlib.Path('ran').exists():\n        {deed}\n    pathlib.Path('ran').touch()"
+    check = "if pathlib.Path('ran').exists():\n        raise KeyboardInterrupt\n    pathlib.Path('ran').touch()"
     project.write("healthtests/test_after.py", f"import os, pathlib\n\n\ndef test_after():\n    {check}\n")
 
     with watching(project) as monitor:
@@ -184,14 +206,13 @@ def test_hang():
 # In the fork server, whose own module is called __main__: there is no need to wait long for what surely hangs.
 IMPATIENT = """
 
-from remediation.monitor import cycle, pulse, server
+from remediation.session import pulse
 
-for module in (cycle, pulse, server):
-    module.GRACE = 0.3
+pulse._LONGEST_GRACE = 0.3
 """
 
 
-def test_a_cycle_that_hangs_for_good_is_ended_with_its_children_and_has_failed(alone: Sandbox) -> None:
+def test_a_check_that_hangs_for_good_is_ended_with_its_children_and_has_failed(alone: Sandbox) -> None:
     alone.write("healthtests/conftest.py", IMPATIENT)
     alone.write("healthtests/test_hang.py", HANGS)
 
@@ -202,7 +223,8 @@ def test_a_cycle_that_hangs_for_good_is_ended_with_its_children_and_has_failed(a
         wait_for(lambda: Identity.of(child) is None)
 
     assert statistics == Statistics(checks=2, errors=1, heals=0), monitor
-    assert monitor.count("no verdict: healthtests/test_hang.py::test_hang hangs for good") == 1, monitor
+    assert monitor.count("test_hang: hung: no end within 0.3s, and no signal interrupts it") == 1, monitor
+    assert without_a_verdict(monitor) == 0, monitor
 
 
 def test_ctrl_c_ends_a_cycle_that_hangs_for_good(alone: Sandbox) -> None:

@@ -11,10 +11,11 @@ import pytest
 from sandbox import Sandbox, wait_for
 from watching import only_check, watching
 
-from remediation.monitor.child import Child
-from remediation.monitor.pulse import Board
 from remediation.primitives.process import Identity, group
 from remediation.project.config import load_project
+from remediation.session.child import Child
+from remediation.session.known import Known
+from remediation.session.pulse import Board
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_what_a_check_leaves_running_ends_with_its_cycle(project: Sandbox) -> No
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 def test_a_process_of_another_user_is_left_alone(project: Sandbox) -> None:
     reader, writer = os.pipe()
-    child = Child(Board(), 0, load_project(project.root, {}))
+    child = Child(Board(), 0, load_project(project.root, {}), Known(), apart=True)
     pid = os.fork()
     if pid == 0:
         child.become()

@@ -20,7 +20,6 @@ from remediation.journal.record import Heal, Result, Run
 from remediation.monitor.messages import (
     Again,
     Begin,
-    Channel,
     Finish,
     FromCycle,
     Healing,
@@ -31,7 +30,8 @@ from remediation.monitor.messages import (
     Report,
     RoundEnded,
 )
-from remediation.monitor.pulse import FOR_EVER, NO_CHECK, SLOTS, Board, deadline_of
+from remediation.session.channel import Channel
+from remediation.session.pulse import FOR_EVER, SLOTS, Board, Phase, deadline_of
 
 RESULT = Result("check", "test_a.py::test_ж", "/api", ["api"], 1.0, 2.0, None, 0.5, 3, "line\nbreak \x00 ж")
 RUN = Run(1.0, 2.0, "monitor", "healed", 30.0, [RESULT])
@@ -162,11 +162,11 @@ def test_what_a_fork_writes_is_read_by_its_parent_and_the_other_way_round() -> N
     board.take(3, 10.0)
     board.take(4, 20.0)
 
-    in_a_fork(lambda: board.put(3, 30.0, 7, heals=True))
+    in_a_fork(lambda: board.put(3, 30.0, Phase.HEAL, 5.0))
     in_a_fork(lambda: board.finish() if board.read(4).deadline == 20.0 else None)
 
-    assert board.read(3)[:3] == (30.0, 7, True)
-    assert board.read(4)[:3] == (20.0, NO_CHECK, False)
+    assert board.read(3)[:3] == (30.0, 5.0, Phase.HEAL)
+    assert board.read(4)[:3] == (20.0, 0.0, Phase.OUTSIDE)
     assert board.finishing
 
 
@@ -175,11 +175,13 @@ def test_every_place_is_its_own() -> None:
 
     for slot in range(SLOTS):
         board.take(slot, float(slot))
-        board.put(slot, float(slot), slot, heals=slot % 2 == 0)
+        board.put(slot, float(slot), Phase(slot % len(Phase)), slot / 2)
+        board.sign(slot, slot, f"boot/{slot}")
 
     assert [board.read(slot)[:3] for slot in range(SLOTS)] == [
-        (float(slot), slot, slot % 2 == 0) for slot in range(SLOTS)
+        (float(slot), slot / 2, Phase(slot % len(Phase))) for slot in range(SLOTS)
     ]
+    assert [board.signed(slot) for slot in range(SLOTS)] == [(slot, f"boot/{slot}") for slot in range(SLOTS)]
     assert not board.finishing
 
 
@@ -187,7 +189,8 @@ def test_a_place_that_is_taken_again_knows_nothing_of_the_one_before() -> None:
     board = Board()
     board.take(1, 10.0)
     board.help(1)
-    board.put(1, FOR_EVER, 5, heals=True)
+    board.hear(1)
+    board.put(1, FOR_EVER, Phase.HEAL, 5.0)
     helped = board.read(1).helped
 
     before = time.monotonic()
@@ -195,7 +198,8 @@ def test_a_place_that_is_taken_again_knows_nothing_of_the_one_before() -> None:
 
     place = board.read(1)
     assert helped
-    assert (place.deadline, place.check, place.heals, place.helped) == (20.0, NO_CHECK, False, False)
+    assert (place.deadline, place.phase, place.heals, place.helped) == (20.0, Phase.OUTSIDE, False, False)
+    assert not board.has_heard(1)
     assert before <= place.claimed <= time.monotonic()
 
 

@@ -242,10 +242,6 @@ def test_c(): pass
         ("pass", KILL, [], 2),
         (EXIT, "pass", [], 3),
         ("pass", EXIT, [], 3),
-        ("pass", "os._exit(0)", ["-n", "2"], 3),
-        ("pass", "nth('b') == 1 and os._exit(0)", ["-n", "2"], 3),
-        ("pass", "os._exit(0)", ["-n", "2", "--reruns=0"], 3),
-        ("pass", "nth('b') == 2 and os._exit(0); assert False", ["--reruns=0"], 3),
     ],
 )
 def test_a_run_cut_short_is_no_pass(project: Sandbox, fixture: str, check: str, options: list[str], code: int) -> None:
@@ -257,6 +253,29 @@ def test_a_run_cut_short_is_no_pass(project: Sandbox, fixture: str, check: str, 
     if (project.root / "reports" / "health.xml").exists():
         valid(project)
         assert project.property("verdict") == "sick"
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    ("deed", "options", "code"),
+    [
+        ("os._exit(0)", [], 1),
+        ("os._exit(0)", ["--reruns=0"], 1),
+        ("nth('b') == 1 and os._exit(0)", [], 0),
+        ("nth('b') == 2 and os._exit(0); assert False", ["--reruns=0"], 1),
+    ],
+)
+def test_a_check_that_ends_its_process_has_failed_an_attempt_and_the_report_is_complete(
+    project: Sandbox, deed: str, options: list[str], code: int, workers: list[str]
+) -> None:
+    checks(project, CUT_SHORT.format("pass", deed), top="retries = 3")
+
+    result = project.check(*workers, *options)
+
+    assert result.code == code, result
+    valid(project)
+    assert {case.get("name") for case in project.report.iter("testcase")} == {"test_a", "test_b", "test_c"}
+    assert project.property("verdict") == ("sick" if code else "healthy")
 
 
 # What happens to pytest's own report before it is read.

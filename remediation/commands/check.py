@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from remediation.primitives.secrets import redacted
 from remediation.project.config import load_project
+from remediation.project.model import Project
 from remediation.project.schema import ConfigError
-from remediation.session import FOLDER
-from remediation.session.rounds import FAILED, INTERNAL_ERROR, PASSED, TERMINAL_FD, VERDICTS
-
-if TYPE_CHECKING:
-    import pytest
+from remediation.session import FOLDER, stale
+from remediation.session.rounds import FAILED, PASSED, TERMINAL_FD, VERDICTS
 
 # Options of pytest with which it runs no check at all.
 _RUNS_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers"}
@@ -31,12 +28,18 @@ def check(arguments: list[str], *, verbose: bool) -> int:
 
     ConfigError if there is no configuration or there are no checks.
     """
-    arguments = with_folder(arguments, load_project(Path.cwd()).root)
+    if not _RUNS_NOTHING & set(arguments):
+        stale.remove(arguments, Path.cwd())
+    project = load_project(Path.cwd())
+    arguments = with_folder(arguments, project.root)
     if verbose:
-        return _pytest([*arguments, "-v"])
+        return _pytest(project, [*arguments, "-v"])
     with _quiet() as (told, output):
         os.environ[TERMINAL_FD] = str(told)
-        code = _pytest(arguments)
+        try:
+            code = _pytest(project, arguments)
+        finally:
+            del os.environ[TERMINAL_FD]
     if code not in VERDICTS:
         # Interrupted, broken or wrongly used: only pytest can say how.
         output.seek(0)
@@ -65,29 +68,14 @@ def _names_checks(argument: str, option: str | None) -> bool:
     return not argument.startswith("-") and option not in _WITH_PATH and FOLDER in Path(path).parts
 
 
-def _pytest(arguments: list[str]) -> int:
-    import pytest
+def _pytest(project: Project, arguments: list[str]) -> int:
+    from remediation.session.supervised import from_beginning
 
-    witness = _Witness()
-    try:
-        code = int(pytest.main(arguments, plugins=[witness]))
-    except Exception:  # noqa: BLE001 - that pytest broke is no verdict, and the interpreter's own code for it would be one
-        traceback.print_exc()
-        return INTERNAL_ERROR
-    if code in (PASSED, FAILED) and not witness.saw_hooks:
+    code, has_verdict = from_beginning(project, arguments)
+    if code in (PASSED, FAILED) and not has_verdict:
         # Without our hooks a pass proves nothing, and nobody would be told of it.
         raise ConfigError(f"pytest ran without auto-heal's hooks; {FOLDER} or a folder above it needs its conftest.py")
     return code
-
-
-class _Witness:
-    """The plugin that sees whether the hooks of conftest.py were there."""
-
-    saw_hooks = False
-
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Look for them."""
-        self.saw_hooks = session.config.pluginmanager.hasplugin("auto-heal")
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from remediation.drill.attention import Attention
 from remediation.healer.care import longest
-from remediation.monitor.family import end_family
 from remediation.project.model import Project
+from remediation.session.family import end_family
 
 # What a check prints is for people; of more than this only the end is kept.
 _MOST_OUTPUT = 65_536

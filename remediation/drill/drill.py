@@ -31,13 +31,13 @@ from remediation.drill.watch import Watch
 from remediation.healer.care import longest
 from remediation.healer.healer import Healer
 from remediation.healer.outcome import HealError
-from remediation.monitor.family import end_family
 from remediation.primitives.file import LockTimeoutError
 from remediation.primitives.process import describe
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service
 from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
+from remediation.session.family import end_family
 from remediation.session.rounds import FAILED, HEALED, PASSED
 
 # How long a heal is thought to take as long as none was seen, in seconds.

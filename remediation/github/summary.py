@@ -27,7 +27,7 @@ _LONGEST_CELL = 300
 _MOST_ROWS = 200
 _MOST_BYTES_OF_TABLE = 100_000
 
-_SIGNS = {"healthy": "✅", "healed": "🎉", "rolled-back": "⏪", "sick": "❌"}
+_SIGNS = {"healthy": "✅", "healed": "🎉", "rolled-back": "⏪", "sick": "❌", "unproven": "❓"}
 _MARKS: dict[Kind, str] = {
     "sick": "❌ ", "undone": "⏪ ", "healed": "🎉 ", "slower": "⚠️ ", "gone": "⚠️ ",
     "repaired": "🎉 ", "passed": "✅ ", "skipped": "",

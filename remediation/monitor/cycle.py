@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation.healer.care import longest
-from remediation.monitor.messages import Again, Channel, Gather, Healing, Report, RoundEnded
-from remediation.monitor.pulse import FOR_EVER, GRACE, Board
+from remediation.monitor.messages import Again, Gather, Healing, Report, RoundEnded
 from remediation.project.model import Service
+from remediation.session.channel import Channel
+from remediation.session.pulse import FOR_EVER, GRACE, Board, Phase
 from remediation.session.rounds import INTERRUPTED, PASSED
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Cycle:
         """Begin to heal, unless the monitor is about to end; from here on we are let go on to the end."""
         # Every service may have to wait for another healer, and then take as long itself.
         limit = sum(2 * longest(service) * len(service.ladder) for service in self.services)
-        self._board.put(self._slot, time.monotonic() + limit + GRACE, heals=True)
+        self._board.put(self._slot, time.monotonic() + limit + GRACE, Phase.HEAL)
         # Looked at after that: whoever ends the monitor first forbids heals, then looks at who heals.
         if self._board.finishing:
             self._board.put(self._slot, time.monotonic() + GRACE)
@@ -45,21 +46,21 @@ class Cycle:
 
     def again(self, folder: Path) -> tuple[int, list[Path]]:
         """Have the fork server run the suite once more; return the exit code and where the findings are."""
-        answer = self._ask(Again(str(folder)), heals=True)
-        self._board.put(self._slot, time.monotonic() + GRACE, heals=True)
+        answer = self._ask(Again(str(folder)), Phase.HEAL)
+        self._board.put(self._slot, time.monotonic() + GRACE, Phase.HEAL)
         return answer
 
     def others(self) -> tuple[int, list[Path]]:
         """Wait for the forks that run what we did not; return their exit code and where their findings are."""
         if not self._board.read(self._slot).helped:
             return PASSED, []
-        answer = self._ask(Gather(), heals=False)
+        answer = self._ask(Gather(), Phase.OUTSIDE)
         self._board.put(self._slot, time.monotonic() + GRACE)
         return answer
 
-    def _ask(self, question: Again | Gather, *, heals: bool) -> tuple[int, list[Path]]:
+    def _ask(self, question: Again | Gather, phase: Phase) -> tuple[int, list[Path]]:
         # Those that we wait for have deadlines of their own.
-        self._board.put(self._slot, FOR_EVER, heals=heals)
+        self._board.put(self._slot, FOR_EVER, phase)
         self._channel.send(question)
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)

@@ -16,27 +16,29 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from remediation.monitor.child import Child
 from remediation.monitor.cycle import Cycle
-from remediation.monitor.messages import (
-    Channel,
-    Ready,
-)
+from remediation.monitor.messages import Ready
 from remediation.monitor.preload import preload
-from remediation.monitor.pulse import Board, Pulse
 from remediation.monitor.round import Round
 from remediation.monitor.server import Server
 from remediation.monitor.sources import imported_from
+from remediation.session import errand
+from remediation.session.attempt_log import Claimed
+from remediation.session.channel import Channel
 from remediation.session.checks import Checks
+from remediation.session.child import Child
+from remediation.session.death import write_stacks_to
 from remediation.session.handles import prepare, project_of
 from remediation.session.patience import heals
+from remediation.session.pulse import Board, Pulse
 from remediation.session.rounds import (
     INTERNAL_ERROR,
     TERMINAL_FD,
@@ -66,7 +68,7 @@ class ForkServer:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Serve until the monitor has enough; in a fork, run the checks that it is for."""
-        if session.testsfailed or not session.items:
+        if (session.testsfailed and not session.config.option.continue_on_collection_errors) or not session.items:
             # pytest itself says best what is wrong.
             return None
         self._prepare(session)
@@ -89,10 +91,10 @@ class ForkServer:
         checks: Any = config.pluginmanager.get_plugin("auto-heal")
         self._checks: Checks = checks
         self._folder = self._checks.folder
-        self._pulse = Pulse(self._board, {item.nodeid: index for index, item in enumerate(items)})
+        self._pulse = Pulse(self._board, 0, 0.0)
         config.pluginmanager.register(self._pulse)
         # Nobody reads what these would print or write down; if pytest itself breaks, it says so on stderr.
-        for name in ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin"):
+        for name in ("lfplugin", "nfplugin", "stepwiseplugin"):
             config.pluginmanager.set_blocked(name)
         # Children that are ignored cannot be waited for.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -104,12 +106,11 @@ class ForkServer:
         services = sorted({name for item in items for name in heals(item)})
         self._monitor.send(Ready(services, imported_from(config.rootpath)))
 
-    def _become_fork(self, one: Round, child: Child, folder: Path) -> None:
+    def _become_fork(self, one: Round, child: Child, folder: Path, later: bool) -> None:  # noqa: FBT001 - as it is handed on
         """Let go of all that is the fork server's, and take what is ours."""
         self.is_fork = True
         self._server.let_go()
         channel, slot = child.become(), child.slot
-        later = one.later or bool(one.forks)
         # What was opened before the fork is not ours to close.
         atexit._clear()  # noqa: SLF001 - there is no public way
         # All forks would draw the same numbers.
@@ -117,15 +118,19 @@ class ForkServer:
         # What was there before is frozen, and we do not live long: rarely looking for garbage costs less.
         gc.set_threshold(*_GARBAGE)
         self._pulse.slot = slot
+        self._pulse.outside()
+        self._log, self._known = child.log, child.known
+        write_stacks_to(child.stacks)
         cycle = Cycle(channel, self._board, slot, one.number)
         fork = Fork(
-            one.selected, folder, later, cycle.others, cycle.again, cycle.may_heal, cycle.ended, self._server.interval
+            one.selected, folder, later, cycle.others, cycle.again, cycle.may_heal, cycle.ended, self._server.interval,
+            child.log, child.known,
         )  # fmt: skip
         cycle.services = self._checks.begin_anew(fork)
 
     def _run(self, session: pytest.Session, one: Round) -> None:
         """In a fork: run one group after the other, as pytest's own loop does its items."""
-        while (index := one.claims.next()) is not None:
+        for index in chain(self._known.claimed, self._claims(one)):
             group = one.groups[index]
             self._board.claim(self._pulse.slot)
             self._checks.claim(group)
@@ -136,12 +141,19 @@ class ForkServer:
                 if session.shouldstop:
                     raise session.Interrupted(session.shouldstop)
 
+    def _claims(self, one: Round) -> Iterator[int]:
+        """Claim one group after the other, and note that, for whoever may have to take over."""
+        while (index := one.claims.next()) is not None:
+            self._log.note(Claimed(index))
+            yield index
+
 
 def main() -> None:
     """Collect and serve; in a fork, end as its session does."""
     # What checks start must not keep the monitor from seeing our end.
     for fd in (int(sys.argv[1]), int(os.environ[TERMINAL_FD])):
         os.set_inheritable(fd, False)
+    errand.is_watched = True
     # In a session of our own, so the terminal's Ctrl+C does not reach us; whoever ends us does so on purpose.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     server = ForkServer(Channel(socket.socket(fileno=int(sys.argv[1]))))

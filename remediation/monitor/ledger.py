@@ -58,7 +58,7 @@ class Ledger:
         problem = over.problem or ("" if over.code in VERDICTS else _last_line(over))
         if problem or report is None:
             self._say("cycle_broken", problem=problem or "it told nothing")
-            run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, over.results)
+            run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
             heals, gave_up = (report.heals, report.gave_up) if report else ([], [])
             report = Report(cycle.number, over.code, run, heals, gave_up)
         # Of what it did not get to, it says nothing.

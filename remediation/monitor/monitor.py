@@ -13,7 +13,6 @@ from remediation.monitor.ledger import Cycle, Ledger
 from remediation.monitor.messages import Begin, Healing, Over, Ready, Report, Taken
 from remediation.monitor.outputs import Outputs
 from remediation.monitor.sessions import Sessions
-from remediation.monitor.signals import Signals
 from remediation.monitor.warm import WarmSession
 from remediation.project.config import load_project
 from remediation.project.model import Project
@@ -21,6 +20,7 @@ from remediation.project.phrase import seconds
 from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice, terminal
 from remediation.session.rounds import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
+from remediation.session.signals import Signals
 
 STDOUT = 1
 # How long a terminal that takes no lines is waited for, in seconds.
@@ -42,7 +42,6 @@ class Monitor:
         self._cycles: dict[int, Cycle] = {}
         self._due = 0.0
         self._last = -math.inf
-        self._left_out: list[str] = []
         self._stopping = False
         self._code: int | None = None
 
@@ -113,7 +112,7 @@ class Monitor:
         if (failed := self._sessions.failed(stopping=self._stopping)) and not self._stopping:
             self._collected_in_vain(failed)
         before = self._sessions.current
-        for session in self._sessions.gone(lambda one: any(cycle.session is one for cycle in self._cycles.values())):
+        for session in self._sessions.gone(self._is_busy):
             self._lost(session)
         if before and not (self._sessions.current or self._sessions.coming or self._stopping):
             # Ended by somebody else, such as the kernel for want of memory.
@@ -214,9 +213,6 @@ class Monitor:
         self._sessions.note_use()
         self._numbers += 1
         without = self._busy if services is None else []
-        if services is None and set(session.services) - {*without, *self._left_out}:
-            # What hung a moment ago must not keep the others from being checked and healed.
-            without, self._left_out = sorted({*without, *self._left_out}), []
         self._cycles[self._numbers] = Cycle(self._numbers, services, without, session, time.time())
         if services is not None:
             self._say("process_died", names=", ".join(services))
@@ -229,13 +225,17 @@ class Monitor:
                 case Ready():
                     self._collected(session, news)
                 case Taken():
-                    session.taken()
+                    session.taken(is_busy=self._is_busy(session))
                 case Healing(number, causes):
                     self._cycles[number].healing |= causes
                 case Report(number):
                     self._cycles[number].report = news
                 case Over(number):
                     self._over(self._cycles[number], news)
+                    session.taken(is_busy=self._is_busy(session))
+
+    def _is_busy(self, session: WarmSession) -> bool:
+        return any(cycle.session is session for cycle in self._cycles.values())
 
     def _over(self, cycle: Cycle, over: Over) -> None:
         del self._cycles[cycle.number]
@@ -243,7 +243,6 @@ class Monitor:
             # Broken off by ourselves.
             return
         self._ledger.enter(cycle, over, self._project)
-        self._left_out = sorted({name for result in over.results for name in result.services})
         self._deaths.refresh(heal.service for heal in (cycle.report.heals if cycle.report else ()) if heal.ok)
         if not self._stopping:
             left = max(0.0, self._due - time.monotonic())

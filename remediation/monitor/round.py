@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation.monitor.child import Child
 from remediation.monitor.claims import Claims
 from remediation.monitor.messages import RoundEnded
-from remediation.monitor.pulse import FOR_EVER, Board
+from remediation.session.child import Child
+from remediation.session.pulse import FOR_EVER, Board
 from remediation.session.rounds import worst
 
 if TYPE_CHECKING:

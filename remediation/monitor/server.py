@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import shutil
 import time
@@ -11,13 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation.journal.record import Result
-from remediation.monitor.child import Child
 from remediation.monitor.claims import Claims, groups
 from remediation.monitor.messages import (
     Again,
     Begin,
-    Channel,
     Finish,
     FromCycle,
     Gather,
@@ -27,15 +23,20 @@ from remediation.monitor.messages import (
     RoundEnded,
     Taken,
 )  # fmt: skip
-from remediation.monitor.pulse import FOR_EVER, GRACE, NO_CHECK, SLOTS, Board
 from remediation.monitor.round import Round
 from remediation.project.model import Project
+from remediation.session.channel import Channel
+from remediation.session.child import Child, fork
+from remediation.session.known import Known
 from remediation.session.patience import heals
-from remediation.session.results import hung
+from remediation.session.pulse import FOR_EVER, GRACE, SLOTS, Board
 from remediation.session.rounds import INTERNAL_ERROR, SELECTED_NAME, VERDICTS
 
 if TYPE_CHECKING:
     import pytest
+
+# How often the monitor is told that this process goes on, in seconds.
+_STILL_HERE = 5.0
 
 
 class Server:
@@ -49,7 +50,7 @@ class Server:
         project: Project,
         items: Sequence[pytest.Item],
         folder: Path,
-        become: Callable[[Round, Child, Path], None],
+        become: Callable[[Round, Child, Path, bool], None],
     ) -> None:
         """Fork for the checks `items`, each cycle with a place in `folder`; a fork is told what to `become`."""
         self._monitor = monitor
@@ -59,8 +60,8 @@ class Server:
         self._folder = folder
         self._become = become
         self._rounds: list[Round] = []
-        self._hung: dict[int, list[Result]] = {}
         self._finishing = False
+        self._said_at = 0.0
         self.interval = 0.0
         """Seconds from one cycle of the monitor to the next."""
 
@@ -79,7 +80,15 @@ class Server:
                 child.end_if_overdue()
             if self._finishing and not self._children:
                 return None
+            self._say_still_here()
             self._wait()
+
+    def _say_still_here(self) -> None:
+        """While forks are at work, let the monitor know now and then that somebody looks after them."""
+        now = time.monotonic()
+        if self._children and now >= self._said_at + _STILL_HERE:
+            self._said_at = now
+            self._monitor.send(Taken())
 
     def _wait(self) -> None:
         """Sleep until something happens; nobody wakes us before a deadline."""
@@ -116,8 +125,8 @@ class Server:
                     for message in child.channel.receive(FromCycle):
                         if mine := self._answer(one, child, message):
                             return mine
-                if ended:
-                    self._ended(one, child)
+                if ended and (mine := self._ended(one, child)):
+                    return mine
         return None
 
     def _answer(self, one: Round, child: Child, message: FromCycle) -> Round | None:
@@ -167,17 +176,16 @@ class Server:
                 return mine
         return None
 
-    def _ended(self, one: Round, child: Child) -> None:
+    def _ended(self, one: Round, child: Child) -> Round | None:
+        """Go on after the end of a fork; one that ended in the middle of a check is followed by another one."""
+        if not self._finishing and (known := child.known.after(child.log.read(), child.death, self._project.root)):
+            return self._fork(one, replaces=child, known=known)
         code = child.code if child.code is not None else INTERNAL_ERROR
         is_cycle = not one.later and child is one.forks[0]
-        problem = child.problem
-        if child.hung:
-            item = self._items[child.check] if child.check != NO_CHECK else None
-            problem = f"{item.nodeid if item else 'a heal or the report'} hangs for good"
-            self._hung[one.number] = self._hung.get(one.number, []) + (hung(item, problem) if item else [])
+        problem = "a heal or the report hangs for good" if child.hung else child.problem
         if is_cycle:
             output = "" if one.reported and code in VERDICTS else child.last_words()
-            self._monitor.send(Over(one.number, code, problem, output, self._hung.pop(one.number, [])))
+            self._monitor.send(Over(one.number, code, problem, output))
             shutil.rmtree(one.folder, ignore_errors=True)
             self._abandon(one, child)
         child.forget()
@@ -186,6 +194,7 @@ class Server:
         if all(other.code is not None for other in one.forks):
             one.claims.close()
             self._rounds.remove(one)
+        return None
 
     def _abandon(self, first: Round, cycle: Child) -> None:
         """End the forks that worked for a cycle which is gone before they are."""
@@ -195,36 +204,46 @@ class Server:
 
     # Forks.
 
-    def _fork(self, one: Round) -> Round | None:
-        """Fork for a round; in the fork, return the round."""
-        folder = one.folder / f"part-{len(one.forks) + 1}" if one.forks else one.folder
+    def _fork(self, one: Round, *, replaces: Child | None = None, known: Known | None = None) -> Round | None:
+        """Fork for a round, or to take over from a fork of it with what is `known`; in the fork, return the round."""
+        number = one.forks.index(replaces) if replaces else len(one.forks)
+        folder = one.folder / f"part-{number + 1}" if number else one.folder
+        # Before its place is given away.
+        is_helped = replaces is not None and self._board.read(replaces.slot).helped
         try:
-            child = self._place_for_child()
+            child = self._place_for_child(known or Known())
             folder.mkdir(exist_ok=True)
-            if one.forks:
+            if number and not replaces:
                 self._board.help(one.forks[0].slot)
-            pid = os.fork()
+            if replaces:
+                replaces.forget()
+            if is_helped:
+                self._board.help(child.slot)
+            pid = fork()
         except OSError as error:
             # No space, memory, or process to be had. A round that has begun goes on without further help.
             one.is_helpless = True
-            if not one.forks:
+            if not one.forks or replaces:
                 self._refuse(one, error.strerror or str(error))
             return None
         if pid == 0:
-            self._become(one, child, folder)
+            self._become(one, child, folder, one.later or number > 0)
             return one
         child.born(pid)
+        if replaces:
+            one.forks[number] = child
+            return None
         one.forks.append(child)
         if one.later or len(one.forks) > 1:
             one.folders.append(str(folder))
         return None
 
-    def _place_for_child(self) -> Child:
+    def _place_for_child(self, known: Known) -> Child:
         slot = next(iter(set(range(SLOTS)) - {child.slot for child in self._children}), None)
         if slot is None:
             raise OSError(f"{SLOTS} processes check already")
         self._board.take(slot, time.monotonic() + GRACE)
-        return Child(self._board, slot, self._project)
+        return Child(self._board, slot, self._project, known, apart=True)
 
     def _refuse(self, one: Round, problem: str) -> None:
         """End a round that cannot begin."""

@@ -11,11 +11,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from remediation.monitor.family import end_family
-from remediation.monitor.messages import Channel, News, Order
+from remediation.monitor.messages import News, Order
 from remediation.primitives.process import pidfd
 from remediation.primitives.secrets import redacted
 from remediation.project.model import Project
+from remediation.session.channel import Channel
+from remediation.session.family import end_family
 from remediation.session.rounds import TERMINAL_FD
 
 # The end of what it printed that explains why it did not come up, in lines and bytes.
@@ -58,9 +59,9 @@ class WarmSession:
         if self.late_at is None:
             self.late_at = time.monotonic() + _CONFIRMED_WITHIN
 
-    def taken(self) -> None:
-        """Note that it has confirmed."""
-        self.late_at = None
+    def taken(self, *, is_busy: bool) -> None:
+        """Note that it has confirmed; as long as it is busy, it does so again and again."""
+        self.late_at = time.monotonic() + _CONFIRMED_WITHIN if is_busy else None
 
     @property
     def fds(self) -> list[int]:

@@ -96,6 +96,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         retries=_override("MAX_RETRIES", environ, table.retries, least=1),
         retry_delay=_override("RETRY_DELAY", environ, table.retry_delay, least=0),
         timeout=table.timeout,
+        collect_timeout=table.collect_timeout,
         log_file=root / (environ.get("LOG_FILE") or table.log_file),
         log_size=table.log_size,
         report=root / table.report,

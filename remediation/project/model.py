@@ -171,6 +171,8 @@ class Project:
     retries: int
     retry_delay: float
     timeout: float
+    collect_timeout: float
+    """How long a module may take to be imported, and what is no check of one, in seconds."""
     log_file: Path
     log_size: int
     """The bytes at which a log is rotated: our own, and that of each service."""

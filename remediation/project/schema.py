@@ -122,6 +122,7 @@ class ProjectTable(Struct, frozen=True):
     retries: Annotated[int, Meta(ge=1)] = 3
     retry_delay: NotNegative = 5.0
     timeout: Positive = 5.0
+    collect_timeout: Positive = 30.0
     log_file: Text = "auto-heal.log"
     log_size: Annotated[int, Meta(ge=10_000, le=int(1e12))] = 5_000_000
     report: Text = "reports/health.xml"

@@ -77,10 +77,7 @@ def attempt(report: pytest.TestReport) -> Attempt | None:
     if outcome(report) not in ("failed", "rerun"):
         return None
     noted: dict[str, Any] = getattr(report, NOTE, {})
-    crash = getattr(report.longrepr, "reprcrash", None)
-    # Not longreprtext, which under xdist begins with the worker's name and version.
-    text = _encodable(str(report.longrepr or "")).strip()
-    message = (_encodable(crash.message) if crash else _sentence(text))[:_LONGEST_MESSAGE]
+    text, message = _told(report)
     kind = noted.get("type") or "Failed"
     return Attempt(
         nodeid=report.nodeid,
@@ -95,6 +92,19 @@ def attempt(report: pytest.TestReport) -> Attempt | None:
         number=noted.get("number", getattr(report, "rerun", 0)),
         heals=noted.get("heals", {}),
     )
+
+
+def _told(report: pytest.TestReport) -> tuple[str, str]:
+    """Return all that a report says of a failure, and what sums it up."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    # Not longreprtext, which under xdist begins with the worker's name and version.
+    text = _encodable(str(report.longrepr or "")).strip()
+    return text, (_encodable(crash.message) if crash else _sentence(text))[:_LONGEST_MESSAGE]
+
+
+def first_line(report: pytest.TestReport) -> str:
+    """Return the first line of what sums up a failure."""
+    return _told(report)[1].partition("\n")[0]
 
 
 def _sentence(text: str) -> str:

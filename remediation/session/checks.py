@@ -20,15 +20,22 @@ from remediation.project.catalogue import Level
 from remediation.project.model import Project, Service
 from remediation.project.schema import ConfigError
 from remediation.project.voice import Terminal, Voice, terminal
-from remediation.session import FOLDER, attempts
+from remediation.session import FOLDER, attempts, errand
+from remediation.session.attempt_log import AttemptLog, Begun
 from remediation.session.attempts import Attempts
+from remediation.session.collecting import Collection
 from remediation.session.course import Course
+from remediation.session.death import write_stacks_to
 from remediation.session.ends import Ends
+from remediation.session.errand import Errand, Healing, Verdict
 from remediation.session.files import Files, only_lists
 from remediation.session.handles import project_of
+from remediation.session.known import Known
 from remediation.session.narrator import Narrator
-from remediation.session.patience import Patience, heals
+from remediation.session.patience import Patience, heals, is_debugged
+from remediation.session.pulse import Phase, Pulse
 from remediation.session.redaction import Redaction
+from remediation.session.replay import Replay
 from remediation.session.results import Findings, Results
 from remediation.session.rounds import (
     FAILED,
@@ -42,12 +49,13 @@ from remediation.session.rounds import (
     Fork,
     Part,
     Round,
-    by_new_pytest,
     read_round,
     together,
 )
 from remediation.session.run import Heals, HealthRun, Options
 from remediation.session.selection import Selection
+from remediation.session.session_failure import SessionFailure
+from remediation.session.workers import ControllerSide, WorkerSide
 
 if TYPE_CHECKING:
     from remediation.session.beside import Beside
@@ -55,6 +63,8 @@ if TYPE_CHECKING:
 # How long a cycle of the monitor waits for a terminal that takes no lines, in seconds.
 _PATIENCE = 0.5
 _SEEN = pytest.StashKey[dict[str, int]]()
+# What an earlier attempt at a check said.
+_FAILURE = pytest.StashKey[str]()
 
 
 class Checks:
@@ -81,25 +91,70 @@ class Checks:
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project, self._store.reserve)
         sampling = self._beside.sampling if self._beside else None
-        for plugin in filter(None, (self._selection, self._patience, self._files, sampling, Redaction())):
+        self._failure = SessionFailure(config)
+        plugins = [
+            self._selection, self._patience, self._files, sampling, Redaction(), self._failure,
+            *self._under_supervision(),
+        ]  # fmt: skip
+        for plugin in filter(None, plugins):
             config.pluginmanager.register(plugin, f"auto-heal-{type(plugin).__name__.lower()}")
+
+    def _under_supervision(self) -> list[object]:
+        """Return the plugins by which this session says how it is, and takes over from one before it."""
+        config, self._told = self._config, errand.current
+        worker = WorkerSide(config) if hasattr(config, "workerinput") else None
+        self._log: AttemptLog | None = None
+        self._pulse: Pulse | None = None
+        known, controller = Known(), None
+        if worker:
+            self._log, self._pulse = worker.log, worker.pulse
+        elif told := self._told:
+            self._log, known = told.log, told.known
+            self._pulse = Pulse(told.board, told.slot, self._project.collect_timeout)
+            if self._files and getattr(config.option, "tx", None):
+                controller = ControllerSide(config, told, self._files.folder)
+        self._replay = Replay(known, self._patience)
+        self._replay.narrator = self._narrator
+        self._replay.hush(config, is_later_round=self._later_round is not None)
+        collection = Collection(
+            config, timeout=self._project.collect_timeout, known=known, pulse=self._pulse, log=self._log,
+            tell=self._tell_not_collected,
+        )  # fmt: skip
+        return [worker, controller, self._pulse, self._replay, collection]
+
+    def _tell_not_collected(self, reason: str) -> None:
+        if self._files and not self._later_round:
+            Voice.of(self._project, terminal=self._terminal or self._pytest_terminal()).say(
+                "not_collected", reason=reason
+            )
 
     def _speak_to(self, shown: Terminal | None) -> None:
         self._terminal = shown
         self._narrator = Narrator(Voice.of(self._project, terminal=shown))
 
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
-        """Spare the collector what cannot be garbage.
+        """Leave a stack after a crash, count attempts from those of before, and spare the collector what is no garbage.
 
         pytest ends a session with five collections of the whole heap; what was there before the first check
         is modules, and looking through them took a tenth of a healthy run.
         """
+        if self._told:
+            write_stacks_to(self._told.stacks)
+            self._continue_counting()
         gc.freeze()
+
+    def _continue_counting(self) -> None:
+        """Have rerunfailures count the attempts of sessions that are gone, as it does those of crashed workers."""
+        if database := getattr(self._config, "failures_db", None):
+            before = database.get_test_failures
+            database.get_test_failures = lambda nodeid: self._replay.attempts(nodeid) or before(nodeid)
 
     def pytest_report_header(self) -> str:
         """Say which services are meant, and whether they would be healed."""
         names = ", ".join(self._project.services)
-        return f"auto-heal: {names} ({self._project.source.name}), healing {self._heal}"
+        debugged = ", checks run in place since a debugger is attached" if is_debugged() else ""
+        return f"auto-heal: {names} ({self._project.source.name}), healing {self._heal}{debugged}"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -114,6 +169,7 @@ class Checks:
         if self._files is None:
             raise RuntimeError("a worker of xdist is not forked")
         self._fork, self._began = fork, time.time()
+        self._log = fork.log
         if self._beside:
             # Whatever the options say: a monitor stands beside no deployment.
             self._config.pluginmanager.unregister(self._beside.sampling)
@@ -123,6 +179,8 @@ class Checks:
         self._selection.selected, self._claimed = fork.selected, set()
         # A terminal that takes no lines must not keep anybody from healing.
         self._speak_to(_own_terminal(patience=_PATIENCE))
+        self._replay.take(fork.known, self._narrator)
+        self._continue_counting()
         return self._project.services.values()
 
     @property
@@ -149,7 +207,17 @@ class Checks:
         if (sick := set(heals(item)) & self._attempts.failed_services) and self._is_to_heal(sick):
             # What is to be healed anyway is not waited for again; the round after the heal asks all.
             pytest.skip(f"{', '.join(sorted(sick))} is already known to be sick")
-        item.stash[_SEEN] = {name: self._store.recall(self._project.services[name]).heals for name in heals(item)}
+        seen = {name: self._store.recall(self._project.services[name]).heals for name in heals(item)}
+        item.stash[_SEEN] = seen
+        if self._log:
+            retries, delay = self._patience.retries(item)
+            number = getattr(item, "execution_count", 1) - 1
+            self._log.note(
+                Begun(
+                    item.nodeid, item.location, attempts.label(item), heals(item), seen, number, retries + 1, delay,
+                    time.time(),
+                )
+            )  # fmt: skip
 
     def _is_to_heal(self, names: Iterable[str]) -> bool:
         """Return whether a cycle of the monitor is about to heal services, as far as can be known yet."""
@@ -177,6 +245,7 @@ class Checks:
         sampling = self._beside.sampling if self._beside else None
         if sampling and sampling.is_sample(item):
             return report
+        self._keep_failure(item, report)
         retries, delay = self._patience.retries(item)
         error = call.excinfo.value if call.excinfo else None
         # A check that asks for what is not configured says nothing of any service.
@@ -198,15 +267,29 @@ class Checks:
                 self._narrator.retries(noted["check"], number, retries + 1, delay)
         return report
 
+    def _keep_failure(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Let a failed attempt stand that a skip follows: a skip proves nothing, within a round as across rounds."""
+        before = item.stash.get(_FAILURE, "") or ("its process ended" if self._replay.attempts(item.nodeid) else "")
+        if report.failed:
+            item.stash[_FAILURE] = attempts.first_line(report)
+        elif report.skipped and before and not hasattr(report, "wasxfail"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            report.outcome = "failed"
+            report.longrepr = f"{reason.removeprefix('Skipped: ')}: skipped, after an attempt that failed: {before}"
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep a failed attempt, and say how a check ended."""
         if self._files is None:
             return
+        # What a worker of xdist has found is not lost with a session.
+        if self._log and not self._replay.is_at_work and not hasattr(report, "node"):
+            self._log.report(report)
         if failed := attempts.attempt(report):
             self._attempts.add(failed)
         self._results.add(report)
         self._ends.add(report)
-        self._narrator.reports(report)
+        if not self._replay.is_old(report):
+            self._narrator.reports(report)
 
     # The end.
 
@@ -222,6 +305,7 @@ class Checks:
         findings = Findings(self._attempts.all, self._results.all)
         if self._later_round:
             file.write(self._files.folder / FINDINGS_NAME, msgspec.json.encode(findings))
+            self._tell_verdict(exitstatus)
             return exitstatus
         run = self._health_run(voice, self._files.report)
         first = Round(exitstatus, [Part(self._files.xml, findings)])
@@ -233,17 +317,25 @@ class Checks:
         elif code in VERDICTS:
             run.record()
             code = self._beside.keep(run, code) if self._beside else code
-        if reporter := self._config.pluginmanager.get_plugin("terminalreporter"):
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter and not self._fork:
             rounds = "1 round" if len(run.course.rounds) == 1 else f"{len(run.course.rounds)} rounds"
             where = f", report in {self._files.report}" if self._files.report.exists() else ""
             verdict = run.verdict if code in VERDICTS else "no verdict"
             reporter.write_line(f"auto-heal: {verdict} after {rounds}{where}")
+        self._tell_verdict(code)
         return code
+
+    def _tell_verdict(self, code: int) -> None:
+        """Let the supervisor wait no longer than it has to for what other plugins do from here on."""
+        if self._told and self._files:
+            self._told.channel.send(Verdict(code, str(self._files.report)))
 
     def _code(self, exitstatus: int, voice: Voice) -> int:
         """Return what the exit code of the round means, and say so if there is no telling."""
         if exitstatus == INTERRUPTED and self._stopped_at_failure():
             exitstatus = FAILED
+        exitstatus = self._failure.code(exitstatus)
         expected = self._claimed if self._fork else self._selection.selected
         if broken := self._ends.missing(expected if exitstatus == PASSED else ()):
             # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.
@@ -251,6 +343,9 @@ class Checks:
             return INTERNAL_ERROR
         if self._files and self._files.problem and exitstatus in (PASSED, FAILED):
             voice.say("incomplete", reason=self._files.problem)
+            return INTERNAL_ERROR
+        if problem := self._failure.problem(exitstatus):
+            voice.say("incomplete", reason=problem)
             return INTERNAL_ERROR
         return exitstatus
 
@@ -261,10 +356,14 @@ class Checks:
         return bool(steps) or 0 < (option.maxfail or 0) <= failures
 
     def _health_run(self, voice: Voice, report: Path) -> HealthRun:
-        option, invocation = self._config.option, self._config.invocation_params
+        option = self._config.option
         fork, beside = self._fork, self._beside
         options = Options(
-            heal=self._heal, rounds=option.heal_rounds, fail_on_heal=option.fail_on_heal, rollback=option.rollback
+            heal=self._heal,
+            rounds=option.heal_rounds,
+            fail_on_heal=option.fail_on_heal,
+            rollback=option.rollback,
+            allow_unproven=option.allow_unproven,
         )
         if fork:
             options = replace(options, origin="monitor", interval=fork.interval, rollback=False)
@@ -274,12 +373,27 @@ class Checks:
             course=Course(
                 self._project, beside.baseline if beside else None, option.junitprefix, rollback=options.rollback
             ),
-            again=by_new_pytest(list(invocation.args), invocation.dir),
+            again=self._again,
             selected=self._selection.selected, deployment=beside.deployment if beside else None, began=self._began,
         )  # fmt: skip
         if fork:
             run.again, run.may_heal = fork.again, fork.may_heal
+        elif told := self._told:
+            run.may_heal = lambda _: self._begin_to_heal(told)
         return run
+
+    def _begin_to_heal(self, told: Errand) -> bool:
+        """Say that a heal begins, which has time limits of its own."""
+        if self._pulse:
+            self._pulse.hold(Phase.HEAL)
+        told.channel.send(Healing())
+        return True
+
+    def _again(self, folder: Path) -> tuple[int, list[Path]]:
+        """Have the supervisor run the suite once more; a rollback may have changed which versions are expected."""
+        if self._told is None:
+            raise OSError("conftest.py lacks the hook pytest_cmdline_main; `auto-heal init` writes it")
+        return self._told.again(folder, {name: os.environ[name] for name in (VARIABLE,) if name in os.environ})
 
     def _pytest_terminal(self) -> Callable[[str, Level], None] | None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -304,6 +418,9 @@ def _beside(config: pytest.Config, project: Project) -> Beside | None:
 
 
 def _heal_wanted(config: pytest.Config) -> Heals:
+    if is_debugged():
+        # A person stops and goes on as they like: what fails then is no reason to restart anything.
+        return "off"
     wanted: str = config.getoption("heal") or os.environ.get("AUTO_HEAL") or "auto"
     if wanted not in get_args(Heals):
         raise pytest.UsageError(f"environment: AUTO_HEAL is {wanted!r}; known values: {', '.join(get_args(Heals))}")

@@ -112,6 +112,20 @@ class Course:
             return "rolled-back"
         return "healed" if any(outcome.action for outcome in self._done) else "healthy"
 
+    def unproven(self) -> str | None:
+        """Name the services of which no check has passed or failed in the last round, though they have some.
+
+        If nothing at all has passed, that is so of everything, whatever it is called. None if all is proven.
+        """
+        results = self.last.findings.results
+        checked = {name for one in results for name in one.services}
+        proven = {name for one in results if one.outcome != "skipped" for name in one.services}
+        if names := sorted(checked - proven):
+            return ", ".join(names)
+        if results and all(one.outcome == "skipped" for one in results):
+            return ", ".join(self.project.services)
+        return None
+
     @property
     def gave_up(self) -> list[str]:
         """The services whose restart budget this run found spent."""

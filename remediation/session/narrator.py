@@ -24,6 +24,15 @@ class Narrator:
             self._checking = nodeid
             self._voice.say("checking", check=check)
 
+    def has_begun(self, nodeid: str) -> None:
+        """Take it as said that a check begins."""
+        self._checking = nodeid
+
+    def retries_after(self, report: pytest.TestReport) -> None:
+        """Say that the attempt of a report failed and another will follow."""
+        noted: dict[str, Any] = getattr(report, attempts.NOTE, {})
+        self.retries(noted["check"], noted["number"] + 1, noted["attempts"], noted["delay"])
+
     def retries(self, check: str, attempt: int, attempts: int, delay: float) -> None:
         """Say that an attempt failed and another will follow."""
         self._voice.say("retry", check=check, attempt=attempt, attempts=attempts, delay=delay)

@@ -21,6 +21,15 @@ def heals(item: pytest.Item) -> list[str]:
     return list(dict.fromkeys(name for marker in item.iter_markers("heals") for name in marker.args))
 
 
+def is_debugged() -> bool:
+    """Return whether a debugger looks at this process, by the way in which pytest-timeout tells."""
+    try:
+        from pytest_timeout import is_debugging  # type: ignore[import-untyped]
+    except ImportError:
+        return False
+    return bool(is_debugging())
+
+
 class Patience:
     """The plugin that gives checks their retries and deadlines, unless they or the command line have their own."""
 
@@ -81,6 +90,9 @@ class Patience:
         else:
             names = ("reruns", "reruns_delay")
             arguments = {"reruns": 1, "reruns_delay": 0} | dict(zip(names, own.args, strict=False)) | dict(own.kwargs)
+        if option.usepdb:
+            # Whoever looks at a failure wants it once; rerunfailures refuses both together.
+            arguments["reruns"] = 0
         item.add_marker(pytest.mark.flaky(**arguments), append=False)
 
     def _add_deadline(self, item: pytest.Item) -> None:
@@ -99,7 +111,7 @@ class Patience:
         if marker is None or not marker.kwargs.get("func_only"):
             yield
             return
-        from pytest_timeout import Settings  # type: ignore[import-untyped]
+        from pytest_timeout import Settings
 
         hook = self._config.hook
         settings = Settings(timeout=marker.args[0], method="signal", func_only=True, disable_debugger_detection=False)

@@ -9,7 +9,29 @@ from pathlib import Path
 import pytest
 
 from remediation.primitives.dispositions import unignore
-from remediation.session import FOLDER
+from remediation.session import FOLDER, errand, loading, stale
+
+# Options with which pytest runs nothing, and so writes no report.
+_RUN_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers", "--help", "-h"}
+
+
+def load(pluginmanager: pytest.PytestPluginManager) -> None:
+    """As soon as pytest knows us, and before it has loaded all else: no report of before stays, nor does a hang."""
+    config = pluginmanager.get_plugin("pytestconfig")
+    if config is None:
+        return
+    arguments, place = config.invocation_params.args, config.invocation_params.dir
+    named = any(not one.startswith("-") and FOLDER in Path(one.partition("::")[0]).parts for one in arguments)
+    if (
+        not (named or "--heal=auto" in arguments)
+        or _RUN_NOTHING & set(arguments)
+        or errand.current
+        or errand.is_watched
+    ):
+        return
+    stale.remove(arguments, place)
+    capture = pluginmanager.get_plugin("capturemanager")
+    loading.begin(place, lambda: capture and capture.suspend_global_capture(in_=True))
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -29,6 +51,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="heal at most N times (default: as often as the ladders of the sick services have rungs)",
     )
     group.addoption("--fail-on-heal", action="store_true", help="exit with 10 if all is well only after a heal")
+    group.addoption(
+        "--allow-unproven",
+        action="store_true",
+        help="exit with 0 also if no check of a service has proven anything, since all were skipped",
+    )
     group.addoption(
         "--rollback",
         action="store_true",
@@ -61,16 +88,54 @@ def _below_root(config: pytest.Config, argument: str) -> Path:
     return path.relative_to(config.rootpath) if path.is_relative_to(config.rootpath) else Path()
 
 
+def supervise(config: pytest.Config) -> int | None:
+    """Run a health run in a process forked from this one, and return its exit code; None in that process.
+
+    None as well for a session that is none, and one that is debugged: its checks run here.
+    """
+    from remediation.session.patience import is_debugged
+
+    loading.end()
+    if errand.current or errand.is_watched or hasattr(config, "workerinput"):
+        return None
+    if not is_health_run(config) or is_debugged():
+        return None
+    from remediation.session.handles import project_of
+    from remediation.session.supervised import go_on
+
+    return go_on(config, project_of(config)[0])
+
+
 def begin(config: pytest.Config) -> None:
     """Make a health run of this session if it is one. UsageError for a configuration that cannot be used."""
     config.addinivalue_line("markers", "heals(*services): the services that a failure of this check may heal.")
     if is_health_run(config):
         unignore()
+        if not measures_coverage(config):
+            _stop_coverage(config.pluginmanager)
         from remediation.session.checks import Checks
 
         config.pluginmanager.register(Checks(config), "auto-heal")
     else:
         config.pluginmanager.register(_Bystander(config), "auto-heal-bystander")
+
+
+def measures_coverage(config: pytest.Config) -> bool:
+    """Return whether the coverage of the project's code is wanted of a health run: only on its own command line.
+
+    The options of a project are those for its tests, which checks are not: a limit would fail every run.
+    """
+    if hasattr(config, "workerinput"):
+        # What pytest-cov hands to a worker, if its controller measures.
+        return "cov_master_host" in config.workerinput
+    return any(argument.startswith("--cov") for argument in config.invocation_params.args)
+
+
+def _stop_coverage(pluginmanager: pytest.PytestPluginManager) -> None:
+    if plugin := pluginmanager.get_plugin("_cov"):
+        pluginmanager.unregister(plugin)
+        if controller := getattr(plugin, "cov_controller", None):
+            controller.pause()
 
 
 class _Bystander:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
 
-from remediation.journal.record import Kind, Result
+from remediation.journal.record import Result
 from remediation.session import attempts
 from remediation.session.attempts import Attempt
-from remediation.session.patience import heals
 
 if TYPE_CHECKING:
     from remediation.healer.outcome import Outcome
@@ -79,14 +77,6 @@ def _place(report: pytest.TestReport) -> tuple[str, int | None]:
 def places(rounds: Iterable[Findings]) -> dict[str, tuple[str, int | None]]:
     """Return where each check stands, by node ID: its file, seen from pytest's root directory, and its line."""
     return {one.nodeid: (one.file, one.line) for part in rounds for one in part.results}
-
-
-def hung(item: pytest.Item, problem: str) -> list[Result]:
-    """Return the results of a check whose process had to be ended, and of its services."""
-    now, services = time.time(), heals(item)
-    names: list[tuple[Kind, str, str, list[str]]] = [("check", item.nodeid, attempts.label(item), services)]
-    names += [("service", name, name, [name]) for name in services]
-    return [Result(*name, now, failed_at=now, passed_at=None, message=problem) for name in names]
 
 
 def over_all_rounds(

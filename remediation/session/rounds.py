@@ -6,10 +6,6 @@ controller holds none, `-x` leaves a latch that is not reset, and junitxml would
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from remediation.session.interruption import Terminated
 from remediation.session.results import Findings
 
 if TYPE_CHECKING:
     from remediation.healer.outcome import Patient
+    from remediation.session.attempt_log import AttemptLog
+    from remediation.session.known import Known
     from remediation.session.run import HealthRun
 
 # Tells a pytest that it is a later round, and in which folder to leave what it finds.
@@ -36,7 +33,7 @@ PASSED, FAILED, INTERRUPTED, INTERNAL_ERROR, USAGE_ERROR, NO_CHECKS = range(6)
 HEALED, ROLLED_BACK = 10, 11
 VERDICTS = (PASSED, FAILED, HEALED, ROLLED_BACK)
 """The exit codes that say how the services are."""
-Verdict = Literal["healthy", "healed", "rolled-back", "sick"]
+Verdict = Literal["healthy", "healed", "rolled-back", "sick", "unproven"]
 _KNOWN = range(NO_CHECKS + 1)
 
 
@@ -86,6 +83,10 @@ class Fork:
     """Told how a run ended, with its exit code."""
     interval: float
     """Seconds from one cycle of the monitor to the next."""
+    log: AttemptLog
+    """Where it notes its attempts."""
+    known: Known
+    """What processes that ended in the middle of their part have found."""
 
 
 def worst(codes: Iterable[int]) -> int:
@@ -116,23 +117,3 @@ def read_round(code: int, folders: Iterable[Path]) -> Round:
 def together(first: Round, others: Round) -> Round:
     """Return one round of two halves."""
     return Round(worst([first.code, others.code]), [*first.parts, *others.parts])
-
-
-def by_new_pytest(arguments: list[str], cwd: Path) -> Callable[[Path], tuple[int, list[Path]]]:
-    """Return what runs the suite again in a pytest of its own, with the arguments of the first."""
-
-    def again(folder: Path) -> tuple[int, list[Path]]:
-        environ = os.environ | {ROUND_FOLDER: str(folder)}
-        inherited = [int(fd)] if (fd := os.environ.get(TERMINAL_FD, "")).isdigit() else []
-        sys.stdout.flush()
-        child = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=cwd, env=environ, pass_fds=inherited)
-        try:
-            return child.wait(), [folder]
-        except KeyboardInterrupt as error:
-            # A terminal told it as well; it ends by itself, with its fixtures torn down.
-            if isinstance(error, Terminated):
-                child.send_signal(signal.SIGINT)
-            child.wait()
-            raise
-
-    return again

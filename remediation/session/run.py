@@ -57,6 +57,8 @@ class Options:
     fail_on_heal: bool
     rollback: bool = False
     """Whether to take the way back of a service that no heal has helped."""
+    allow_unproven: bool = False
+    """Whether a service may be well of which no check has proven anything."""
     origin: Origin = "check"
     interval: float | None = None
     """Seconds from one cycle of the monitor to the next."""
@@ -260,7 +262,8 @@ class HealthRun:
         if code in (INTERNAL_ERROR, USAGE_ERROR):
             return code
         self._compare()
-        hopeful = self.course.hopeful
+        unproven = self.course.unproven() if code == PASSED and not self.options.allow_unproven else None
+        hopeful: Verdict = "unproven" if unproven else self.course.hopeful
         lines = self.voice.lines if self.course.outcomes or self.deployment else []
         try:
             publication = self.course.publication(lines)
@@ -274,10 +277,16 @@ class HealthRun:
         if code == FAILED:
             self.voice.say("sick", checks=", ".join(self.course.names(failed)))
         elif code == PASSED:
-            self.voice.say(self.verdict)
-        if self.verdict == "rolled-back":
-            return ROLLED_BACK
-        return HEALED if self.options.fail_on_heal and self.verdict == "healed" else code
+            self.voice.say(self.verdict, names=unproven)
+        match self.verdict:
+            case "unproven":
+                return FAILED
+            case "rolled-back":
+                return ROLLED_BACK
+            case "healed" if self.options.fail_on_heal:
+                return HEALED
+            case _:
+                return code
 
     def _compare(self) -> None:
         """After a deployment, tell what changed since the baseline."""

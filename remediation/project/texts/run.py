@@ -20,6 +20,7 @@ RUN: dict[str, Text] = {
     "failed": Text(ERROR, "❌ {check} FAIL after {attempts} attempts", "❌ {check} FAIL после {attempts} попыток"),
     "failed_once": Text(ERROR, "❌ {check} FAIL after 1 attempt", "❌ {check} FAIL после 1 попытки"),
     "because": Text(ERROR, "{check}: {reason}", "{check}: {reason}"),
+    "not_collected": Text(ERROR, "❌ Not collected: {reason}", "❌ Не удалось собрать: {reason}"),
     # The verdict.
     "healthy": Text(SUCCESS, "✅ All systems are healthy", "✅ Все системы работают нормально"),
     "healing": Text(
@@ -28,6 +29,10 @@ RUN: dict[str, Text] = {
     "verifying": Text(INFO, "Checking health after the heal...", "Проверяем здоровье после восстановления..."),
     "healed": Text(SUCCESS, "🎉 Healed!", "🎉 Автовосстановление успешно!"),
     "sick": Text(ERROR, "❌ Still sick: {checks}", "❌ Всё ещё больны: {checks}"),
+    "unproven": Text(
+        ERROR, "❌ Unproven: {names}; no check of it passed or failed (--allow-unproven accepts that)",
+        "❌ Не подтверждено: {names}; ни одна проверка не прошла и не упала (--allow-unproven это допускает)",
+    ),
     "healing_off": Text(WARN, "Healing is off", "Автовосстановление выключено"),
     "paused": Text(WARN, "Healing is paused until {until}", "Автовосстановление приостановлено до {until}"),
     "paused_openly": Text(

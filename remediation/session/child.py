@@ -1,4 +1,4 @@
-"""A fork of the fork server, seen from there."""
+"""A process forked from this one in which a session runs, seen from here: whether it goes on, how it ended."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import signal
 import socket
 import tempfile
 import time
+import warnings
 
-from remediation.monitor.family import end_family
-from remediation.monitor.messages import Channel
-from remediation.monitor.pulse import FOR_EVER, NO_CHECK, Board
 from remediation.primitives.process import group, pidfd, terminate
 from remediation.primitives.secrets import redacted
 from remediation.project.model import Project
+from remediation.session.attempt_log import AttemptLog
+from remediation.session.channel import Channel
+from remediation.session.death import STACK_SIGNAL, Death, await_stack, read_stack
+from remediation.session.family import end_family
+from remediation.session.known import Known
+from remediation.session.pulse import FOR_EVER, Board, Phase
 
 # How long one that is broken off has to tear its fixtures down, in seconds.
 _TEARDOWN = 2.0
@@ -21,27 +25,43 @@ _TEARDOWN = 2.0
 _LEFT = 1.0
 # Without a pidfd, how long after the end of its channel it is looked for again, in seconds.
 _LOOK_AGAIN = 0.02
+# How often it is looked at, in seconds.
+_LOOK = 0.25
 # The end of what it printed, in bytes.
 _OUTPUT = 4_000
+
+
+def fork() -> int:
+    """Fork; whatever threads the project's modules have started stay here."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of any other thread. The child has what it needs: it begins a session of its own.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 class Child:
     """A process of ours that was not waited for yet, so that its PID is its own."""
 
-    def __init__(self, board: Board, slot: int, project: Project) -> None:
-        """Make what it and we share, before the fork."""
+    def __init__(self, board: Board, slot: int, project: Project, known: Known, *, apart: bool) -> None:
+        """Make what it and we share, before the fork.
+
+        One that is `apart` prints into a file of its own and leads a process group; else it has our terminal.
+        """
         self._board = board
         self._project = project
+        self._apart = apart
         self.slot = slot
-        self.output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
+        self.known = known
+        """What it was told of the sessions before it."""
+        self.log = AttemptLog()
+        self.stacks = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 - closed when it has ended
+        self.output = tempfile.TemporaryFile() if apart else None  # noqa: SIM115 - likewise
         self._ours, self.its = socket.socketpair()
         self.pid = 0
         self.pidfd: int | None = None
         self.problem = ""
-        self.hung = False
-        """Whether it was ended because it did not go on."""
-        self.check = NO_CHECK
-        """The index of the check that it hung in."""
+        self._death_phase = Phase.OUTSIDE
+        self._hung_for: float | None = None
         self._broken_off: float | None = None
         self.code: int | None = None
         """Its exit code, once it has ended."""
@@ -56,18 +76,22 @@ class Child:
     def forget(self) -> None:
         """Let go of what we share: in a sibling, or when it has ended."""
         self.channel.close()
-        self.output.close()
+        self.log.close()
+        self.stacks.close()
+        if self.output:
+            self.output.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
 
     def become(self) -> Channel:
-        """In the child: lead a group, print into the file of its own, and return its end of the channel."""
-        os.setpgid(0, 0)
+        """In the child: keep its end of the channel; one that is apart gets its own group, and prints into its file."""
         self._ours.close()
-        os.dup2(self.output.fileno(), 1)
-        os.dup2(self.output.fileno(), 2)
-        self.output.close()
+        if self.output:
+            os.setpgid(0, 0)
+            os.dup2(self.output.fileno(), 1)
+            os.dup2(self.output.fileno(), 2)
+            self.output.close()
         return Channel(self.its)
 
     @property
@@ -81,16 +105,25 @@ class Child:
         """When to look after it at the latest, on the monotonic clock."""
         if self.pidfd is None and not self.channel.open:
             return time.monotonic() + _LOOK_AGAIN
-        return self._broken_off + _TEARDOWN if self._broken_off else self._board.read(self.slot).deadline
+        if self._broken_off:
+            return self._broken_off + _TEARDOWN
+        # It names an earlier moment with each phase, and wakes nobody for that.
+        return min(self._board.read(self.slot).deadline, time.monotonic() + _LOOK)
 
     @property
     def only_checks(self) -> bool:
         """Whether it has not begun to heal."""
         return not self._board.read(self.slot).heals
 
+    @property
+    def death(self) -> Death:
+        """How it ended, once it has."""
+        code = self.code if self.code is not None else -signal.SIGKILL
+        return Death(self._death_phase, code, self._hung_for, read_stack(self.stacks.fileno()))
+
     def has_ended(self) -> bool:
         """Return whether it has ended; then what its checks left running is ended, and its exit code collected."""
-        if hasattr(os, "waitid"):
+        if self._apart and hasattr(os, "waitid"):
             if not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 return False
             # Not collected yet, so that the number of its group is still its own. Services have groups of their own.
@@ -101,6 +134,8 @@ class Child:
         if not pid:
             return False
         self.code = os.waitstatus_to_exitcode(status)
+        if self._hung_for is None:
+            self._death_phase = self._board.read(self.slot).phase
         if self.code < 0 and not self.problem:
             self.problem = f"killed by {_name(-self.code)}"
         return True
@@ -111,22 +146,41 @@ class Child:
             self._broken_off = time.monotonic()
             os.kill(self.pid, signal.SIGINT)
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it has not gone on by the moment that it named."""
+        return time.monotonic() >= self._board.read(self.slot).deadline
+
     def end_if_overdue(self) -> None:
         """End it with its children if it has not gone on by the moment that it named."""
-        now = time.monotonic()
-        if self._broken_off is not None and now >= self._broken_off + _TEARDOWN:
-            self.end()
-        elif self._broken_off is None and now >= self._board.read(self.slot).deadline:
-            self.hung, self.check = True, self._board.read(self.slot).check
-            self._board.put(self.slot, FOR_EVER)
-            self.end()
+        if self._broken_off is not None:
+            if time.monotonic() >= self._broken_off + _TEARDOWN:
+                self.end()
+        elif self.is_overdue:
+            self.end_hung()
+
+    def end_hung(self) -> None:
+        """End it since it hangs, once it has left its stack."""
+        place = self._board.read(self.slot)
+        self._death_phase, self._hung_for = place.phase, place.limit
+        self._board.put(self.slot, FOR_EVER, place.phase)
+        os.kill(self.pid, STACK_SIGNAL)
+        await_stack(self.stacks.fileno())
+        self.end()
+
+    @property
+    def hung(self) -> bool:
+        """Whether it was ended because it did not go on."""
+        return self._hung_for is not None
 
     def end(self) -> None:
         """End it at once, with all that it started but for services."""
         end_family(self.pid, self._project)
 
     def last_words(self) -> str:
-        """Return the end of what it printed."""
+        """Return the end of what it printed, if it printed apart."""
+        if self.output is None:
+            return ""
         end = self.output.seek(0, os.SEEK_END)
         self.output.seek(max(0, end - _OUTPUT))
         return redacted(self.output.read().decode(errors="backslashreplace"))

@@ -1,0 +1,199 @@
+"""The workers of pytest-xdist in a health run: each says how it is, one that hangs is ended, and xdist replaces it.
+
+A worker is no fork: it and its supervisor share a folder, with a board, and for each worker a log and its stacks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from remediation.primitives.process import Identity
+from remediation.project.model import Project
+from remediation.session.attempt_log import AttemptLog, Begun, read_log
+from remediation.session.death import STACK_SIGNAL, Death, await_stack, read_stack, write_stacks_to
+from remediation.session.errand import Errand
+from remediation.session.errand import Workers as Told
+from remediation.session.family import end_family
+from remediation.session.known import DeadAttempt
+from remediation.session.pulse import FOR_EVER, SLOTS, Board, Phase, Pulse
+
+FOLDER = "auto_heal_folder"
+# With crashed and hung workers, xdist gives up after a few for each; here each attempt at a check may cost one.
+_MOST_RESTARTS = "1000000"
+# How long the end of a worker may take to be known, in seconds.
+_ENDED_WITHIN = 1.0
+# How often workers are looked at, in seconds.
+_LOOK = 0.5
+_LATER = "auto_heal_later"
+
+
+class _End(msgspec.Struct):
+    """Why a worker was ended."""
+
+    phase: int
+    hung_for: float
+
+
+class WorkerSide:
+    """What a worker tells."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Tell it in the folder that the controller has named."""
+        given = config.workerinput  # type: ignore[attr-defined]
+        folder, name = Path(given[FOLDER]), given["workerid"]
+        board, slot = Board(folder / "board"), _slot(name)
+        if me := Identity.of(os.getpid()):
+            board.sign(slot, me.pid, me.born)
+        # Between two checks it waits for others.
+        board.take(slot, FOR_EVER)
+        self.pulse = Pulse(board, slot, FOR_EVER)
+        self.log = AttemptLog(folder / f"{name}.log")
+        self._stacks = (folder / f"{name}.stack").open("a+b", buffering=0)
+
+    def pytest_sessionstart(self) -> None:
+        """Leave a stack when it is asked for, or after a crash."""
+        write_stacks_to(self._stacks)
+
+
+class WorkerWatch:
+    """The workers, seen from the supervisor."""
+
+    def __init__(self, folder: Path, project: Project) -> None:
+        """Watch those that share `folder`."""
+        self._folder = folder
+        self._project = project
+        self._board = Board(folder / "board")
+
+    @property
+    def moment(self) -> float:
+        """When to look after them at the latest, on the monotonic clock; they may begin something at any moment."""
+        return min([time.monotonic() + _LOOK, *(self._board.read(slot).deadline for slot, _ in self._alive())])
+
+    def end_overdue(self) -> None:
+        """End those that do not go on, once they have left their stacks; their controller notices."""
+        for slot, worker in self._alive():
+            place = self._board.read(slot)
+            if time.monotonic() < place.deadline:
+                continue
+            end = _End(place.phase, place.limit)
+            (self._folder / f"{worker.pid}.end").write_bytes(msgspec.json.encode(end))
+            self._board.put(slot, FOR_EVER, place.phase)
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, STACK_SIGNAL)
+            _await_stack(self._folder, slot)
+            end_family(worker.pid, self._project)
+
+    def end_all(self) -> None:
+        """End those that have outlived their controller."""
+        for _, worker in self._alive():
+            end_family(worker.pid, self._project)
+
+    def _alive(self) -> list[tuple[int, Identity]]:
+        signed = ((slot, self._board.signed(slot)) for slot in range(SLOTS))
+        found = [(slot, Identity(*who)) for slot, who in signed if who[0]]
+        return [(slot, worker) for slot, worker in found if worker.alive]
+
+
+class ControllerSide:
+    """The plugin of the controller: it tells workers where to tell, and learns why one crashed."""
+
+    def __init__(self, config: pytest.Config, told: Errand, folder: Path) -> None:
+        """Share `folder` with all workers, and with the supervisor."""
+        self._config = config
+        self._told = told
+        self._folder = folder / "workers"
+        if config.option.maxworkerrestart is None:
+            config.option.maxworkerrestart = _MOST_RESTARTS
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Name the folder to a worker."""
+        if not self._folder.exists():
+            self._folder.mkdir()
+            (self._folder / "board").touch()
+            Board(self._folder / "board")
+            self._told.channel.send(Told(str(self._folder)))
+        node.workerinput[FOLDER] = str(self._folder)
+
+    @pytest.hookimpl(optionalhook=True, wrapper=True, tryfirst=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: Any) -> Generator[None, object, object]:
+        """Make of xdist's report of a crash that of an attempt like others."""
+        result = yield
+        begun = self._last_attempt(report.node, crashitem)
+        if begun is None:
+            return result
+        is_final = report.outcome == "failed"
+        dead = DeadAttempt(begun, self._death(report.node))
+        reports = dead.reports(final=is_final)
+        before, failed, after = _around(reports)
+        for one in before:
+            one.node = report.node
+            self._config.hook.pytest_runtest_logreport(report=one)
+        node = report.node
+        vars(report).update(vars(failed))
+        report.node = node
+        setattr(report, _LATER, after)
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: Any) -> Generator[None, object, object]:
+        """End an attempt that crashed as every attempt ends."""
+        result = yield
+        for one in getattr(report, _LATER, ()):
+            one.node = report.node
+            self._config.hook.pytest_runtest_logreport(report=one)
+        return result
+
+    def _last_attempt(self, node: Any, nodeid: str) -> Begun | None:
+        records = read_log(self._folder / f"{node.gateway.id}.log")
+        found = [one for one in records if isinstance(one, Begun)]
+        return found[-1] if found and found[-1].nodeid == nodeid else None
+
+    def _death(self, node: Any) -> Death:
+        slot = _slot(node.gateway.id)
+        board = Board(self._folder / "board")
+        pid, _ = board.signed(slot)
+        stack = ""
+        with suppress(OSError), (self._folder / f"{node.gateway.id}.stack").open("rb") as file:
+            stack = read_stack(file.fileno())
+        try:
+            end = msgspec.json.decode((self._folder / f"{pid}.end").read_bytes(), type=_End)
+        except OSError:
+            return Death(board.read(slot).phase, _exit_code(node), None, stack)
+        return Death(Phase(end.phase), 0, end.hung_for, stack)
+
+
+def _slot(name: str) -> int:
+    """Return the place of a worker, which xdist calls gw0 and so on."""
+    return int(name.removeprefix("gw")) % SLOTS
+
+
+def _await_stack(folder: Path, slot: int) -> None:
+    """Wait until the worker at a place has left its stack."""
+    for path in folder.glob("gw*.stack"):
+        if _slot(path.stem) == slot:
+            with path.open("rb") as file:
+                await_stack(file.fileno())
+
+
+def _exit_code(node: Any) -> int:
+    """Return how the process of a worker ended, which execnet has no public way to tell."""
+    popen = getattr(getattr(node.gateway, "_io", None), "popen", None)
+    try:
+        return int(popen.wait(_ENDED_WITHIN)) if popen else 1
+    except Exception:  # noqa: BLE001 - whatever it is, it only makes a sentence less exact
+        return 1
+
+
+def _around(reports: list[pytest.TestReport]) -> tuple[list[Any], pytest.TestReport, list[Any]]:
+    """Return the reports of an attempt before the one that failed, that one, and those after it."""
+    at = next(number for number, one in enumerate(reports) if one.outcome != "passed")
+    return reports[:at], reports[at], reports[at + 1 :]

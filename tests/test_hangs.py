@@ -1,0 +1,367 @@
+"""A run always ends, with a true verdict, whatever its checks do: they hang in C, crash, or leave something behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+
+import psutil
+import pytest
+from hanging import CRASHES, NATIVE, NATIVE_WITH_LOCK, check
+from sandbox import DEADLINE, Result, Sandbox, wait_for
+from watching import watching
+
+from remediation.primitives.process import Identity
+
+SOON = "retries = 1\nretry_delay = 0.1\ntimeout = 1.5\ncollect_timeout = 2"
+TWICE = SOON.replace("retries = 1", "retries = 2")
+HUNG = "hung: no end within 1.5s, and no signal interrupts it"
+
+
+def outcomes(project: Sandbox) -> dict[str, str]:
+    """Return what the report says of each check."""
+    kinds = ("failure", "error", "skipped")
+    return {
+        case.get("name", ""): next((child.tag for child in case if child.tag in kinds), "passed")
+        for case in project.report.iter("testcase")
+    }
+
+
+def failure_of(project: Sandbox, name: str) -> ET.Element:
+    """Return the failure of a check in the report."""
+    found = project.report.find(f"testcase[@name='{name}']/*")
+    assert found is not None
+    return found
+
+
+def run(project: Sandbox, way: str) -> Result:
+    """Run the checks in one of the ways in which people do."""
+    return project.auto_heal("check") if way == "auto-heal check" else project.check(*way.split()[2:])
+
+
+WAYS = pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests", "pytest healthtests -n 2"])
+
+
+@WAYS
+@pytest.mark.parametrize("head", [NATIVE, NATIVE_WITH_LOCK], ids=["waits", "keeps the interpreter"])
+def test_a_check_that_hangs_in_c_has_failed_and_the_rest_is_run_and_healed(
+    project: Sandbox, way: str, head: str
+) -> None:
+    project.configure(top=SOON)
+    project.write("healthtests/test_a.py", check(head, "hang()", heals=""))
+
+    result = run(project, way)
+
+    assert result.code == 1, result
+    assert project.get("/api/health")[0] == 200
+    assert outcomes(project) == {
+        "test_it": "failure", "test_health": "passed", "test_girls": "passed", "test_process": "passed",
+    }  # fmt: skip
+    failed = failure_of(project, "test_it")
+    assert failed.get("message", "").startswith(HUNG)
+    assert failed.get("type") == "Hung"
+    assert "in hang" in (failed.text or "")
+    assert "library.pthread_mutex_lock(lock)" in (failed.text or "")
+
+
+@WAYS
+@pytest.mark.parametrize(("head", "deed", "says"), CRASHES.values(), ids=CRASHES)
+def test_a_check_that_ends_its_process_has_failed_and_the_rest_is_run_and_healed(
+    project: Sandbox, way: str, head: str, deed: str, says: str
+) -> None:
+    project.configure(top=SOON)
+    project.write("healthtests/test_a.py", check(head, deed, heals=""))
+
+    result = run(project, way)
+
+    assert result.code == 1, result
+    assert project.get("/api/health")[0] == 200
+    assert outcomes(project) == {
+        "test_it": "failure", "test_health": "passed", "test_girls": "passed", "test_process": "passed",
+    }  # fmt: skip
+    assert failure_of(project, "test_it").get("message", "").startswith(says)
+
+
+@WAYS
+def test_a_check_that_hangs_heals_its_service_and_is_an_attempt_like_others(healthy: Sandbox, way: str) -> None:
+    healthy.configure(top=TWICE)
+    before = healthy.pid
+    # It goes on hanging until the service was restarted.
+    until = f"import pathlib\n    if int(pathlib.Path('.api-server.pid').read_text()) == {before}:\n        hang()"
+    healthy.write("healthtests/test_a.py", check(NATIVE, until))
+
+    result = run(healthy, way)
+
+    assert result.code == 0, result
+    assert healthy.pid != before
+    case = healthy.report.find("testcase[@name='test_it']")
+    assert case is not None
+    assert [child.tag for child in case] == ["flakyFailure", "flakyFailure"]
+    assert (healthy.property("verdict"), healthy.property("rounds")) == ("healed", "2")
+
+
+@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+def test_an_attempt_that_hangs_is_repeated_in_a_fresh_process_with_its_fixtures_set_up_anew(
+    healthy: Sandbox, way: str
+) -> None:
+    healthy.configure(top=TWICE)
+    note = "open('pids', 'a').write(f'{os.getpid()}\\n')"
+    healthy.write(
+        "healthtests/conftest.py",
+        f"import os, pytest\n\n\n@pytest.fixture(scope='session', autouse=True)\ndef all_along():\n    {note}\n",
+    )
+    healthy.write(
+        "healthtests/test_a.py", check(NATIVE, "import os\n    os.path.exists('again') or (open('again', 'w'), hang())")
+    )
+
+    result = run(healthy, way)
+
+    assert result.code == 0, result
+    assert len(set((healthy.root / "pids").read_text().split())) == 2
+    case = healthy.report.find("testcase[@name='test_it']")
+    assert case is not None
+    assert [child.tag for child in case] == ["flakyFailure"]
+    assert result.output.count("/api/health OK") == (1 if way == "auto-heal check" else 0)
+
+
+def test_a_run_ends_within_the_time_of_its_attempts_and_five_seconds(healthy: Sandbox) -> None:
+    healthy.configure(top="retries = 3\nretry_delay = 0.2\ntimeout = 0.5")
+    healthy.write("healthtests/test_a.py", check(NATIVE, "hang()", heals=""))
+    began = time.monotonic()
+    healthy.check("-k", "not test_it")
+    alone = time.monotonic() - began
+
+    began = time.monotonic()
+    result = healthy.check()
+    took = time.monotonic() - began
+
+    assert result.code == 1, result
+    assert took < 3 * 0.5 + 2 * 0.2 + 5 + 3 * alone
+
+
+@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+@pytest.mark.parametrize(
+    ("deed", "says"),
+    [
+        ("import time\ntime.sleep(600)", "healthtests/test_a.py:2: the import of healthtests/test_a.py takes longer"),
+        (
+            "import time\nwhile True:\n    try:\n        time.sleep(600)\n    except Exception:\n        pass",
+            "the import of healthtests/test_a.py",
+        ),
+        (f"{NATIVE}\nhang()", "the import of healthtests/test_a.py hung"),
+        ("import os\nos._exit(0)", "the import of healthtests/test_a.py ended its process with exit code 0"),
+        ("import ctypes\nctypes.string_at(0)", "the import of healthtests/test_a.py crashed"),
+    ],
+    ids=["sleeps", "swallows", "hangs", "exits", "segfaults"],
+)
+def test_a_module_that_cannot_be_imported_in_time_is_an_error_that_says_where_and_the_others_run(
+    project: Sandbox, way: str, deed: str, says: str
+) -> None:
+    project.configure(top=SOON)
+    project.write("healthtests/test_a.py", f"{deed}\n\n\ndef test_it():\n    pass\n")
+
+    result = run(project, way)
+
+    assert result.code == 1, result
+    assert project.get("/api/health")[0] == 200
+    assert outcomes(project) == {
+        "healthtests.test_a": "error", "test_health": "passed", "test_girls": "passed", "test_process": "passed",
+    }  # fmt: skip
+    assert says in result.output
+    assert says in (failure_of(project, "healthtests.test_a").text or "")
+
+
+@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+@pytest.mark.parametrize(
+    ("hook", "deed"),
+    [
+        ("", "time.sleep(600)"),
+        ("", "hang()"),
+        ("def pytest_configure(config): ", "time.sleep(600)"),
+        ("def pytest_collection_modifyitems(items): ", "hang()"),
+        ("def pytest_sessionfinish(session): ", "time.sleep(600)"),
+    ],
+    ids=["conftest sleeps", "conftest hangs", "configure", "selection", "finish"],
+)
+def test_a_session_that_hangs_outside_its_checks_ends_without_a_verdict_and_says_where(
+    healthy: Sandbox, way: str, hook: str, deed: str
+) -> None:
+    healthy.configure(top=SOON)
+    healthy.write("healthtests/conftest.py", f"import time\n{NATIVE}\n{hook}{deed}\n")
+
+    result = run(healthy, way)
+
+    assert result.code == 3, result
+    assert "healthtests/conftest.py:" in result.output
+    assert not (healthy.root / "reports" / "health.xml").exists()
+
+
+@pytest.mark.parametrize("hang", ["time.sleep(600)", "hang()"])
+def test_a_session_fixture_that_hangs_fails_the_check_that_wants_it_and_no_other(healthy: Sandbox, hang: str) -> None:
+    healthy.configure(top=SOON)
+    healthy.write(
+        "healthtests/conftest.py",
+        f"import time, pytest\n{NATIVE}\n\n@pytest.fixture(scope='session')\ndef database():\n    {hang}\n",
+    )
+    healthy.write("healthtests/test_a.py", "def test_it(database):\n    pass\n")
+
+    result = healthy.check()
+
+    assert result.code == 1, result
+    assert outcomes(healthy) == {
+        "test_it": "error", "test_health": "passed", "test_girls": "passed", "test_process": "passed",
+    }  # fmt: skip
+
+
+LEFT = {
+    "thread": ("import threading, time", "threading.Thread(target=time.sleep, args=(600,)).start()"),
+    "atexit": ("import atexit, time", "atexit.register(time.sleep, 600)"),
+    "child": ("import subprocess\nKEPT = []", "KEPT.append(subprocess.Popen(['sleep', '600']))"),
+    "deaf child": (
+        "import subprocess\nKEPT = []",
+        "KEPT.append(subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 600; :']))",
+    ),
+    "orphan": ("import subprocess", "subprocess.run(['sh', '-c', 'sleep 600 &'])"),
+    "nothing, but a plugin hangs at the end": ("", "pass"),
+}
+
+
+@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+@pytest.mark.parametrize(("head", "deed"), LEFT.values(), ids=LEFT)
+def test_what_a_check_leaves_behind_keeps_nobody_waiting(healthy: Sandbox, way: str, head: str, deed: str) -> None:
+    healthy.configure(top=SOON)
+    if deed == "pass":
+        healthy.write("healthtests/conftest.py", "import time\n\n\ndef pytest_unconfigure():\n    time.sleep(600)\n")
+    healthy.write("healthtests/test_a.py", check(head, deed, heals=""))
+    began = time.monotonic()
+
+    # Reads until nobody keeps its pipe open.
+    result = run(healthy, way)
+
+    assert result.code == 0, result
+    assert time.monotonic() - began < DEADLINE
+    assert psutil.Process(healthy.pid).is_running()
+
+
+def test_a_run_whose_supervisor_is_killed_ends_although_its_check_hangs(healthy: Sandbox) -> None:
+    healthy.configure(top="retries = 1\ntimeout = 600")
+    deed = "import os\n    open('pid.new', 'w').write(str(os.getpid()))\n    os.rename('pid.new', 'pid')\n    hang()"
+    healthy.write("healthtests/test_a.py", check(NATIVE, deed))
+    process = healthy.start("remediation", "check")
+    wait_for((healthy.root / "pid").exists)
+    session = Identity.of(int((healthy.root / "pid").read_text()))
+    assert session
+
+    process.kill()
+    process.communicate()
+
+    wait_for(lambda: not session.alive)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("deed", ["time.sleep(600)", "hang()"])
+def test_a_signal_to_the_process_that_is_waited_for_ends_the_run(
+    healthy: Sandbox, number: signal.Signals, deed: str
+) -> None:
+    healthy.configure(top="retries = 1\ntimeout = 2")
+    healthy.write("healthtests/test_a.py", check(f"import time\n{NATIVE}", f"open('begun', 'w').close(); {deed}"))
+    before = healthy.pid
+    process = healthy.start("pytest", "healthtests")
+    wait_for((healthy.root / "begun").exists)
+
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=DEADLINE)
+
+    assert process.returncode == 2, output
+    assert healthy.pid == before
+
+
+def test_two_interrupts_end_a_run_that_hangs_at_once(healthy: Sandbox) -> None:
+    healthy.configure(top="retries = 1\ntimeout = 600")
+    healthy.write("healthtests/test_a.py", check(NATIVE, "open('begun', 'w').close(); hang()"))
+    process = healthy.start("pytest", "healthtests")
+    wait_for((healthy.root / "begun").exists)
+
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    output, _ = process.communicate(timeout=DEADLINE)
+
+    assert process.returncode == 2, output
+
+
+def test_whoever_calls_pytest_from_a_program_goes_on_after_it(healthy: Sandbox) -> None:
+    healthy.write(
+        "program.py",
+        "import pytest\ncode = pytest.main(['healthtests', '-q'])\nprint('went on with', int(code), 'once')\n",
+    )
+
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=healthy.root, env=healthy.environment(), capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done
+    assert done.stdout.count("went on with 0 once") == 1
+
+
+def test_a_debugger_session_waits_for_a_person_however_long(healthy: Sandbox) -> None:
+    healthy.configure(top=SOON)
+    healthy.write("healthtests/test_a.py", check("", "value = 42\n    breakpoint()", heals=""))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "healthtests", "-s"], cwd=healthy.root, env=healthy.environment(), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdin
+    assert process.stdout
+    shown = ""
+    while not shown.endswith("(Pdb) "):
+        shown += process.stdout.read(1)
+    # Longer than the check and its grace may take.
+    time.sleep(3)
+    process.stdin.write("p value * 2\nc\n")
+    process.stdin.flush()
+    rest, _ = process.communicate(timeout=DEADLINE)
+
+    assert process.returncode == 0, shown + rest
+    assert "84" in rest
+
+
+# The monitor.
+
+
+@pytest.mark.parametrize(
+    ("head", "deed", "says"), [(NATIVE, "hang()", HUNG), *CRASHES.values()], ids=["hangs", *CRASHES]
+)
+def test_a_monitor_heals_the_service_of_a_check_that_hangs_or_crashes(
+    healthy: Sandbox, head: str, deed: str, says: str
+) -> None:
+    healthy.configure(top=f"{SOON}\ninterval = 0.5")
+    before = healthy.pid
+    until = f"import pathlib\n    if int(pathlib.Path('.api-server.pid').read_text()) == {before}:\n        {deed}"
+    healthy.write("healthtests/test_a.py", check(head, until))
+
+    with watching(healthy) as monitor:
+        monitor.says("Healed!")
+        monitor.stop()
+
+    assert monitor.count(f"test_it: {says}") == 1, monitor
+    assert monitor.count("no verdict") == 0, monitor
+    assert monitor.statistics.heals == 1, monitor
+    assert healthy.pid != before
+
+
+def test_a_monitor_goes_on_without_a_module_that_cannot_be_imported_in_time_and_says_so(healthy: Sandbox) -> None:
+    healthy.configure(top=f"{SOON}\ninterval = 0.3")
+    healthy.write("healthtests/test_a.py", "import time\ntime.sleep(600)\n")
+
+    with watching(healthy) as monitor:
+        monitor.says("healthtests/test_a.py:2: the import of healthtests/test_a.py takes longer")
+        monitor.ends_check(1)
+        os.kill(healthy.pid, signal.SIGKILL)
+        wait_for(lambda: monitor.statistics.heals == 1)
+
+    assert monitor.count("Still sick: healthtests.test_a") >= 1, monitor
