@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sandbox import DEADLINE, Sandbox
 
+from remediation.journal.record import Heal, Run
 from remediation.monitor import metrics as module
+from remediation.monitor.ledger import Cycle
 from remediation.monitor.metrics import Metrics
+from remediation.monitor.standing import Standing
 from remediation.project.config import load_project
 from remediation.project.model import Project
 
@@ -26,12 +30,43 @@ def two_services(project: Sandbox) -> Project:
     return load_project(project.root, {})
 
 
+class Watched(Metrics):
+    """The numbers of a monitor whose clock stands where its last run ended, until a test moves it."""
+
+    def __init__(self, project: Project) -> None:
+        """Serve the numbers of a project that nobody has looked at yet."""
+        self.moment = 0.0
+        self.standing = Standing(project.services, clock=lambda: self.moment, steady=lambda: self.moment)
+        self._cycles = 0
+        super().__init__(project, self.standing, 0)
+
+    def observe(self, run: Run, heals: Iterable[Heal], *, whole: bool = True) -> None:
+        """Enter a run that ended now."""
+        self.moment = run.ended
+        cycle = begun(self.standing, self._cycles + 1, services=None if whole else [])
+        self._cycles = cycle.number
+        super().observe(self.standing.enter(cycle, run), heals, whole=whole)
+
+    def reload(self, project: Project) -> None:
+        """Go on with another configuration."""
+        self.standing.reload(project.services)
+        super().reload(project)
+
+
+def begun(
+    standing: Standing, number: int, *, services: list[str] | None = None, without: list[str] | None = None
+) -> Cycle:
+    """Return a cycle that begins now."""
+    standing.begins(number)
+    return Cycle(number, services, without or [], cast("Any", None), began=0.0, began_steady=0.0)
+
+
 @contextmanager
-def serving(configured: Project) -> Iterator[Metrics]:
+def serving(configured: Project) -> Iterator[Watched]:
     """Lend the numbers of a project, served with a patience that no test waits for."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_PATIENCE", 100 * DEADLINE)
-        made = Metrics(configured, 0)
+        made = Watched(configured)
         try:
             yield made
         finally:

@@ -14,6 +14,7 @@ from sandbox import REPOSITORY, Sandbox
 
 from remediation.commands.parser import parser
 from remediation.monitor.metrics import HOST, Metrics
+from remediation.monitor.standing import Standing
 from remediation.project.config import load_project
 from remediation.project.schema import BudgetTable, EvidenceTable, HistoryTable, NotifyTable, ProjectTable, ServiceTable
 
@@ -86,7 +87,8 @@ def test_every_option_of_pytest_is_explained(project: Sandbox) -> None:
 
 
 def test_every_number_that_is_served_is_explained(project: Sandbox) -> None:
-    metrics = Metrics(load_project(project.root, {}), 0)
+    loaded = load_project(project.root, {})
+    metrics = Metrics(loaded, Standing(loaded.services), 0)
     try:
         with urllib.request.urlopen(f"http://{HOST}:{metrics.port}/metrics", timeout=30) as answer:
             served = re.findall(r"^# TYPE (\w+)", answer.read().decode(), re.MULTILINE)

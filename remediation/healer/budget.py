@@ -8,6 +8,7 @@ the window of the budget.
 from __future__ import annotations
 
 import time
+from copy import copy
 from typing import NamedTuple
 
 from remediation.project.memory import Memory
@@ -29,8 +30,7 @@ def refusal(service: Service, memory: Memory) -> Refusal | None:
     """Say why the service may not be restarted now, or None if it may; notes in `memory` that it was asked."""
     budget, now = service.budget, time.time()
     recent = memory.restarts_within(budget)
-    if memory.delay and not now - budget.calm <= memory.troubled_at <= now:
-        # Nobody asked for a heal in all that time: it was well.
+    if waits(memory) and not waits_still(service, memory):
         memory.delay = memory.not_before = 0.0
     memory.troubled_at = now
     # A moment further ahead was written before the clock was set back.
@@ -49,6 +49,22 @@ def refusal(service: Service, memory: Memory) -> Refusal | None:
         memory.delay = min(LONGEST_DELAY, 2 * memory.delay)
         memory.not_before = now + memory.delay
     return None
+
+
+def left(service: Service, memory: Memory) -> int:
+    """Return how many restarts would be granted now, one after another: 0 if, and only if, the next is refused."""
+    asked = copy(memory)
+    if memory.stopped_by_hand or refusal(service, asked):
+        return 0
+    # Once it was spent, each restart is followed by a delay.
+    return 1 if asked.delay else service.budget.restarts - len(asked.restarts)
+
+
+def waits_still(service: Service, memory: Memory) -> bool:
+    """Return whether the budget was spent, and the service has not been well for long enough since."""
+    now = time.time()
+    # If nobody asked for a heal in all that time, it was well.
+    return waits(memory) and now - service.budget.calm <= memory.troubled_at <= now
 
 
 def waits(memory: Memory) -> bool:

@@ -41,7 +41,9 @@ class Cycle:
         if self._board.finishing:
             self._board.put(self._slot, time.monotonic() + GRACE)
             return False
-        self._channel.send(Healing(self._number, {patient.service.name: patient.cause for patient in patients}))
+        causes = {patient.service.name: patient.cause for patient in patients}
+        since = {patient.service.name: patient.since for patient in patients}
+        self._channel.send(Healing(self._number, causes, since))
         return True
 
     def again(self, folder: Path) -> tuple[int, list[Path]]:

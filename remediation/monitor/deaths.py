@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from remediation.healer import look
 from remediation.healer.look import Condition
+from remediation.monitor.standing import Standing
 from remediation.monitor.watch import Watch
 from remediation.project.memory import Store
 from remediation.project.model import Project, Service
@@ -21,9 +22,10 @@ _PATIENCE = 0.25
 class Deaths:
     """Watches the services that have checks, and keeps in mind whose process died."""
 
-    def __init__(self, project: Project) -> None:
-        """Watch nobody yet."""
+    def __init__(self, project: Project, standing: Standing) -> None:
+        """Watch nobody yet; `standing` is told at once who died, and who came back without us."""
         self._project = project
+        self._standing = standing
         self._store = Store(project)
         self._watch = Watch(self._store)
         self._checked: list[str] = []
@@ -42,7 +44,12 @@ class Deaths:
         for name in started:
             service = self._project.services.get(name)
             if service and look.condition(service, self._store) in (Condition.DEAD, Condition.REPLACED):
-                self._noticed.add(name)
+                self._notice(name)
+
+    def _notice(self, name: str) -> None:
+        self._noticed.add(name)
+        if name in self._checked:
+            self._standing.died(name)
 
     def close(self) -> None:
         """Watch nobody any more."""
@@ -75,7 +82,8 @@ class Deaths:
 
     def urgent(self, checked_since: Callable[[str], float | None]) -> list[str]:
         """Return the services to check at once; what a cycle has just begun to check is left to it for a moment."""
-        self._noticed.update(self._watch.dead())
+        for name in self._watch.dead():
+            self._notice(name)
         urgent = []
         for name in sorted(self._noticed):
             service, since = self._project.services[name], checked_since(name)
@@ -84,8 +92,15 @@ class Deaths:
             if look.condition(service, self._store) not in (Condition.DEAD, Condition.REPLACED):
                 self._noticed.remove(name)
                 self.refresh()
+                self._tell_return(service)
             elif since is None or time.time() > since + _PATIENCE:
                 self._noticed.remove(name)
                 if name in self._checked:
                     urgent.append(name)
         return urgent
+
+    def _tell_return(self, service: Service) -> None:
+        """Tell that a service is back, if whoever was at work on it has seen it ready."""
+        last = self._store.recall(service).last_heal
+        if last and last.ok and look.condition(service, self._store) is Condition.RUNNING:
+            self._standing.returned(service.name, last.at)

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from remediation.journal.history import History, HistoryError
 from remediation.journal.record import Run
 from remediation.monitor.messages import Over, Report
 from remediation.monitor.outputs import Outputs
+from remediation.monitor.standing import Standing
 from remediation.monitor.tally import Tally
 from remediation.monitor.warm import WarmSession
 from remediation.project.model import Project
@@ -25,10 +28,17 @@ class Cycle:
     without: list[str]
     session: WarmSession
     began: float
-    """In epoch seconds."""
+    """In epoch seconds;"""
+    began_steady: float
+    """the same on the monotonic clock."""
     healing: dict[str, str] = field(default_factory=dict)
     """The services that it has begun to heal, with the causes."""
     report: Report | None = None
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it runs all checks."""
+        return self.services is None and not self.without
 
     def checks(self, service: str) -> bool:
         """Return whether it checks a service."""
@@ -38,9 +48,10 @@ class Cycle:
 class Ledger:
     """The books of a monitor."""
 
-    def __init__(self, outputs: Outputs, say: Callable[..., None]) -> None:
-        """Tell by `say`, and hand on to `outputs`."""
+    def __init__(self, outputs: Outputs, standing: Standing, say: Callable[..., None]) -> None:
+        """Tell by `say`, and hand on to `outputs`; what is known of the services is kept in `standing`."""
         self._outputs = outputs
+        self._standing = standing
         self._say = say
         self.tally = Tally()
         self._project: Project | None = None
@@ -48,9 +59,10 @@ class Ledger:
 
     @property
     def status(self) -> str:
-        """The statistics in a few words."""
-        tally = self.tally
-        return f"{tally.checks} checks, {tally.errors} errors, {tally.heals} heals"
+        """The statistics in a few words, and who is down."""
+        tally, down = self.tally, self._standing.down
+        counted = f"{tally.checks} checks, {tally.errors} errors, {tally.heals} heals"
+        return f"{counted}; down: {', '.join(down)}" if down else counted
 
     def enter(self, cycle: Cycle, over: Over, project: Project) -> None:
         """Count a cycle that has ended, tell how, and record it."""
@@ -61,16 +73,28 @@ class Ledger:
             run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
             heals, gave_up = (report.heals, report.gave_up) if report else ([], [])
             report = Report(cycle.number, over.code, run, heals, gave_up)
+        run = self._standing.enter(cycle, report.run)
+        report = msgspec.structs.replace(report, run=run)
         # Of what it did not get to, it says nothing.
-        whole = cycle.services is None and not cycle.without and report.run.verdict != "incomplete"
-        sick = bool(problem) or report.run.verdict not in ("healthy", "healed")
+        whole = cycle.is_of_all and run.verdict != "incomplete"
+        sick = bool(problem) or run.verdict not in ("healthy", "healed")
         self.tally.checks += 1
-        self.tally.errors += sick or any(one.failed_at is not None for one in report.run.results)
+        self.tally.errors += sick or any(one.failed_at is not None for one in run.results)
         self.tally.heals += sum(heal.ok for heal in report.heals)
-        self._say("status_sick" if sick else "status_healthy")
+        self._tell_verdict(run, whole=whole)
+        self._say("status_sick" if sick or not self._standing.is_well else "status_healthy")
         self.tell_statistics()
-        self._record(report.run, project)
-        self._outputs.observe(report, self.status, whole=whole)
+        self._record(run, project)
+        self._outputs.observe(report, whole=whole)
+
+    def _tell_verdict(self, run: Run, *, whole: bool) -> None:
+        """Tell that nothing was wrong: with all, or else with whom. What was wrong, the cycle has told."""
+        if run.verdict != "healthy":
+            return
+        if whole and self._standing.is_well:
+            self._say("healthy")
+        elif well := [one.key for one in run.results if one.kind == "service" and self._standing.is_up(one.key)]:
+            self._say("one_healthy" if len(well) == 1 else "some_healthy", names=", ".join(well))
 
     def _record(self, run: Run, project: Project) -> None:
         if self._history is None or self._project is not project:

@@ -56,10 +56,11 @@ class Taken(msgspec.Struct, frozen=True, tag=True):
 
 
 class Healing(msgspec.Struct, frozen=True, tag=True):
-    """From a cycle: a heal begins; the services with the causes."""
+    """From a cycle: a heal begins; the services with the causes, and since when they are sick, in epoch seconds."""
 
     number: int
     causes: dict[str, str]
+    since: dict[str, float] = {}
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):

@@ -1,7 +1,8 @@
 """Serve a monitor's numbers to Prometheus, on this machine alone; an extra, so that others need not install it.
 
-Names follow https://prometheus.io/docs/practices/naming. Everything is set by `observe` after a cycle, except for
-what is left of the restart budgets, which is looked up when somebody asks: it grows while nothing happens.
+Names follow https://prometheus.io/docs/practices/naming. What is counted is set by `observe` after a cycle. How the
+services stand, for how long they have been down, and what is left of their budgets is looked up when somebody asks: it
+changes in the middle of a cycle, or while nothing happens.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from http.server import HTTPServer
 from typing import TYPE_CHECKING, Any
 
 from remediation.journal.record import Heal, Result, Run
+from remediation.monitor.now import Now
+from remediation.monitor.standing import Standing
 from remediation.primitives import port as ports
 from remediation.primitives.process import describe
-from remediation.project.memory import Store
 from remediation.project.model import Project, Service
 from remediation.project.schema import ConfigError
 
@@ -43,7 +44,7 @@ _VERDICTS = ("healthy", "healed", "sick", "incomplete")
 class Metrics:
     """The numbers, and the thread that serves them."""
 
-    def __init__(self, project: Project, port: int) -> None:
+    def __init__(self, project: Project, standing: Standing, port: int) -> None:
         """Serve on a port of 127.0.0.1, any free one for 0; ConfigError if it cannot be had."""
         try:
             from prometheus_client import CollectorRegistry, MetricsHandler, disable_created_metrics
@@ -53,6 +54,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry(auto_describe=True)
         self._numbers = _Numbers(registry)
+        self._now = Now(project, standing)
+        registry.register(self._now)
         handler: Any = MetricsHandler.factory(registry)
         handler.timeout = _PATIENCE
         self._server = _listen(port, handler)
@@ -63,14 +66,17 @@ class Metrics:
     def observe(self, run: Run, heals: Iterable[Heal], *, whole: bool = True) -> None:
         """Count a run that ended, and the heals in it; one that is not `whole` checked only some of the services."""
         self._numbers.observe(run, heals, whole=whole)
+        self._now.observe(run)
 
     def reload(self, project: Project) -> None:
         """Forget the services that the configuration no longer has, and show those that it has."""
-        self._numbers.configure(project.services, Store(project))
+        self._numbers.configure(project.services)
+        self._now.configure(project)
 
     def close(self) -> None:
         """Give the port back. A second time does nothing."""
         self._server.stop()
+        self._now.close()
 
 
 class _Numbers:
@@ -81,44 +87,33 @@ class _Numbers:
 
         named: Mapping[str, Any] = {"namespace": "auto_heal", "registry": registry}
         by_service = ["service"]
-        self._up = Gauge("up", "Whether the service was well at the end of the last run.", by_service, **named)
         self._check_up = Gauge("check_up", "Whether the check passed at the end of the last run.", ["check"], **named)
         self._latency = Histogram("check_latency_seconds", "What the passing call took.", ["check"], **named)
         self._checks = Counter("checks", "Health runs.", ["verdict"], **named)
         self._failures = Counter("failures", "Health runs that found the service sick.", by_service, **named)
         self._heals = Counter("heals", "Heals that ended.", ["service", "ok"], **named)
-        self._downtime = Counter("downtime_seconds", "Time for which the service was sick.", by_service, **named)
-        self._budget_left = Gauge("restart_budget_left", "Restarts left in the window.", by_service, **named)
         self._ended = Gauge("last_check_timestamp_seconds", "When the last health run ended.", **named)
         for verdict in _VERDICTS:
             self._checks.labels(verdict)
         self._services: Mapping[str, Service] = {}
         self._known_checks: set[str] = set()
-        # For each service that is sick: the moment up to which its downtime is counted.
-        self._counted: dict[str, float] = {}
 
-    def configure(self, services: Mapping[str, Service], store: Store) -> None:
+    def configure(self, services: Mapping[str, Service]) -> None:
         for name in self._services.keys() - services.keys():
             self._forget(name)
-        for name, service in services.items():
+        for name in services:
             self._failures.labels(name)
-            self._downtime.labels(name)
             for ok in ("true", "false"):
                 self._heals.labels(name, ok)
-            if service.healable:
-                self._budget_left.labels(name).set_function(partial(_budget_left, store, service))
-            else:
-                _remove(self._budget_left, name)
         self._services = dict(services)
 
     def observe(self, run: Run, heals: Iterable[Heal], *, whole: bool) -> None:
         self._checks.labels(run.verdict).inc()
         self._ended.set(run.ended)
         checks = {result.key: result for result in run.results if result.kind == "check"}
-        services = {result.key: result for result in run.results if result.kind == "service"}
-        for name in self._services:
-            if whole or name in services:
-                self._observe_service(name, services.get(name), run.ended)
+        for result in run.results:
+            if result.kind == "service" and result.key in self._services and result.failed_at is not None:
+                self._failures.labels(result.key).inc()
         for key in self._known_checks - checks.keys() if whole else ():
             _remove(self._check_up, key)
             _remove(self._latency, key)
@@ -128,23 +123,6 @@ class _Numbers:
         for heal in heals:
             if heal.service in self._services:
                 self._heals.labels(heal.service, "true" if heal.ok else "false").inc()
-
-    def _observe_service(self, name: str, result: Result | None, ended: float) -> None:
-        if result is None or not _tells(result):
-            # Nobody asked: neither up nor down, which in Prometheus is no value.
-            _remove(self._up, name)
-            return
-        self._up.labels(name).set(not result.sick)
-        if result.failed_at is not None:
-            self._failures.labels(name).inc()
-        begun = self._counted.pop(name, result.failed_at)
-        if begun is None:
-            return
-        until = ended if result.passed_at is None else result.passed_at
-        # A clock that was set back must not make a counter go down.
-        self._downtime.labels(name).inc(max(0.0, until - begun))
-        if result.sick:
-            self._counted[name] = until
 
     def _observe_check(self, key: str, result: Result) -> None:
         # Made even if it never passes, so that what is known is what can be removed.
@@ -157,9 +135,7 @@ class _Numbers:
             _remove(self._check_up, key)
 
     def _forget(self, name: str) -> None:
-        self._counted.pop(name, None)
-        for metric in (self._up, self._failures, self._downtime, self._budget_left):
-            _remove(metric, name)
+        _remove(self._failures, name)
         for ok in ("true", "false"):
             _remove(self._heals, name, ok)
 
@@ -173,10 +149,6 @@ def _remove(metric: Any, *labels: str) -> None:
     """Take a value out, if it is there: older versions of the library raise KeyError if it is not."""
     with suppress(KeyError):
         metric.remove(*labels)
-
-
-def _budget_left(store: Store, service: Service) -> float:
-    return max(0, service.budget.restarts - store.recall(service).restarts_within(service.budget))
 
 
 class _Server(socketserver.ThreadingMixIn, HTTPServer):

@@ -13,6 +13,7 @@ from remediation.monitor.ledger import Cycle, Ledger
 from remediation.monitor.messages import Begin, Healing, Over, Ready, Report, Taken
 from remediation.monitor.outputs import Outputs
 from remediation.monitor.sessions import Sessions
+from remediation.monitor.standing import Standing
 from remediation.monitor.warm import WarmSession
 from remediation.project.config import load_project
 from remediation.project.model import Project
@@ -34,9 +35,10 @@ class Monitor:
         """Watch `project`, whose checks pytest finds by `arguments`. ConfigError if an output cannot be had."""
         # Of a number of its own, since a session's stdout is not ours.
         self._terminal_fd = os.dup(STDOUT)
+        self._standing = Standing(project.services)
         self._configure(project)
-        self._outputs = Outputs(project, metrics_port=metrics_port, tell=self._say)
-        self._ledger = Ledger(self._outputs, self._say)
+        self._outputs = Outputs(project, self._standing, metrics_port=metrics_port, tell=self._say)
+        self._ledger = Ledger(self._outputs, self._standing, self._say)
         self._numbers = 0
         self._sessions = Sessions(arguments, self._terminal_fd)
         self._cycles: dict[int, Cycle] = {}
@@ -47,7 +49,8 @@ class Monitor:
 
     def _configure(self, project: Project) -> None:
         self._project = project
-        self._deaths = Deaths(project)
+        self._standing.reload(project.services)
+        self._deaths = Deaths(project, self._standing)
         self._voice = Voice.of(project, terminal=terminal(STDOUT, patience=_TERMINAL_PATIENCE), remember=False)
 
     def _say(self, key: str, **values: object) -> None:
@@ -72,7 +75,7 @@ class Monitor:
                         self._begin_if_due()
                     elif not self._cycles and self._code is None:
                         self._code = PASSED
-                    self._outputs.attend()
+                    self._outputs.attend(self._ledger.status)
             finally:
                 self._end()
         return self._code
@@ -213,7 +216,8 @@ class Monitor:
         self._sessions.note_use()
         self._numbers += 1
         without = self._busy if services is None else []
-        self._cycles[self._numbers] = Cycle(self._numbers, services, without, session, time.time())
+        self._cycles[self._numbers] = Cycle(self._numbers, services, without, session, time.time(), time.monotonic())
+        self._standing.begins(self._numbers)
         if services is not None:
             self._say("process_died", names=", ".join(services))
         self._say("monitor", number=self._numbers, time=time.strftime("%H:%M:%S"))
@@ -226,8 +230,8 @@ class Monitor:
                     self._collected(session, news)
                 case Taken():
                     session.taken(is_busy=self._is_busy(session))
-                case Healing(number, causes):
-                    self._cycles[number].healing |= causes
+                case Healing(number, causes, since):
+                    self._heals(self._cycles[number], causes, since)
                 case Report(number):
                     self._cycles[number].report = news
                 case Over(number):
@@ -236,6 +240,12 @@ class Monitor:
 
     def _is_busy(self, session: WarmSession) -> bool:
         return any(cycle.session is session for cycle in self._cycles.values())
+
+    def _heals(self, cycle: Cycle, causes: dict[str, str], since: dict[str, float]) -> None:
+        cycle.healing |= causes
+        for name, cause in causes.items():
+            if name in self._project.services:
+                self._standing.heals(cycle.number, name, since[name], cause)
 
     def _over(self, cycle: Cycle, over: Over) -> None:
         del self._cycles[cycle.number]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from remediation.monitor.messages import Report
 from remediation.monitor.metrics import Metrics
 from remediation.monitor.notify import Notifier, require
+from remediation.monitor.standing import Standing
 from remediation.monitor.systemd import Systemd
 from remediation.project.model import Project
 from remediation.project.schema import ConfigError
@@ -20,14 +21,17 @@ _LAST_MESSAGES = 5.0
 class Outputs:
     """Hands on what the monitor finds; nothing here takes long, and nothing here can fail it."""
 
-    def __init__(self, project: Project, *, metrics_port: int | None, tell: Callable[..., None]) -> None:
+    def __init__(
+        self, project: Project, standing: Standing, *, metrics_port: int | None, tell: Callable[..., None]
+    ) -> None:
         """Make what the command line and the configuration want. ConfigError if an extra is missing for it."""
         require(project)
         _refuse_port_of_service(project, metrics_port)
         self._systemd = Systemd(os.environ)
-        self._metrics = Metrics(project, metrics_port) if metrics_port is not None else None
+        self._metrics = Metrics(project, standing, metrics_port) if metrics_port is not None else None
         self._notifier = Notifier(project, tell=tell)
         self._next_ping = time.monotonic()
+        self._status = ""
 
     def reload(self, project: Project) -> None:
         """Go on with another configuration."""
@@ -38,17 +42,17 @@ class Outputs:
     def begin(self, status: str) -> None:
         """Tell that the watch has begun, or that a reload has ended."""
         self._systemd.ready(status)
+        self._status = status
 
     def reloading(self) -> None:
         """Tell that the configuration is read again."""
         self._systemd.reloading()
 
-    def observe(self, report: Report, status: str, *, whole: bool) -> None:
+    def observe(self, report: Report, *, whole: bool) -> None:
         """Tell how a cycle ended, which was of all services or, if not `whole`, of some."""
         if self._metrics:
             self._metrics.observe(report.run, report.heals, whole=whole)
         self._notifier.observe(report.run, report.heals, report.gave_up, whole=whole)
-        self._systemd.status(status)
 
     @property
     def fds(self) -> list[int]:
@@ -62,9 +66,12 @@ class Outputs:
         ping = [self._next_ping] if self._systemd.watchdog_interval else []
         return [*ping, *([deadline] if deadline is not None else [])]
 
-    def attend(self) -> None:
-        """Do what is due."""
+    def attend(self, status: str) -> None:
+        """Do what is due, and tell the status if it has changed."""
         self._notifier.attend()
+        if status != self._status:
+            self._systemd.status(status)
+            self._status = status
         interval, now = self._systemd.watchdog_interval, time.monotonic()
         if interval and now >= self._next_ping:
             self._systemd.watchdog()
