@@ -73,14 +73,15 @@ def serving(configured: Project) -> Iterator[Watched]:
             made.close()
 
 
-def text(metrics: Metrics) -> str:
-    """Return what the server answers."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics", timeout=DEADLINE) as response:
+def text(metrics: Metrics | int) -> str:
+    """Return what the server, or the one at a port, answers."""
+    port = metrics if isinstance(metrics, int) else metrics.port
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE) as response:
         answer: str = response.read().decode()
     return answer
 
 
-def scrape(metrics: Metrics) -> Numbers:
+def scrape(metrics: Metrics | int) -> Numbers:
     """Return every number that is served."""
     families = text_string_to_metric_families(text(metrics))
     return {(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples}
