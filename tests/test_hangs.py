@@ -143,7 +143,7 @@ def test_a_run_ends_within_the_time_of_its_attempts_and_five_seconds(healthy: Sa
     assert took < 3 * 0.5 + 2 * 0.2 + 5 + 3 * alone
 
 
-@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+@WAYS
 @pytest.mark.parametrize(
     ("deed", "says"),
     [

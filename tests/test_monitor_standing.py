@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from sandbox import IMPATIENT, PATIENT, Sandbox, free_port, wait_for
@@ -197,6 +199,65 @@ def test_a_reload_in_the_middle_of_a_heal_forgets_nothing(project: Sandbox) -> N
         watched.says_since(line, "Status: sick")
         watched.held.unlink()
         wait_for(lambda: watched.is_up("api"))
+
+
+def test_a_check_that_failed_is_known_while_the_cycle_goes_on(project: Sandbox) -> None:
+    with scraped(project, top="interval = 3600") as watched:
+        project.write(
+            "healthtests/test_slow.py",
+            "import pathlib, time\n\nimport pytest\n\n\n@pytest.mark.timeout(60)\n@pytest.mark.heals('web')\n"
+            "def test_slow():\n    while pathlib.Path('held').exists():\n        time.sleep(0.01)\n",
+        )
+        watched.held.touch()
+        project.get("/fall-ill/errors")
+        line = watched.lines
+        configuration = project.root / "auto-heal.toml"
+        configuration.write_text(configuration.read_text().replace("interval = 3600", "interval = 0.2"))
+        watched.monitor.signal(signal.SIGHUP)
+        wait_for(lambda: watched.is_up("api") is False)
+        watched.grows()
+
+        assert not any("Status" in said for said in watched.monitor.lines[line:]), watched.monitor
+        assert not any("healing" in said for said in watched.monitor.lines[line:]), watched.monitor
+        watched.held.unlink()
+        wait_for(lambda: watched.is_up("api"))
+
+
+def test_systemd_is_told_who_is_down_while_the_heal_goes_on(project: Sandbox) -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{folder}/notify")
+        manager.setblocking(False)
+        heard: list[str] = []
+
+        def status() -> str:
+            with suppress(BlockingIOError):
+                while True:
+                    heard.extend(manager.recv(10_000).decode().splitlines())
+            return next((line for line in reversed(heard) if line.startswith("STATUS=")), "")
+
+        with scraped(project, top="interval = 3600", NOTIFY_SOCKET=manager.getsockname()) as watched:
+            wait_for(lambda: status() == "STATUS=1 checks, 0 errors, 0 heals")
+            watched.held.touch()
+            kill(project)
+            wait_for(lambda: status() == "STATUS=1 checks, 0 errors, 0 heals; down: api")
+            watched.held.unlink()
+            wait_for(lambda: status() == "STATUS=2 checks, 1 errors, 1 heals")
+
+
+def test_the_report_of_a_cycle_of_some_names_them(project: Sandbox) -> None:
+    with scraped(project) as watched:
+        before = project.property("services")
+        watched.held.touch()
+        kill(project)
+        watched.monitor.says("✅ web, db are healthy")
+        wait_for(lambda: project.property("services"))
+        during = project.property("services")
+        watched.held.unlink()
+        watched.monitor.says("🎉 Healed!")
+
+        assert before is None
+        assert during == "web, db"
+        wait_for(lambda: (project.root / "reports/health.xml").exists() and project.property("services") is None)
 
 
 def test_a_service_that_never_came_up_is_down_while_it_is_started(project: Sandbox) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,10 +26,15 @@ BUDGETS = st.tuples(st.integers(0, 6), st.sampled_from([1.0, 30.0, 600.0, 7_200.
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Memory, Budget, float], bool]:
-    """Ask for a restart at a moment, note it if it is allowed, and return whether it was."""
+def service(tmp_path: Path) -> Service:
+    """A service."""
     (tmp_path / "auto-heal.toml").write_text('[services.api]\ncommand = "x"\n')
-    service = load_project(tmp_path, {}).services["api"]
+    return load_project(tmp_path, {}).services["api"]
+
+
+@pytest.fixture
+def ask(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Memory, Budget, float], bool]:
+    """Ask for a restart at a moment, note it if it is allowed, and return whether it was."""
     moment = 0.0
     monkeypatch.setattr(time, "time", lambda: moment)
 
@@ -45,6 +51,34 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Memory, Bu
 
 
 Ask = Callable[[Memory, Budget, float], bool]
+
+
+@looking_at(300)
+@given(
+    limits=BUDGETS,
+    steps=st.lists(JUMPS, max_size=40),
+    calm=st.sampled_from([1.0, 600.0, 7_200.0]),
+    stopped=st.booleans(),
+)
+def test_what_is_left_of_a_budget_is_what_would_be_granted_and_looking_changes_nothing(
+    ask: Ask, service: Service, limits: tuple[int, float], steps: list[float], calm: float, *, stopped: bool
+) -> None:
+    restarts, window = limits
+    budgeted, memory, now = Budget(restarts, window, calm=max(window, calm)), Memory(), 1e9
+    for step in steps:
+        now += step
+        ask(memory, budgeted, now)
+    memory.stopped_by_hand = stopped
+    before = msgspec.json.encode(memory)
+
+    left = budget.left(replace(service, budget=budgeted), memory)
+
+    assert msgspec.json.encode(memory) == before
+    granted = 0
+    # A stop by hand is a refusal of its own.
+    while not stopped and ask(memory, budgeted, now):
+        granted += 1
+    assert left == granted
 
 
 @looking_at(300)

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation.healer.care import longest
-from remediation.monitor.messages import Again, Gather, Healing, Report, RoundEnded
+from remediation.monitor.messages import Again, Failed, Gather, Healing, Report, RoundEnded
 from remediation.project.model import Service
+from remediation.session import attempts
 from remediation.session.channel import Channel
 from remediation.session.pulse import FOR_EVER, GRACE, Board, Phase
 from remediation.session.rounds import INTERRUPTED, PASSED
 
 if TYPE_CHECKING:
+    import pytest
+
     from remediation.healer.outcome import Patient
     from remediation.session.run import HealthRun
 
@@ -30,7 +33,17 @@ class Cycle:
         self._board = board
         self._slot = slot
         self._number = number
+        self._since: dict[str, float] = {}
         self.services: Iterable[Service] = ()
+
+    def note(self, report: pytest.TestReport) -> None:
+        """Tell the monitor at once of a check that failed for good: what comes after that may take long."""
+        failed = attempts.attempt(report)
+        if failed is None:
+            return
+        since = self._since.setdefault(failed.nodeid, failed.started)
+        if failed.final and failed.heals:
+            self._channel.send(Failed(self._number, sorted(failed.heals), since, failed.message))
 
     def may_heal(self, patients: list[Patient]) -> bool:
         """Begin to heal, unless the monitor is about to end; from here on we are let go on to the end."""

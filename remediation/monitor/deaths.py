@@ -100,7 +100,10 @@ class Deaths:
         return urgent
 
     def _tell_return(self, service: Service) -> None:
-        """Tell that a service is back, if whoever was at work on it has seen it ready."""
-        last = self._store.recall(service).last_heal
-        if last and last.ok and look.condition(service, self._store) is Condition.RUNNING:
+        """Tell that a service is back, if whoever was at work on it saw it ready, or that it is meant to be down."""
+        memory = self._store.recall(service)
+        last = memory.last_heal
+        if memory.stopped_by_hand:
+            self._standing.stopped(service.name)
+        elif last and last.ok and look.condition(service, self._store) is Condition.RUNNING:
             self._standing.returned(service.name, last.at)

@@ -127,6 +127,11 @@ class ForkServer:
             child.log, child.known,
         )  # fmt: skip
         cycle.services = self._checks.begin_anew(fork)
+        self._cycle = cycle
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """In a fork: hand on what a check reports."""
+        self._cycle.note(report)
 
     def _run(self, session: pytest.Session, one: Round) -> None:
         """In a fork: run one group after the other, as pytest's own loop does its items."""

@@ -63,6 +63,15 @@ class Healing(msgspec.Struct, frozen=True, tag=True):
     since: dict[str, float] = {}
 
 
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """From a cycle: a check failed for good; the services that it may heal, and since when, in epoch seconds."""
+
+    number: int
+    services: list[str]
+    since: float
+    message: str
+
+
 class Report(msgspec.Struct, frozen=True, tag=True):
     """From a cycle: how it ended."""
 
@@ -82,5 +91,5 @@ class Over(msgspec.Struct, frozen=True, tag=True):
     output: str = ""
 
 
-News = Ready | Taken | Healing | Report | Over
-FromCycle = Again | Gather | Healing | Report
+News = Ready | Taken | Failed | Healing | Report | Over
+FromCycle = Again | Gather | Failed | Healing | Report

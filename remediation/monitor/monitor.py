@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from remediation.monitor.deaths import Deaths
 from remediation.monitor.ledger import Cycle, Ledger
-from remediation.monitor.messages import Begin, Healing, Over, Ready, Report, Taken
+from remediation.monitor.messages import Begin, Failed, Healing, Over, Ready, Report, Taken
 from remediation.monitor.outputs import Outputs
 from remediation.monitor.sessions import Sessions
 from remediation.monitor.standing import Standing
@@ -230,8 +230,13 @@ class Monitor:
                     self._collected(session, news)
                 case Taken():
                     session.taken(is_busy=self._is_busy(session))
+                case Failed(number, services, since, message):
+                    for name in services:
+                        self._standing.failed(number, name, since, message)
                 case Healing(number, causes, since):
-                    self._heals(self._cycles[number], causes, since)
+                    self._cycles[number].healing |= causes
+                    for name, cause in causes.items():
+                        self._standing.heals(number, name, since[name], cause)
                 case Report(number):
                     self._cycles[number].report = news
                 case Over(number):
@@ -240,12 +245,6 @@ class Monitor:
 
     def _is_busy(self, session: WarmSession) -> bool:
         return any(cycle.session is session for cycle in self._cycles.values())
-
-    def _heals(self, cycle: Cycle, causes: dict[str, str], since: dict[str, float]) -> None:
-        cycle.healing |= causes
-        for name, cause in causes.items():
-            if name in self._project.services:
-                self._standing.heals(cycle.number, name, since[name], cause)
 
     def _over(self, cycle: Cycle, over: Over) -> None:
         del self._cycles[cycle.number]

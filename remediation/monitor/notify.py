@@ -111,6 +111,13 @@ class Notifier:
             self._forget_checks_but(result.key for result in checks)
         self.attend()
 
+    def tell_down(self, name: str, since: float, cause: str) -> None:
+        """Take a service for sick since a moment in epoch seconds, though no run has ended that says so."""
+        if self._project.notify.urls and ("service", name) not in self._incidents:
+            incident = self._incidents["service", name] = _Incident(name, since, cause)
+            self._add("sick", incident, time.time())
+            self.attend()
+
     def fds(self) -> list[int]:
         """Return the descriptors that turn readable when there is something to attend to."""
         return self._messengers.fds()
@@ -144,8 +151,11 @@ class Notifier:
             events.append("healed")
         until = run.ended if result.passed_at is None else result.passed_at
         for event in events:
-            if event in self._project.notify.on:
-                self._messengers.add(self._message(event, incident, until))
+            self._add(event, incident, until)
+
+    def _add(self, event: Event, incident: _Incident, until: float) -> None:
+        if event in self._project.notify.on:
+            self._messengers.add(self._message(event, incident, until))
 
     def _forget_checks_but(self, keys: Iterable[str]) -> None:
         """Forget the checks that a run no longer has, unless it had none at all."""

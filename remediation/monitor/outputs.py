@@ -16,6 +16,8 @@ from remediation.project.schema import ConfigError
 
 # How long the last messages are waited for at the end, in seconds.
 _LAST_MESSAGES = 5.0
+# For how long a service is down before people are told of it though its heal goes on, in seconds.
+LONG = 10.0
 
 
 class Outputs:
@@ -27,11 +29,12 @@ class Outputs:
         """Make what the command line and the configuration want. ConfigError if an extra is missing for it."""
         require(project)
         _refuse_port_of_service(project, metrics_port)
+        self._standing = standing
         self._systemd = Systemd(os.environ)
         self._metrics = Metrics(project, standing, metrics_port) if metrics_port is not None else None
         self._notifier = Notifier(project, tell=tell)
         self._next_ping = time.monotonic()
-        self._status = ""
+        self._status: str | None = None
 
     def reload(self, project: Project) -> None:
         """Go on with another configuration."""
@@ -64,18 +67,26 @@ class Outputs:
         """The moments, on the monotonic clock, at which `attend` has something to do."""
         deadline = self._notifier.deadline()
         ping = [self._next_ping] if self._systemd.watchdog_interval else []
-        return [*ping, *([deadline] if deadline is not None else [])]
+        long = [trouble.began + LONG for trouble in self._standing.troubles.values() if not trouble.told]
+        return [*ping, *([deadline] if deadline is not None else []), *long]
 
     def attend(self, status: str) -> None:
         """Do what is due, and tell the status if it has changed."""
         self._notifier.attend()
-        if status != self._status:
+        self._tell_who_is_down_for_long()
+        if self._status is not None and status != self._status:
             self._systemd.status(status)
             self._status = status
         interval, now = self._systemd.watchdog_interval, time.monotonic()
         if interval and now >= self._next_ping:
             self._systemd.watchdog()
             self._next_ping = now + interval
+
+    def _tell_who_is_down_for_long(self) -> None:
+        for name, trouble in self._standing.troubles.items():
+            if not trouble.told and time.monotonic() >= trouble.began + LONG:
+                self._notifier.tell_down(name, trouble.since, trouble.cause)
+                trouble.told = True
 
     def stopping(self) -> None:
         """Tell that the watch is about to end."""

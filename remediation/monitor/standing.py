@@ -24,7 +24,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(slots=True)
-class _Trouble:
+class Trouble:
     """A service is down."""
 
     since: float
@@ -39,7 +39,9 @@ class _Trouble:
     """and the cycle that told them, if one did."""
     cause: str
     entered: bool = False
-    """Whether a run has told of it."""
+    """Whether a run has told of it,"""
+    told: bool = False
+    """or people were told before one did."""
 
 
 class Standing:
@@ -53,7 +55,7 @@ class Standing:
         self._lock = threading.RLock()
         self._number = 0
         self._well: set[str] = set()
-        self._troubles: dict[str, _Trouble] = {}
+        self._troubles: dict[str, Trouble] = {}
         self._healing: dict[str, set[int]] = {}
         self._failing: dict[str, list[str]] = {}
         self._in_doubt = False
@@ -84,6 +86,12 @@ class Standing:
         with self._lock:
             return not (self._troubles or self._failing or self._in_doubt)
 
+    @property
+    def troubles(self) -> dict[str, Trouble]:
+        """The services that are down, with what is known of that."""
+        with self._lock:
+            return dict(self._troubles)
+
     def is_up(self, name: str) -> bool | None:
         """Return whether a service is well; None if nobody has looked."""
         with self._lock:
@@ -113,8 +121,16 @@ class Standing:
     def stopped(self, name: str) -> None:
         """Note that somebody has stopped a service by hand."""
         with self._lock:
-            if name in self._well and name not in self._troubles:
-                self._worsen(name, self._clock(), self._number, f"{name}: stopped by hand")
+            cause = f"{name}: stopped by hand"
+            if trouble := self._troubles.get(name):
+                trouble.cause = trouble.cause if trouble.entered else cause
+            elif name in self._well:
+                self._worsen(name, self._clock(), self._number, cause)
+
+    def failed(self, number: int, name: str, since: float, cause: str) -> None:
+        """Note that a check of a service failed for good in a cycle that goes on, first at `since`."""
+        with self._lock:
+            self._worsen(name, since, number, cause, by=number)
 
     def heals(self, number: int, name: str, since: float, cause: str) -> None:
         """Note that a cycle begins to heal a service, whose first attempt failed at `since`, in epoch seconds."""
@@ -154,7 +170,7 @@ class Standing:
                 ]
             for result in told:
                 if result.failed_at is not None and (trouble := self._troubles.get(result.key)):
-                    trouble.entered = True
+                    trouble.entered = trouble.told = True
             return msgspec.structs.replace(run, results=told)
 
     def _take_checks(self, run: Run, *, whole: bool) -> None:
@@ -174,8 +190,6 @@ class Standing:
     def _take(self, one: Result, cycle: Cycle) -> Result:
         """Take in what became of a service, and return it with the beginning of its trouble."""
         name = one.key
-        if name not in self._services:
-            return one
         is_news = one.passed_at is not None and self._is_news(name, one.passed_at, cycle)
         if one.failed_at is not None:
             cause, earliest = one.message or "", cycle.began_steady
@@ -184,8 +198,13 @@ class Standing:
                 one = msgspec.structs.replace(one, at=min(one.at, trouble.since), failed_at=trouble.since)
         elif one.passed_at is None:
             self._well.discard(name)
-        if one.passed_at is not None and is_news and not self._is_failing(name):
-            self._end(name, one.passed_at)
+        if one.passed_at is None:
+            return one
+        if not is_news or self._is_failing(name):
+            # It was well, and is no longer; or only with some of its checks.
+            return msgspec.structs.replace(one, passed_at=None)
+        self._end(name, one.passed_at)
+        if name in self._services:
             self._well.add(name)
         return one
 
@@ -198,10 +217,12 @@ class Standing:
 
     def _worsen(
         self, name: str, at: float, number: int, cause: str, *, by: int | None = None, earliest: float = 0.0
-    ) -> _Trouble:
+    ) -> Trouble:
         trouble = self._troubles.get(name)
         if trouble is None:
-            trouble = self._troubles[name] = _Trouble(at, self._moment(at, earliest), at, number, by, cause)
+            trouble = Trouble(at, self._moment(at, earliest), at, number, by, cause)
+            if name in self._services:
+                self._troubles[name] = trouble
         else:
             trouble.latest, trouble.number, trouble.by = max(trouble.latest, at), max(trouble.number, number), by
         return trouble

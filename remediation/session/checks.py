@@ -107,12 +107,12 @@ class Checks:
         self._pulse: Pulse | None = None
         known, controller = Known(), None
         if worker:
-            self._log, self._pulse = worker.log, worker.pulse
+            self._log, self._pulse, known = worker.log, worker.pulse, worker.known
         elif told := self._told:
             self._log, known = told.log, told.known
             self._pulse = Pulse(told.board, told.slot, self._project.collect_timeout)
             if self._files and getattr(config.option, "tx", None):
-                controller = ControllerSide(config, told, self._files.folder)
+                controller = ControllerSide(config, told, self._files.folder, self._pulse)
         self._replay = Replay(known, self._patience)
         self._replay.narrator = self._narrator
         self._replay.hush(config, is_later_round=self._later_round is not None)

@@ -137,7 +137,9 @@ class Course:
         """Return the report, with lines of the log."""
         failed = [outcome for outcome in self._done if self.rollback and outcome.rollback_problem]
         failures = {f"{outcome.service} rollback": outcome.rollback_problem for outcome in failed}
-        return Publication(self.rounds, self.treated(), self._notes(), failures, lines, self.prefix)
+        checked = [one.key for one in self.results() if one.kind == "service"]
+        some = checked if len(checked) < len(self.project.services) else []
+        return Publication(self.rounds, self.treated(), self._notes(), failures, lines, self.prefix, some)
 
     def _notes(self) -> dict[str, str]:
         """Return what is known of failed checks besides their failure."""

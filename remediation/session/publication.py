@@ -26,6 +26,8 @@ class Publication:
     lines: Sequence[str]
     """Of the log."""
     prefix: str | None
+    services: Sequence[str] = ()
+    """The services that the checks are of, if those are not all of the project."""
 
     def write(self, path: Path, verdict: Verdict, *, empty: bool) -> list[Address]:
         """Write the report with a `verdict`, or as sick if it has a failed check; return those that have failed.
@@ -44,6 +46,8 @@ class Publication:
 
     def _merged(self, verdict: Verdict) -> bytes:
         properties = {"auto-heal.verdict": verdict, "auto-heal.rounds": str(len(self.rounds))}
+        if self.services:
+            properties["auto-heal.services"] = ", ".join(self.services)
         for one in self.heals:
             told = {"action": one.action, "cause": one.cause, "evidence": ", ".join(one.evidence)}
             if one.downtime is not None:

@@ -17,17 +17,18 @@ import pytest
 
 from remediation.primitives.process import Identity
 from remediation.project.model import Project
-from remediation.session.attempt_log import AttemptLog, Begun, read_log
+from remediation.session.attempt_log import AttemptLog, Begun, Collecting, read_log
 from remediation.session.death import STACK_SIGNAL, Death, await_stack, read_stack, write_stacks_to
 from remediation.session.errand import Errand
 from remediation.session.errand import Workers as Told
 from remediation.session.family import end_family
-from remediation.session.known import DeadAttempt
+from remediation.session.known import DeadAttempt, Known
 from remediation.session.pulse import FOR_EVER, SLOTS, Board, Phase, Pulse
 
 FOLDER = "auto_heal_folder"
+_BROKEN = "auto_heal_broken"
 # With crashed and hung workers, xdist gives up after a few for each; here each attempt at a check may cost one.
-_MOST_RESTARTS = "1000000"
+_MOST_RESTARTS = "1000"
 # How long the end of a worker may take to be known, in seconds.
 _ENDED_WITHIN = 1.0
 # How often workers are looked at, in seconds.
@@ -56,6 +57,7 @@ class WorkerSide:
         board.take(slot, FOR_EVER)
         self.pulse = Pulse(board, slot, FOR_EVER)
         self.log = AttemptLog(folder / f"{name}.log")
+        self.known = Known(broken=given[_BROKEN])
         self._stacks = (folder / f"{name}.stack").open("a+b", buffering=0)
 
     def pytest_sessionstart(self) -> None:
@@ -105,9 +107,11 @@ class WorkerWatch:
 class ControllerSide:
     """The plugin of the controller: it tells workers where to tell, and learns why one crashed."""
 
-    def __init__(self, config: pytest.Config, told: Errand, folder: Path) -> None:
+    def __init__(self, config: pytest.Config, told: Errand, folder: Path, pulse: Pulse) -> None:
         """Share `folder` with all workers, and with the supervisor."""
         self._config = config
+        self._pulse = pulse
+        self._broken = dict(told.known.broken)
         self._told = told
         self._folder = folder / "workers"
         if config.option.maxworkerrestart is None:
@@ -121,7 +125,20 @@ class ControllerSide:
             (self._folder / "board").touch()
             Board(self._folder / "board")
             self._told.channel.send(Told(str(self._folder)))
-        node.workerinput[FOLDER] = str(self._folder)
+        node.workerinput |= {FOLDER: str(self._folder), _BROKEN: self._broken}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Wait for workers, who have deadlines of their own."""
+        self._pulse.hold()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """See whether a worker ended in the middle of a module, which the next one does without."""
+        records = read_log(self._folder / f"{node.gateway.id}.log")
+        if error and records and isinstance(records[-1], Collecting):
+            known = Known(broken=self._broken).after(records, self._death(node), self._config.rootpath)
+            self._broken = known.broken if known else self._broken
 
     @pytest.hookimpl(optionalhook=True, wrapper=True, tryfirst=True)
     def pytest_handlecrashitem(self, crashitem: str, report: Any) -> Generator[None, object, object]:
