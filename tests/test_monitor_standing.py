@@ -244,6 +244,21 @@ def test_systemd_is_told_who_is_down_while_the_heal_goes_on(project: Sandbox) ->
             wait_for(lambda: status() == "STATUS=2 checks, 1 errors, 1 heals")
 
 
+def test_a_death_is_known_while_no_check_can_be_collected(project: Sandbox) -> None:
+    with scraped(project) as watched:
+        broken = project.write("healthtests/test_broken.py", "import what_is_not_there\n")
+        watched.monitor.says("cannot be collected, going on with the earlier ones")
+        watched.monitor.forkserver().kill()
+        watched.monitor.says("cannot be collected; trying again later")
+
+        kill(project)
+        wait_for(lambda: watched.is_up("api") is False)
+
+        watched.grows()
+        broken.unlink()
+        wait_for(lambda: watched.is_up("api"))
+
+
 def test_the_report_of_a_cycle_of_some_names_them(project: Sandbox) -> None:
     with scraped(project) as watched:
         before = project.property("services")

@@ -46,6 +46,11 @@ class Deaths:
             if service and look.condition(service, self._store) in (Condition.DEAD, Condition.REPLACED):
                 self._notice(name)
 
+    def notice(self) -> None:
+        """Keep in mind who has died since the last look, though nothing may be done about it now."""
+        for name in self._watch.dead():
+            self._notice(name)
+
     def _notice(self, name: str) -> None:
         self._noticed.add(name)
         if name in self._checked:
@@ -82,8 +87,7 @@ class Deaths:
 
     def urgent(self, checked_since: Callable[[str], float | None]) -> list[str]:
         """Return the services to check at once; what a cycle has just begun to check is left to it for a moment."""
-        for name in self._watch.dead():
-            self._notice(name)
+        self.notice()
         urgent = []
         for name in sorted(self._noticed):
             service, since = self._project.services[name], checked_since(name)

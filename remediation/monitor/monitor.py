@@ -70,6 +70,7 @@ class Monitor:
                         while session.channel.has_news and self._code is None:
                             self._hear(session)
                     self._attend_sessions()
+                    self._deaths.notice()
                     if not self._stopping:
                         self._begin_urgent()
                         self._begin_if_due()
@@ -83,10 +84,7 @@ class Monitor:
     def _wait(self) -> None:
         """Sleep until something happens, or something is due."""
         poll = select.poll()
-        fds = [self._signals.fd, *self._outputs.fds]
-        if self._sessions.current and not self._stopping:
-            # Only when they are attended to, or they would wake us again and again.
-            fds += self._deaths.fds
+        fds = [self._signals.fd, *self._outputs.fds, *self._deaths.fds]
         for fd in (*fds, *(fd for session in self._sessions.all for fd in session.fds)):
             poll.register(fd, select.POLLIN)
         moments = list(self._moments())

@@ -45,7 +45,6 @@ class Outputs:
     def begin(self, status: str) -> None:
         """Tell that the watch has begun, or that a reload has ended."""
         self._systemd.ready(status)
-        self._status = status
 
     def reloading(self) -> None:
         """Tell that the configuration is read again."""
@@ -74,9 +73,9 @@ class Outputs:
         """Do what is due, and tell the status if it has changed."""
         self._notifier.attend()
         self._tell_who_is_down_for_long()
-        if self._status is not None and status != self._status:
+        if self._status not in (None, status):
             self._systemd.status(status)
-            self._status = status
+        self._status = status
         interval, now = self._systemd.watchdog_interval, time.monotonic()
         if interval and now >= self._next_ping:
             self._systemd.watchdog()

@@ -1,0 +1,113 @@
+"""What is told when a cycle has ended: of whom it speaks, and how the whole project is."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import pytest
+from sandbox import Sandbox
+from scraping import begun, two_services
+
+from remediation.journal.record import Result, Run
+from remediation.monitor.ledger import Ledger
+from remediation.monitor.messages import Over, Report
+from remediation.monitor.outputs import Outputs
+from remediation.monitor.standing import Standing
+from remediation.project.model import Project
+
+
+class Told:
+    """A ledger of api and db, and what it has told."""
+
+    def __init__(self, project: Project) -> None:
+        """Begin with nothing."""
+        self.said: list[tuple[str, str]] = []
+        self.standing = Standing(project.services)
+        self.outputs = Outputs(project, self.standing, metrics_port=None, tell=lambda *_, **__: None)
+        self.ledger = Ledger(self.outputs, self.standing, self._say)
+        self._project = project
+        self._cycles = 0
+
+    def _say(self, key: str, **values: object) -> None:
+        if key not in ("statistics", "uptime"):
+            self.said.append((key, str(values.get("names", ""))))
+
+    def enters(self, *well: str, services: list[str] | None = None, without: list[str] | None = None) -> None:
+        """Enter a cycle that found nothing wrong."""
+        self._cycles += 1
+        cycle = begun(self.standing, self._cycles, services=services, without=without)
+        results = [Result("service", name, name, [name], 0.0, None, 1.0) for name in well]
+        run = Run(0.0, 2.0, "monitor", "healthy", 1.0, results)
+        cycle.report = Report(cycle.number, 0, run, [], [])
+        self.ledger.enter(cycle, Over(cycle.number, 0), self._project)
+
+
+@pytest.fixture
+def told(project: Sandbox) -> Iterator[Told]:
+    """A ledger that has told nothing yet."""
+    made = Told(two_services(project))
+    with closing(made.ledger), closing(made.outputs):
+        yield made
+
+
+def test_a_cycle_of_everything_says_that_all_systems_are_healthy(told: Told) -> None:
+    told.enters("api", "db")
+
+    assert told.said == [("healthy", ""), ("status_healthy", "")]
+
+
+@pytest.mark.parametrize(
+    ("well", "services", "without", "line"),
+    [
+        (["db"], None, ["api"], ("one_healthy", "db")),
+        (["api"], ["api"], None, ("one_healthy", "api")),
+        (["api", "db"], ["api", "db"], None, ("some_healthy", "api, db")),
+    ],
+)
+def test_a_cycle_of_some_says_who_is_healthy(
+    told: Told, well: list[str], services: list[str] | None, without: list[str] | None, line: tuple[str, str]
+) -> None:
+    told.enters(*well, services=services, without=without)
+
+    assert told.said == [line, ("status_healthy", "")]
+
+
+def test_a_cycle_of_everything_that_overlapped_with_a_death_does_not_say_that_all_are_healthy(told: Told) -> None:
+    told.standing.begins(1)
+    told.standing.died("api")
+
+    # The death came after it had begun, and after its check had passed.
+    told.enters("api", "db")
+
+    assert told.said == [("one_healthy", "db"), ("status_sick", "")]
+    assert told.ledger.status == "1 checks, 0 errors, 0 heals; down: api"
+
+
+def test_while_nobody_checked_some_are_well_is_said_of_none(told: Told) -> None:
+    told.enters(without=["api", "db"])
+
+    assert told.said == [("status_healthy", "")]
+
+
+def test_what_systemd_was_told_besides_the_statistics_stands_until_these_change(project: Sandbox) -> None:
+    configured = two_services(project)
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"{folder}/notify")
+        manager.setblocking(False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NOTIFY_SOCKET", manager.getsockname())
+            outputs = Outputs(configured, Standing([]), metrics_port=None, tell=lambda *_, **__: None)
+        with closing(outputs):
+            for status in ("1 checks", "1 checks", "2 checks", "2 checks"):
+                outputs.attend(status)
+                if status == "1 checks":
+                    outputs.begin("the checks cannot be collected")
+
+        heard: list[str] = []
+        with suppress(BlockingIOError):
+            while True:
+                heard += manager.recv(10_000).decode().splitlines()
+    assert heard == ["READY=1", "STATUS=the checks cannot be collected"] * 2 + ["STATUS=2 checks"]
