@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from sandbox import IMPATIENT, PATIENT, Sandbox, free_port, wait_for
+from sandbox import PATIENT, Sandbox, free_port, wait_for
 from scraping import one, scrape
 from watching import Watching, kill, rows, watching
 
@@ -71,14 +71,11 @@ class Scraped:
         return self.number("downtime_seconds_total", service="api") or 0.0
 
     def grows(self) -> None:
-        """See that the downtime of api grows from scrape to scrape, as fast as time goes by."""
+        """See that the downtime of api grows from scrape to scrape, and no faster than time goes by."""
         before, first = time.monotonic(), self.downtime
-        between, second = time.monotonic(), self.downtime
-        wait_for(lambda: self.downtime > second + 0.05)
-        after, last = time.monotonic(), self.downtime
-        assert first < second < last
-        assert last - first <= time.monotonic() - before
-        assert last - second >= after - between - 1
+        wait_for(lambda: self.downtime > first + 0.05)
+        last, after = self.downtime, time.monotonic()
+        assert last - first <= after - before
 
     def says_since(self, line: int, text: str) -> None:
         """Wait until it says a text after so many lines."""
@@ -102,7 +99,7 @@ def scraped(
         f'url = "http://127.0.0.1:{free_port()}"\nready = "/api/health"\n'
         for name in ("web", "db")
     )
-    project.configure(api, top=f"{top}\n{IMPATIENT}", more=others, command=f"command = {command}")
+    project.configure(api, top=f"{top}\nretries = 1", more=others, command=f"command = {command}")
     shutil.rmtree(project.root / "healthtests")
     project.write("healthtests/test_all.py", _CHECKS)
     held = project.root / "held"
@@ -137,13 +134,14 @@ def test_a_service_that_was_killed_is_down_from_then_on_until_its_long_heal_has_
         watched.held.touch()
         killed, begun = kill(project), time.monotonic()
         wait_for(lambda: watched.is_up("api") is False)
+        known = time.monotonic()
         line = watched.lines
         watched.says_since(line, partly)
         watched.says_since(watched.lines, partly)
         watched.grows()
         assert (watched.is_up("api"), watched.is_up("web")) == (False, True)
         said = watched.monitor.lines[line:]
-        held_for = time.monotonic() - begun
+        held_for = time.monotonic() - known
         watched.held.unlink()
         wait_for(lambda: watched.is_up("api"))
         lasted, total = time.monotonic() - begun, watched.downtime
@@ -155,7 +153,7 @@ def test_a_service_that_was_killed_is_down_from_then_on_until_its_long_heal_has_
         assert healthy not in said, watched.monitor
         assert sick in said, watched.monitor
         assert project.pid != killed
-        assert held_for - 0.5 <= total <= lasted
+        assert held_for <= total <= lasted
         assert watched.downtime == total
         assert statistics.heals == 1
         assert statistics.errors == 1
@@ -165,7 +163,7 @@ def test_a_service_that_was_killed_is_down_from_then_on_until_its_long_heal_has_
         " WHERE kind = 'service' AND key = 'api' AND failed_at IS NOT NULL",
     )
     assert len(failures) == 1
-    assert held_for - 0.5 <= float(str(failures[0][0])) <= total
+    assert held_for <= float(str(failures[0][0])) <= total
 
 
 def test_a_service_that_its_checks_find_sick_is_down_while_it_is_healed(project: Sandbox) -> None:
@@ -260,19 +258,23 @@ def test_a_death_is_known_while_no_check_can_be_collected(project: Sandbox) -> N
 
 
 def test_the_report_of_a_cycle_of_some_names_them(project: Sandbox) -> None:
+    def named() -> str:
+        # One of an earlier run is gone before the first check of the next.
+        with suppress(FileNotFoundError):
+            return project.property("services") or "all"
+        return ""
+
     with scraped(project) as watched:
-        before = project.property("services")
+        before = wait_for(named)
         watched.held.touch()
         kill(project)
         watched.monitor.says("✅ web, db are healthy")
-        wait_for(lambda: project.property("services"))
-        during = project.property("services")
+        wait_for(lambda: named() == "web, db")
         watched.held.unlink()
         watched.monitor.says("🎉 Healed!")
+        wait_for(lambda: named() == "all")
 
-        assert before is None
-        assert during == "web, db"
-        wait_for(lambda: (project.root / "reports/health.xml").exists() and project.property("services") is None)
+        assert before == "all"
 
 
 def test_a_service_that_never_came_up_is_down_while_it_is_started(project: Sandbox) -> None:
