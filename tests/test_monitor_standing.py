@@ -81,6 +81,12 @@ class Scraped:
         """Wait until it says a text after so many lines."""
         wait_for(lambda: any(text in said for said in self.monitor.lines[line:]))
 
+    def hastens(self) -> None:
+        """Let cycles follow each other at once from here on; one of all services that heals would keep them waiting."""
+        configuration = self.project.root / "auto-heal.toml"
+        configuration.write_text(configuration.read_text().replace("interval = 3600", "interval = 0.2"))
+        self.monitor.signal(signal.SIGHUP)
+
     @property
     def lines(self) -> int:
         """How many lines it has said."""
@@ -89,9 +95,9 @@ class Scraped:
 
 @contextmanager
 def scraped(
-    project: Sandbox, *arguments: str, top: str = "interval = 0.2", api: str = "", **env: str
+    project: Sandbox, *arguments: str, top: str = "interval = 0.2", api: str = "", ill: bool = False, **env: str
 ) -> Iterator[Scraped]:
-    """Lend a monitor of three services that are well."""
+    """Lend a monitor of three services that are well, unless api is `ill`, or was not started since it is held."""
     project.write("held.py", _HELD)
     command = json.dumps([sys.executable, "held.py", str(PATIENT)])
     others = "".join(
@@ -105,9 +111,11 @@ def scraped(
     held = project.root / "held"
     if not held.exists():
         assert project.auto_heal("start").code == 0
+    if ill:
+        project.get("/fall-ill/errors")
     port = free_port()
     with watching(project, "--metrics", str(port), *arguments, **env) as monitor:
-        if not held.exists():
+        if not (ill or held.exists()):
             monitor.ends_check(1)
         yield Scraped(monitor, project, port)
 
@@ -128,7 +136,7 @@ def scraped(
 def test_a_service_that_was_killed_is_down_from_then_on_until_its_long_heal_has_ended(
     project: Sandbox, language: str, partly: str, wholly: str, sick: str, healthy: str
 ) -> None:
-    with scraped(project, AUTO_HEAL_LANG=language) as watched:
+    with scraped(project, top="interval = 3600", AUTO_HEAL_LANG=language) as watched:
         assert [watched.is_up(name) for name in ("api", "web", "db")] == [True] * 3
         assert watched.downtime == 0
         watched.held.touch()
@@ -136,6 +144,7 @@ def test_a_service_that_was_killed_is_down_from_then_on_until_its_long_heal_has_
         wait_for(lambda: watched.is_up("api") is False)
         known = time.monotonic()
         line = watched.lines
+        watched.hastens()
         watched.says_since(line, partly)
         watched.says_since(watched.lines, partly)
         watched.grows()
@@ -179,21 +188,34 @@ def test_a_service_that_its_checks_find_sick_is_down_while_it_is_healed(project:
         assert watched.monitor.statistics.errors == 1
 
 
+def test_a_monitor_that_hears_late_of_a_heal_does_not_take_its_stop_for_a_death(project: Sandbox) -> None:
+    # It is ended only after a second, so that the monitor surely sleeps by then.
+    deaf = 'env = { DEAF = "1" }\nstop_timeout = 1'
+    with scraped(project, top="interval = 3600", api=deaf, ill=True) as watched:
+        watched.monitor.says("Problems found")
+        watched.monitor.signal(signal.SIGSTOP)
+        watched.monitor.says("🎉 Healed!")
+        watched.monitor.signal(signal.SIGCONT)
+
+        watched.monitor.ends_check(1)
+        wait_for(lambda: watched.is_up("api"))
+        assert watched.monitor.statistics.checks == 1
+
+
 def test_a_reload_in_the_middle_of_a_heal_forgets_nothing(project: Sandbox) -> None:
-    with scraped(project) as watched:
+    with scraped(project, top="interval = 3600") as watched:
         watched.held.touch()
         kill(project)
         wait_for(lambda: watched.is_up("api") is False)
-        before = watched.downtime
+        before, line = watched.downtime, watched.lines
         forkserver = watched.monitor.forkserver()
 
-        watched.monitor.signal(signal.SIGHUP)
+        watched.hastens()
 
         watched.monitor.forkserver(after=forkserver.pid)
         watched.grows()
         assert watched.downtime > before
         assert watched.is_up("api") is False
-        line = watched.lines
         watched.says_since(line, "Status: sick")
         watched.held.unlink()
         wait_for(lambda: watched.is_up("api"))
@@ -209,9 +231,7 @@ def test_a_check_that_failed_is_known_while_the_cycle_goes_on(project: Sandbox) 
         watched.held.touch()
         project.get("/fall-ill/errors")
         line = watched.lines
-        configuration = project.root / "auto-heal.toml"
-        configuration.write_text(configuration.read_text().replace("interval = 3600", "interval = 0.2"))
-        watched.monitor.signal(signal.SIGHUP)
+        watched.hastens()
         wait_for(lambda: watched.is_up("api") is False)
         watched.grows()
 
@@ -264,10 +284,12 @@ def test_the_report_of_a_cycle_of_some_names_them(project: Sandbox) -> None:
             return project.property("services") or "all"
         return ""
 
-    with scraped(project) as watched:
+    with scraped(project, top="interval = 3600") as watched:
         before = wait_for(named)
         watched.held.touch()
         kill(project)
+        wait_for(lambda: watched.is_up("api") is False)
+        watched.hastens()
         watched.monitor.says("✅ web, db are healthy")
         wait_for(lambda: named() == "web, db")
         watched.held.unlink()
@@ -296,7 +318,7 @@ def test_a_service_whose_heals_fail_stays_down_and_is_given_up(project: Sandbox)
         wait_for(lambda: watched.number("gave_up", service="api"))
 
         assert (left, given_up) == (2, 0)
-        assert watched.monitor.count("restart budget spent") == 1
+        watched.monitor.says("restart budget spent")
         assert watched.number("restart_budget_left", service="api") == 0
         assert watched.number("gave_up", service="web") == 0
         assert watched.is_up("api") is False

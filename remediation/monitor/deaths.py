@@ -54,7 +54,17 @@ class Deaths:
     def _notice(self, name: str) -> None:
         self._noticed.add(name)
         if name in self._checked:
-            self._standing.died(name)
+            self._standing.died(name, before=self._began_anew(self._project.services[name]))
+
+    def _began_anew(self, service: Service) -> float | None:
+        """Return when a service was started again, in epoch seconds, if it was: we may hear late of its death."""
+        if self._store.proven_process(service) is None:
+            return None
+        try:
+            # Written at once after the start, long before it is ready.
+            return service.pid_file.stat().st_mtime
+        except OSError:
+            return None
 
     def close(self) -> None:
         """Watch nobody any more."""

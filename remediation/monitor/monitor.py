@@ -66,11 +66,12 @@ class Monitor:
                 while self._code is None:
                     self._wait()
                     self._attend_signals()
+                    # Before the news of cycles, which may tell what became of it.
+                    self._deaths.notice()
                     for session in self._sessions.all:
                         while session.channel.has_news and self._code is None:
                             self._hear(session)
                     self._attend_sessions()
-                    self._deaths.notice()
                     if not self._stopping:
                         self._begin_urgent()
                         self._begin_if_due()

@@ -113,10 +113,12 @@ class Standing:
         """Note that a cycle begins."""
         self._number = number
 
-    def died(self, name: str) -> None:
-        """Note that the process of a service is found dead."""
+    def died(self, name: str, before: float | None = None) -> None:
+        """Note that the process of a service is found dead; it died before a moment, in epoch seconds, if not now."""
         with self._lock:
-            self._worsen(name, self._clock(), self._number, f"{name}: its process died")
+            now = self._clock()
+            at = now if before is None else min(before, now)
+            self._worsen(name, at, self._number, f"{name}: its process died")
 
     def stopped(self, name: str) -> None:
         """Note that somebody has stopped a service by hand."""
