@@ -38,7 +38,7 @@ _PATIENCE = 5.0
 _MOST_AT_ONCE = 8
 # After a connection could not be taken, as without a free descriptor, the next attempt is not made at once.
 _BREATH = 1.0
-_VERDICTS = ("healthy", "healed", "sick", "incomplete")
+_VERDICTS = ("healthy", "healed", "sick", "unproven", "incomplete")
 
 
 class Metrics:
