@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
@@ -81,6 +82,7 @@ class Checks:
         self._attempts = Attempts()
         self._results = Results()
         self._environ = dict(os.environ)
+        self._path = list(sys.path)
         self._claimed: set[str] = set()
         self._ends = Ends()
         self._speak_to(_own_terminal())
@@ -194,6 +196,10 @@ class Checks:
         """In a fork: be the one who runs these checks of the round."""
         self._claimed |= {item.nodeid for item in items}
 
+    def pytest_collection_finish(self) -> None:
+        """Remember where modules are found, now that those of the checks are."""
+        self._path = list(sys.path)
+
     # The attempts.
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -293,14 +299,18 @@ class Checks:
 
     # The end.
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Undo what checks did to the environment: it reaches neither plugins, nor the service, nor the next round."""
+        os.environ.clear()
+        os.environ.update(self._environ)
+        sys.path[:] = self._path
+
     def finish(self, exitstatus: int) -> int:
         """End a round: a later one leaves its attempts behind, the first one goes on to heal and to decide."""
         if self._files is None or only_lists(self._config):
             return exitstatus
         voice = Voice.of(self._project, terminal=self._terminal or self._pytest_terminal())
-        # What checks did to the environment reaches neither the service nor the next round.
-        os.environ.clear()
-        os.environ.update(self._environ)
         exitstatus = self._code(exitstatus, voice)
         findings = Findings(self._attempts.all, self._results.all)
         if self._later_round:
