@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from properties import looking_at
 
 from remediation.primitives import secrets
-from remediation.primitives.secrets import learn, learn_words, redacted, redacted_words
+from remediation.primitives.secrets import learn, learn_words, redacted, redacted_source, redacted_words
 from remediation.project.phrase import Phrase, printable
 
 # No secret in these is made of what stands in its place.
@@ -75,15 +75,62 @@ PIECES = st.sampled_from([
     "http://", "@", ":", "=", "==", "'", '"', '\\"', "\\", "\\n", "\n", " ", ",", "(", ")", "[", "]", "{", "}", "<",
     ">", "&", "?", "***", "None", "a1B2c3D4", "joe:pw", "x", "eyJ", "AKIA", "-----BEGIN PRIVATE KEY-----",
     "-----END PRIVATE KEY-----", "é", "12", "ok", "must", "auth: ", "password: ", "cookie: ", "Auth", "docker ", "/a",
+    "get(", "self.", "str", "str = ", "await ", "{token}", "mysql ", "-p", "sshpass ", "login ", "redis-cli -a", "#", ";",
 ])  # fmt: skip
 
 
 @looking_at(600)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_a_text_that_was_redacted_has_nothing_left_to_redact(text: str) -> None:
-    shown = redacted(text)
+    shown, source = redacted(text), redacted_source(text)
 
     assert redacted(shown) == shown
+    assert redacted_source(source) == source
+
+
+NAMES = st.from_regex(r"[a-z_]{1,12}(\.[a-z_]{1,12}){0,2}", fullmatch=True)
+STATEMENTS = st.sampled_from([
+    "password = {}", "token == {}", "login(user, password={}, n=1)", '{{"api_key": {}}}', "secret = {}(word)",
+    "token = await {}(user)", "auth=({}, {})", "def f(password: {} = None):", "secret = not {}", "token: {}",
+])  # fmt: skip
+
+
+@looking_at(200)
+@given(statement=STATEMENTS, name=NAMES)
+def test_source_without_literals_stays_as_it_is(statement: str, name: str) -> None:
+    text = f"    {statement.format(name, name)}"
+
+    assert redacted_source(text) == text
+
+
+LITERALS = st.sampled_from([
+    "password = {}", "login(user, password={}, n=1)", '{{"api_key": {}}}', "secret = Secret({})", "token: str = {}",
+    "token = get('x', {})", "password = a or {}", "assert token == {}", "auth=(user, {})",
+])  # fmt: skip
+
+
+@looking_at(200)
+@given(form=LITERALS, secret=st.text(st.sampled_from("abcXYZ019-_.~+="), min_size=8), around=NAMES)
+def test_a_literal_never_survives_where_its_place_in_source_tells_of_it(form: str, secret: str, around: str) -> None:
+    secret = f"x1{secret}"
+
+    assert secret not in redacted_source(f"{around}\n{form.format(repr(secret))}\n{around}")
+
+
+COMMANDS = st.sampled_from([
+    "mysql -u root -p{} shop", "['mysqldump', '-p{}']", "sshpass -p {} ssh web1", '["redis-cli","-a","{}"]',
+    "curl -ujoe:{} x", "docker login -u joe -p {}",
+])  # fmt: skip
+
+
+@looking_at(100)
+@given(form=COMMANDS, secret=st.text(st.sampled_from("abcXYZ019_.~+="), min_size=1), around=st.text(max_size=20))
+def test_the_password_of_a_program_never_survives(form: str, secret: str, around: str) -> None:
+    secret = f"x1{secret}"
+
+    shown = redacted(f"{around}\n{form.format(secret)}\n{around}")
+
+    assert secret not in shown.removeprefix(around).removesuffix(around)
 
 
 @looking_at(200)

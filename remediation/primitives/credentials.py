@@ -7,6 +7,8 @@ has already gone through.
 from __future__ import annotations
 
 import re
+from bisect import bisect, insort
+from collections.abc import Iterable
 
 from remediation.primitives.secret_names import (
     USER_OPTIONS,
@@ -18,7 +20,9 @@ from remediation.primitives.secret_names import (
     is_secret_query,
     is_surely_secret,
     is_written_as_header,
+    split_words,
 )
+from remediation.primitives.secret_options import passwords_of_programs
 
 MASK = "***"
 
@@ -74,6 +78,31 @@ _GOES_ON = frozenset({
 # What is counted is called tokens, too.
 _SHORT_NUMBER = 10
 
+# What Python computes a value by: a call, a look-up, the attribute of something.
+_NAMES = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_CALL = re.compile(rf"(?:(?:await|not|yield|yield from)[ ]{{1,4}})?(?P<name>{_NAMES})(?P<bracket>[(\[])")
+_ATTRIBUTE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+(?![\w.])")
+_PLACEHOLDER = re.compile(rf"\{{(?P<name>{_NAMES})(?:\(\))?=?(?:![rsa])?(?::[^{{}}\r\n]{{0,20}})?\}}")
+# In source, whatever has a name is none itself; keywords stand before names.
+_NAME = re.compile(rf"(?:(?:await|not|yield|lambda|-|\*\*?)[ ]{{0,4}})*(?:{_NAMES}|\.\.\.)(?![\w.])")
+_SOURCE_BEGINS = re.compile(r"""[({\[]|[bBrRuUfF]{0,2}["']""")
+# What is to come, as an annotation has it; its value stands behind it, if it has one.
+_ANNOTATION = re.compile(
+    r"(?:str|bytes|bytearray|int|float|bool|object|Any|None|SecretStr|SecretBytes|Secret|Optional|Union|Annotated|Literal"
+    r"|Final|ClassVar|Callable|list|dict|tuple|set|Sequence|Mapping)(?=[\[,)|=]|[ ]{1,4}[|=]|[ ]{0,4}(?:\r?\n|\Z)|\)?:)"
+)
+_ASSIGNED = re.compile(r"(?:[^=\r\n,()\[#]|\[[^\]\r\n]{0,80}\]){0,80}=(?!=)[ \t]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# In characters: what is shorter tells a function which secret is meant.
+_SHORTEST_TOLD = 4
+# A class or a built-in type is given the value itself, where a function is told which value is meant.
+_MAKES_VALUES = re.compile(r"(?:[\w.]*\.)?_?[A-Z]\w*[a-z]\w*|str|bytes|bytearray")
+_IN_EXPRESSION = re.compile(
+    # One that is not closed goes on to the end of the line.
+    r"""[bBrRuUfF]{0,2}(?:"(?P<double>[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"?|'(?P<single>[^'\\\r\n]*(?:\\.[^'\\\r\n]*)*)'?)"""
+    r"|(?P<mark>[(\[{)\]},;#\r\n])"
+)
+
 _SCHEME = re.compile(
     r"\b((?i:bearer|basic|negotiate)[ \t]{1,8})(?=[^\s\d]*\d|[^\sA-Z]*[a-z][A-Z])[\w+/.~\-]{8,}={0,2}", re.ASCII
 )
@@ -89,14 +118,23 @@ _SHAPE = re.compile(
 )
 
 
-def masked(text: str) -> str:
-    """Return the text with `***` in place of all that looks like a secret."""
+def masked(text: str, *, source: bool = False) -> str:
+    """Return the text with `***` in place of all that looks like a secret.
+
+    In the `source` of a program only literals can be secrets, whatever names and calls stand beside them.
+    """
     if "-----BEGIN" in text:
         text = _without_keys(text)
     if "://" in text:
         text = _URL.sub(f"://{MASK}@", text)
-    text = _without_named(text)
+    text = _cut(text, passwords_of_programs(text))
+    text = _without_named(text, source=source)
     return _SHAPE.sub(MASK, _SCHEME.sub(rf"\1{MASK}", text))
+
+
+def without_keys(text: str) -> str:
+    """Return the text with `***` in place of private keys, which have several lines."""
+    return _without_keys(text) if "-----BEGIN" in text else text
 
 
 def masked_value(name: str, value: str) -> str:
@@ -115,16 +153,94 @@ def _without_keys(text: str) -> str:
     return "".join([*kept, text[at:]])
 
 
-def _without_named(text: str) -> str:
+def _without_named(text: str, *, source: bool) -> str:
     """Mask the values of names that hold a secret."""
-    kept, at = list[str](), 0
+    spans: list[tuple[int, int]] = []
+    walked = 0
     for found in _NAMED.finditer(text):
         # What stands in a value that is masked already says nothing any more.
-        if found.start() >= at and (place := _value(text, found)):
-            begin, end = place
+        at = bisect(spans, (found.start(), len(text))) - 1
+        if at >= 0 and found.start() < spans[at][1]:
+            continue
+        begin = _computed(text, found, source=source)
+        if begin is None or (begin < walked and _QUOTE.match(text, begin)):
+            place = _value(text, found)
+            for span in [place] if place else []:
+                insort(spans, span)
+        elif begin >= walked:
+            # Each expression is gone through once, however many names stand in it.
+            literals, walked = _literals(text, begin, found["name"] or found["option"])
+            for span in literals:
+                insort(spans, span)
+    return _cut(text, spans)
+
+
+def _cut(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Put the mask in place of the spans, which come in order and may overlap."""
+    kept, at = list[str](), 0
+    for begin, end in spans:
+        if begin >= at:
             kept += [text[at:begin], MASK]
-            at = end
+        at = max(at, end)
     return "".join([*kept, text[at:]])
+
+
+def _computed(text: str, found: re.Match[str], *, source: bool) -> int | None:
+    """Return where an expression begins by which a program computes the value of a name; None if there is none."""
+    name, begin = found["name"], found.end()
+    if name is None or not is_secret(name):
+        return None
+    mark = found["mark"].lstrip("\\\"'`]").strip()
+    if mark == ":" and found["mark"][0] in " \t:" and _ANNOTATION.match(text, begin):
+        assigned = _ASSIGNED.match(text, begin)
+        return assigned.end() if assigned else begin
+    if source:
+        return begin if _NAME.match(text, begin) or _SOURCE_BEGINS.match(text, begin) else None
+    place, call, attribute = (look.match(text, begin) for look in (_PLACEHOLDER, _CALL, _ATTRIBUTE))
+    is_computed = (
+        (place and is_secret(place["name"]))
+        or (call and _is_code(call["name"]))
+        or (attribute and is_secret(attribute[0]) and _is_code(attribute[0]))
+    )
+    return begin if is_computed else None
+
+
+def _is_code(names: str) -> bool:
+    """Return whether names are those of a program: of plain words, alone or joined."""
+    words = [word for name in names.split(".") for word in split_words(name)]
+    return bool(words) and all(word.isdigit() or is_ordinary(word) for word in words)
+
+
+def _literals(text: str, begin: int, name: str) -> tuple[list[tuple[int, int]], int]:
+    """Return the literals of an expression that are secrets, and where it ends: a comma, a bracket, the line's end.
+
+    What tells which secret is meant, such as the name of a variable of the environment, is none itself.
+    """
+    call = _CALL.match(text, begin)
+    is_given = bool(call and call["bracket"] == "(" and _MAKES_VALUES.fullmatch(call["name"]))
+    # A tuple is what a client is given: user and password.
+    is_given |= text[begin : begin + 1] in ("(", "[", "{")
+    found, depth, end = list[tuple[int, int]](), 0, len(text)
+    for token in _IN_EXPRESSION.finditer(text, begin):
+        kind = token["mark"]
+        if kind is None:
+            group = "double" if token["double"] is not None else "single"
+            is_sure = (is_given and depth == 1) or (depth == 0 and _is_sure(name, "="))
+            is_told = _is_variable(token[group]) or (not is_sure and len(token[group]) < _SHORTEST_TOLD)
+            if not is_told and _is_value(token[group], name, is_sure=is_sure):
+                found.append(token.span(group))
+        elif kind in "([{":
+            depth += 1
+        elif kind in ")]}":
+            depth -= 1
+        if kind and (kind in "\r\n#" or depth < 0 or (depth == 0 and kind in ",;")):
+            end = token.start()
+            break
+    return found, end
+
+
+def _is_variable(text: str) -> bool:
+    return bool(_VARIABLE.fullmatch(text)) and is_secret(text)
 
 
 def _value(text: str, found: re.Match[str]) -> tuple[int, int] | None:
@@ -135,6 +251,8 @@ def _value(text: str, found: re.Match[str]) -> tuple[int, int] | None:
     # Behind a backslash is the end of a line, in a text as Python or JSON writes it.
     name, mark = found["name"][before == "\\" :], found["mark"].lstrip("\\\"'`]").strip()
     is_list_or_comparison = (mark == "," and "(" not in second) or (mark == ">" and before != "<")
+    # A pair has the name in quotes; without them it is a list of arguments.
+    is_list_or_comparison |= (mark == "," and found["mark"][0] in " \t,") or mark == "!"
     if is_list_or_comparison or not (is_secret_query(name) if before in ("?", "&") else is_secret(name)):
         return None
     begin, is_sure = found.end(), before in ("?", "&") or _is_sure(name, mark)
@@ -170,11 +288,19 @@ def _told_value(text: str, begin: int, name: str, before: str, *, is_sure: bool)
 
 def _is_value(value: str, name: str, *, is_sure: bool) -> bool:
     """Return whether what stands beside a name is a secret; if that is sure of the name, a plain word is one, too."""
-    if not value.strip() or _NO_SECRET.match(value):
+    if not value.strip() or _NO_SECRET.match(value) or _is_template(value):
         return False
     if value.isdigit() and (is_sure or is_chosen(name)):
         return len(value) >= _SHORT_NUMBER or is_chosen(name)
     return is_sure or not is_ordinary(value) or (is_header(name) and bool(_SCHEME_FIRST.match(value)))
+
+
+def _is_template(value: str) -> bool:
+    """Return whether a value only says which secret is put into it, as in f"Bearer {token}"."""
+    if "{" not in value or not all(is_secret(place["name"]) for place in _PLACEHOLDER.finditer(value)):
+        return False
+    left = _PLACEHOLDER.sub("", value)
+    return left != value and not _SCHEME_FIRST.sub("", left).strip()
 
 
 def _is_sure(name: str, mark: str) -> bool:

@@ -88,7 +88,7 @@ def is_secret_option(option: str, value: str, *, before: str = "") -> bool:
 
 def is_header(name: str) -> bool:
     """Return whether this is a header whose secret goes on to the end of the line."""
-    return "_".join(_words(name[-_LONGEST:])).endswith(_HEADERS)
+    return "_".join(split_words(name[-_LONGEST:])).endswith(_HEADERS)
 
 
 def is_written_as_header(name: str) -> bool:
@@ -98,7 +98,7 @@ def is_written_as_header(name: str) -> bool:
 
 def is_chosen(name: str) -> bool:
     """Return whether people choose what has this name, so that even a short number may be it."""
-    return any(word.startswith(("passw", "passc", "passphrase", "pwd")) for word in _words(name[-_LONGEST:]))
+    return any(word.startswith(("passw", "passc", "passphrase", "pwd")) for word in split_words(name[-_LONGEST:]))
 
 
 def is_ordinary(value: str) -> bool:
@@ -155,7 +155,7 @@ def _last(commands: tuple[str, ...], text: str) -> int:
 
 @lru_cache(maxsize=4_096)
 def _judged(name: str, last_words: frozenset[str], endings: tuple[str, ...]) -> bool:
-    words = _words(name)
+    words = split_words(name)
     while len(words) > 1 and (words[-1].isdigit() or words[-1] in _FOLLOWING):
         words.pop()
     if not words:
@@ -164,5 +164,6 @@ def _judged(name: str, last_words: frozenset[str], endings: tuple[str, ...]) -> 
     return words[-1] in last_words or "_".join(words).endswith(endings or "\n")
 
 
-def _words(name: str) -> list[str]:
+def split_words(name: str) -> list[str]:
+    """Return the words of a name in lower case, however it joins them."""
     return [word.lower() for word in _WORD.findall(name)]

@@ -21,9 +21,11 @@ from remediation.primitives.secret_names import (
     is_secret_query,
     is_surely_secret,
 )
+from remediation.primitives.secret_options import passwords_in
 
 __all__ = [
-    "MASK", "is_secret", "learn", "learn_url", "learn_words", "redacted", "redacted_value", "redacted_words", "spare",
+    "MASK", "is_secret", "learn", "learn_url", "learn_words", "redacted", "redacted_parts", "redacted_source",
+    "redacted_value", "redacted_words", "spare",
 ]  # fmt: skip
 
 MASK = "***"
@@ -32,8 +34,10 @@ MASK = "***"
 _SIGNS = (
     "://", "pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "sess", "dsn", "sig", "jwt", "code=",
     "sid=", "hmac", "otp=", "pin=", "-u", "bearer", "basic", "negotiate",
-    "eyj", "akia", "asia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "k_live_",
+    "eyj", "akia", "asia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "k_live_", "k_test_",
     "aiza", "hooks.slack.com", "/bot",
+    "mysql", "mariadb", "mycli", "7z", "unrar", "rabbitmq", "mongo", "login", "zip", "sqlcmd", "bcp",
+    "ipmi", "mosquitto", "redis", "valkey", "keydb", "ldap", "plink", "pscp", "psftp",
 )  # fmt: skip
 
 # A known secret is looked for in all texts, so it must not be what texts are made of.
@@ -58,6 +62,27 @@ def redacted(text: str) -> str:
 
     Where that cannot be looked at, nothing of the text is returned, but why.
     """
+    return _redacted(text, source=False)
+
+
+def redacted_source(text: str) -> str:
+    """Return the source of a program with `***` in place of each secret: literals can be one, names and calls cannot."""
+    return _redacted(text, source=True)
+
+
+def redacted_parts(text: str) -> str:
+    """Return a text whose lines were redacted before, with `***` in place of what has several lines."""
+    text = _without_known(text)
+    if "-----BEGIN" not in text:
+        return text
+    try:
+        from remediation.primitives.credentials import without_keys
+    except OSError as error:
+        return _not_shown(error)
+    return without_keys(text)
+
+
+def _redacted(text: str, *, source: bool) -> str:
     text = _without_known(text)
     low = text.lower()
     if not any(sign in low for sign in _SIGNS):
@@ -67,7 +92,7 @@ def redacted(text: str) -> str:
         from remediation.primitives.credentials import masked
     except OSError as error:
         return _not_shown(error)
-    return masked(text)
+    return masked(text, source=source)
 
 
 def redacted_value(name: str, value: str) -> str:
@@ -83,10 +108,15 @@ def redacted_value(name: str, value: str) -> str:
 
 def redacted_words(words: Iterable[str]) -> list[str]:
     """Return a command with `***` for each secret in it, also for one that an option before it tells of."""
+    words = list(words)
+    given = dict(passwords_in(words))
     found, option = list[str](), ""
-    for word in words:
+    for place, word in enumerate(words):
         before = " ".join(found[:-1]) if option in USER_OPTIONS else ""
-        found.append(MASK if is_secret_option(option, word, before=before) else redacted(word))
+        if place in given:
+            found.append(f"{word[: given[place]]}{MASK}")
+        else:
+            found.append(MASK if is_secret_option(option, word, before=before) else redacted(word))
         option = word
     return found
 
@@ -123,7 +153,10 @@ def learn(named: Mapping[str, str]) -> None:
 
 def learn_words(words: Iterable[str]) -> None:
     """Know from now on the secrets of a command line: those of its options, and credentials in URLs."""
-    option = ""
+    words, option = list(words), ""
+    for place, begin in passwords_in(words):
+        user, _, password = words[place][begin:].rpartition(":")
+        _add(password or user)
     for word in words:
         for mark in ("=", ":"):
             name, _, value = word.partition(mark)
