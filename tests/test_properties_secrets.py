@@ -75,7 +75,8 @@ PIECES = st.sampled_from([
     "http://", "@", ":", "=", "==", "'", '"', '\\"', "\\", "\\n", "\n", " ", ",", "(", ")", "[", "]", "{", "}", "<",
     ">", "&", "?", "***", "None", "a1B2c3D4", "joe:pw", "x", "eyJ", "AKIA", "-----BEGIN PRIVATE KEY-----",
     "-----END PRIVATE KEY-----", "é", "12", "ok", "must", "auth: ", "password: ", "cookie: ", "Auth", "docker ", "/a",
-    "get(", "self.", "str", "str = ", "await ", "{token}", "mysql ", "-p", "sshpass ", "login ", "redis-cli -a", "#", ";",
+    "get(", "self.", "str", "str = ", "await ", "{token}", "mysql ", "-p", "sshpass ", "login ", "redis-cli -a",
+    "#", ";",
 ])  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from remediation.primitives import file, port, rotate
 from remediation.primitives.mark import marked
 from remediation.primitives.process import Identity, describe, send
 from remediation.primitives.secrets import redacted, redacted_words
+from remediation.primitives.tracebacks import redacted_failure, redacted_output
 from remediation.primitives.vitals import Facts, vitals
 from remediation.project.memory import Memory
 from remediation.project.model import MARK, Service
@@ -145,7 +146,7 @@ def _end_commands(service: Service) -> None:
 
 
 def _once(text: bytes) -> Iterator[object]:
-    yield _without_secrets(text)
+    yield redacted_failure(text.decode(errors="backslashreplace")).encode(errors="backslashreplace")
 
 
 def _log(service: Service) -> Iterator[object]:
@@ -252,7 +253,7 @@ def _about(service: Service, patient: Patient, parts: list[_Part]) -> object:
 def _without_secrets(value: object, name: str = "") -> object:
     """Return a value of JSON, or the bytes of a text, with what is secret in it masked."""
     if isinstance(value, bytes):
-        return redacted(value.decode(errors="backslashreplace")).encode(errors="backslashreplace")
+        return redacted_output(value.decode(errors="backslashreplace")).encode(errors="backslashreplace")
     if isinstance(value, str):
         return redacted(value).encode(errors="backslashreplace").decode()
     if isinstance(value, Mapping):

@@ -14,7 +14,7 @@ from typing import TypeVar
 from remediation.healer.outcome import HealError
 from remediation.primitives import file, reserve, rotate
 from remediation.primitives.process import Identity, await_death, descendants, terminate
-from remediation.primitives.secrets import redacted
+from remediation.primitives.tracebacks import redacted_output
 from remediation.project.model import MARK, Service
 from remediation.project.phrase import Phrase
 
@@ -88,7 +88,7 @@ class Started:
         except OSError:
             return []
         # Before it is cut into lines: a secret may have several.
-        return redacted(data.decode(errors="backslashreplace")).splitlines()[-TAIL_LINES:]
+        return redacted_output(data.decode(errors="backslashreplace")).splitlines()[-TAIL_LINES:]
 
 
 def ended(status: int) -> Phrase:

@@ -7,6 +7,7 @@ has already gone through.
 from __future__ import annotations
 
 import re
+import sys
 from bisect import bisect, insort
 from collections.abc import Iterable
 
@@ -156,13 +157,14 @@ def _without_keys(text: str) -> str:
 def _without_named(text: str, *, source: bool) -> str:
     """Mask the values of names that hold a secret."""
     spans: list[tuple[int, int]] = []
+    # Inside of a literal, source is text like any other.
+    strings = [one.span() for one in _IN_EXPRESSION.finditer(text) if not one["mark"]] if source else []
     walked = 0
     for found in _NAMED.finditer(text):
         # What stands in a value that is masked already says nothing any more.
-        at = bisect(spans, (found.start(), len(text))) - 1
-        if at >= 0 and found.start() < spans[at][1]:
+        if _lies_in(spans, found.start()):
             continue
-        begin = _computed(text, found, source=source)
+        begin = _computed(text, found, source=source and not _lies_in(strings, found.end() - 1))
         if begin is None or (begin < walked and _QUOTE.match(text, begin)):
             place = _value(text, found)
             for span in [place] if place else []:
@@ -173,6 +175,11 @@ def _without_named(text: str, *, source: bool) -> str:
             for span in literals:
                 insort(spans, span)
     return _cut(text, spans)
+
+
+def _lies_in(spans: list[tuple[int, int]], place: int) -> bool:
+    at = bisect(spans, (place, sys.maxsize)) - 1
+    return at >= 0 and place < spans[at][1]
 
 
 def _cut(text: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -66,7 +66,7 @@ def redacted(text: str) -> str:
 
 
 def redacted_source(text: str) -> str:
-    """Return the source of a program with `***` in place of each secret: literals can be one, names and calls cannot."""
+    """Return the source of a program with `***` in place of each secret: a literal may be one, a name is none."""
     return _redacted(text, source=True)
 
 

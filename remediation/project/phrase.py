@@ -20,6 +20,18 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\ufe0f\u200d" else ascii(char)[1:-1] for char in text)
 
 
+def visible(text: str) -> str:
+    """Return text with its line ends and tabs, and every other control, escape and direction character made visible."""
+    if text.isprintable():
+        return text
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text that says something, for where there is room for one."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
 def seconds(value: float) -> str:
     """Return a number of seconds as people write it: without needless zeros and without an exponent."""
     return f"{value:.3f}".rstrip("0").rstrip(".")

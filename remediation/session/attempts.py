@@ -5,6 +5,7 @@ junitxml drops the text of a report whose outcome is `rerun`, and with it all th
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -15,7 +16,8 @@ from remediation.primitives.secrets import redacted
 # Attributes on a report travel from an xdist worker to its controller if they are plain values.
 NOTE = "auto_heal"
 
-
+# What pytest colours a difference with on a terminal, ECMA-48 section 8.3.117.
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 # Of a message, in characters; the whole text stands in the report.
 _LONGEST_MESSAGE = 2_000
 
@@ -60,11 +62,12 @@ def note(
 def label(item: pytest.Item) -> str:
     """Name a check for people: the first line of its docstring, or its name; with its parameters."""
     doc = getattr(getattr(item, "obj", None), "__doc__", None)
-    callspec = getattr(item, "callspec", None)
     if not doc or not doc.strip():
         return item.name
     first: str = doc.strip().splitlines()[0].rstrip(".") or item.name
-    return redacted(f"{first} [{callspec.id}]") if callspec else first
+    # As the name has them, without secrets.
+    _, bracket, parameters = item.name.partition("[")
+    return f"{redacted(first)} [{parameters}" if bracket and hasattr(item, "callspec") else first
 
 
 def outcome(report: pytest.TestReport) -> str:
@@ -98,8 +101,8 @@ def _told(report: pytest.TestReport) -> tuple[str, str]:
     """Return all that a report says of a failure, and what sums it up."""
     crash = getattr(report.longrepr, "reprcrash", None)
     # Not longreprtext, which under xdist begins with the worker's name and version.
-    text = _encodable(str(report.longrepr or "")).strip()
-    return text, (_encodable(crash.message) if crash else _sentence(text))[:_LONGEST_MESSAGE]
+    text = _plain(str(report.longrepr or "")).strip()
+    return text, (_plain(crash.message) if crash else _sentence(text))[:_LONGEST_MESSAGE]
 
 
 def first_line(report: pytest.TestReport) -> str:
@@ -113,8 +116,12 @@ def _sentence(text: str) -> str:
     return next((line[1:].strip() for line in lines if line.startswith("E ")), lines[0])
 
 
-def _encodable(text: str) -> str:
-    """Return text with lone surrogates made visible, which neither JSON nor a log can hold."""
+def _plain(text: str) -> str:
+    """Return text without the colours of pytest's terminal, and with lone surrogates made visible.
+
+    Neither JSON nor a log can hold these.
+    """
+    text = _COLOUR.sub("", text)
     return text.encode("utf-8", "backslashreplace").decode()
 
 

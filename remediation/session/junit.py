@@ -14,7 +14,8 @@ from pathlib import Path
 
 from _pytest.junitxml import bin_xml_escape, mangle_test_address
 
-from remediation.primitives.secrets import redacted, redacted_value
+from remediation.primitives.secrets import redacted_value
+from remediation.primitives.tracebacks import redacted_failure, redacted_output
 from remediation.session.attempts import Attempt
 
 Address = tuple[str, str]
@@ -65,19 +66,24 @@ def merge(
     prefix: str | None = None,
     notes: Mapping[Address, str] | None = None,
     more: Mapping[Address, str] | None = None,
+    places: Mapping[Address, tuple[str, int | None]] | None = None,
 ) -> bytes:
     """Return one report of all rounds.
 
     `notes` go before the messages of checks that failed. `more` are failures that no check has found, and why.
+
+    `places` has the file of each check, and its line from 1 on. They are told if pytest tells them, as it does with
+    `junit_family = "xunit1"`.
 
     The last round decides a check, but a skip or an absence proves nothing: a failure before it stands.
     Raises IncompleteReportError if the report of a round cannot be relied on.
     """
     cases: dict[Address, _Case] = {}
     suite = ET.Element("testsuite")
-    seconds, timestamp = 0.0, None
+    seconds, timestamp, tells_places = 0.0, None, False
     for report in rounds:
         part = _suite(report.xml)
+        tells_places |= part.find("testcase[@file]") is not None
         timestamp = timestamp or part.get("timestamp")
         seconds += _seconds(part)
         suite.attrib = dict(part.attrib)
@@ -85,6 +91,8 @@ def merge(
         _add_round(cases, part, report.attempts, prefix)
     ordered = [_case_element(key, case, (notes or {}).get(key, "")) for key, case in cases.items()]
     ordered += [_failure(key, why) for key, why in (more or {}).items()]
+    if tells_places:
+        _add_places(ordered, places or {})
     if timestamp:
         suite.set("timestamp", timestamp)
     suite.set("time", f"{seconds:.3f}")
@@ -220,6 +228,16 @@ def _failure(key: Address, why: str) -> ET.Element:
     return element
 
 
+def _add_places(cases: Iterable[ET.Element], places: Mapping[Address, tuple[str, int | None]]) -> None:
+    """Say of each case where its check stands; the schema of xunit2 does not allow that."""
+    for case in cases:
+        file, line = places.get(_address(case), ("", None))
+        if file:
+            case.set("file", _text(file))
+        if line is not None:
+            case.set("line", str(line))
+
+
 def _count(suite: ET.Element, cases: list[ET.Element]) -> None:
     outcomes = [_outcome(case) for case in cases]
     suite.set("tests", str(len(cases)))
@@ -242,7 +260,8 @@ def _redact(suite: ET.Element) -> None:
     """
     for element in suite.iter():
         if element.text:
-            element.text = redacted(element.text)
+            is_output = element.tag.startswith("system-")
+            element.text = (redacted_output if is_output else redacted_failure)(element.text)
         for name in ("message", "value"):
             if text := element.get(name):
                 element.set(name, redacted_value(element.get("name", ""), text))

@@ -10,6 +10,7 @@ from remediation.healer.treated import Treated
 from remediation.primitives import file
 from remediation.session import OWN, junit
 from remediation.session.junit import Address, RoundReport
+from remediation.session.results import places
 from remediation.session.rounds import Round, Verdict
 
 
@@ -57,6 +58,8 @@ class Publication:
         reports = [RoundReport(part.xml, part.findings.attempts) for part in parts]
         notes = {junit.address(nodeid, self.prefix): note for nodeid, note in self.notes.items()}
         more = {junit.address(f"{OWN}{name}"): why for name, why in self.failures.items()}
+        where = places(one.findings for one in self.rounds)
         return junit.merge(
-            reports, properties=properties, system_out=self.lines, prefix=self.prefix, notes=notes, more=more
-        )
+            reports, properties=properties, system_out=self.lines, prefix=self.prefix, notes=notes, more=more,
+            places={junit.address(nodeid, self.prefix): place for nodeid, place in where.items()},
+        )  # fmt: skip
