@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sandbox import PATIENT, REPOSITORY, Sandbox
+
+from remediation.project.config import tomllib
 
 
 def test_init_scaffolds_a_project_that_heals_at_once(tmp_path: Path, project: Sandbox) -> None:
@@ -80,3 +85,49 @@ def test_init_keeps_the_line_ends_of_a_file(project: Sandbox) -> None:
     data = (project.root / "pyproject.toml").read_bytes()
     assert data.startswith(b'[project]\r\nname = "mine"\r\n\r\n[tool.auto-heal')
     assert data.count(b"\n") == data.count(b"\r\n")
+
+
+# Answers success with a text, as many servers do.
+_PLAIN = """
+import http.server, os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(204 if self.path == "/none" else 200)
+        self.end_headers()
+        if self.path != "/none":
+            self.wfile.write(b"OK")
+
+http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("ready", ["/health", "/none"])
+def test_the_checks_that_init_writes_pass_on_any_success(project: Sandbox, ready: str) -> None:
+    for name in ("conftest.py", "auto-heal.toml"):
+        (project.root / name).unlink()
+    shutil.rmtree(project.root / "healthtests")
+    project.write("server.py", _PLAIN)
+
+    project.auto_heal("init", "--command", f"{sys.executable} server.py", "--url", project.url, "--ready", ready)
+    assert project.auto_heal("start").code == 0
+    before = project.pid
+    result = project.auto_heal("check")
+
+    assert result.code == 0, result
+    assert "All systems are healthy" in result.output
+    assert project.pid == before
+    # A failure of what was promised is one all the same.
+    check = (project.root / "healthtests" / "test_health.py").read_text()
+    assert "assert 200 <= response.status_code < 300" in check
+    assert "response.json()" not in re.sub(r"#.*", "", check)
+
+
+def test_init_writes_no_key_that_nobody_asked_for(project: Sandbox) -> None:
+    (project.root / "auto-heal.toml").unlink()
+
+    project.auto_heal("init", "--command", "node index.js", "--url", "http://localhost:3000", "--ready", "/health")
+
+    written = tomllib.loads((project.root / "pyproject.toml").read_text())["tool"]["auto-heal"]
+    keys = {"command": ["node", "index.js"], "url": "http://localhost:3000", "ready": "/health"}
+    assert written == {"services": {"api": keys}}

@@ -18,9 +18,9 @@ from remediation.project.schema import ConfigError, ProjectTable
 from remediation.session import FOLDER
 
 _HOOK = "conftest.py"
-_DATA_CHECK = "test_items.py"
+_HEALTH_CHECK, _DATA_CHECK = "test_health.py", "test_items.py"
 # What only the bundled service has in its table.
-_OWN_LINES = ("#", "cwd =", "budget =")
+_OWN_LINES = ("#", "cwd =", "budget =", "version =")
 _URL, _READY = "http://localhost:8787", "/api/health"
 # Programs that a folder's files suggest, the likeliest first.
 _GUESSES = (
@@ -76,7 +76,9 @@ def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[str]:
     yield _configure(root, table)
     for check in sorted((source / FOLDER).glob("test_*.py")):
         text = _adapt(check.read_text(encoding="utf-8"), name, ready)
-        if check.name == _DATA_CHECK:
+        if check.name == _HEALTH_CHECK:
+            text = _as_promised(text)
+        elif check.name == _DATA_CHECK:
             text = _as_example(text)
         yield _create(root / FOLDER / check.name, text)
     hook = root / _HOOK
@@ -130,9 +132,23 @@ def _configuration(name: str, values: Mapping[str, object]) -> str:
 
 
 def _adapt(text: str, name: str, ready: str) -> str:
-    """Make a check of ours one of another service: what only ours promises becomes a comment."""
-    text = text.replace('"api"', json.dumps(name)).replace(_READY, ready)
-    return re.sub(r"^( +)(assert response\.json\(\).*)$", r"\1# \2", text, flags=re.MULTILINE)
+    """Make a check of ours one of another service."""
+    return text.replace('"api"', json.dumps(name)).replace(_READY, ready)
+
+
+def _as_promised(text: str) -> str:
+    """Return the check of readiness with nothing but what `ready` promises: that the path answers 2xx."""
+    _, _, code = text.partition("\n")
+    before, status, _ = code.partition("    assert response.status_code == 200\n")
+    if not status:
+        raise RuntimeError("the shipped check of readiness does not look at the status")
+    promised = [
+        '"""Readiness: the service answers, with any status that means success."""',
+        before + "    assert 200 <= response.status_code < 300",
+        "    # If your service also says how it is, ask for that as well:",
+        '    # assert response.json()["status"] == "ok"',
+    ]
+    return "\n".join(promised) + "\n"
 
 
 def _as_example(text: str) -> str:

@@ -20,7 +20,7 @@ from remediation.journal.record import Heal
 from remediation.journal.timeline import BUCKETS, Bucket
 from remediation.project.columns import aligned
 from remediation.project.config import load_project
-from remediation.project.phrase import printable
+from remediation.project.phrase import first_line, printable
 from remediation.project.voice import colourful
 
 STDOUT = 1
@@ -122,8 +122,8 @@ def _last(heals: Sequence[Heal]) -> list[str]:
     lines = ["", "LAST HEALS"] if heals else []
     for heal in heals:
         helped = f"answered after {spoken(heal.downtime)}" if heal.downtime is not None else "done"
-        how = helped if heal.ok else f"in vain: {heal.reason}"
-        cause = heal.cause.removeprefix(f"{heal.service}: ")
+        how = helped if heal.ok else f"in vain: {first_line(heal.reason)}"
+        cause = first_line(heal.cause).removeprefix(f"{heal.service}: ")
         lines.append(f"{_moment(heal.at)}  {heal.service}: {printable(cause)}")
         lines.append(f"  {printable(heal.action)}, {printable(how)}")
         if heal.evidence:

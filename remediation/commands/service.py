@@ -7,6 +7,7 @@ from pathlib import Path
 
 from remediation.healer.healer import Healer
 from remediation.healer.outcome import HealError
+from remediation.journal import incidents
 from remediation.journal.record import recorder
 from remediation.project.config import load_project
 from remediation.project.memory import Store
@@ -33,6 +34,8 @@ def by_hand(action: str, names: Sequence[str]) -> int:
     for service in meant or services:
         try:
             act(service)
+            if action != "stop":
+                incidents.close(project, service.name)
         except HealError as error:
             failed = True
             voice.tell(error.phrase)

@@ -17,7 +17,7 @@ from remediation.primitives.process import Identity
 from remediation.project.columns import aligned
 from remediation.project.config import load_project
 from remediation.project.memory import LastHeal, Store
-from remediation.project.model import Service
+from remediation.project.model import Project, Service
 
 _COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST HEAL")
 
@@ -33,6 +33,8 @@ class Status(msgspec.Struct, frozen=True):
     memory: int | None
     port: int | None
     last_heal: LastHeal | None
+    helped: bool | None = None
+    """Whether the next run that looked at the service left it well; None if there was none, or no heal."""
 
     @property
     def up(self) -> bool:
@@ -67,7 +69,22 @@ def examine(service: Service, store: Store) -> Status:
         memory=used,
         port=service.address.port if service.address else None,
         last_heal=memory.last_heal,
+        helped=_helped(store.project, service, memory.last_heal),
     )
+
+
+def _helped(project: Project, service: Service, heal: LastHeal | None) -> bool | None:
+    """Return whether a heal left the service well, as the history tells; None if it does not tell."""
+    if heal is None or not heal.ok:
+        return None if heal is None else False
+    from remediation.journal.figures import helped
+    from remediation.journal.history import History, HistoryError
+
+    try:
+        with History(project).reading() as database:
+            return helped(database, service.name, heal.at)
+    except HistoryError:
+        return None
 
 
 def _state(service: Service, store: Store) -> str:
@@ -116,7 +133,7 @@ def _row(one: Status) -> tuple[str, ...]:
     heal = one.last_heal
     last = "never"
     if heal:
-        last = f"{_ago(time.time() - heal.at)} ago, {heal.action}, {'helped' if heal.ok else 'in vain'}"
+        last = f"{_ago(time.time() - heal.at)} ago, {heal.action}, {_effect(one, heal)}"
     cells: tuple[Any, ...] = (
         one.service,
         one.state,
@@ -127,6 +144,15 @@ def _row(one: Status) -> tuple[str, ...]:
         last,
     )
     return tuple("-" if cell is None else str(cell) for cell in cells)
+
+
+def _effect(one: Status, heal: LastHeal) -> str:
+    """Say what came of a heal: that it answered again is not yet that its checks pass."""
+    if not heal.ok:
+        return "in vain"
+    if one.helped is None:
+        return "answered again"
+    return "helped" if one.helped else "did not help"
 
 
 def _ago(seconds: float) -> str:

@@ -22,7 +22,7 @@ class Change:
     @property
     def is_bad(self) -> bool:
         """Whether the check fails."""
-        return self.is_harm or self.what.key in ("broken_by_deployment", "still_broken")
+        return self.is_harm or self.what.key in ("broken_by_deployment", "still_broken", "fails_new")
 
     @property
     def is_harm(self) -> bool:
@@ -63,6 +63,8 @@ def changes(
         seen.add(one.key)
         before = baseline.checks.get(one.key) if baseline else None
         what = _heal_of(harmed[one.key]) if one.key in harmed else _change(one, before, limits)
+        if what is None and baseline and one.sick:
+            what = Phrase("fails_new", {})
         if one.kind == "check" and what:
             found.append(Change(one.key, one.name, what))
     known = baseline.checks if baseline else {}

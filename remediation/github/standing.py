@@ -9,7 +9,7 @@ from typing import Literal
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change
 from remediation.journal.record import Result
-from remediation.project.phrase import Phrase
+from remediation.project.phrase import Phrase, first_line
 
 Kind = Literal["sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped"]
 _BY_IMPORTANCE: tuple[Kind, ...] = ("sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped")
@@ -31,7 +31,7 @@ class Standing:
     @property
     def text(self) -> str:
         """All that there is to say of it, with the reason of its failure if it failed."""
-        reason = (self.check.message or "").partition("\n")[0]
+        reason = first_line(self.check.message or "")
         if self.kind in ("sick", "undone"):
             return ": ".join(filter(None, (self.words, reason or "failed")))
         if self.check.failed_at is None:

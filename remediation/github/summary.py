@@ -17,7 +17,7 @@ from remediation.github.standing import Kind, Standing, standings
 from remediation.healer.treated import Treated
 from remediation.journal.record import Run
 from remediation.primitives import file
-from remediation.project.phrase import printable, seconds
+from remediation.project.phrase import first_line, printable, seconds
 
 # GitHub shows no summary of a step beyond 1 MiB, https://docs.github.com/en/actions/reference/workflow-commands
 _MOST_BYTES = 1 << 20
@@ -83,7 +83,7 @@ def _known_before(one: Standing) -> str:
     if one.before is None:
         return "new"
     if one.before.outcome == "failed":
-        return ": ".join(filter(None, (_FAILED, one.before.message)))
+        return ": ".join(filter(None, (_FAILED, first_line(one.before.message or ""))))
     return _PASSED if one.before.outcome == "passed" else "skipped"
 
 
@@ -104,7 +104,13 @@ def _latency(one: Standing) -> str:
 
 
 def _heal(one: Treated) -> tuple[str, ...]:
-    return one.service, one.cause.partition("\n")[0], one.action, _seconds(one.downtime), ", ".join(one.evidence)
+    return (
+        one.service,
+        first_line(one.cause),
+        one.action,
+        _seconds(one.downtime) or "still failing",
+        ", ".join(one.evidence),
+    )
 
 
 def _versions(baseline: Baseline | None, now: Mapping[str, str]) -> list[tuple[str, ...]]:

@@ -17,6 +17,9 @@ from remediation.project.model import Service
 from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
 
+# Whoever answers in place of such a process, it has not come back.
+_NOT_ITSELF = (Condition.DEAD, Condition.REPLACED, Condition.SUSPENDED)
+
 
 def heal_all(
     patients: list[Patient], services: Mapping[str, Service], *, healer: Healer, store: Store, voice: Voice
@@ -108,7 +111,7 @@ def _down(service: Service, dependent: Patient, store: Store) -> Patient | None:
 def _after_dependencies(patient: Patient, before: list[Outcome], store: Store, voice: Voice) -> Outcome | None:
     """Return an outcome if the service is to be left alone, now that its dependencies were treated."""
     service = patient.service
-    if not before or look.condition(service, store) in (Condition.DEAD, Condition.SUSPENDED):
+    if not before or look.condition(service, store) in _NOT_ITSELF:
         return None
     if failed := [outcome.service for outcome in before if not outcome.ok]:
         why = Phrase("dependency", {"name": service.name, "others": ", ".join(failed)})

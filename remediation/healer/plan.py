@@ -37,6 +37,16 @@ def plan(
             yield Phrase("plan_rollback", values)
 
 
+def nothing_may_be_done(patients: list[Patient], services: Mapping[str, Service], store: Store) -> bool:
+    """Return whether each of the patients, and all that has to be healed before it, has to be left alone."""
+    sick, _ = treated(patients, services, store)
+    for patient in sick.values():
+        memory = store.recall(patient.service)
+        if not memory.stopped_by_hand and _refusal(patient.service, memory) is None:
+            return False
+    return True
+
+
 def _spared(service: Service, memory: Memory, store: Store) -> Phrase | None:
     """Return why nothing would be done for a service, not even a rollback."""
     if pause := store.paused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,17 +19,19 @@ class Treated:
     action: str
     """What was done, in words, or why nothing was."""
     downtime: float | None
-    """Seconds from the first failed attempt until it answered again; None if it did not."""
+    """Seconds from the first failed attempt until it answered again; None if it did not, or is still sick."""
     evidence: tuple[str, ...]
     """The folders of what was known of it before."""
 
 
-def treated(outcomes: Mapping[str, Sequence[Outcome]], since: Callable[[str], float]) -> list[Treated]:
+def treated(
+    outcomes: Mapping[str, Sequence[Outcome]], since: Callable[[str], float], *, still_sick: Container[str] = ()
+) -> list[Treated]:
     """Return all that were to be healed; `since` says when a service first failed, in epoch seconds."""
-    return [_treated(name, outcomes[name], since) for name in outcomes]
+    return [_treated(name, outcomes[name], since, is_sick=name in still_sick) for name in outcomes]
 
 
-def _treated(name: str, outcomes: Sequence[Outcome], since: Callable[[str], float]) -> Treated:
+def _treated(name: str, outcomes: Sequence[Outcome], since: Callable[[str], float], *, is_sick: bool) -> Treated:
     last = outcomes[-1]
     actions = ", then ".join(
         outcome.action if outcome.ok else f"{outcome.action} in vain ({outcome.reason})"
@@ -40,6 +42,6 @@ def _treated(name: str, outcomes: Sequence[Outcome], since: Callable[[str], floa
         service=name,
         cause=outcomes[0].cause,
         action=actions or f"none: {last.reason}",
-        downtime=None if last.answered_at is None else max(0.0, last.answered_at - since(name)),
+        downtime=None if last.answered_at is None or is_sick else max(0.0, last.answered_at - since(name)),
         evidence=tuple(outcome.evidence for outcome in outcomes if outcome.evidence),
     )

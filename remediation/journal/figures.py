@@ -75,16 +75,19 @@ _INCIDENTS = """
     FROM incidents GROUP BY line
 """
 # Run by run, from the heal on, until one has looked at the service.
-_HEALS = """
-    SELECT service, count(*), sum(ok), sum(ok AND coalesce((
-        SELECT failed_at IS NULL OR passed_at IS NOT NULL
-        FROM runs CROSS JOIN results ON results.run = runs.id
-            AND subject IN (SELECT id FROM subjects WHERE kind = 'service' AND key = heals.service)
-        WHERE ended >= heals.at AND coalesce(failed_at, passed_at) IS NOT NULL
-        ORDER BY ended, runs.id LIMIT 1
-    ), 0))
-    FROM heals WHERE at BETWEEN :begin AND :now GROUP BY service
+_LOOK_AFTER = """
+    SELECT failed_at IS NULL OR passed_at IS NOT NULL
+    FROM runs CROSS JOIN results ON results.run = runs.id
+        AND subject IN (SELECT id FROM subjects WHERE kind = 'service' AND key = {service})
+    WHERE ended >= {at} AND coalesce(failed_at, passed_at) IS NOT NULL
+    ORDER BY ended, runs.id LIMIT 1
 """
+_HELPED = _LOOK_AFTER.format(service="heals.service", at="heals.at")
+# What somebody does by hand is no heal.
+_HEALS = f"""
+    SELECT service, count(*), sum(ok), sum(ok AND coalesce(({_HELPED}), 0))
+    FROM heals WHERE at BETWEEN :begin AND :now AND origin != 'hand' GROUP BY service
+"""  # noqa: S608 - of texts of our own alone
 _REPAIR = "SELECT repair FROM incidents WHERE line = ? AND repair IS NOT NULL ORDER BY repair LIMIT 1 OFFSET ?"
 _LATENCY = "SELECT latency FROM entries WHERE line = ? AND latency IS NOT NULL ORDER BY latency LIMIT 1 OFFSET ?"
 _SUBJECT = "SELECT kind, key, name, services FROM subjects WHERE id = ?"
@@ -174,11 +177,18 @@ def figures(database: sqlite3.Connection, *, since: float, now: float) -> list[C
     return [*chapters, Chapter(None, below[""])] if below[""] else chapters
 
 
+def helped(database: sqlite3.Connection, service: str, at: float) -> bool | None:
+    """Return whether the first run since a moment that looked at a service left it well; None if there was none."""
+    found = database.execute(_LOOK_AFTER.format(service="?", at="?"), (service, at)).fetchone()
+    return None if found is None else bool(found[0])
+
+
 def last_heals(database: sqlite3.Connection, *, since: float, now: float, most: int) -> list[Heal]:
-    """Return the last heals of the last `since` seconds, the newest first."""
+    """Return the last heals of the last `since` seconds, the newest first; what was done by hand is none."""
     # By name, since the tables of an older version have fewer columns.
     cursor = database.execute(
-        "SELECT * FROM heals WHERE at BETWEEN ? AND ? ORDER BY at DESC, id DESC LIMIT ?", (now - since, now, most)
+        "SELECT * FROM heals WHERE at BETWEEN ? AND ? AND origin != 'hand' ORDER BY at DESC, id DESC LIMIT ?",
+        (now - since, now, most),
     )
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]

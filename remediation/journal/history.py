@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from remediation.journal import incidents
 from remediation.journal.forgetting import forget
 from remediation.journal.record import Heal, Result, Run
 from remediation.primitives import file
@@ -72,6 +73,7 @@ class History:
         With `stays_open`, for who writes often and never forks, what is written goes through one connection until
         `close`, and others are waited for less long.
         """
+        self._project = project
         self.path = project.memory / "history.db"
         self._limits = project.history
         self._stays_open = stays_open
@@ -86,6 +88,9 @@ class History:
 
     def record_run(self, run: Run) -> None:
         """Add a run with all its results. HistoryError if that cannot be done."""
+        # Whoever cannot write it cannot write the history either, and that is told.
+        with suppress(OSError):
+            incidents.note(self._project, run)
         with self._writing() as database:
             row = (run.began, run.ended, run.origin, run.verdict, run.interval)
             number = database.execute(

@@ -61,7 +61,8 @@ class Ledger:
     def status(self) -> str:
         """The statistics in a few words, and who is down."""
         tally, down = self.tally, self._standing.down
-        counted = f"{tally.checks} checks, {tally.errors} errors, {tally.heals} heals"
+        counts = {"check": tally.checks, "error": tally.errors, "heal": tally.heals}
+        counted = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
         return f"{counted}; down: {', '.join(down)}" if down else counted
 
     def enter(self, cycle: Cycle, over: Over, project: Project) -> None:

@@ -218,7 +218,7 @@ class Monitor:
         self._cycles[self._numbers] = Cycle(self._numbers, services, without, session, time.time(), time.monotonic())
         self._standing.begins(self._numbers)
         if services is not None:
-            self._say("process_died", names=", ".join(services))
+            self._say("process_died", names=services)
         self._say("monitor", number=self._numbers, time=time.strftime("%H:%M:%S"))
         session.order(Begin(self._numbers, services, without, self._project.interval))
 

@@ -19,7 +19,7 @@ from remediation.monitor.messenger import Message, Messengers, refused
 from remediation.primitives.secrets import redacted
 from remediation.project.catalogue import Level, Text
 from remediation.project.model import Project
-from remediation.project.phrase import printable, seconds
+from remediation.project.phrase import first_line, printable, seconds
 from remediation.project.schema import ConfigError
 
 Event = Literal["sick", "healed", "gave-up"]
@@ -40,7 +40,7 @@ _TEXTS = {
     "where": Text(Level.INFO, "{folder} on {host}", "{folder} на {host}"),
     "cause": Text(Level.INFO, "Cause: {value}", "Причина: {value}"),
     "action": Text(Level.INFO, "Action: {value}", "Действие: {value}"),
-    "no_action": Text(Level.INFO, "Action: none, it came back by itself", "Действие: нет, восстановился сам"),
+    "no_action": Text(Level.INFO, "Action: none by this monitor", "Действие: монитор ничего не предпринимал"),
     "since": Text(Level.INFO, "Since: {value}", "Начало: {value}"),
     "downtime": Text(Level.INFO, "Downtime: {value}s", "Простой: {value}s"),
 }
@@ -137,7 +137,9 @@ class Notifier:
     def _follow(self, result: Result, run: Run, heals: Iterable[Heal] = (), *, gave_up: bool = False) -> None:
         key, events = (result.kind, result.key), list[Event]()
         if result.failed_at is not None and key not in self._incidents:
-            self._incidents[key] = _Incident(result.name, result.failed_at, result.message or "")
+            # It may have begun before this monitor did.
+            since = min([result.failed_at, *(heal.since for heal in heals if heal.since is not None)])
+            self._incidents[key] = _Incident(result.name, since, result.message or "")
             events.append("sick")
         if (incident := self._incidents.get(key)) is None:
             return
@@ -172,7 +174,8 @@ class Notifier:
             self._text("action", value=_safe(incident.action)) if incident.action else "",
             self._text("no_action") if event == "healed" and not incident.action else "",
             self._text("since", value=since),
-            self._text("downtime", value=seconds(max(0.0, until - incident.since))),
+            # Until then it is not over.
+            self._text("downtime", value=seconds(max(0.0, until - incident.since))) if event == "healed" else "",
         ]
         return Message(
             title=self._text(event, name=_safe(incident.name), where=where),
@@ -198,5 +201,5 @@ def _unchecked(name: str, run: Run, heals: list[Heal], *, gave_up: bool) -> Resu
 
 def _safe(text: str) -> str:
     """Return text from outside on one line, of bounded length, without the credentials of URLs in it."""
-    shown = printable(_CREDENTIALS.sub("", redacted(text[:_LONGEST_LOOK])))
+    shown = printable(first_line(_CREDENTIALS.sub("", redacted(text[:_LONGEST_LOOK]))))
     return shown if len(shown) <= _LONGEST_VALUE else f"{shown[: _LONGEST_VALUE - 1]}…"

@@ -10,6 +10,8 @@ from remediation.project.catalogue import CATALOGUE, Language
 
 # Of a value in a text, in characters: a line is to be read.
 _LONGEST = 1_000
+# Values that may have several lines, of which there is room for one.
+_ONE_LINE = frozenset({"cause", "problem", "reason"})
 
 
 def printable(text: str) -> str:
@@ -47,17 +49,54 @@ class Phrase:
     def render(self, language: Language, *, named: bool) -> str:
         """Return the text, safe for one line of a terminal or a log."""
         template = CATALOGUE[self.key].template(language, named=named)
-        return template.format_map({name: _render(value, language) for name, value in self.values.items()})
+        return template.format_map({name: _render(name, value, language) for name, value in self.values.items()})
 
     def __str__(self) -> str:
         return self.render("en", named=True)
 
 
-def _render(value: object, language: Language) -> str:
+class _Counted(str):
+    """A number, or a list of names, by which a text chooses a form of a word: `{checks:check|checks}`.
+
+    With two forms, the first is for one; with three they are those of Russian, as for 1, 2 and 5.
+    """
+
+    __slots__ = ("_count",)
+
+    _count: int
+
+    @classmethod
+    def of(cls, text: str, count: int) -> _Counted:
+        found = cls(text)
+        found._count = count
+        return found
+
+    def __format__(self, spec: str) -> str:
+        forms = spec.split("|")
+        return forms[_form(self._count, len(forms))] if len(forms) > 1 else super().__format__(spec)
+
+
+# As the plural rules of CLDR have it.
+def _form(count: int, forms: int) -> int:
+    if forms == 2:  # noqa: PLR2004 - English
+        return int(count != 1)
+    ten, hundred = count % 10, count % 100
+    if ten == 1 and hundred != 11:  # noqa: PLR2004
+        return 0
+    return 1 if ten in (2, 3, 4) and hundred not in (12, 13, 14) else 2
+
+
+def _render(name: str, value: object, language: Language) -> str:
     if isinstance(value, Phrase):
         return value.render(language, named=True)
+    if isinstance(value, list | tuple):
+        return _Counted.of(", ".join(_render(name, one, language) for one in value), len(value))
+    if isinstance(value, int):
+        return _Counted.of(str(value), value)
     # Before it is cut: what is left of a secret would not be known any more.
     text = seconds(value) if isinstance(value, float) else redacted(str(value))
+    if name in _ONE_LINE:
+        text = first_line(text)
     return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change, changes
 from remediation.healer.treated import Treated, treated
+from remediation.journal import incidents
 from remediation.journal.record import Result
 from remediation.project.model import Project
 from remediation.session import junit
@@ -37,6 +38,7 @@ class Course:
     """Whether the run takes the way back; to another one, that is a heal by somebody else."""
     rounds: list[Round] = field(default_factory=list)
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+    _open: dict[str, float] | None = None
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Take in what was done."""
@@ -67,7 +69,7 @@ class Course:
 
     def to_heal(self) -> list[Patient]:
         """Return the services that are sick and have a rung left."""
-        return to_heal(self.rounds, self.outcomes, self.project.services)
+        return to_heal(self.rounds, self.outcomes, self.project.services, self._began_before)
 
     def to_roll_back(self, *, all_sick: bool = False) -> list[Patient]:
         """Return the sick services that have a way back; only what was well before counts, unless `all_sick` do."""
@@ -75,7 +77,7 @@ class Course:
         def counts(attempt: Attempt) -> bool:
             return all_sick or not (self.baseline and self.baseline.failed(attempt.nodeid))
 
-        return to_roll_back(self.rounds, self.outcomes, self.project, counts=counts)
+        return to_roll_back(self.rounds, self.outcomes, self.project, self._began_before, counts=counts)
 
     # What became of all.
 
@@ -95,11 +97,20 @@ class Course:
 
     def treated(self) -> list[Treated]:
         """Return what was done for each service, over all rounds."""
-        return treated(self.outcomes, self._since)
+        still_sick = {one.key for one in self.results() if one.kind == "service" and one.sick}
+        return treated(self.outcomes, self._since, still_sick=still_sick)
 
     def _since(self, service: str) -> float:
         own = [attempt.started for attempt in self.attempts if service in attempt.heals]
-        return min(own or [attempt.started for attempt in self.attempts])
+        before = [self._began_before[service]] if service in self._began_before else []
+        return min([*before, *(own or [attempt.started for attempt in self.attempts])])
+
+    @property
+    def _began_before(self) -> dict[str, float]:
+        """When the incidents began that earlier runs have left open, by service."""
+        if self._open is None:
+            self._open = incidents.began(self.project)
+        return self._open
 
     @property
     def _done(self) -> list[Outcome]:

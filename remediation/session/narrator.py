@@ -60,4 +60,4 @@ class Narrator:
         number = getattr(report, "rerun", 0) + 1
         self._voice.say("failed" if number > 1 else "failed_once", check=check, attempts=number)
         if failed := attempts.attempt(report):
-            self._voice.say("because", check=check, reason=failed.message.partition("\n")[0])
+            self._voice.say("because", check=check, reason=failed.message)

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
 
 
 def to_heal(
-    rounds: Sequence[Round], outcomes: Mapping[str, Sequence[Outcome]], services: Mapping[str, Service]
+    rounds: Sequence[Round],
+    outcomes: Mapping[str, Sequence[Outcome]],
+    services: Mapping[str, Service],
+    began_before: Mapping[str, float],
 ) -> list[Patient]:
-    """Return the services that the last round found sick and that have a rung left."""
+    """Return the services that the last round found sick and that have a rung left.
+
+    `began_before` says since when those are sick that an earlier run has left so.
+    """
     found = []
     for name, attempt in _sick(rounds, lambda _: True).items():
         service, before = services[name], outcomes.get(name, [])
         rung = sum(outcome.used_rung for outcome in before)
         if rung < len(service.ladder) and not any(outcome.refused for outcome in before):
-            found.append(_patient(service, attempt, rounds, before, rung))
+            found.append(_patient(service, attempt, rounds, before, began_before, rung=rung))
     return found
 
 
@@ -31,6 +37,7 @@ def to_roll_back(
     rounds: Sequence[Round],
     outcomes: Mapping[str, Sequence[Outcome]],
     project: Project,
+    began_before: Mapping[str, float],
     *,
     counts: Callable[[Attempt], bool],
 ) -> list[Patient]:
@@ -40,7 +47,7 @@ def to_roll_back(
     """
     sick = _sick(rounds, counts)
     return [
-        _patient(service, sick[service.name], rounds, outcomes.get(service.name, []))
+        _patient(service, sick[service.name], rounds, outcomes.get(service.name, []), began_before)
         for service in project.ordered(sick)
         if service.rollback and not any(one.rolled_back for one in outcomes.get(service.name, []))
     ]
@@ -56,7 +63,13 @@ def _sick(rounds: Sequence[Round], counts: Callable[[Attempt], bool]) -> dict[st
 
 
 def _patient(
-    service: Service, attempt: Attempt, rounds: Sequence[Round], before: Sequence[Outcome], rung: int = 0
+    service: Service,
+    attempt: Attempt,
+    rounds: Sequence[Round],
+    before: Sequence[Outcome],
+    began_before: Mapping[str, float],
+    *,
+    rung: int = 0,
 ) -> Patient:
     from remediation.healer.outcome import Patient
 
@@ -64,7 +77,8 @@ def _patient(
     first = next(one for one in failed if service.name in one.heals)
     # A rung of our own that failed without another look is no heal by somebody else.
     seen = max([attempt.heals[service.name], *(outcome.seen for outcome in before)])
-    return Patient(service, first.message, first.started, seen, rung, _story(service.name, rounds))
+    since = min(first.started, began_before.get(service.name, first.started))
+    return Patient(service, first.message, since, seen, rung, _story(service.name, rounds))
 
 
 def _story(service: str, rounds: Sequence[Round]) -> str:

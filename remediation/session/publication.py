@@ -8,6 +8,7 @@ from pathlib import Path
 
 from remediation.healer.treated import Treated
 from remediation.primitives import file
+from remediation.project.phrase import first_line
 from remediation.session import OWN, junit
 from remediation.session.junit import Address, RoundReport
 from remediation.session.results import places
@@ -50,7 +51,7 @@ class Publication:
         if self.services:
             properties["auto-heal.services"] = ", ".join(self.services)
         for one in self.heals:
-            told = {"action": one.action, "cause": one.cause, "evidence": ", ".join(one.evidence)}
+            told = {"action": one.action, "cause": first_line(one.cause), "evidence": ", ".join(one.evidence)}
             if one.downtime is not None:
                 told["downtime"] = f"{one.downtime:.3f}"
             properties |= {f"auto-heal.{one.service}.{name}": text for name, text in told.items() if text}

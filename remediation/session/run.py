@@ -193,12 +193,10 @@ class HealthRun:
             self.voice.tell(phrase)
 
     def _only_waits(self, patients: list[Patient]) -> bool:
-        """Return whether a monitor has told before that it does nothing for any of them."""
-        from remediation.healer import budget
+        """Return whether nothing may be done for any of them."""
+        from remediation.healer.plan import nothing_may_be_done
 
-        memories = (self.store.recall(patient.service) for patient in patients)
-        waiting = (budget.waits(memory) or memory.stopped_by_hand for memory in memories)
-        return self.options.origin == "monitor" and all(waiting)
+        return nothing_may_be_done(patients, self.project.services, self.store)
 
     def _heal(self, patients: list[Patient]) -> list[Outcome]:
         from remediation.healer.order import heal_all

@@ -7,11 +7,12 @@ from remediation.project.texts.text import ERROR, INFO, SUCCESS, WARN, Text
 DEPLOY: dict[str, Text] = {
     # Before.
     "baseline_kept": Text(
-        INFO, "The baseline of {checks} checks is in {file}", "Исходное состояние проверок ({checks}) записано в {file}"
+        INFO, "The baseline of {checks} {checks:check|checks} is in {file}",
+        "Исходное состояние проверок ({checks}) записано в {file}",
     ),
     "baseline_not_kept": Text(
         ERROR, "❌ The baseline {file} cannot be written: {problem}",
-        "❌ Не удалось записать исходное состояние {file}: {problem}"
+        "❌ Не удалось записать исходное состояние {file}: {problem}",
     ),
     "sick_allowed": Text(
         WARN, "Sick before the deployment, as --allow-sick allows",
@@ -59,10 +60,13 @@ DEPLOY: dict[str, Text] = {
     "changed_bad": Text(ERROR, "❌ {check}: {what}", "❌ {check}: {what}"),
     "changed_good": Text(SUCCESS, "🎉 {check}: {what}", "🎉 {check}: {what}"),
     "changed_doubtful": Text(WARN, "⚠️ {check}: {what}", "⚠️ {check}: {what}"),
-    "broken_by_heal": Text(ERROR, "broken by the heal of {others}", "сломано восстановлением {others}"),
-    "broken_by_deployment": Text(ERROR, "broken by the deployment", "сломано развёртыванием"),
+    "broken_by_heal": Text(ERROR, "broken by the heal of {others}", "сломалось после восстановления {others}"),
+    "broken_by_deployment": Text(ERROR, "broken by the deployment", "сломалось после развёртывания"),
     "still_broken": Text(
         ERROR, "still broken, as before the deployment", "всё ещё сломано, как и до развёртывания"
+    ),
+    "fails_new": Text(
+        ERROR, "fails, was not checked before the deployment", "не проходит, до развёртывания не проверялось"
     ),
     "repaired": Text(SUCCESS, "repaired, it failed before the deployment", "исправлено, до развёртывания не работало"),
     "slower": Text(WARN, "slower: {now}s, before {before}s", "медленнее: {now}s, прежде {before}s"),

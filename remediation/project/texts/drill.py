@@ -7,7 +7,8 @@ from remediation.project.texts.text import ERROR, INFO, SUCCESS, WARN, Text
 DRILL: dict[str, Text] = {
     "drill_warning": Text(
         WARN,
-        "This kills and suspends processes of {names} ({count} faults in all); whoever uses them will notice.",
+        "This kills and suspends processes of {names} ({count} {count:fault|faults} in all); "
+        "whoever uses them will notice.",
         "Процессы {names} будут убиты и приостановлены (сбоев: {count}); пользователи это заметят.",
     ),
     "drill_go_on": Text(INFO, "Go on? [y/N] ", "Продолжить? [y/N] "),
@@ -42,7 +43,7 @@ DRILL: dict[str, Text] = {
         "✅ Все сбои устранены ({count}), никто не пострадал, ничего не осталось",
     ),
     "drill_failed": Text(
-        ERROR, "❌ {failed} of {count} faults did not end well", "❌ Из {count} сбоев {failed} кончились плохо"
+        ERROR, "❌ Did not end well: {failed} of {count} {count:fault|faults}", "❌ Неудачно: {failed} из {count}"
     ),
     "drill_some_skipped": Text(
         WARN, "Skipped, and so not proven: {count}", "Пропущено, а значит, не доказано: {count}"

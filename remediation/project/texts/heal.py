@@ -49,10 +49,10 @@ HEAL: dict[str, Text] = {
         WARN, "No evidence of this: {problem}", "Улики не сохранены: {problem}",
         "{name}: no evidence of this: {problem}", "{name}: улики не сохранены: {problem}",
     ),
-    "running_command": Text(INFO, "Running {command}...", "Выполняем {command}..."),
+    "running_command": Text(INFO, "Running `{command}`...", "Выполняем `{command}`..."),
     "rolling_back": Text(
-        WARN, "⏪ Rolling back by {command}...", "⏪ Откат: {command}...",
-        "⏪ Rolling {name} back by {command}...", "⏪ Откат {name}: {command}...",
+        WARN, "⏪ Rolling back by `{command}`...", "⏪ Откат: `{command}`...",
+        "⏪ Rolling {name} back by `{command}`...", "⏪ Откат {name}: `{command}`...",
     ),
     "detail": Text(ERROR, "{line}", "{line}"),
     # What a heal says of a service, always by name: these are also the reasons in a report.

@@ -17,7 +17,9 @@ RUN: dict[str, Text] = {
         "{check}: attempt {attempt}/{attempts} failed, retrying in {delay}s...",
         "{check}: попытка {attempt}/{attempts} не удалась, повтор через {delay}s...",
     ),
-    "failed": Text(ERROR, "❌ {check} FAIL after {attempts} attempts", "❌ {check} FAIL после {attempts} попыток"),
+    "failed": Text(ERROR, "❌ {check} FAIL after {attempts} attempts",
+        "❌ {check} FAIL после {attempts} {attempts:попытки|попыток|попыток}",
+    ),
     "failed_once": Text(ERROR, "❌ {check} FAIL after 1 attempt", "❌ {check} FAIL после 1 попытки"),
     "because": Text(ERROR, "{check}: {reason}", "{check}: {reason}"),
     "not_collected": Text(ERROR, "❌ Not collected: {reason}", "❌ Не удалось собрать: {reason}"),
@@ -63,7 +65,9 @@ RUN: dict[str, Text] = {
     ),
     "next": Text(INFO, "Next check in {seconds}s...", "Следующая проверка через {seconds}s..."),
     "process_died": Text(
-        WARN, "The process of {names} died, checking now", "Процесс {names} завершился, проверяем сейчас"
+        WARN,
+        "The {names:process|processes} of {names} died, checking now",
+        "{names:Процесс|Процессы|Процессы} {names} {names:завершился|завершились|завершились}, проверяем сейчас",
     ),
     "cycle_broken": Text(
         ERROR, "❌ The check came to no verdict: {problem}", "❌ Проверка не дала вердикта: {problem}"
