@@ -241,7 +241,7 @@ def test_without_the_extra_one_sentence_names_it(project: Sandbox) -> None:
         [sys.executable, "-c", script], cwd=project.root, env=project.environment(), capture_output=True, text=True
     )
 
-    assert done.stdout == "--metrics needs an extra: pip install 'pytest-auto-heal[metrics]'\n", done
+    assert done.stdout == "--metrics needs a package: pip install prometheus-client\n", done
 
 
 def test_whoever_wants_no_numbers_and_no_messages_loads_nothing_for_them() -> None:

@@ -173,4 +173,4 @@ def test_without_the_extra_one_sentence_names_it(project: Sandbox) -> None:
         [sys.executable, "-c", script], cwd=project.root, env=project.environment(), capture_output=True, text=True
     )
 
-    assert done.stdout == "auto-heal.toml: notify needs an extra: pip install 'pytest-auto-heal[notify]'\n", done
+    assert done.stdout == "auto-heal.toml: notify needs a package: pip install apprise\n", done

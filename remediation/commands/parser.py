@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import textwrap
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +15,28 @@ from remediation.drill.names import FAULTS
 USAGE_ERROR = 4
 _LAST_PORT = 65_535
 _MOST_ROUNDS = 1_000
+# Of a line of help, in characters.
+_WIDTH = 79
+
+_TO_PYTEST = "All further options go to pytest."
+_HEALING = """options of the run, which go to pytest:
+  --heal=auto|plan|off  heal, only tell what a heal would do, or do neither
+  --no-heal             the same as --heal=off
+  --heal-rounds=N       heal at most N times (default: as often as the ladders
+                        of the sick services have steps)
+  --fail-on-heal        exit with 10 when all is well only after a heal
+  --rollback            run the rollback of a service that no heal has helped;
+                        postdeploy always does
+All further options go to pytest as well, such as -k or --junitxml."""
+_CODES = """exit codes:
+  0   every check passes at the end, healed or not
+  1   a check still fails at the end
+  2   interrupted
+  3   no verdict: the report is missing or incomplete
+  4   wrong use or configuration
+  5   no check was collected
+  10  only with --fail-on-heal: every check passes, but only after a heal
+  11  every check passes, but only since the service was rolled back"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,19 +54,23 @@ def parser() -> argparse.ArgumentParser:
 
     check = _add(
         commands, "check", "run the checks, heal on failure, run them again",
-        "auto-heal check --no-heal\n  auto-heal check -k girls\nAll further options go to pytest.",
+        "auto-heal check --no-heal\n  auto-heal check -k girls", _HEALING, _CODES,
     )  # fmt: skip
     check.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
 
     plan = _add(
         commands, "plan", "run the checks, and tell what a heal would do now, touching no service",
-        "auto-heal plan\nAll further options go to pytest.",
+        "auto-heal plan\n  auto-heal plan --rollback", _TO_PYTEST,
+        "exit codes: 0 if every check passes, 1 if something is sick, and those of\n"
+        "`auto-heal check` if there is no telling",
     )  # fmt: skip
     plan.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
 
     monitor = _add(
         commands, "monitor", "check at every interval, and at once when a process dies, until Ctrl+C",
-        "auto-heal monitor\n  CHECK_INTERVAL=5 auto-heal monitor --metrics 9787\nAll further options go to pytest.",
+        "auto-heal monitor\n  CHECK_INTERVAL=5 auto-heal monitor --metrics 9787", _TO_PYTEST,
+        "exit codes: 0 after Ctrl+C or SIGTERM, 1 if another monitor watches the project,\n2 after a second Ctrl+C, "
+        "3 after a fault of its own, pytest's if no check can\nbe collected at the start",
     )  # fmt: skip
     monitor.add_argument("--metrics", type=_port, metavar="PORT", help="serve Prometheus metrics on 127.0.0.1:PORT")
 
@@ -85,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
 
     init = _add(
         commands, "init", "write checks, conftest.py and configuration for a project that has none",
-        'auto-heal init --command "node index.js" --url http://localhost:3000 --ready /health',
+        'auto-heal init --command "node index.js" \\\n      --url http://localhost:3000 --ready /health',
     )  # fmt: skip
     init.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the project (default: here)")
     init.add_argument("--name", default="api", help="the service's name (default: api)")
@@ -101,13 +128,13 @@ def parser() -> argparse.ArgumentParser:
 def _add_deployment(commands: argparse._SubParsersAction[_Parser]) -> None:
     before = _add(
         commands, "predeploy", "run the checks before a deployment, heal nothing, and keep the results as the baseline",
-        "auto-heal predeploy\n  auto-heal predeploy --baseline baseline.json\nAll further options go to pytest.",
+        "auto-heal predeploy\n  auto-heal predeploy --baseline baseline.json", _TO_PYTEST, _CODES,
     )  # fmt: skip
     before.add_argument("--allow-sick", action="store_true", help="exit with 0 also if something is sick")
     after = _add(
         commands, "postdeploy",
         "wait for what was deployed, run the checks, compare with the baseline, and heal or roll back",
-        "auto-heal postdeploy --wait 2m --expect-version 1.4.2\nAll further options go to pytest.",
+        "auto-heal postdeploy --wait 2m --expect-version 1.4.2", _HEALING, _CODES,
     )  # fmt: skip
     after.add_argument(
         "--wait",
@@ -135,10 +162,16 @@ def _add_deployment(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
     width = max(map(len, FAULTS))
-    faults = "\n".join(f"  {name.ljust(width)}  {what}" for name, what in FAULTS.items())
+    faults = "\n".join(
+        textwrap.fill(what, _WIDTH, initial_indent=f"  {name.ljust(width)}  ", subsequent_indent=" " * (width + 4))
+        for name, what in FAULTS.items()
+    )
     drill = _add(
         commands, "drill", "make real faults on your own services, one after another, and see whether they are healed",
-        f"auto-heal drill api --fault crash --fault hang --rounds 3\n\nfaults:\n{faults}",
+        "auto-heal drill api --fault crash --fault hang --rounds 3", f"faults:\n{faults}",
+        "exit codes: 0 if every fault was healed and nobody harmed, 1 if not, 2 if it\n"
+        "was interrupted or not agreed to, 3 if there is no verdict, 4 if it cannot ask\n"
+        "(without a terminal it needs --yes) or the configuration is wrong",
     )  # fmt: skip
     drill.add_argument("services", nargs="*", metavar="SERVICE", help="all that auto-heal starts if none is named")
     drill.add_argument(
@@ -152,7 +185,9 @@ def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     drill.add_argument("--rounds", type=_count, default=1, metavar="N", help="make each fault N times (default: 1)")
     drill.add_argument("--seed", type=int, metavar="S", help="repeat the order and moments of an earlier drill")
-    drill.add_argument("--yes", action="store_true", help="do not ask before it starts")
+    drill.add_argument(
+        "--yes", action="store_true", help="do not ask before it starts; without a terminal it is needed"
+    )
     drill.add_argument(
         "--report", type=Path, metavar="FILE", help="the JUnit report (default: drill.xml beside that of the checks)"
     )
@@ -178,11 +213,14 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _add(commands: argparse._SubParsersAction[_Parser], name: str, what: str, example: str) -> argparse.ArgumentParser:
+def _add(
+    commands: argparse._SubParsersAction[_Parser], name: str, what: str, example: str, *more: str
+) -> argparse.ArgumentParser:
+    title = "examples" if "\n  auto-heal" in example or "\n  CHECK" in example else "example"
     return commands.add_parser(
         name,
         help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        epilog=f"example:\n  {example}",
+        description=textwrap.fill(f"{what[0].upper()}{what[1:]}.", _WIDTH),
+        epilog="\n\n".join([f"{title}:\n  {example}", *more]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

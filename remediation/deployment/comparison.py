@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from remediation.deployment.baseline import Baseline, Known
 from remediation.journal.record import Result
 from remediation.project.model import LatencyLimits
 from remediation.project.phrase import Phrase
+
+# How a check fails that is only slower, if that is to fail it.
+_SLOWER = re.compile(r"takes [\d.]+s, before [\d.]+s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Change:
     @property
     def is_bad(self) -> bool:
         """Whether the check fails."""
-        return self.is_harm or self.what.key in ("broken_by_deployment", "still_broken", "fails_new")
+        return self.is_harm or self.what.key in ("broken_by_deployment", "still_broken", "fails_new", "too_slow")
 
     @property
     def is_harm(self) -> bool:
@@ -79,6 +83,9 @@ def _heal_of(services: Sequence[str]) -> Phrase:
 def _change(now: Result, before: Known | None, limits: LatencyLimits) -> Phrase | None:
     if before is None or before.outcome == "skipped":
         return None
+    if now.sick and before.outcome == "passed" and _SLOWER.fullmatch(now.message or ""):
+        # With --fail-on-slower: it answers as it should.
+        return Phrase("too_slow", {})
     if now.sick:
         return Phrase("still_broken" if before.outcome == "failed" else "broken_by_deployment", {})
     if now.passed_at is None:

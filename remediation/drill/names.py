@@ -9,7 +9,7 @@ FAULTS = {
     "orphan-on-port": "it crashes, and an orphaned grandchild keeps its listening socket",
     "stranger": "it crashes, and a process that is none of its own takes the port",
     "stale-pid": "it crashes, and its PID file holds a number that is nobody's",
-    "reused-pid": "it crashes, and its PID now belongs to somebody else, who must come to no harm",
+    "reused-pid": "it crashes, and its PID file names a live process, which must come to no harm",
     "full-log": "it crashes while the disk of its log, and of auto-heal's, is full (needs the right to mount)",
     "healer-killed": "it crashes, and whoever heals it is killed half-way",
 }

@@ -49,7 +49,7 @@ class Metrics:
         try:
             from prometheus_client import CollectorRegistry, MetricsHandler, disable_created_metrics
         except ImportError:
-            raise ConfigError("--metrics needs an extra: pip install 'pytest-auto-heal[metrics]'") from None
+            raise ConfigError("--metrics needs a package: pip install prometheus-client") from None
         # When each number began to be counted is of no use, and would be as many numbers again.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry(auto_describe=True)

@@ -51,7 +51,7 @@ def require(project: Project) -> None:
     if not project.notify.urls:
         return
     if importlib.util.find_spec("apprise") is None:
-        raise ConfigError(f"{project.source.name}: notify needs an extra: pip install 'pytest-auto-heal[notify]'")
+        raise ConfigError(f"{project.source.name}: notify needs a package: pip install apprise")
     if problem := refused(project.notify.urls):
         raise ConfigError(f"{project.source.name}: {problem}")
 

@@ -200,7 +200,7 @@ def refuse_nul(value: object, where: str) -> None:
 def _plain(problem: str, kind: Any, key: str) -> str:
     """Say in TOML's words what msgspec says in its own."""
     if bad := re.fullmatch(r"Invalid enum value (.*)", problem):
-        return f"{bad[1]} is none of {', '.join(map(repr, _choices(kind, key)))}"
+        return f"unknown value {bad[1]}; known values: {', '.join(map(repr, _choices(kind, key)))}"
     text = re.sub(r"`([^`]*)`", lambda match: _kinds(match[1]), problem)
     return text[0].lower() + text[1:]
 

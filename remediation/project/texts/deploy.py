@@ -68,6 +68,7 @@ DEPLOY: dict[str, Text] = {
     "fails_new": Text(
         ERROR, "fails, was not checked before the deployment", "не проходит, до развёртывания не проверялось"
     ),
+    "too_slow": Text(ERROR, "slower than before the deployment", "медленнее, чем до развёртывания"),
     "repaired": Text(SUCCESS, "repaired, it failed before the deployment", "исправлено, до развёртывания не работало"),
     "slower": Text(WARN, "slower: {now}s, before {before}s", "медленнее: {now}s, прежде {before}s"),
     "not_run": Text(WARN, "passed before, did not run now", "раньше проходило, теперь не выполнялось"),
