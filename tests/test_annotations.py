@@ -314,7 +314,7 @@ def test_the_runner_reads_what_was_meant(name: str, message: str, file: str) -> 
     (found,) = told([check(name, failed=True, well=False, message=message)], places={f"t.py::{name}": (file, 3)})
 
     assert found.data.startswith(f"{printable(name)[:100]}")
-    assert printable(message.partition("\n")[0])[:500] in found.data
+    assert printable(first_line(message))[:500] in found.data
     wanted = os.path.normpath(ROOT / file)
     assert found.properties.get("file") in (None, os.path.relpath(wanted, ROOT))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change, changes
@@ -14,6 +15,7 @@ NODE = "t.py::a"
 GONE = "passed before, did not run now"
 BROKEN = "broken by the deployment"
 STILL = "still broken, as before the deployment"
+NEW = "fails, was not checked before the deployment"
 REPAIRED = "repaired, it failed before the deployment"
 
 
@@ -37,7 +39,7 @@ def compared(before: Known | None, after: Result, harmed: dict[str, tuple[str, .
         ("passed", "skipped", GONE),
         ("failed", "passed", REPAIRED), ("failed", "failed", STILL),
         ("failed", "healed", REPAIRED), ("failed", "skipped", ""),
-        ("skipped", "failed", ""), ("skipped", "passed", ""), ("new", "failed", ""), ("new", "passed", ""),
+        ("skipped", "failed", NEW), ("skipped", "passed", ""), ("new", "failed", NEW), ("new", "passed", ""),
     ],
 )  # fmt: skip
 def test_a_check_is_compared_with_itself(before: str, after: str, words: str) -> None:
@@ -60,6 +62,15 @@ def test_slower_is_by_a_factor_and_a_margin(before: float | None, after: float |
     found = compared(Known("/a", "passed", before), now("passed", after))
 
     assert [change.is_slower for change in found] == [True][:is_slower]
+
+
+def test_what_fails_for_being_slower_alone_is_not_called_broken() -> None:
+    slow = structs.replace(now("failed"), message="takes 0.21s, before 0.05s")
+
+    (change,) = compared(Known("/a", "passed"), slow)
+
+    assert str(change.what) == "slower than before the deployment"
+    assert change.is_bad
 
 
 def test_a_slower_one_says_by_how_much() -> None:

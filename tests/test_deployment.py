@@ -225,6 +225,8 @@ def test_what_is_slower_fails_on_request(stage: Stage) -> None:
 
     assert result.code == 1, result
     assert "Slower: takes " in stage.failures["test_girls"]
+    assert "❌ /api/girls: slower than before the deployment" in result.output
+    assert "broken by the deployment" not in result.output
     assert stage.version == "2.0"
 
 

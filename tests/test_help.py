@@ -34,7 +34,7 @@ def test_help_fits_a_terminal_of_80_columns(command: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_example_has_commands_alone(command: str) -> None:
-    found = re.search(r"^examples?:\n((?:  .*\n?)+)", _help(command), re.MULTILINE)
+    found = re.search(r"^example:\n((?:  .*\n?)+)", _help(command), re.MULTILINE)
 
     assert found
     for line in found[1].replace("\\\n", "").splitlines():

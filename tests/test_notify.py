@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from incidents import SICK, WELL, Make, configured, heal, idle, notifying, observe, result, run, waiting
+from msgspec import structs
 from receiving import SECRET, messengers
 from sandbox import Sandbox
 
@@ -148,14 +149,14 @@ def test_what_waits_for_a_url_that_is_no_longer_configured_is_dropped(project: S
             "en",
             ["auto-heal: api is sick ({} on {})", "auto-heal: gave up on api ({} on {})",
              "auto-heal: api is healed ({} on {})"],
-            ["Cause: no answer|Action: restart: did not start|Since: {}|Downtime: 100s"] * 2
+            ["Cause: no answer|Action: restart: did not start|Since: {}"] * 2
             + ["Cause: no answer|Action: restart|Since: {}|Downtime: 90s"],
         ),
         (
             "ru",
             ["auto-heal: api болен ({} на {})", "auto-heal: api восстановить не удаётся, прекращаем ({} на {})",
              "auto-heal: api восстановлен ({} на {})"],
-            ["Причина: no answer|Действие: restart: did not start|Начало: {}|Простой: 100s"] * 2
+            ["Причина: no answer|Действие: restart: did not start|Начало: {}"] * 2
             + ["Причина: no answer|Действие: restart|Начало: {}|Простой: 90s"],
         ),
     ],
@@ -177,19 +178,33 @@ def test_a_message_says_what_where_why_and_for_how_long(
 
 
 @pytest.mark.usefixtures("unsent")
-def test_what_came_back_by_itself_is_told_so(make: Make) -> None:
+def test_an_incident_that_began_before_the_monitor_is_told_from_its_beginning(make: Make) -> None:
+    notifier = make("json://127.0.0.1:9/")
+    healed = structs.replace(heal("api"), since=500.0)
+
+    notifier.observe(run(result("api", "healed")), [healed], ())
+
+    told = waiting(notifier)[-1].body
+    assert f"Since: {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(500))}" in told
+    assert "Downtime: 490s" in told
+
+
+@pytest.mark.usefixtures("unsent")
+def test_of_what_came_back_without_the_monitor_it_claims_nothing(make: Make) -> None:
     notifier = make("json://127.0.0.1:9/")
 
     notifier.observe(SICK, [], ())
     notifier.observe(WELL, [], ())
 
-    assert "Action: none, it came back by itself" in waiting(notifier)[-1].body
+    assert "Action: none by this monitor" in waiting(notifier)[-1].body
 
 
 @pytest.mark.usefixtures("unsent")
 def test_what_comes_from_outside_is_harmless_in_a_message(make: Make) -> None:
     notifier = make("json://127.0.0.1:9/")
-    long = f"{EVIL} http://user:{SECRET}@127.0.0.1/x@y ftp://{SECRET}@host " + "long " * 100_000
+    long = (
+        f"{EVIL.replace(chr(10), chr(9))} http://user:{SECRET}@127.0.0.1/x@y ftp://{SECRET}@host " + "long " * 100_000
+    )
     ill = Result("service", "api", EVIL, ["api"], 0.0, 900.0, None, message=long)
 
     notifier.observe(run(ill), [Heal("api", 0.0, "monitor", long, long, ok=False, reason=long)], ["api"])

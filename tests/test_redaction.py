@@ -132,6 +132,7 @@ def test_output():
     print(BODY)
     print(BODY, file=sys.stderr)
     logging.getLogger("shop").warning(BODY)
+    logging.getLogger("shop").error(BODY)
     warnings.warn(BODY)
     assert False
 
@@ -173,6 +174,7 @@ def test_the_colours_of_pytest_stay_and_are_the_only_ones(project: Sandbox) -> N
     assert "\x1b[31m" in result.output
     # The level in the captured log, and a difference between two values.
     assert re.search(r"\x1b\[33mWARNING *\x1b\[0m", result.output)
+    assert re.search(r"(?:\x1b\[\d+m){2}ERROR *\x1b\[0m +shop:", result.output)
     assert re.search(r"^\x1b\[1m\x1b\[31mE  .*\x1b\[91m[-+] ", result.output, re.MULTILINE)
     # Where no terminal is, colours mean nothing.
     assert "[31m" not in re.sub(r"\\x1b\[31m", "", (project.root / "auto-heal.log").read_text())

@@ -178,7 +178,7 @@ def test_slower_is_reported_and_fails_on_request(counted: Sandbox, workers: list
     assert failing.code == 1, failing
     assert "❌ counted: broken by the deployment" in failing.output
     [failure] = counted.report.findall("testcase/failure")
-    assert failure.get("message", "").startswith("broken by the deployment: Slower: takes 0.3")
+    assert failure.get("message", "").startswith("slower than before the deployment: Slower: takes 0.3")
     assert failure.get("type") == "Slower"
 
 

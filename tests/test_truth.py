@@ -68,7 +68,7 @@ def test_nobody_is_shown_the_end_of_a_line_as_an_escape(incurable: Sandbox) -> N
 
 
 def test_the_first_line_that_says_something_is_told() -> None:
-    assert first_line("\n  \n one \ntwo") == "one"
+    assert first_line("\r\n  \none\r\ntwo") == "one"
     assert first_line("") == ""
     assert str(Phrase("failed_elsewhere", {"name": "api", "reason": "one\ntwo"})).endswith(": one")
 
@@ -171,10 +171,16 @@ def test_an_incident_that_is_over_is_not_counted_to_the_next(project: Sandbox, e
 
 
 def test_a_file_of_incidents_that_is_corrupt_is_an_empty_one(project: Sandbox) -> None:
-    project.write(".auto-heal/incidents.json", '{"api": "yesterday"')
+    project.write(".auto-heal/.incidents", '{"api": "yesterday"')
 
     assert project.auto_heal("check").code == 0
     assert project.property("verdict") == "healed"
+
+
+def test_a_pause_is_told_in_the_language_of_the_user(project: Sandbox) -> None:
+    project.auto_heal("pause")
+
+    assert "Автовосстановление приостановлено" in project.auto_heal("status", AUTO_HEAL_LANG="ru").output
 
 
 # A deployment.

@@ -216,11 +216,10 @@ def _port(text: str) -> int:
 def _add(
     commands: argparse._SubParsersAction[_Parser], name: str, what: str, example: str, *more: str
 ) -> argparse.ArgumentParser:
-    title = "examples" if "\n  auto-heal" in example or "\n  CHECK" in example else "example"
     return commands.add_parser(
         name,
         help=what,
         description=textwrap.fill(f"{what[0].upper()}{what[1:]}.", _WIDTH),
-        epilog="\n\n".join([f"{title}:\n  {example}", *more]),
+        epilog="\n\n".join([f"example:\n  {example}", *more]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

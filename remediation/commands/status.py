@@ -52,7 +52,7 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
     else:
         print("\n".join(table(found)))
         if pause := store.paused():
-            print(pause.phrase)
+            print(pause.phrase.render(project.language, named=False))
     return 0 if all(one.up for one in found) else 1
 
 

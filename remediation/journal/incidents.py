@@ -13,7 +13,8 @@ from remediation.journal.record import Run
 from remediation.primitives import file
 from remediation.project.model import Project
 
-_NAME = "incidents.json"
+# No service can be called so, and have its memory there.
+_NAME = ".incidents"
 
 
 def began(project: Project) -> dict[str, float]:

@@ -31,7 +31,8 @@ def visible(text: str) -> str:
 
 def first_line(text: str) -> str:
     """Return the first line of a text that says something, for where there is room for one."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    return next((line for line in lines if line.strip()), lines[0])
 
 
 def seconds(value: float) -> str:
@@ -88,7 +89,7 @@ def _form(count: int, forms: int) -> int:
 
 def _render(name: str, value: object, language: Language) -> str:
     if isinstance(value, Phrase):
-        return value.render(language, named=True)
+        return _Counted.of(value.render(language, named=True), 1)
     if isinstance(value, list | tuple):
         return _Counted.of(", ".join(_render(name, one, language) for one in value), len(value))
     if isinstance(value, int):
@@ -97,7 +98,7 @@ def _render(name: str, value: object, language: Language) -> str:
     text = seconds(value) if isinstance(value, float) else redacted(str(value))
     if name in _ONE_LINE:
         text = first_line(text)
-    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+    return _Counted.of(printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"), 1)
 
 
 class PhrasedError(Exception):

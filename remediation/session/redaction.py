@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import linecache
+import os
 import re
-import secrets
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -35,9 +35,9 @@ from remediation.project.phrase import visible
 _DEEPEST = 20
 # Stands for an escape character of pytest's own, so that it can be told from those of an answer, who cannot guess it:
 # one of the 65,534 of plane 16 that are for private use.
-_OWN_ESCAPE = chr(0x100000 + secrets.randbelow(0xFFFE))
+_OWN_ESCAPE = chr(0x100000 + int.from_bytes(os.urandom(2), "big") % 0xFFFE)
 # What pytest colours in the captured log: the level, before the logger's name, file and line.
-_LOG_LEVEL = re.compile(r"^\x1b(\[[\d;]+m)+([A-Z]+ *)\x1b(\[0m)(?= +[\w.]+:[\w.\-]+:\d+ )", re.MULTILINE)
+_LOG_LEVEL = re.compile(r"^(?:\x1b\[[\d;]+m)+[A-Z]+ *\x1b\[0m(?= +[\w.]+:[\w.\-]+:\d+ )", re.MULTILINE)
 # The line that says what failed, in an entry of a traceback; what is above it is source.
 _REASON = "E   "
 _RENAMED = pytest.StashKey[str]()
@@ -210,7 +210,7 @@ def _redact_sections(report: _Report) -> None:
 
 
 def _captured(content: str) -> str:
-    content = _LOG_LEVEL.sub(rf"{_OWN_ESCAPE}\1\2{_OWN_ESCAPE}\3", content)
+    content = _LOG_LEVEL.sub(lambda level: level[0].replace("\x1b", _OWN_ESCAPE), content)
     return _with_own_colours(redacted_output(content))
 
 
