@@ -19,7 +19,7 @@ from remediation.deployment.comparison import Change
 from remediation.github import is_step
 from remediation.github.annotations import annotation_lines, workspace
 from remediation.journal.record import Result
-from remediation.project.phrase import Phrase, printable
+from remediation.project.phrase import Phrase, first_line, printable
 
 HOSTILE = [
     "::error::fake", "##[error]fake", "a::b::c", "%0A::error::x", "%25 %2C %3A %", "line\n::stop-commands::x\r\n",

@@ -37,7 +37,7 @@ def test_it_is_told_logged_counted_and_remembered(deployed: Deployed) -> None:
     outcome = deployed.roll_back()
 
     memory = deployed.project.memory
-    assert "[WARN] ⏪ Rolling back by sh rollback.sh..." in deployed.project.log
+    assert "[WARN] ⏪ Rolling back by `sh rollback.sh`..." in deployed.project.log
     assert "on the way" in deployed.lines("api-server.log")
     assert memory["heals"] == outcome["seen"] == before + 1
     assert memory["last_heal"]["action"] == f"{RUN}, restart"

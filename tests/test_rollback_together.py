@@ -49,7 +49,7 @@ def test_services_that_share_it_are_rolled_back_once_and_restarted_in_their_orde
     assert len(both.runs) == 1
     assert both.starts == ["2", "2", "1", "1"]
     assert "on the way" in both.lines("web-server.log")
-    assert "Rolling web, api back by sh rollback.sh" in both.project.log
+    assert "Rolling web, api back by `sh rollback.sh`" in both.project.log
     told = both.project.log
     assert told.index("api restarted") < told.index("web restarted")
 
