@@ -63,7 +63,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(["test_setup", "test_fixture", "test_teardown"], ("error", *["rerunError"] * 3)),
     **dict.fromkeys(["test_skipped", "test_xfail"], ("skipped",)),
 }
-PREFIXED = ["--junitprefix=staging", "-o", "junit_logging=all", "-o", "junit_family=xunit1"]
+PREFIXED = ["--junitprefix=staging", "-o", "junit_logging=all"]
 
 
 def checks(project: Sandbox, text: str, *, top: str = "retries = 1") -> None:

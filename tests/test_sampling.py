@@ -176,7 +176,7 @@ def test_slower_is_reported_and_fails_on_request(counted: Sandbox, workers: list
     assert reported.code == 0
     assert "⚠️ counted: slower: 0.3" in reported.output
     assert failing.code == 1, failing
-    assert "❌ counted: broken by the deployment" in failing.output
+    assert "❌ counted: slower than before the deployment" in failing.output
     [failure] = counted.report.findall("testcase/failure")
     assert failure.get("message", "").startswith("slower than before the deployment: Slower: takes 0.3")
     assert failure.get("type") == "Slower"
