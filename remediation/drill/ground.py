@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from remediation.drill import processes
@@ -11,6 +10,7 @@ from remediation.drill.outcome import RefusedError
 from remediation.drill.strays import strays
 from remediation.drill.watch import is_up
 from remediation.healer import look, targets
+from remediation.healer.budget import Spent
 from remediation.healer.care import longest
 from remediation.healer.healer import Healer
 from remediation.healer.look import Condition
@@ -19,27 +19,6 @@ from remediation.primitives.file import LockTimeoutError
 from remediation.project.memory import Memory, Store
 from remediation.project.model import Project, Service
 from remediation.project.phrase import Phrase
-
-
-@dataclass(frozen=True, slots=True)
-class _Spent:
-    """What a memory says of the restart budget."""
-
-    restarts: tuple[float, ...]
-    delay: float
-    not_before: float
-    troubled_at: float
-
-    @classmethod
-    def of(cls, memory: Memory) -> _Spent:
-        return cls(tuple(memory.restarts), memory.delay, memory.not_before, memory.troubled_at)
-
-    def put(self, memory: Memory) -> None:
-        memory.restarts, memory.delay = list(self.restarts), self.delay
-        memory.not_before, memory.troubled_at = self.not_before, self.troubled_at
-
-
-_NOTHING = _Spent((), 0.0, 0.0, 0.0)
 
 
 class Ground:
@@ -52,7 +31,7 @@ class Ground:
         self._healer = healer
         self._started: list[Service] = []
         self._touched: list[Service] = []
-        self._budgets: dict[str, _Spent] = {}
+        self._budgets: dict[str, Spent] = {}
         self._owners: set[str] = set()
         self._doubted: set[str] = set()
 
@@ -66,7 +45,7 @@ class Ground:
                 raise RefusedError("drill_by_hand", name=service.name)
         for service in self._project.services.values():
             if service.healable:
-                self._budgets[service.name] = _Spent.of(self._store.recall(service))
+                self._budgets[service.name] = Spent.of(self._store.recall(service))
         for service in services:
             self._touched.append(service)
             self._make_ready(service)
@@ -94,12 +73,12 @@ class Ground:
     def forget_restarts(self) -> None:
         """Let every service be restarted as if it had not been so lately."""
         for name in self._budgets:
-            self._budget(self._project.services[name], _NOTHING)
+            self._budget(self._project.services[name], Spent())
 
-    def _budget(self, service: Service, spent: _Spent) -> None:
+    def _budget(self, service: Service, spent: Spent) -> None:
         with self._store.lock(service, timeout=longest(service)):
             memory = self._store.recall(service)
-            if _Spent.of(memory) != spent:
+            if Spent.of(memory) != spent:
                 spent.put(memory)
                 self._store.keep(service, memory)
 

@@ -9,14 +9,38 @@ from __future__ import annotations
 
 import time
 from copy import copy
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from remediation.project.memory import Memory
 from remediation.project.model import Service
 from remediation.project.phrase import Phrase
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 # The delay between restarts does not grow beyond this, in seconds.
 LONGEST_DELAY = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a memory says of the budget at one moment, so that it can be said again."""
+
+    restarts: tuple[float, ...] = ()
+    delay: float = 0.0
+    not_before: float = 0.0
+    troubled_at: float = 0.0
+
+    @classmethod
+    def of(cls, memory: Memory) -> Self:
+        """Note what is spent now."""
+        return cls(tuple(memory.restarts), memory.delay, memory.not_before, memory.troubled_at)
+
+    def put(self, memory: Memory) -> None:
+        """Let no more be spent than was then."""
+        memory.restarts, memory.delay = list(self.restarts), self.delay
+        memory.not_before, memory.troubled_at = self.not_before, self.troubled_at
 
 
 class Refusal(NamedTuple):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from remediation.healer import budget, targets
+from remediation.healer.budget import Spent
 from remediation.healer.care import Care
+from remediation.healer.hindrance import hindrance
 from remediation.healer.outcome import HealError, Outcome, Patient
 from remediation.healer.rollback import WayBack
 from remediation.journal.record import Heal, Origin
 from remediation.project.memory import LastHeal, Memory, Store
-from remediation.project.model import Service
+from remediation.project.model import Rung, Service
 from remediation.project.voice import Voice
 
 
@@ -103,19 +106,44 @@ class Healer:
         service = patient.service
         if spared := self._care.spared(patient, memory):
             return spared
-        if self._steps.adopt(service, memory):
+        # Once a run: a service that writes its own PID file is found again as often as it is looked for.
+        if not patient.adopted and self._steps.adopt(service, memory):
             done = LastHeal(time.time(), "found its process again", ok=True)
             self._care.count(service, memory, done, patient)
-            return Outcome(service.name, patient.cause, done.action, ok=True, seen=memory.heals, answered_at=done.at)
+            return Outcome(
+                service.name, patient.cause, done.action, ok=True, adopted=True, seen=memory.heals, answered_at=done.at
+            )
+        before = Spent.of(memory)
         if refusal := budget.refusal(service, memory):
             self._store.keep(service, memory)
             # To a monitor, the waiting that follows is no news at every check.
             quiet = self._care.origin == "monitor" and not refusal.first
             return self._care.refused(patient, refusal.why, quiet=quiet, gave_up=refusal.first)
+        rung = service.ladder[patient.rung]
+        # A command of the rung may be what mends that.
+        if not rung.run and (problem := hindrance(service, memory)):
+            self._not_spent(service, memory, before)
+            if service.command and not self._steps.lives(service, memory):
+                self._voice.say("not_started", name=service.name)
+            self._voice.tell(problem.phrase)
+            return Outcome(service.name, patient.cause, "", ok=False, reason=str(problem), used_rung=True)
+        # Before anything is done: a healer that is killed half-way has restarted it all the same.
         memory.restarts.append(time.time())
         self._store.keep(service, memory)
+        try:
+            return self._climb(patient, memory, rung)
+        finally:
+            if not self._steps.has_acted(service):
+                self._not_spent(service, memory, before)
+
+    def _not_spent(self, service: Service, memory: Memory, before: Spent) -> None:
+        """Take the restart back from the budget, since nothing was done; that it was asked for remains noted."""
+        replace(before, troubled_at=memory.troubled_at).put(memory)
+        self._store.keep(service, memory)
+
+    def _climb(self, patient: Patient, memory: Memory, rung: Rung) -> Outcome:
+        service = patient.service
         evidence = self._care.evidence(patient, memory)
-        rung = service.ladder[patient.rung]
         try:
             if rung.run:
                 self._steps.try_running(service, memory, rung.run, rung.timeout)
@@ -124,6 +152,10 @@ class Healer:
         except HealError as error:
             reason = str(error)
             self._voice.tell(error.phrase)
+        if not self._steps.has_acted(service):
+            return Outcome(
+                service.name, patient.cause, "", ok=False, reason=reason, used_rung=True, evidence=evidence
+            )  # fmt: skip
         # Counted whether it helped or not: those who wait for the lock must not repeat it.
         done = LastHeal(time.time(), rung.action, not reason, reason)
         self._care.count(service, memory, done, patient, evidence)

@@ -209,15 +209,17 @@ def _rotate(service: Service) -> None:
         rotate.running(service.log_file, service.log_size)
 
 
-def unstartable(service: Service) -> HealError | None:
-    """Return why the service's command cannot be started, as far as can be told without starting it."""
-    program, cwd = service.command[0], service.cwd
-    path = child_environment(service).get("PATH", os.defpath)
+def unstartable(service: Service, command: Sequence[str]) -> HealError | None:
+    """Return why a command of the service cannot be started, as far as can be told without starting it."""
+    program, cwd = command[0], service.cwd
+    folders = child_environment(service).get("PATH", os.defpath).split(os.pathsep)
+    # As it is looked for by the child, which is in its working directory by then.
+    path = os.pathsep.join(str(cwd / folder) for folder in folders)
     own = cwd / program if "/" in program else None
     if cwd.is_dir() and shutil.which(own or program, path=path):
         return None
     error = PermissionError() if own and own.is_file() else FileNotFoundError()
-    return _explained(error, service, service.command)
+    return _explained(error, service, command)
 
 
 def _explained(error: OSError, service: Service, command: Sequence[str]) -> HealError:

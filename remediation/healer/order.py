@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from queue import SimpleQueue
 from threading import Thread
@@ -22,18 +22,29 @@ _NOT_ITSELF = (Condition.DEAD, Condition.REPLACED, Condition.SUSPENDED)
 
 
 def heal_all(
-    patients: list[Patient], services: Mapping[str, Service], *, healer: Healer, store: Store, voice: Voice
+    patients: list[Patient],
+    services: Mapping[str, Service],
+    *,
+    healer: Healer,
+    store: Store,
+    voice: Voice,
+    earlier: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> list[Outcome]:
-    """Heal every patient, and before it whatever it depends on that is not there.
+    """Heal every patient, and before it whatever it depends on that is not there; each once.
 
-    A dependent that answers again once its dependency was healed is left to the next checks.
+    A dependent that answers again once its dependency was healed is left to the next checks. `earlier` are the outcomes
+    of the rounds before: a dependency whose ladder they have used up is not healed again, and its dependents neither.
     """
-    sick, graph = treated(patients, services, store)
+    sick, graph = treated(patients, services, store, earlier)
     outcomes: dict[str, Outcome] = {}
 
     def treat(name: str) -> Outcome:
         before = [outcomes[need] for need in graph[name]]
-        return _after_dependencies(sick[name], before, store, voice) or healer.heal(sick[name])
+        return (
+            _after_dependencies(sick[name], before, store, voice)
+            or _spent(sick[name], (earlier or {}).get(name, ()))
+            or healer.heal(sick[name])
+        )
 
     if len(sick) == 1:
         # In this thread, so that Ctrl+C ends it at once.
@@ -75,13 +86,17 @@ def _begin(work: Callable[[str], None], name: str, threads: list[Thread]) -> Non
 
 
 def treated(
-    patients: list[Patient], services: Mapping[str, Service], store: Store
+    patients: list[Patient],
+    services: Mapping[str, Service],
+    store: Store,
+    earlier: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> tuple[dict[str, Patient], dict[str, set[str]]]:
     """Return all who are to be healed by name, and which of them have to be healed before each."""
+    past = earlier or {}
     sick = {patient.service.name: patient for patient in patients}
     for patient in patients:
         for name in sorted(_needs(patient.service.name, services)):
-            if name not in sick and (found := _down(services[name], patient, store)):
+            if name not in sick and (found := _down(services[name], patient, store, past.get(name, ()))):
                 sick[name] = found
     return sick, {name: _needs(name, services) & sick.keys() for name in sick}
 
@@ -96,7 +111,7 @@ def _needs(name: str, services: Mapping[str, Service]) -> set[str]:
     return found
 
 
-def _down(service: Service, dependent: Patient, store: Store) -> Patient | None:
+def _down(service: Service, dependent: Patient, store: Store, earlier: Sequence[Outcome]) -> Patient | None:
     """Return a dependency without failing checks as a patient, if it is not there for its dependent."""
     condition = look.condition(service, store)
     if condition is Condition.RUNNING:
@@ -105,7 +120,16 @@ def _down(service: Service, dependent: Patient, store: Store) -> Patient | None:
         return None
     state = "down" if condition is Condition.UNKNOWN else condition.value
     cause = f"{dependent.service.name} depends on it and it is {state}"
-    return Patient(service, cause, dependent.since, store.recall(service).heals)
+    rung, adopted = sum(one.used_rung for one in earlier), any(one.adopted for one in earlier)
+    return Patient(service, cause, dependent.since, store.recall(service).heals, rung, adopted)
+
+
+def _spent(patient: Patient, earlier: Sequence[Outcome]) -> Outcome | None:
+    """Return an outcome if nothing more is to be done for a service in this run, which it was told before."""
+    if patient.rung < len(patient.service.ladder) and not any(one.refused for one in earlier):
+        return None
+    reason = earlier[-1].reason if earlier else ""
+    return Outcome(patient.service.name, patient.cause, "", ok=False, reason=reason, refused=True)
 
 
 def _after_dependencies(patient: Patient, before: list[Outcome], store: Store, voice: Voice) -> Outcome | None:

@@ -26,6 +26,9 @@ class Patient:
     """When its first attempt failed, in epoch seconds."""
     seen: int
     rung: int = 0
+    """How many rungs of its ladder were used in this run; with all of them, nothing more is done for it."""
+    adopted: bool = False
+    """Whether its process was found again in this run, which did not help."""
     story: str = ""
     """All that its failed attempts said, for the evidence."""
 
@@ -43,6 +46,8 @@ class Outcome:
     reason: str = ""
     """Why it is not ok, for people."""
     used_rung: bool = False
+    adopted: bool = False
+    """Whether its process was found again, and no more was done."""
     refused: bool = False
     """Whether nothing may be done for it, now or in a later round."""
     gave_up: bool = False

@@ -103,7 +103,7 @@ def _replacement(service: Service, memory: Memory) -> Iterator[Phrase]:
             return
         for pid in sorted(filter(None, strangers)):
             yield Phrase("plan_free", {"port": address.port, "holder": describe(pid)})
-    if problem := unstartable(service):
+    if problem := unstartable(service, service.command):
         yield Phrase("plan_fails", {"why": problem.phrase})
         return
     yield Phrase("plan_start", {"command": " ".join(service.command), "cwd": service.cwd})

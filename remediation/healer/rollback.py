@@ -28,6 +28,8 @@ class _Case:
 
     patient: Patient
     heals: int
+    noted: float
+    """The moment of its entry in the restart budget."""
     evidence: str
 
     @property
@@ -70,6 +72,13 @@ class WayBack:
                 outcomes[name] = spared
             else:
                 cases.append(self._case(patient, memories[name]))
+        try:
+            return self._take_all(cases, outcomes)
+        finally:
+            for case in cases:
+                self._take_back(case)
+
+    def _take_all(self, cases: list[_Case], outcomes: dict[str, Outcome]) -> list[Outcome]:
         if cases:
             # Another auto-heal may have taken it a moment ago, for some of them: twice back is too far.
             taken = any(outcome.rolled_back for outcome in outcomes.values())
@@ -92,9 +101,17 @@ class WayBack:
 
     def _case(self, patient: Patient, memory: Memory) -> _Case:
         """Note that a service is acted on, and keep the evidence. A spent budget is no obstacle to the last resort."""
-        memory.restarts.append(time.time())
+        moment = time.time()
+        memory.restarts.append(moment)
         self._store.keep(patient.service, memory)
-        return _Case(patient, memory.heals, self._care.evidence(patient, memory))
+        return _Case(patient, memory.heals, moment, self._care.evidence(patient, memory))
+
+    def _take_back(self, case: _Case) -> None:
+        """Give the budget back what was not done: the command was not run, and the service not touched."""
+        memory = self._store.recall(case.service)
+        if not self._ran and not self._care.steps.has_acted(case.service) and case.noted in memory.restarts:
+            memory.restarts.remove(case.noted)
+            self._store.keep(case.service, memory)
 
     # The command.
 

@@ -41,12 +41,22 @@ class Steps:
         """Remember in `store`, tell by `voice`."""
         self._store = store
         self._voice = voice
+        self._acted: set[str] = set()
+
+    def has_acted(self, service: Service) -> bool:
+        """Return whether anything was signalled, ended or started since the service was recalled."""
+        return service.name in self._acted
+
+    def _acts(self, service: Service) -> None:
+        # Noted before it is done: whoever is interrupted in between may have done it.
+        self._acted.add(service.name)
 
     def recall(self, service: Service) -> Memory:
         """Return what is remembered, once a command that a healer left behind when it was killed is ended.
 
         Two must not run side by side, and what it runs may remember something as well.
         """
+        self._acted.discard(service.name)
         memory = self._store.recall(service)
         left = Identity(*memory.command) if memory.command else None
         if left and not held.runs_us(left):
@@ -129,9 +139,13 @@ class Steps:
         """
         if obstacle := targets.untouchable(service, memory):
             raise obstacle
-        left = terminate(
-            lambda: targets.family(service, memory), signum=service.stop_signal, timeout=service.stop_timeout
-        )
+
+        def find() -> list[Identity]:
+            if family := targets.family(service, memory):
+                self._acts(service)
+            return family
+
+        left = terminate(find, signum=service.stop_signal, timeout=service.stop_timeout)
         if left:
             holder = ", ".join(describe(identity.pid) for identity in left)
             raise HealError("survivors", name=service.name, holder=holder)
@@ -168,6 +182,7 @@ class Steps:
         # Looked at once more now that the identities are fixed, so that a PID reused since is not mistaken.
         holders = [identity for identity in identities if port.listens({identity.pid}, number)]
         for holder in holders:
+            self._acts(service)
             self._voice.say("freeing", name=service.name, port=number, pid=holder.pid)
         # They alone: a child that does not listen is none of our business.
         terminate(lambda: holders, timeout=service.stop_timeout)
@@ -183,9 +198,13 @@ class Steps:
         if memory.identity:
             # So that one whose PID we have no time to write down is known to be the next.
             self._store.forget_process(service, memory)
+        before = self.has_acted(service)
+        self._acts(service)
         try:
             started = launch(service)
         except HealError:
+            if not before:
+                self._acted.discard(service.name)
             self._voice.say("not_started", name=service.name)
             raise
         try:
@@ -242,13 +261,17 @@ class Steps:
         # That of a healer whose command we are is left in place.
         before = memory.command
 
+        def begun(identity: Identity | None) -> None:
+            self._acts(service)
+            remember(identity)
+
         def remember(identity: Identity | None) -> None:
             memory.command = (identity.pid, identity.born) if identity else before
             self._store.keep(service, memory)
 
         self._voice.say("running_command", command=" ".join(command))
         try:
-            run_command(service, command, timeout=timeout, begun=remember)
+            run_command(service, command, timeout=timeout, begun=begun)
         finally:
             remember(None)
 

@@ -11,7 +11,7 @@ from remediation.deployment.comparison import Change, changes
 from remediation.healer.treated import Treated, treated
 from remediation.journal import incidents
 from remediation.journal.record import Result
-from remediation.project.model import Project
+from remediation.project.model import Project, Rung
 from remediation.session import junit
 from remediation.session.attempts import Attempt
 from remediation.session.harm import harmed
@@ -70,6 +70,23 @@ class Course:
     def to_heal(self) -> list[Patient]:
         """Return the services that are sick and have a rung left."""
         return to_heal(self.rounds, self.outcomes, self.project.services, self._began_before)
+
+    def has_more_for(self, outcomes: Iterable[Outcome]) -> bool:
+        """Return whether a service for which a rung was used in vain has another one."""
+        return any(
+            sum(before.used_rung for before in self.outcomes[one.service]) < len(self._ladder(one.service))
+            for one in outcomes
+            if one.used_rung
+        )
+
+    @property
+    def most_heals(self) -> int:
+        """How many rounds of healing there can be at most: each rung is used once, and a process found again once."""
+        names = {name for attempt in self.attempts for name in attempt.heals} | self.outcomes.keys()
+        return sum(len(self._ladder(name)) + 1 for name in names)
+
+    def _ladder(self, service: str) -> tuple[Rung, ...]:
+        return self.project.services[service].ladder
 
     def to_roll_back(self, *, all_sick: bool = False) -> list[Patient]:
         """Return the sick services that have a way back; only what was well before counts, unless `all_sick` do."""

@@ -78,7 +78,8 @@ def _patient(
     # A rung of our own that failed without another look is no heal by somebody else.
     seen = max([attempt.heals[service.name], *(outcome.seen for outcome in before)])
     since = min(first.started, began_before.get(service.name, first.started))
-    return Patient(service, first.message, since, seen, rung, _story(service.name, rounds))
+    adopted = any(outcome.adopted for outcome in before)
+    return Patient(service, first.message, since, seen, rung, adopted, _story(service.name, rounds))
 
 
 def _story(service: str, rounds: Sequence[Round]) -> str:

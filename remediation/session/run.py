@@ -148,27 +148,30 @@ class HealthRun:
 
     def _heal_and_repeat(self) -> bool:
         """Climb the ladders as long as that can help; return whether healing is allowed."""
-        healed_rounds, announced = 0, False
+        healed_rounds = 0
         while self._is_failed:
             patients = self.course.to_heal()
             if not patients:
                 break
             if not self._may_heal(patients):
                 return False
-            if self.options.rounds is not None and healed_rounds >= self.options.rounds:
+            if healed_rounds >= self._most_heals:
                 break
             healed_rounds += 1
-            if not announced and not self._only_waits(patients):
+            if not self._only_waits(patients):
                 self.voice.say("healing")
             outcomes = self._heal(patients)
-            announced = not any(outcome.ok for outcome in outcomes)
-            if any(outcome.ok for outcome in outcomes):
-                self.voice.say("verifying")
-                self._run_again(outcomes)
-            elif not any(outcome.used_rung for outcome in outcomes):
-                # Every heal was refused: neither another rung nor another look would change that.
+            if not any(outcome.ok for outcome in outcomes) and not self.course.has_more_for(outcomes):
+                # All that there is was done, or refused: another look would change nothing.
                 break
+            self.voice.say("verifying")
+            self._run_again(outcomes)
         return True
+
+    @property
+    def _most_heals(self) -> int:
+        most = self.course.most_heals
+        return most if self.options.rounds is None else min(most, self.options.rounds)
 
     @property
     def _is_failed(self) -> bool:
@@ -202,7 +205,10 @@ class HealthRun:
         from remediation.healer.order import heal_all
 
         healer = self._healer()
-        outcomes = heal_all(patients, self.project.services, healer=healer, store=self.store, voice=self.voice)
+        outcomes = heal_all(
+            patients, self.project.services, healer=healer, store=self.store, voice=self.voice,
+            earlier=self.course.outcomes,
+        )  # fmt: skip
         self.heals += healer.done
         self.course.add(outcomes)
         return outcomes
