@@ -16,7 +16,7 @@ from remediation.healer.healer import Healer
 from remediation.healer.look import Condition
 from remediation.healer.outcome import HealError
 from remediation.primitives.file import LockTimeoutError
-from remediation.project.memory import Memory, Store
+from remediation.project.memory import Store
 from remediation.project.model import Project, Service
 from remediation.project.phrase import Phrase
 

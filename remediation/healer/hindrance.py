@@ -14,9 +14,7 @@ def hindrance(service: Service, memory: Memory) -> HealError | None:
     """Return why a service cannot be restarted now, as far as can be told without touching anything."""
     if not service.command:
         return unstartable(service, service.restart_command)
-    return (
-        targets.untouchable(service, memory) or unstartable(service, service.command) or _held_port(service, memory)
-    )
+    return targets.untouchable(service, memory) or unstartable(service, service.command) or _held_port(service, memory)
 
 
 def _held_port(service: Service, memory: Memory) -> HealError | None:

@@ -161,12 +161,18 @@ class HealthRun:
             if not self._only_waits(patients):
                 self.voice.say("healing")
             outcomes = self._heal(patients)
-            if not any(outcome.ok for outcome in outcomes) and not self.course.has_more_for(outcomes):
+            if not any(outcome.ok for outcome in outcomes) and not self._has_more_for(outcomes):
                 # All that there is was done, or refused: another look would change nothing.
                 break
             self.voice.say("verifying")
             self._run_again(outcomes)
         return True
+
+    def _has_more_for(self, outcomes: list[Outcome]) -> bool:
+        """Return whether more may follow on heals that failed: another rung or, at last, the way back."""
+        may_go_back = self.options.rollback and any(self.project.services[one.service].rollback for one in outcomes)
+        acted = any(outcome.action for outcome in outcomes)
+        return self.course.has_more_for(outcomes) or (may_go_back and acted)
 
     @property
     def _most_heals(self) -> int:
