@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import pytest
 from sandbox import DEADLINE, REPOSITORY
 
@@ -290,3 +291,54 @@ def test_a_lock_is_not_inherited_by_a_process_that_is_started_meanwhile(tmp_path
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_lock_is_lost_when_its_file_is_not_at_its_path_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "lock"
+    with file.locked(path, timeout=1) as lock:
+        assert not lock.is_lost
+        path.parent.rename(tmp_path / "renamed")
+        assert lock.is_lost
+        with file.locked(path, timeout=1) as another:
+            assert not another.is_lost
+            assert lock.is_lost
+
+
+def test_a_lock_on_a_file_that_was_replaced_in_the_meantime_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real, replaced = tmp_path / "lock", filelock.FileLock.acquire, list[bool]()
+
+    def slow(lock: filelock.FileLock) -> object:
+        taken = real(lock)
+        if len(replaced) < 3:
+            path.unlink()
+            replaced.append(True)
+            path.touch()
+        return taken
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", slow)
+
+    with file.locked(path, timeout=DEADLINE) as lock:
+        assert len(replaced) == 3
+        assert not lock.is_lost
+
+
+def test_a_folder_that_is_only_found_is_not_brought_back(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    file.never_make(root)
+    file.write(root / "deep" / "down" / "file", b"there")
+    root.rename(tmp_path / "renamed")
+
+    for write in (
+        lambda path: file.write(path, b""),
+        lambda path: file.append(path, b""),
+        file.create,
+        file.make_folder,
+    ):
+        with pytest.raises(file.FolderGoneError):
+            write(root / "deep" / "file")
+    with pytest.raises(file.FolderGoneError), file.locked(root / "lock", timeout=1):
+        pass
+    assert not root.exists()

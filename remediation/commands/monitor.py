@@ -15,7 +15,7 @@ import msgspec
 from remediation.commands.check import refuse_idle, with_folder
 from remediation.monitor.first import step_aside
 from remediation.primitives import file
-from remediation.primitives.file import LockTimeoutError
+from remediation.primitives.file import Lock, LockTimeoutError
 from remediation.project.config import load_project
 from remediation.project.model import Project
 from remediation.project.schema import ConfigError
@@ -41,8 +41,8 @@ class WatchedError(Exception):
 def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     """Watch the project until Ctrl+C or SIGTERM, with pytest's further `arguments`.
 
-    Returns 0 then, 1 if another monitor watches it, 3 after a fault of our own, and pytest's exit code if the checks
-    cannot be collected.
+    Returns 0 then, 1 if another monitor watches it, 3 after a fault of our own or if the project or its lock is
+    gone, and pytest's exit code if the checks cannot be collected.
     ConfigError if there is no configuration, or it cannot be used.
     """
     ended = step_aside()
@@ -54,8 +54,8 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
     try:
-        with alone(project):
-            return _watch(project, arguments, metrics_port)
+        with alone(project) as lock:
+            return _watch(project, lock, arguments, metrics_port)
     except OSError as error:
         # Not 1, which says that there is nothing to be mended by starting again.
         print(f"auto-heal: {error.filename or project.memory}: {error.strerror or error}", file=sys.stderr)
@@ -65,11 +65,11 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
         return WATCHED
 
 
-def _watch(project: Project, arguments: list[str], metrics_port: int | None) -> int:
+def _watch(project: Project, lock: Lock, arguments: list[str], metrics_port: int | None) -> int:
     from remediation.monitor.monitor import Monitor
 
     try:
-        return Monitor(project, arguments, metrics_port=metrics_port).run()
+        return Monitor(project, lock, arguments, metrics_port=metrics_port).run()
     except ConfigError:
         raise
     except Exception:  # noqa: BLE001 - a fault of ours, which whoever runs us may answer by starting us again
@@ -98,16 +98,16 @@ def tell_who_watches(project: Project, voice: Voice) -> None:
 
 
 @contextmanager
-def alone(project: Project, *, drills: bool = False) -> Iterator[None]:
+def alone(project: Project, *, drills: bool = False) -> Iterator[Lock]:
     """Be the one monitor of a project, or its one drill. WatchedError if there is one."""
     held = False
     try:
-        with file.locked(project.memory / ".monitor.lock", timeout=0):
+        with file.locked(project.memory / ".monitor.lock", timeout=0) as lock:
             held = True
             # Only a second monitor asks for it; no space for it is no reason not to watch.
             with suppress(OSError):
                 file.write(_note(project), msgspec.json.encode(Watcher(os.getpid(), time.time(), drills)))
-            yield
+            yield lock
     except LockTimeoutError:
         if held:
             raise

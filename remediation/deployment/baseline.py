@@ -91,7 +91,7 @@ def make_room(path: Path) -> None:
     One of an earlier deployment must not be taken for that of the next, whatever happens meanwhile.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        file.make_folder(path.parent)
         with suppress(FileNotFoundError):
             mode = path.lstat().st_mode
             if not stat.S_ISREG(mode) or not _is_like_one(path):

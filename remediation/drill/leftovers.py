@@ -11,6 +11,7 @@ from pathlib import Path
 
 from remediation.drill.fulldisk import unmount
 from remediation.drill.lifeline import end_left_over
+from remediation.primitives.file import make_folder
 from remediation.project.model import Project
 
 _PREFIX = "drill-"
@@ -22,7 +23,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 def room(project: Project) -> Iterator[Path]:
     """Lend a folder for a drill, once all is gone that earlier drills left; only for who keeps other drills away."""
     clean(project)
-    project.memory.mkdir(parents=True, exist_ok=True)
+    make_folder(project.memory)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=project.memory))
     try:
         yield folder

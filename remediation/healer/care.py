@@ -11,7 +11,7 @@ from remediation.healer.outcome import HealError, Outcome, Patient
 from remediation.healer.steps import Steps
 from remediation.journal.evidence import Archive
 from remediation.journal.record import Heal, Origin
-from remediation.primitives.file import LockTimeoutError
+from remediation.primitives.file import LockLostError, LockTimeoutError
 from remediation.project.memory import LastHeal, Memory, Store
 from remediation.project.model import Service
 from remediation.project.phrase import Phrase
@@ -120,6 +120,8 @@ def explained(service: Service) -> Iterator[None]:
     """Turn what the operating system refuses us, which is no fault of the service, into a HealError."""
     try:
         yield
+    except LockLostError as error:
+        raise HealError("lock_lost", name=service.name, lock=error.filename) from None
     except LockTimeoutError:
         raise HealError("busy", name=service.name, seconds=longest(service)) from None
     except OSError as error:

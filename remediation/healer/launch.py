@@ -15,7 +15,7 @@ from remediation.healer.outcome import HealError
 from remediation.primitives import file, reserve, rotate
 from remediation.primitives.process import Identity, await_death, descendants, terminate
 from remediation.primitives.tracebacks import redacted_output
-from remediation.project.model import MARK, Service
+from remediation.project.model import MARK, START, Service
 from remediation.project.phrase import Phrase
 
 # How much of a service's log explains why it did not start.
@@ -113,9 +113,13 @@ def child_environment(service: Service) -> dict[str, str]:
     return environ | dict(service.env) | {MARK: service.mark}
 
 
-def launch(service: Service) -> Started:
-    """Start the service's command so that it outlives us. HealError if it cannot be started."""
-    child, log_start = _spawn(Outliving, service, service.command, child_environment(service))
+def launch(service: Service, start: str = "") -> Started:
+    """Start the service's command so that it outlives us; all that it begins is known by `start` in its environment.
+
+    HealError if it cannot be started.
+    """
+    environ = child_environment(service) | ({START: start} if start else {})
+    child, log_start = _spawn(Outliving, service, service.command, environ)
     _children.append(child)
     return Started(child, service.log_file, log_start)
 

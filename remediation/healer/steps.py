@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 from remediation.healer import look, targets
 from remediation.healer.launch import Started, launch, run_command
@@ -48,6 +49,7 @@ class Steps:
         return service.name in self._acted
 
     def _acts(self, service: Service) -> None:
+        self._store.insist(service)
         # Noted before it is done: whoever is interrupted in between may have done it.
         self._acted.add(service.name)
 
@@ -149,6 +151,9 @@ class Steps:
         if left:
             holder = ", ".join(describe(identity.pid) for identity in left)
             raise HealError("survivors", name=service.name, holder=holder)
+        if living := targets.roots(service, memory):
+            holder = ", ".join(describe(identity.pid) for identity in living)
+            raise HealError("lives_on", name=service.name, holder=holder)
         self._store.forget_process(service, memory)
 
     def free(self, service: Service, *, strict: bool) -> None:
@@ -198,10 +203,12 @@ class Steps:
         if memory.identity:
             # So that one whose PID we have no time to write down is known to be the next.
             self._store.forget_process(service, memory)
+        memory.start = uuid.uuid4().hex
+        self._store.keep(service, memory)
         before = self.has_acted(service)
         self._acts(service)
         try:
-            started = launch(service)
+            started = launch(service, memory.start)
         except HealError:
             if not before:
                 self._acted.discard(service.name)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from remediation.healer import look
 from remediation.healer.outcome import HealError
 from remediation.primitives import port
-from remediation.primitives.mark import marked, value_of
+from remediation.primitives.mark import marked_by, value_of
 from remediation.primitives.port import Listener
 from remediation.primitives.process import Identity, Life, Protection, descendants, describe, protected
 from remediation.project.memory import Memory, Store
-from remediation.project.model import MARK, Service
+from remediation.project.model import MARK, START, Service
 from remediation.project.phrase import Phrase
 
 
@@ -31,26 +31,26 @@ def lost(service: Service, memory: Memory, store: Store) -> Identity | None:
     """
     if not service.command or store.pid_file_problem(service) is None:
         return None
-    identity = memory.identity or _nameless(service)
+    identity = memory.identity or _nameless(service, memory)
     # Of one that is remembered and dead, only children are left, however well these keep its port.
     if not identity or identity.life is not Life.RUNNING:
         return None
     return identity if look.answers(service, timeout=service.probe_timeout) else None
 
 
-def _nameless(service: Service) -> Identity | None:
+def _nameless(service: Service, memory: Memory) -> Identity | None:
     """Return the process that a healer started and had no time to write down; None if it cannot be told."""
     if service.ready == "none":
         # Nobody can be asked whether it is the service or only a part that was left of it.
         return None
     if service.address and port.refuses(service.address.host, service.address.port):
         return None
-    return _marked_root(service)
+    return _marked_root(service, memory)
 
 
-def _marked_root(service: Service) -> Identity | None:
+def _marked_root(service: Service, memory: Memory) -> Identity | None:
     """Return the one marked process that is no child of another; None if there is none, or more than one."""
-    members = marked(MARK, service.mark)
+    members = _marked(service, memory)
     pids = {identity.pid for identity in members}
     found = [member for member in members if not _parents(member) & pids]
     return found[0] if len(found) == 1 else None
@@ -67,19 +67,23 @@ def _parents(identity: Identity) -> set[int]:
 
 def roots(service: Service, memory: Memory) -> list[Identity]:
     """Return the processes that are provenly the service's: the one remembered, and the marked."""
-    found = marked(MARK, service.mark)
+    found = _marked(service, memory)
     if memory.identity and memory.identity.alive and memory.identity not in found:
         found.append(memory.identity)
     return found
 
 
+def _marked(service: Service, memory: Memory) -> list[Identity]:
+    """Return what bears the mark of the service, or of the last start of it: the one has its folder's path in it."""
+    return marked_by({MARK: service.mark} | ({START: memory.start} if memory.start else {}))
+
+
 def family(service: Service, memory: Memory) -> list[Identity]:
     """Return the service's processes and their descendants, but for what is out of bounds or another service's."""
-    return [
-        member
-        for member in descendants(roots(service, memory))
-        if not protected(member.pid) and value_of(MARK, member.pid) in (None, service.mark)
-    ]
+    own = roots(service, memory)
+    # Of a service that was started when its folder had another path, the mark is that of then.
+    marks = {None, service.mark, *(value_of(MARK, root.pid) for root in own)}
+    return [member for member in descendants(own) if not protected(member.pid) and value_of(MARK, member.pid) in marks]
 
 
 def untouchable(service: Service, memory: Memory) -> HealError | None:

@@ -228,7 +228,7 @@ class History:
             changes = _CHANGES.get(_version(database), "")
             database.executescript(f"BEGIN IMMEDIATE; {changes} {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
-    def _layout_lock(self) -> AbstractContextManager[None]:
+    def _layout_lock(self) -> AbstractContextManager[object]:
         return file.locked(self.path.with_name(".history.new.lock"), timeout=_BUSY_TIMEOUT)
 
     def _connect(self) -> sqlite3.Connection:

@@ -15,6 +15,7 @@ from remediation.monitor.outputs import Outputs
 from remediation.monitor.sessions import Sessions
 from remediation.monitor.standing import Standing
 from remediation.monitor.warm import WarmSession
+from remediation.primitives.file import Lock
 from remediation.project.config import load_project
 from remediation.project.model import Project
 from remediation.project.phrase import seconds
@@ -31,8 +32,14 @@ _TERMINAL_PATIENCE = 0.5
 class Monitor:
     """Watches a project until it is told to end."""
 
-    def __init__(self, project: Project, arguments: Sequence[str], *, metrics_port: int | None = None) -> None:
-        """Watch `project`, whose checks pytest finds by `arguments`. ConfigError if an output cannot be had."""
+    def __init__(
+        self, project: Project, lock: Lock, arguments: Sequence[str], *, metrics_port: int | None = None
+    ) -> None:
+        """Watch `project`, whose checks pytest finds by `arguments`, for as long as `lock` is ours alone.
+
+        ConfigError if an output cannot be had.
+        """
+        self._lock = lock
         # Of a number of its own, since a session's stdout is not ours.
         self._terminal_fd = os.dup(STDOUT)
         self._standing = Standing(project.services)
@@ -45,6 +52,7 @@ class Monitor:
         self._due = 0.0
         self._last = -math.inf
         self._stopping = False
+        self._final = PASSED
         self._code: int | None = None
 
     def _configure(self, project: Project) -> None:
@@ -59,13 +67,18 @@ class Monitor:
     # The loop.
 
     def run(self) -> int:
-        """Watch until the end, and return the exit code: 0, or that of checks which could not be collected."""
+        """Watch until the end, and return the exit code.
+
+        0, or that of checks which could not be collected, or 3 if the project or its lock is gone.
+        """
         with Signals() as self._signals:
             self._sessions.collect(self._project)
             try:
                 while self._code is None:
                     self._wait()
                     self._attend_signals()
+                    if self._lock.is_lost and not self._stopping:
+                        self._lose()
                     # Before the news of cycles, which may tell what became of it.
                     self._deaths.notice()
                     for session in self._sessions.all:
@@ -76,7 +89,7 @@ class Monitor:
                         self._begin_urgent()
                         self._begin_if_due()
                     elif not self._cycles and self._code is None:
-                        self._code = PASSED
+                        self._code = self._final
                     self._outputs.attend(self._ledger.status)
             finally:
                 self._end()
@@ -286,6 +299,15 @@ class Monitor:
         self._sessions.finish()
         if healing := [name for cycle in self._cycles.values() for name in cycle.healing]:
             self._say("finishing", names=", ".join(healing))
+
+    def _lose(self) -> None:
+        """End, since another monitor may watch by now, or there is nothing left to be watched."""
+        if self._project.root.is_dir():
+            self._say("lock_gone", lock=self._lock.path)
+        else:
+            self._say("project_gone", folder=self._project.root)
+        self._final = INTERNAL_ERROR
+        self._finish()
 
     def _end_at_once(self) -> None:
         names = [name for cycle in self._cycles.values() for name in cycle.healing]

@@ -6,16 +6,24 @@ or blocks on a FIFO planted there.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+
+# A lock file that was replaced while the lock on it was waited for is so again only if somebody does nothing else.
+_LOCK_ATTEMPTS = 100
+
+# Folders that are found and never made, such as a project's.
+_found: set[Path] = set()
 
 # Who is held up between opening a log and writing to it, while others fill and drop it, is not so again at once.
 _APPEND_ATTEMPTS = 2
@@ -27,6 +35,34 @@ _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 
 class LockTimeoutError(TimeoutError):
     """The lock was held by somebody else for longer than we wait."""
+
+
+class LockLostError(OSError):
+    """The file that we hold a lock on is not the one at its path any more, so that somebody else may hold that one."""
+
+
+class FolderGoneError(FileNotFoundError):
+    """A folder that is not to be made anew was renamed or removed."""
+
+
+def never_make(folder: Path) -> None:
+    """Let no function here bring a folder back that others rename or remove while we are at work in it."""
+    _found.add(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """See that there is a folder; FolderGoneError if it would lie in one that is not to be made."""
+    if folder.is_dir():
+        return
+    root = next((one for one in _found if one == folder or one in folder.parents), None)
+    if root is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    if not root.is_dir():
+        raise FolderGoneError(errno.ENOENT, os.strerror(errno.ENOENT), str(root))
+    # One by one: the root can go at any moment, and `parents=True` would bring it back.
+    for name in (*reversed(folder.relative_to(root).parents), folder.relative_to(root)):
+        (root / name).mkdir(exist_ok=True) if name.parts else None
 
 
 def _regular(fd: int, path: Path) -> int:
@@ -68,7 +104,7 @@ def replacement(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
 
     A reader of `path` sees the old content or the new, never a part.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with _told_as(path):
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         draft = Path(name)
@@ -117,7 +153,7 @@ def open_update(path: Path) -> int:
 
 def open_append(path: Path, *, mode: int = PRIVATE) -> int:
     """Return a descriptor that appends to a regular file of one name, made if need be; OSError for anything else."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return _ours(os.open(path, _APPEND, mode), path)
 
 
@@ -145,21 +181,51 @@ def append(path: Path, line: bytes) -> None:
             os.close(fd)
 
 
+class Lock:
+    """A lock that is held, on the file that was at a path when it was taken."""
+
+    def __init__(self, path: Path, found: os.stat_result) -> None:
+        """Keep which file it is."""
+        self.path = path
+        self._found = found
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another file, or none, is at the path by now: then somebody else can have the lock as well."""
+        try:
+            return not os.path.samestat(self._found, self.path.lstat())
+        except OSError:
+            return True
+
+
 @contextmanager
-def locked(path: Path, *, timeout: float) -> Iterator[None]:
+def locked(path: Path, *, timeout: float) -> Iterator[Lock]:
     """Hold an advisory lock that the kernel drops when we die, however we die.
 
-    Raises LockTimeoutError after `timeout` seconds.
+    It is a lock on the file that is at the path once it is held: whoever waited for that of a file which was removed
+    meanwhile asks again. Raises LockTimeoutError after `timeout` seconds.
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=timeout, poll_interval=0.02, mode=PRIVATE, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise LockTimeoutError(str(path)) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    deadline = time.monotonic() + timeout
+    for _ in range(_LOCK_ATTEMPTS):
+        make_folder(path.parent)
+        left = max(0.0, deadline - time.monotonic())
+        lock = FileLock(path, timeout=left, poll_interval=0.02, mode=PRIVATE, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise LockTimeoutError(str(path)) from error
+        except FileNotFoundError:
+            # The folder went between our making it and the lock.
+            continue
+        try:
+            # filelock's own question is only whether the file has a name at all; whether it is this one is ours.
+            fd = lock._context.lock_file_fd  # noqa: SLF001 - there is no public way to it
+            held = Lock(path, path.lstat() if fd is None else os.fstat(fd))
+            if not held.is_lost:
+                yield held
+                return
+        finally:
+            lock.release()
+    raise LockTimeoutError(str(path))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation.primitives.file import PRIVATE
+from remediation.primitives.file import PRIVATE, make_folder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,7 +29,7 @@ class Folder:
     @classmethod
     def at(cls, path: Path) -> Folder:
         """Open a folder, made if need be. OSError if it is a symbolic link, no folder, or another user's."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with suppress(FileExistsError):
             path.mkdir(mode=_MODE)
         return cls._own(path, os.open(path, _OPEN))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from remediation.primitives.process import NO_PROCESS, Identity, has_proc, pids
@@ -18,8 +19,17 @@ def marked(variable: str, value: str) -> list[Identity]:
 
     A mark is inherited, so it also finds children whose parent died and who left every group.
     """
-    wanted = os.fsencode(f"{variable}={value}")
-    return [identity for pid in pids() if wanted in _environment(pid) and (identity := _marked_identity(pid, wanted))]
+    return marked_by({variable: value})
+
+
+def marked_by(marks: Mapping[str, str]) -> list[Identity]:
+    """Return this user's processes whose environment holds at least one of these variables with its value."""
+    wanted = {os.fsencode(f"{variable}={value}") for variable, value in marks.items()}
+    return [
+        identity
+        for pid in pids()
+        if not wanted.isdisjoint(_environment(pid)) and (identity := _marked_identity(pid, wanted))
+    ]
 
 
 def value_of(variable: str, pid: int) -> str | None:
@@ -29,10 +39,10 @@ def value_of(variable: str, pid: int) -> str | None:
     return None if found is None else os.fsdecode(found.removeprefix(prefix))
 
 
-def _marked_identity(pid: int, wanted: bytes) -> Identity | None:
+def _marked_identity(pid: int, wanted: set[bytes]) -> Identity | None:
     # Between two looks at who it is, so that the environment is provenly that of this identity.
     identity = Identity.of(pid)
-    return identity if identity and wanted in _environment(pid) and identity.alive else None
+    return identity if identity and not wanted.isdisjoint(_environment(pid)) and identity.alive else None
 
 
 def _environment(pid: int) -> list[bytes]:

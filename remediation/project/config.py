@@ -10,7 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from remediation.primitives import secrets
+from remediation.primitives import file, secrets
 from remediation.project.model import (
     MEMORY,
     EvidenceLimits,
@@ -66,6 +66,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         raise ConfigError(f"{where}services: there is none; add [{found.prefix}services.NAME] with command and url")
     evidence = read_table(table.evidence, EvidenceTable, f"{where}evidence.")
     root = found.file.parent
+    file.never_make(root)
     _check_memory(root / MEMORY)
     override = _url_override(table.services, environ)
     services = {

@@ -7,6 +7,7 @@ Both are replaced whole; whatever else is found there is told and ignored.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from remediation.primitives import file
-from remediation.primitives.file import LockTimeoutError
+from remediation.primitives.file import Lock, LockLostError, LockTimeoutError
+from remediation.primitives.mark import value_of
 from remediation.primitives.process import Identity, boot_id, describe
 from remediation.primitives.reserve import Reserve
 from remediation.project import held
-from remediation.project.model import Budget, Project, Service
+from remediation.project.model import MARK, Budget, Project, Service
 from remediation.project.phrase import Phrase
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class Memory(msgspec.Struct):
 
     pid: int | None = None
     born: str = ""
+    start: str = ""
+    """What stands in the environment of all that the last start began, wherever the project's folder is by now."""
+    folder: str = ""
+    """On disk, the folder that it was written in, by device and inode: in a copy, the processes are another project's."""
     stopped_by_hand: bool = False
     restarts: list[float] = []
     delay: float = 0.0
@@ -120,6 +126,7 @@ class Store:
         self.project = project
         self.reserve = Reserve(project.memory / ".reserve", _RESERVE)
         """What lets a service be healed on a full disk."""
+        self._locks: dict[str, Lock] = {}
 
     def _file(self, service: Service) -> Path:
         return self.project.memory / f"{service.name}.json"
@@ -127,13 +134,35 @@ class Store:
     def recall(self, service: Service) -> Memory:
         """Return what is remembered; a missing or broken memory is an empty one."""
         try:
-            return msgspec.json.decode(file.read(self._file(service), limit=_MEMORY_LIMIT), type=Memory)
+            memory = msgspec.json.decode(file.read(self._file(service), limit=_MEMORY_LIMIT), type=Memory)
         except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
             return Memory()
+        if memory.folder not in ("", self._folder):
+            self._disown(service, memory)
+        return msgspec.structs.replace(memory, folder="")
+
+    @property
+    def _folder(self) -> str:
+        try:
+            found = self.project.root.stat()
+        except OSError:
+            return ""
+        return f"{found.st_dev}:{found.st_ino}"
+
+    @staticmethod
+    def _disown(service: Service, memory: Memory) -> None:
+        """Forget the processes of a memory that was copied, unless they bear the mark of this very project."""
+        memory.command = None
+        if not memory.pid or value_of(MARK, memory.pid) != service.mark:
+            memory.pid, memory.born, memory.start = None, "", ""
 
     def keep(self, service: Service, memory: Memory) -> None:
-        """Write down what is remembered. Only the holder of the service's lock may do so."""
-        self._write(self._file(service), msgspec.json.encode(memory))
+        """Write down what is remembered. Only the holder of the service's lock may do so.
+
+        LockLostError if it holds that no more.
+        """
+        self.insist(service)
+        self._write(self._file(service), msgspec.json.encode(msgspec.structs.replace(memory, folder=self._folder)))
 
     def _write(self, path: Path, data: bytes, *, mode: int = file.PRIVATE) -> None:
         try:
@@ -153,9 +182,15 @@ class Store:
         with ExitStack() as stack:
             if not self._enters_as_guest(service, stack, timeout):
                 left = max(0.0, deadline - time.monotonic())
-                stack.enter_context(self._locked(service, timeout=left))
+                self._locks[service.name] = stack.enter_context(self._locked(service, timeout=left))
+                stack.callback(self._locks.pop, service.name)
             self.reserve.attend()
             yield
+
+    def insist(self, service: Service) -> None:
+        """Raise LockLostError if we took the service's lock, and its file is not the one at its path any more."""
+        if (lock := self._locks.get(service.name)) and lock.is_lost:
+            raise LockLostError(errno.ESTALE, "was removed or replaced", str(lock.path))
 
     def _enters_as_guest(self, service: Service, stack: ExitStack, timeout: float) -> bool:
         # Whatever is granted, a lock that nobody holds is there to be taken.
@@ -169,14 +204,14 @@ class Store:
             stack.enter_context(waiting.pop_all())
         return True
 
-    def guests(self, service: Service, *, timeout: float) -> AbstractContextManager[None]:
+    def guests(self, service: Service, *, timeout: float) -> AbstractContextManager[Lock]:
         """Keep the guests of our lock out, one of whom may be at work on the service.
 
         LockTimeoutError after `timeout` seconds of waiting for that one.
         """
         return file.locked(self.project.memory / f".{service.name}.guests.lock", timeout=timeout)
 
-    def _locked(self, service: Service, *, timeout: float) -> AbstractContextManager[None]:
+    def _locked(self, service: Service, *, timeout: float) -> AbstractContextManager[Lock]:
         return file.locked(self._lock_file(service), timeout=timeout)
 
     def _lock_file(self, service: Service) -> Path:
@@ -216,12 +251,14 @@ class Store:
 
     def remember_process(self, service: Service, memory: Memory, identity: Identity) -> None:
         """Write PID file and memory for a process just started or found again."""
+        self.insist(service)
         self._write(service.pid_file, f"{identity.pid}\n".encode(), mode=file.PUBLIC)
         memory.pid, memory.born = identity.pid, identity.born
         self.keep(service, memory)
 
     def forget_process(self, service: Service, memory: Memory) -> None:
         """Remove PID file and process, once it is gone."""
+        self.insist(service)
         with suppress(FileNotFoundError):
             service.pid_file.unlink()
         memory.pid, memory.born = None, ""

@@ -122,6 +122,9 @@ class Voice:
             rotate.idle(self._log_file, self._log_size)
         try:
             file.append(self._log_file, f"{line}\n".encode(errors="backslashreplace"))
+        except file.FolderGoneError:
+            # Where the project was, nothing is written any more; whoever works on it says so.
+            return
         except OSError as error:
             # A healer that cannot write its log still heals; saying so once is enough.
             if self._log_file not in _broken_logs:

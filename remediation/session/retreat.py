@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from remediation.deployment.deployment import Deployment
+from remediation.primitives.file import make_folder
 from remediation.project.memory import Store
 from remediation.project.model import Service
 from remediation.project.voice import Voice
@@ -81,7 +82,7 @@ def _kept(rounds: Iterable[Round]) -> Iterator[None]:
     finally:
         for path, content in reports.items():
             if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
                 path.write_bytes(content)
 
 

@@ -15,7 +15,7 @@ from remediation.deployment.deployment import Deployment
 from remediation.github import is_step
 from remediation.journal.evidence import Archive
 from remediation.journal.record import Heal, Origin, Run, recorder
-from remediation.primitives import rotate
+from remediation.primitives import file, rotate
 from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice
@@ -254,7 +254,8 @@ class HealthRun:
         rounds = self.course.rounds
         folder = rounds[0].parts[0].xml.parent / f"round-{len(rounds) + 1}"
         try:
-            folder.mkdir(parents=True)
+            file.make_folder(folder.parent)
+            folder.mkdir()
             (folder / SELECTED_NAME).write_bytes(msgspec.json.encode(self.selected))
             found = read_round(*self.again(folder))
         except OSError as error:

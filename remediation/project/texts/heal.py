@@ -129,6 +129,18 @@ HEAL: dict[str, Text] = {
         "{name}: still alive after SIGKILL: {holder}",
         "{name}: пережил SIGKILL: {holder}",
     ),
+    "lives_on": Text(
+        ERROR,
+        "{name}: {holder} is one of its processes and is still alive; nothing more was done",
+        "{name}: {holder} — его процесс, и он ещё жив; больше ничего не сделано",
+    ),
+    "lock_lost": Text(
+        ERROR,
+        "{name}: {lock} was removed or replaced while auto-heal was at work; nothing more was done, since another "
+        "auto-heal may be at work by now. Look at `auto-heal status`, and try again",
+        "{name}: {lock} удалён или заменён, пока auto-heal работал; больше ничего не сделано, так как сервисом уже "
+        "может заниматься другой auto-heal. Посмотрите `auto-heal status` и повторите",
+    ),
     "pid_file": Text(WARN, "{name}: {problem}", "{name}: {problem}"),
     "no_stop": Text(
         ERROR,

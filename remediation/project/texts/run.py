@@ -72,6 +72,16 @@ RUN: dict[str, Text] = {
     "cycle_broken": Text(
         ERROR, "❌ The check came to no verdict: {problem}", "❌ Проверка не дала вердикта: {problem}"
     ),
+    "lock_gone": Text(
+        ERROR,
+        "❌ {lock} was removed or replaced, so another monitor may watch by now; this one ends",
+        "❌ {lock} удалён или заменён, и следить уже может другой монитор; этот завершается",
+    ),
+    "project_gone": Text(
+        ERROR,
+        "❌ The project's folder {folder} was renamed or removed; the monitor ends",
+        "❌ Папка проекта {folder} переименована или удалена; монитор завершается",
+    ),
     "edited": Text(
         INFO, "Checks or configuration were edited, reading them again",
         "Проверки или конфигурация изменены, читаем их заново",
