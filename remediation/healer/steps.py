@@ -6,15 +6,17 @@ import time
 import uuid
 
 from remediation.healer import look, targets
-from remediation.healer.launch import Started, launch, run_command
+from remediation.healer.launch import Started, launch, reap, run_command
 from remediation.healer.outcome import HealError
 from remediation.primitives import port
 from remediation.primitives.process import (
     Identity,
     Life,
+    await_removal,
     descendants,
     describe,
     terminate,
+    zombies,
 )
 from remediation.project import held
 from remediation.project.memory import Memory, Store
@@ -31,6 +33,8 @@ _LAST_LOOK = 0.1
 # The socket of a process that is just ending is nobody's until its last thread is gone; one that is nobody's for longer
 # than this, in seconds, belongs to another user.
 _NAMELESS_SECONDS = 1.0
+# Where whoever has to wait for a dead process is late, how long a start waits for that, in seconds.
+_REMOVAL_SECONDS = 2.0
 # How long to go on ending listeners that somebody else brings back, beyond the service's own stop_timeout.
 _FREEING_SECONDS = 5.0
 
@@ -43,6 +47,7 @@ class Steps:
         self._store = store
         self._voice = voice
         self._acted: set[str] = set()
+        self._dead: dict[str, set[Identity]] = {}
 
     def has_acted(self, service: Service) -> bool:
         """Return whether anything was signalled, ended or started since the service was recalled."""
@@ -59,6 +64,7 @@ class Steps:
         Two must not run side by side, and what it runs may remember something as well.
         """
         self._acted.discard(service.name)
+        self._dead[service.name] = set()
         memory = self._store.recall(service)
         left = Identity(*memory.command) if memory.command else None
         if left and not held.runs_us(left):
@@ -145,6 +151,7 @@ class Steps:
         def find() -> list[Identity]:
             if family := targets.family(service, memory):
                 self._acts(service)
+            self._dead.setdefault(service.name, set()).update(family)
             return family
 
         left = terminate(find, signum=service.stop_signal, timeout=service.stop_timeout)
@@ -154,7 +161,12 @@ class Steps:
         if living := targets.roots(service, memory):
             holder = ", ".join(describe(identity.pid) for identity in living)
             raise HealError("lives_on", name=service.name, holder=holder)
+        self._note_death(service, memory)
         self._store.forget_process(service, memory)
+
+    def _note_death(self, service: Service, memory: Memory) -> None:
+        if memory.identity:
+            self._dead.setdefault(service.name, set()).add(memory.identity)
 
     def free(self, service: Service, *, strict: bool) -> None:
         """End the listeners on the service's port that may be ended.
@@ -201,8 +213,11 @@ class Steps:
             return
         self._voice.say("starting", name=service.name)
         if memory.identity:
+            self._note_death(service, memory)
             # So that one whose PID we have no time to write down is known to be the next.
             self._store.forget_process(service, memory)
+        # A server that finds its own old PID in a file, as PostgreSQL does, takes a zombie for a server that runs.
+        await_removal(zombies(self._dead.pop(service.name, ())), _REMOVAL_SECONDS, reap)
         memory.start = uuid.uuid4().hex
         self._store.keep(service, memory)
         before = self.has_acted(service)

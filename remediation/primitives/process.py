@@ -29,6 +29,8 @@ _LONGEST_WAIT = 2_000_000.0
 _KILL_ATTEMPTS = 3
 # What changes while we look at it is looked at again, this often in all.
 _LOOKS = 3
+# No descriptor tells when a zombie is waited for; how often it is looked for.
+_REMOVAL_SECONDS = 0.002
 # Where no pidfd tells of a death, how often it is looked for.
 _POLL_SECONDS = 0.01
 
@@ -127,6 +129,40 @@ class Identity:
     def alive(self) -> bool:
         """Whether this very process lives; a zombie does not."""
         return self.life is not Life.GONE
+
+
+def zombies(dead: Iterable[Identity]) -> list[Identity]:
+    """Return which of these dead processes, and of the sessions that they led, are still in the table of processes.
+
+    For kill(2), and so for whoever asks it about the PID in a file, a zombie is a process that there is.
+    """
+    leaders = {identity.pid for identity in dead}
+    # By its session a stranger's can be among them, if the number was given away again: it is only waited for.
+    return [
+        Identity(pid, stat[1])
+        for pid in (pids() if leaders else [])
+        if (pid in leaders or _session(pid) in leaders) and (stat := _stat(pid)) and stat[0] in "ZXx"
+    ]
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def await_removal(left: Iterable[Identity], timeout: float, reap: Callable[[], object]) -> None:
+    """Return when these zombies are out of the table of processes, at the latest after `timeout` seconds.
+
+    `reap` is called again and again, to wait for those that are children of ours.
+    """
+    deadline = time.monotonic() + timeout
+    while left := [one for one in left if (stat := _stat(one.pid)) and stat[1] == one.born]:
+        reap()
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(_REMOVAL_SECONDS)
 
 
 def describe(pid: int) -> str:
