@@ -53,7 +53,7 @@ class Memory(msgspec.Struct):
     start: str = ""
     """What stands in the environment of all that the last start began, wherever the project's folder is by now."""
     folder: str = ""
-    """On disk, the folder that it was written in, by device and inode: in a copy, the processes are another project's."""
+    """On disk, device and inode of the folder that it lies in: in a copy of it, the processes are another project's."""
     stopped_by_hand: bool = False
     restarts: list[float] = []
     delay: float = 0.0
