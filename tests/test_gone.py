@@ -244,6 +244,7 @@ def can_mount() -> bool:
 @pytest.mark.skipif(not can_mount(), reason="no folder can be bind-mounted here")
 @pytest.mark.parametrize("action", ["stop", "restart"])
 def test_by_another_path_to_its_folder_the_service_is_the_same(project: Sandbox, moved: Sandbox, action: str) -> None:
+    project.configure('free_port = "own"')
     assert project.auto_heal("start").code == 0
     pid = project.pid
     moved.root.mkdir()

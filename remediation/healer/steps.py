@@ -33,8 +33,9 @@ _LAST_LOOK = 0.1
 # The socket of a process that is just ending is nobody's until its last thread is gone; one that is nobody's for longer
 # than this, in seconds, belongs to another user.
 _NAMELESS_SECONDS = 1.0
-# Where whoever has to wait for a dead process is late, how long a start waits for that, in seconds.
-_REMOVAL_SECONDS = 2.0
+# A dead process that its parent, or PID 1, does not wait for at once stays as a zombie. How long a start waits for that
+# in any case, and how long if the server did not start beside the zombie, in seconds.
+_AT_ONCE_SECONDS, _REMOVAL_SECONDS = 0.01, 2.0
 # How long to go on ending listeners that somebody else brings back, beyond the service's own stop_timeout.
 _FREEING_SECONDS = 5.0
 
@@ -216,8 +217,24 @@ class Steps:
             self._note_death(service, memory)
             # So that one whose PID we have no time to write down is known to be the next.
             self._store.forget_process(service, memory)
-        # A server that finds its own old PID in a file, as PostgreSQL does, takes a zombie for a server that runs.
-        await_removal(zombies(self._dead.pop(service.name, ())), _REMOVAL_SECONDS, reap)
+        dead = self._dead.pop(service.name, set())
+        await_removal(zombies(dead), _AT_ONCE_SECONDS, reap)
+        left = zombies(dead)
+        try:
+            self._launch(service, memory)
+        except HealError as error:
+            if not left or not error.phrase.key.startswith("died"):
+                raise
+            # A server that finds its own old PID in a file, as PostgreSQL does, takes a zombie for one that runs. The
+            # others do not ask, and are not kept waiting where nobody ever waits for a dead process.
+            self._voice.say("zombie", name=service.name, pid=", ".join(str(one.pid) for one in left))
+            await_removal(left, _REMOVAL_SECONDS, reap)
+            self._voice.say("starting", name=service.name)
+            self._launch(service, memory)
+        self._voice.say("started", name=service.name)
+
+    def _launch(self, service: Service, memory: Memory) -> None:
+        """Start the service's command, and wait until it is ready."""
         memory.start = uuid.uuid4().hex
         self._store.keep(service, memory)
         before = self.has_acted(service)
@@ -241,7 +258,6 @@ class Steps:
             if started.death() or isinstance(error, OSError):
                 self.end(service, memory)
             raise
-        self._voice.say("started", name=service.name)
 
     def verify(self, service: Service, started: Started | None = None) -> None:
         """Wait until the service is ready. HealError if it is not within start_timeout, or `started` dies."""

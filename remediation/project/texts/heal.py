@@ -129,6 +129,13 @@ HEAL: dict[str, Text] = {
         "{name}: still alive after SIGKILL: {holder}",
         "{name}: пережил SIGKILL: {holder}",
     ),
+    "zombie": Text(
+        WARN,
+        "{name}: it may have taken the dead process {pid}, which is still listed, for a server that runs; trying again "
+        "when that is gone",
+        "{name}: возможно, он принял мёртвый процесс {pid}, который ещё числится, за работающий сервер; повторим, "
+        "когда его не станет",
+    ),
     "lives_on": Text(
         ERROR,
         "{name}: {holder} is one of its processes and is still alive; nothing more was done",
