@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from town import Town
+from town import CLIENT_DEEDS, Town
 
 from remediation.drill import processes
 from remediation.drill.bystanders import Decoy
@@ -66,6 +66,17 @@ def _ill(name: str) -> Make:
             raise ImpossibleError("it does not answer")
         with suppress(OSError), urllib.request.urlopen(f"{service.address.url}/fall-ill/{name}", timeout=5) as answer:
             answer.read()
+        return Mischief()
+
+    return make
+
+
+def _client(deed: str) -> Make:
+    def make(town: Town, service: Service, _: ExitStack) -> Mischief:
+        pid = town.store.recall(service).pid
+        if pid is None or not town.is_well(service):
+            raise ImpossibleError("it does not answer")
+        town.meets_trouble(service.name, deed, pid)
         return Mischief()
 
     return make
@@ -160,6 +171,7 @@ def _restarted(town: Town, service: Service, _: ExitStack) -> Mischief:
 ALL: Mapping[str, Make] = {
     **{fault: _drilled(fault) for fault in MAKE if fault != "healer-killed"},
     **{f"ill-{name}": _ill(name) for name in ("errors", "empty", "hang", "drip-body")},
+    **{f"client-{deed}": _client(deed) for deed in CLIENT_DEEDS},
     "pid-0": _pid_file(b"0\n"),
     "pid-1": _pid_file(b"1\n"),
     "pid-minus-1": _pid_file(b"-1\n"),

@@ -32,7 +32,7 @@ from town import PATIENCE, Town, town
 from remediation.project.model import Service
 from remediation.session.rounds import INTERNAL_ERROR
 
-_CHECKS = 9
+_CHECKS = 12
 # Of the time that a heal takes, within which a healer may be killed, in seconds.
 _LONGEST_LIFE = 1.5
 # So many faults in a row are healed by the same kind of healer.
@@ -62,8 +62,8 @@ class Summary:
         faults = sum(self.made.values())
         return [
             f"seed {self.seed}: {faults} faults in {self.seconds:.0f} s",
-            *(f"  {name:16} {count}" for name, count in sorted(self.made.items())),
-            *(f"  {name:16} not made: {why}" for name, why in sorted(self.impossible.items())),
+            *(f"  {name:17} {count}" for name, count in sorted(self.made.items())),
+            *(f"  {name:17} not made: {why}" for name, why in sorted(self.impossible.items())),
             f"{self.healed} healed, {self.refused} refused with their reason; {self.killed} healers killed",
             f"{self.checks} checks ended, {self.births} servers were started, never two at once in {self.looks} looks",
             *(f"BROKEN: {problem}" for problem in self.broken),

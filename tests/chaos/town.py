@@ -49,6 +49,11 @@ budget = {{ restarts = 100000, window = 600 }}
 _CHECKS = '''\
 """The checks of {name}."""
 
+import ctypes
+import json
+import os
+import pathlib
+
 import pytest
 
 pytestmark = pytest.mark.heals("{name}")
@@ -64,7 +69,28 @@ def test_items(services):
 
 def test_process(services):
     services["{name}"].require_process()
+
+
+def test_client():
+    """What a client written in C does when it meets one very server."""
+    deed, pid = pathlib.Path("{name}.client").read_text().split()
+    if int(pid) == json.loads(pathlib.Path(".auto-heal/{name}.json").read_text())["pid"]:
+        DEEDS[deed]()
+
+
+def hang():
+    lock, library = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+    library.pthread_mutex_lock(lock)
+    library.pthread_mutex_lock(lock)
+
+
+DEEDS = {{
+    "hangs": hang, "segfaults": lambda: ctypes.string_at(0), "exits": lambda: os._exit(0),
+    "is-killed": lambda: os.kill(os.getpid(), 9),
+}}
 '''
+CLIENT_DEEDS = ("hangs", "segfaults", "exits", "is-killed")
+"""What a check may do instead of coming to an end."""
 
 
 class Town:
@@ -105,7 +131,14 @@ class Town:
                 children=children, free_port=free, needs=needs,
             )  # fmt: skip
             (self.root / "healthtests" / f"test_{name}.py").write_text(_CHECKS.format(name=name), encoding="utf-8")
+            self.meets_trouble(name, "nothing", 0)
         (self.root / "auto-heal.toml").write_text(text, encoding="utf-8")
+
+    def meets_trouble(self, name: str, deed: str, pid: int) -> None:
+        """Let a check of a service do a deed, as long as the service has this process."""
+        file = self.root / f"{name}.client"
+        file.with_suffix(".new").write_text(f"{deed} {pid}", encoding="ascii")
+        file.with_suffix(".new").replace(file)
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -193,6 +226,8 @@ class Town:
     def is_well(self, service: Service) -> bool:
         """Return whether a service is up as its checks want it: proven, and answering."""
         if service.address is None or self.store.pid_file_problem(service):
+            return False
+        if int((self.root / f"{service.name}.client").read_text().split()[1]) == self.store.recall(service).pid:
             return False
         try:
             for path in ("/api/health", "/api/girls"):
