@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sandbox import IMPATIENT, Sandbox
+from sandbox import Sandbox
 
 from remediation.healer import order
 from remediation.healer.outcome import Outcome
@@ -53,7 +53,7 @@ def test_a_service_that_writes_its_own_pid_file_is_found_again_once_and_then_res
     project: Sandbox, content: str
 ) -> None:
     project.write("meddler.py", MEDDLER)
-    project.configure(top=IMPATIENT, command=f'command = ["{sys.executable}", "meddler.py", "{content}"]')
+    project.configure(top="retries = 1", command=f'command = ["{sys.executable}", "meddler.py", "{content}"]')
     project.write("healthtests/test_sick.py", SICK)
     project.auto_heal("start")
 
@@ -70,7 +70,7 @@ def test_a_dependency_that_writes_its_own_pid_file_does_not_keep_a_run_from_its_
     project.write("meddler.py", MEDDLER)
     project.configure(
         'depends_on = ["db"]',
-        top=IMPATIENT,
+        top="retries = 1",
         more=f'[services.db]\ncommand = ["{sys.executable}", "meddler.py", "1"]\nurl = "{project.url}"\nready = "/"\n',
     )
     text = (project.root / "auto-heal.toml").read_text()

@@ -75,7 +75,9 @@ def roots(service: Service, memory: Memory) -> list[Identity]:
 
 def _marked(service: Service, memory: Memory) -> list[Identity]:
     """Return what bears the mark of the service, or of the last start of it: the one has its folder's path in it."""
-    return marked_by({MARK: service.mark} | ({START: memory.start} if memory.start else {}))
+    found = marked_by({MARK: service.mark} | ({START: memory.start} if memory.start else {}))
+    # Whoever took the mark off does not want to be of the service any more.
+    return [one for one in found if (value_of(MARK, one.pid) or "").endswith(f":{service.name}")]
 
 
 def family(service: Service, memory: Memory) -> list[Identity]:
