@@ -17,6 +17,7 @@ class SessionFailure:
         self._config = config
         self._failed = 0
         self._counted: list[str] = []
+        self._code: int | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count as pytest does."""
@@ -34,13 +35,10 @@ class SessionFailure:
             self._counted = self._others("pytest_runtestloop")
         return result
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
-        """See whether others have changed the exit code at the end."""
-        result = yield
-        if int(session.exitstatus) != int(exitstatus):
-            self._counted = self._others("pytest_sessionfinish")
-        return result
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """See with which exit code the end begins."""
+        self._code = int(exitstatus)
 
     def code(self, exitstatus: int) -> int:
         """Return the exit code of a session; if a check failed, whatever limit of a plugin was exceeded as well."""
@@ -50,7 +48,8 @@ class SessionFailure:
         """Say what failed a session that ended with a `code` for which no check accounts; None if one does."""
         if self._failed or (code <= NO_CHECKS and code != FAILED):
             return None
-        who = f", as may be the doing of {', '.join(self._counted)}" if self._counted else ""
+        others = self._counted if code == self._code else self._others("pytest_sessionfinish")
+        who = f", as may be the doing of {', '.join(others)}" if others else ""
         return f"no check failed, but something else ended the session with exit code {code}{who}"
 
     def _others(self, hook: str) -> list[str]:

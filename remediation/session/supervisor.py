@@ -231,10 +231,17 @@ class Supervisor:
                     self._voice.say("detail", line=line)
         child.forget()
         if session.asker is None:
-            self._code = code
+            self._code = self._with_report(session.verdict, code)
             self.verdict = session.verdict if session.verdict and session.verdict.code in VERDICTS else None
         else:
             session.asker.child.channel.send(RoundOver(code))
+
+    def _with_report(self, verdict: Verdict | None, code: int) -> int:
+        """Return the exit code of a run, which is none of a verdict if its report is not there any more."""
+        if verdict is None or code not in VERDICTS or Path(verdict.report).is_file():
+            return code
+        self._voice.say("incomplete", reason=f"the report {verdict.report} was removed before the run had ended")
+        return INTERNAL_ERROR
 
     def _end_left_running(self) -> None:
         """End what checks have left running, so that it keeps nobody waiting: never a service, nor what is not ours."""
