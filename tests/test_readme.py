@@ -82,7 +82,7 @@ def test_every_option_of_pytest_is_explained(project: Sandbox) -> None:
     group = project.run("pytest", "--help").output.partition("\nauto-heal:")[2].partition("\n\n")[0]
     options = re.findall(r"^  (--[\w-]+)", group, re.MULTILINE)
 
-    assert len(options) == 5
+    assert len(options) == 6
     assert not {option for option in options if option not in README}
 
 
