@@ -36,6 +36,7 @@ from remediation.session.channel import Channel
 from remediation.session.checks import Checks
 from remediation.session.child import Child
 from remediation.session.death import write_stacks_to
+from remediation.session.frames import with_room
 from remediation.session.handles import prepare, project_of
 from remediation.session.patience import heals
 from remediation.session.pulse import Board, Pulse
@@ -164,7 +165,7 @@ def main() -> None:
     server = ForkServer(Channel(socket.socket(fileno=int(sys.argv[1]))))
     # Descriptors that capture into a file would be shared by all forks; what they print goes to a file of each.
     try:
-        code = int(pytest.main([*sys.argv[2:], "--capture=sys"], plugins=[server]))
+        code = with_room(lambda: int(pytest.main([*sys.argv[2:], "--capture=sys"], plugins=[server])))
     except BaseException:
         if not server.is_fork:
             raise

@@ -8,6 +8,7 @@ ours, whatever the session did.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import select
 import signal
@@ -15,7 +16,6 @@ import sys
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -42,6 +42,7 @@ from remediation.session.errand import (
     Verdict,
     Workers,
 )
+from remediation.session.frames import with_room
 from remediation.session.known import Known
 from remediation.session.pulse import GRACE, SLOTS, Board, Phase
 from remediation.session.rounds import INTERNAL_ERROR, INTERRUPTED, ROUND_FOLDER, VERDICTS
@@ -97,7 +98,7 @@ class Supervisor:
         """Run a session to its end, with all that follows from it, and return the exit code."""
         lifeline, self._lifeline = os.pipe()
         self._reader = lifeline
-        os.environ[RUN] = uuid.uuid4().hex
+        os.environ[RUN] = os.urandom(16).hex()
         try:
             with self._signals():
                 self._start(_Session(self._child(Known())), self._first)
@@ -107,6 +108,7 @@ class Supervisor:
                     for session in list(self._sessions):
                         self._attend(session)
         finally:
+            gc.unfreeze()
             os.close(self._lifeline)
             os.close(self._reader)
             del os.environ[RUN]
@@ -125,6 +127,8 @@ class Supervisor:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
+        # What is there now is no garbage; to look through it would give each session a copy of all memory.
+        gc.freeze()
         pid = fork()
         if pid == 0:
             self._become(session, body)
@@ -150,7 +154,7 @@ class Supervisor:
             atexit._clear()  # noqa: SLF001 - there is no public way
             write_stacks_to(child.stacks)
             errand.current = Errand(channel, self._board, child.slot, child.log, child.stacks, child.known)
-            code = body()
+            code = with_room(body)
         except BaseException:  # noqa: BLE001 - the interpreter's own code for it would be that of checks which fail
             traceback.print_exc()
         finally:
