@@ -9,7 +9,8 @@ from typing import Any, Literal, cast
 import msgspec
 import pytest
 
-from remediation.session.attempts import NOTE, Attempt, Attempts, attempt, label, note
+from remediation.session.attempt_log import NOTE
+from remediation.session.attempts import Attempt, Attempts, attempt, label, note
 
 Phase = Literal["setup", "call", "teardown"]
 

@@ -13,9 +13,9 @@ from watching import only_check, watching
 
 from remediation.primitives.process import Identity, group
 from remediation.project.config import load_project
+from remediation.session.board import Board
 from remediation.session.child import Child
 from remediation.session.known import Known
-from remediation.session.pulse import Board
 
 
 @pytest.fixture

@@ -30,8 +30,9 @@ from remediation.monitor.messages import (
     Report,
     RoundEnded,
 )
+from remediation.session.board import FOR_EVER, SLOTS, Board, Phase
 from remediation.session.channel import Channel
-from remediation.session.pulse import FOR_EVER, SLOTS, Board, Phase, deadline_of
+from remediation.session.pulse import deadline_of
 
 RESULT = Result("check", "test_a.py::test_ж", "/api", ["api"], 1.0, 2.0, None, 0.5, 3, "line\nbreak \x00 ж")
 RUN = Run(1.0, 2.0, "monitor", "healed", 30.0, [RESULT])

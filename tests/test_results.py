@@ -8,7 +8,7 @@ import pytest
 
 from remediation.healer.outcome import Outcome
 from remediation.journal.record import Result
-from remediation.session import attempts
+from remediation.session.attempt_log import NOTE
 from remediation.session.attempts import Attempt
 from remediation.session.results import CheckResult, Findings, Results, over_all_rounds, places
 
@@ -21,7 +21,7 @@ def report(when: Phase, outcome: Any, start: float = 0.0, nodeid: str = NODE, **
     made = pytest.TestReport(
         nodeid, (nodeid.partition("::")[0], 6, ""), {}, outcome, None, when, duration=0.5, start=start, stop=start + 0.5
     )
-    setattr(made, attempts.NOTE, {"check": nodeid[-6:], "services": ["api"], **noted})
+    setattr(made, NOTE, {"check": nodeid[-6:], "services": ["api"], **noted})
     return made
 
 

@@ -19,7 +19,8 @@ from remediation.project.voice import Voice
 from remediation.session.attempts import Attempt
 from remediation.session.course import Course
 from remediation.session.results import Findings
-from remediation.session.rounds import FINDINGS_NAME, XML_NAME, Part, Round
+from remediation.session.round_files import FINDINGS_NAME, XML_NAME
+from remediation.session.rounds import Part, Round
 from remediation.session.run import HealthRun, Options
 
 # Answers well, and writes a PID of its own choice over the PID file all the time.

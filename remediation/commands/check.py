@@ -15,7 +15,8 @@ from remediation.project.config import load_project
 from remediation.project.model import Project
 from remediation.project.schema import ConfigError
 from remediation.session import FOLDER, stale
-from remediation.session.rounds import FAILED, PASSED, TERMINAL_FD, VERDICTS
+from remediation.session.exit_codes import FAILED, PASSED, VERDICTS
+from remediation.session.round_files import TERMINAL_FD
 
 # Options of pytest with which it runs no check at all.
 _RUNS_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers"}

@@ -12,7 +12,7 @@ from remediation.project.config import load_project
 from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice, terminal
-from remediation.session.rounds import FAILED, PASSED
+from remediation.session.exit_codes import FAILED, PASSED
 
 STDOUT = 1
 

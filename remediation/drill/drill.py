@@ -37,8 +37,8 @@ from remediation.project.memory import Store
 from remediation.project.model import Project, Service
 from remediation.project.phrase import Phrase
 from remediation.project.voice import Voice
+from remediation.session.exit_codes import FAILED, HEALED, PASSED
 from remediation.session.family import end_family
-from remediation.session.rounds import FAILED, HEALED, PASSED
 
 # How long a heal is thought to take as long as none was seen, in seconds.
 _FIRST_SPAN = 0.2

@@ -13,9 +13,9 @@ from remediation.healer.care import longest
 from remediation.monitor.messages import Again, Failed, Gather, Healing, Report, RoundEnded
 from remediation.project.model import Service
 from remediation.session import attempts
+from remediation.session.board import FOR_EVER, GRACE, Board, Phase
 from remediation.session.channel import Channel
-from remediation.session.pulse import FOR_EVER, GRACE, Board, Phase
-from remediation.session.rounds import INTERRUPTED, PASSED
+from remediation.session.exit_codes import INTERRUPTED, PASSED
 
 if TYPE_CHECKING:
     import pytest

@@ -32,19 +32,18 @@ from remediation.monitor.server import Server
 from remediation.monitor.sources import imported_from
 from remediation.session import errand
 from remediation.session.attempt_log import Claimed
+from remediation.session.board import Board
 from remediation.session.channel import Channel
 from remediation.session.checks import Checks
 from remediation.session.child import Child
 from remediation.session.death import write_stacks_to
+from remediation.session.exit_codes import INTERNAL_ERROR
 from remediation.session.frames import with_room
 from remediation.session.handles import prepare, project_of
 from remediation.session.patience import heals
-from remediation.session.pulse import Board, Pulse
-from remediation.session.rounds import (
-    INTERNAL_ERROR,
-    TERMINAL_FD,
-    Fork,
-)
+from remediation.session.pulse import Pulse
+from remediation.session.round_files import TERMINAL_FD
+from remediation.session.rounds import Fork
 
 # In a fork: allocations between two looks for young garbage, and how many of these before one for older.
 _GARBAGE = (20_000, 10, 10)

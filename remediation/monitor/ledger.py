@@ -16,7 +16,7 @@ from remediation.monitor.standing import Standing
 from remediation.monitor.tally import Tally
 from remediation.monitor.warm import WarmSession
 from remediation.project.model import Project
-from remediation.session.rounds import VERDICTS
+from remediation.session.exit_codes import VERDICTS
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from remediation.project.model import Project
 from remediation.project.phrase import seconds
 from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice, terminal
-from remediation.session.rounds import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
+from remediation.session.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
 from remediation.session.signals import Signals
 
 STDOUT = 1

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from remediation.monitor.claims import Claims
 from remediation.monitor.messages import RoundEnded
+from remediation.session.board import FOR_EVER, Board
 from remediation.session.child import Child
-from remediation.session.pulse import FOR_EVER, Board
 from remediation.session.rounds import worst
 
 if TYPE_CHECKING:

@@ -25,12 +25,13 @@ from remediation.monitor.messages import (
 )  # fmt: skip
 from remediation.monitor.round import Round
 from remediation.project.model import Project
+from remediation.session.board import FOR_EVER, GRACE, SLOTS, Board
 from remediation.session.channel import Channel
 from remediation.session.child import Child, fork
+from remediation.session.exit_codes import INTERNAL_ERROR, VERDICTS
 from remediation.session.known import Known
 from remediation.session.patience import heals
-from remediation.session.pulse import FOR_EVER, GRACE, SLOTS, Board
-from remediation.session.rounds import INTERNAL_ERROR, SELECTED_NAME, VERDICTS
+from remediation.session.round_files import SELECTED_NAME
 
 if TYPE_CHECKING:
     import pytest

@@ -17,7 +17,7 @@ from remediation.primitives.secrets import redacted
 from remediation.project.model import Project
 from remediation.session.channel import Channel
 from remediation.session.family import end_family
-from remediation.session.rounds import TERMINAL_FD
+from remediation.session.round_files import TERMINAL_FD
 
 # The end of what it printed that explains why it did not come up, in lines and bytes.
 _LINES, _OUTPUT = 30, 8_000

@@ -7,16 +7,19 @@ the session that takes over looks into: to load them may import what the project
 from __future__ import annotations
 
 import os
-import pickle
 import struct
 import tempfile
 from copy import copy
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
-import pytest
 
+if TYPE_CHECKING:
+    import pytest
+
+# On a report, what of ours goes with it; a plain value, so that it travels from a worker of xdist to its controller.
+NOTE = "auto_heal"
 _LENGTH = struct.Struct("I")
 
 
@@ -49,6 +52,8 @@ class Reported(msgspec.Struct, frozen=True, tag=True):
 
     def load(self) -> pytest.TestReport:
         """Return the report."""
+        import pickle
+
         report: pytest.TestReport = pickle.loads(self.data)  # noqa: S301 - of a fork of the same process
         return report
 
@@ -86,6 +91,8 @@ class AttemptLog:
 
     def report(self, report: pytest.TestReport) -> None:
         """Append a report."""
+        import pickle
+
         try:
             data = pickle.dumps(report, pickle.HIGHEST_PROTOCOL)
         except Exception:  # noqa: BLE001 - a plugin or a check has put something into it that cannot be handed on
@@ -128,7 +135,7 @@ def _records(data: bytes) -> list[Record]:
 def _plain(report: pytest.TestReport) -> pytest.TestReport:
     """Return a report with nothing but what pytest itself needs of it."""
     plain = copy(report)
-    kept = {"nodeid", "location", "outcome", "when", "duration", "start", "stop", "rerun", "auto_heal"}
+    kept = {"nodeid", "location", "outcome", "when", "duration", "start", "stop", "rerun", NOTE}
     for name in set(vars(report)) - kept:
         delattr(plain, name)
     plain.keywords = dict.fromkeys(map(str, report.keywords), 1)

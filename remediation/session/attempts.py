@@ -12,9 +12,7 @@ import msgspec
 import pytest
 
 from remediation.primitives.secrets import redacted
-
-# Attributes on a report travel from an xdist worker to its controller if they are plain values.
-NOTE = "auto_heal"
+from remediation.session.attempt_log import NOTE
 
 # What pytest colours a difference with on a terminal, ECMA-48 section 8.3.117.
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")

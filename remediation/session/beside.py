@@ -14,7 +14,7 @@ from remediation.deployment.baseline import Baseline
 from remediation.deployment.deployment import Deployment
 from remediation.project.model import Project
 from remediation.project.schema import ConfigError
-from remediation.session.rounds import INTERNAL_ERROR
+from remediation.session.exit_codes import INTERNAL_ERROR
 from remediation.session.run import HealthRun
 from remediation.session.sampling import Sampling
 

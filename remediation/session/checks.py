@@ -22,37 +22,26 @@ from remediation.project.model import Project, Service
 from remediation.project.schema import ConfigError
 from remediation.project.voice import Terminal, Voice, terminal
 from remediation.session import FOLDER, attempts, errand
-from remediation.session.attempt_log import AttemptLog, Begun
+from remediation.session.attempt_log import NOTE, AttemptLog, Begun
 from remediation.session.attempts import Attempts
+from remediation.session.board import Phase
 from remediation.session.collecting import Collection
 from remediation.session.course import Course
 from remediation.session.death import write_stacks_to
 from remediation.session.ends import Ends
 from remediation.session.errand import Errand, Healing, Verdict
+from remediation.session.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED, VERDICTS
 from remediation.session.files import Files, only_lists
 from remediation.session.handles import project_of
 from remediation.session.known import Known
 from remediation.session.narrator import Narrator
 from remediation.session.patience import Patience, heals, is_debugged
-from remediation.session.pulse import Phase, Pulse
+from remediation.session.pulse import Pulse
 from remediation.session.redaction import Redaction
 from remediation.session.replay import Replay
 from remediation.session.results import Findings, Results
-from remediation.session.rounds import (
-    FAILED,
-    FINDINGS_NAME,
-    INTERNAL_ERROR,
-    INTERRUPTED,
-    PASSED,
-    ROUND_FOLDER,
-    TERMINAL_FD,
-    VERDICTS,
-    Fork,
-    Part,
-    Round,
-    read_round,
-    together,
-)
+from remediation.session.round_files import FINDINGS_NAME, ROUND_FOLDER, TERMINAL_FD
+from remediation.session.rounds import Fork, Part, Round, read_round, together
 from remediation.session.run import Heals, HealthRun, Options
 from remediation.session.selection import Selection
 from remediation.session.session_failure import SessionFailure
@@ -263,7 +252,7 @@ class Checks:
             services=heals(item),
             latency=sampling.latency(item) if sampling else None,
         )
-        setattr(report, attempts.NOTE, noted | {"attempts": retries + 1, "delay": delay})
+        setattr(report, NOTE, noted | {"attempts": retries + 1, "delay": delay})
         number = getattr(item, "execution_count", 1)
         if report.failed and number <= retries:
             pointless = isinstance(error, ConfigError) or getattr(error, "hopeless", False)

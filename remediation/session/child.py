@@ -13,11 +13,11 @@ from remediation.primitives.process import group, pidfd, terminate
 from remediation.primitives.secrets import redacted
 from remediation.project.model import Project
 from remediation.session.attempt_log import AttemptLog
+from remediation.session.board import FOR_EVER, Board, Phase
 from remediation.session.channel import Channel
 from remediation.session.death import STACK_SIGNAL, Death, await_stack, read_stack
 from remediation.session.family import end_family
 from remediation.session.known import Known
-from remediation.session.pulse import FOR_EVER, Board, Phase
 
 # How long one that is broken off has to tear its fixtures down, in seconds.
 _TEARDOWN = 2.0

@@ -14,12 +14,13 @@ from remediation.journal.record import Result
 from remediation.project.model import Project, Rung
 from remediation.session import junit
 from remediation.session.attempts import Attempt
+from remediation.session.exit_codes import Verdict
 from remediation.session.harm import harmed
 from remediation.session.junit import IncompleteReportError
 from remediation.session.patients import to_heal, to_roll_back
 from remediation.session.publication import Publication
 from remediation.session.results import over_all_rounds
-from remediation.session.rounds import Round, Verdict
+from remediation.session.rounds import Round
 
 if TYPE_CHECKING:
     from remediation.healer.outcome import Outcome, Patient

@@ -15,7 +15,7 @@ from typing import IO
 
 from remediation.primitives.secrets import redacted
 from remediation.project.phrase import seconds
-from remediation.session.pulse import Phase
+from remediation.session.board import Phase
 
 # Makes a session write down its stack, wherever it hangs: faulthandler does so without the interpreter's help.
 STACK_SIGNAL = getattr(signal, "SIGRTMAX", signal.SIGUSR2)

@@ -10,9 +10,9 @@ from typing import IO
 import msgspec
 
 from remediation.session.attempt_log import AttemptLog
+from remediation.session.board import FOR_EVER, Board, Phase
 from remediation.session.channel import Channel
 from remediation.session.known import Known
-from remediation.session.pulse import FOR_EVER, Board, Phase
 
 
 class Again(msgspec.Struct, frozen=True, tag=True):

@@ -16,7 +16,8 @@ import pytest
 from remediation.primitives.process import Identity
 from remediation.primitives.reserve import Reserve
 from remediation.project.model import Project
-from remediation.session.rounds import INTERNAL_ERROR, ROUND_FOLDER, XML_NAME
+from remediation.session.exit_codes import INTERNAL_ERROR
+from remediation.session.round_files import ROUND_FOLDER, XML_NAME
 
 # Folders of runs under way are called so, with the PID of their pytest.
 _RUN_PREFIX = "run-"

@@ -1,7 +1,7 @@
 """Room for the frames of Python's stack, so that none of pytest's loops lies where it has to be extended.
 
-CPython 3.11 and later keep frames in chunks of 16 KiB. A loop whose calls begin at the end of one gets another chunk from
-the system with each call, and gives it back: 5,000 times in a session of three checks, had at just that depth.
+CPython 3.11 and later keep frames in chunks of 16 KiB. A loop whose calls begin at the end of one gets another chunk
+from the system with each call, and gives it back: 5,000 times in a session of three checks, at just that depth.
 """
 
 from __future__ import annotations

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
-
-from remediation.session.attempt_log import Begun, Claimed, Collecting, Record, Reported
-from remediation.session.attempts import NOTE
+from remediation.session.attempt_log import NOTE, Begun, Claimed, Collecting, Record, Reported
+from remediation.session.board import Phase
 from remediation.session.death import Death
-from remediation.session.pulse import Phase
+
+if TYPE_CHECKING:
+    import pytest
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class DeadAttempt:
         return [self._report(when, failed=when == failed, final=final) for when in reached]
 
     def _report(self, when: str, *, failed: bool, final: bool) -> pytest.TestReport:
+        import pytest
+
         begun, now = self.begun, time.time()
         report = pytest.TestReport(
             nodeid=begun.nodeid, location=begun.location, keywords={}, outcome="failed" if failed else "passed",

@@ -15,7 +15,7 @@ from remediation.project.config import load_project
 from remediation.project.phrase import seconds
 from remediation.project.schema import ConfigError
 from remediation.session.collecting import place_of
-from remediation.session.rounds import INTERNAL_ERROR
+from remediation.session.exit_codes import INTERNAL_ERROR
 
 _over: threading.Event | None = None
 _thread: threading.Thread | None = None

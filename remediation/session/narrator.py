@@ -8,6 +8,7 @@ import pytest
 
 from remediation.project.voice import Voice
 from remediation.session import attempts
+from remediation.session.attempt_log import NOTE
 
 
 class Narrator:
@@ -30,7 +31,7 @@ class Narrator:
 
     def retries_after(self, report: pytest.TestReport) -> None:
         """Say that the attempt of a report failed and another will follow."""
-        noted: dict[str, Any] = getattr(report, attempts.NOTE, {})
+        noted: dict[str, Any] = getattr(report, NOTE, {})
         self.retries(noted["check"], noted["number"] + 1, noted["attempts"], noted["delay"])
 
     def retries(self, check: str, attempt: int, attempts: int, delay: float) -> None:
@@ -39,7 +40,7 @@ class Narrator:
 
     def reports(self, report: pytest.TestReport) -> None:
         """Say how a check ended, if this report says so."""
-        noted: dict[str, Any] = getattr(report, attempts.NOTE, {})
+        noted: dict[str, Any] = getattr(report, NOTE, {})
         check = noted.get("check", report.nodeid)
         if hasattr(report, "node"):
             # Workers run side by side, so the controller hears of a check when it has ended.

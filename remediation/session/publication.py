@@ -10,9 +10,10 @@ from remediation.healer.treated import Treated
 from remediation.primitives import file
 from remediation.project.phrase import first_line
 from remediation.session import OWN, junit
+from remediation.session.exit_codes import Verdict
 from remediation.session.junit import Address, RoundReport
 from remediation.session.results import places
-from remediation.session.rounds import Round, Verdict
+from remediation.session.rounds import Round
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pytest
 
 from remediation.journal.record import Result
 from remediation.session import attempts
+from remediation.session.attempt_log import NOTE
 from remediation.session.attempts import Attempt
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Results:
 
     def add(self, report: pytest.TestReport) -> None:
         """Take what a report of pytest says of its check."""
-        noted: dict[str, Any] = getattr(report, attempts.NOTE, {})
+        noted: dict[str, Any] = getattr(report, NOTE, {})
         check = noted.get("check", report.nodeid)
         known = self._by_check.setdefault(
             report.nodeid, CheckResult(report.nodeid, check, noted.get("services", []), report.start)

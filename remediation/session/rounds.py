@@ -9,32 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from remediation.session.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, NO_CHECKS, PASSED, USAGE_ERROR
 from remediation.session.results import Findings
+from remediation.session.round_files import FINDINGS_NAME, XML_NAME
 
 if TYPE_CHECKING:
     from remediation.healer.outcome import Patient
     from remediation.session.attempt_log import AttemptLog
     from remediation.session.known import Known
     from remediation.session.run import HealthRun
-
-# Tells a pytest that it is a later round, and in which folder to leave what it finds.
-ROUND_FOLDER = "AUTO_HEAL_ROUND_FOLDER"
-TERMINAL_FD = "AUTO_HEAL_TERMINAL_FD"
-XML_NAME = "round.xml"
-FINDINGS_NAME = "findings.json"
-SELECTED_NAME = "selected.json"
-
-# Exit codes of pytest's that mean something here, and our own.
-PASSED, FAILED, INTERRUPTED, INTERNAL_ERROR, USAGE_ERROR, NO_CHECKS = range(6)
-HEALED, ROLLED_BACK = 10, 11
-VERDICTS = (PASSED, FAILED, HEALED, ROLLED_BACK)
-"""The exit codes that say how the services are."""
-Verdict = Literal["healthy", "healed", "rolled-back", "sick", "unproven"]
-_KNOWN = range(NO_CHECKS + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +94,7 @@ def read_round(code: int, folders: Iterable[Path]) -> Round:
             # It ended without the hook: killed, or by os._exit. Whatever its code, it proves nothing.
             return Round(INTERNAL_ERROR, parts)
         parts.append(Part(folder / XML_NAME, findings))
-    if code not in _KNOWN:
+    if code not in range(NO_CHECKS + 1):
         # Killed at its very end; its XML may not be whole.
         code = INTERNAL_ERROR
     # One that came too late to run anything has nothing to tell.

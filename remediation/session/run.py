@@ -20,10 +20,7 @@ from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice
 from remediation.session.course import Course
-from remediation.session.interruption import sigterm_interrupts
-from remediation.session.junit import IncompleteReportError
-from remediation.session.results import places
-from remediation.session.rounds import (
+from remediation.session.exit_codes import (
     FAILED,
     HEALED,
     INTERNAL_ERROR,
@@ -31,13 +28,15 @@ from remediation.session.rounds import (
     NO_CHECKS,
     PASSED,
     ROLLED_BACK,
-    SELECTED_NAME,
     USAGE_ERROR,
     VERDICTS,
-    Round,
     Verdict,
-    read_round,
 )
+from remediation.session.interruption import sigterm_interrupts
+from remediation.session.junit import IncompleteReportError
+from remediation.session.results import places
+from remediation.session.round_files import SELECTED_NAME
+from remediation.session.rounds import Round, read_round
 
 if TYPE_CHECKING:
     from remediation.healer.healer import Healer

@@ -11,7 +11,7 @@ from remediation.deployment.deployment import Deployment
 from remediation.project.model import Project
 from remediation.session import attempts
 from remediation.session.patience import heals
-from remediation.session.rounds import SELECTED_NAME
+from remediation.session.round_files import SELECTED_NAME
 
 
 class Selection:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from remediation.session.rounds import FAILED, NO_CHECKS
+from remediation.session.exit_codes import FAILED, NO_CHECKS
 
 
 class SessionFailure:

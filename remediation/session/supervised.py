@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from remediation.project.model import Project
 from remediation.project.voice import Voice, terminal
-from remediation.session.rounds import INTERNAL_ERROR, TERMINAL_FD, USAGE_ERROR
+from remediation.session.exit_codes import INTERNAL_ERROR, USAGE_ERROR
+from remediation.session.round_files import TERMINAL_FD
 from remediation.session.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -43,9 +44,6 @@ def go_on(config: pytest.Config, project: Project) -> int:
 
 def from_beginning(project: Project, arguments: list[str]) -> tuple[int, bool]:
     """Run pytest with these arguments; return its exit code, and whether it came to a verdict."""
-    # Once for all rounds.
-    import pytest  # noqa: F401
-
     place = Path.cwd()
 
     def begin() -> int:

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -29,6 +30,7 @@ from remediation.project.memory import Store
 from remediation.project.model import MARK, Project
 from remediation.project.voice import Voice
 from remediation.session import errand
+from remediation.session.board import GRACE, SLOTS, Board, Phase
 from remediation.session.child import Child, fork
 from remediation.session.death import write_stacks_to
 from remediation.session.errand import (
@@ -42,11 +44,11 @@ from remediation.session.errand import (
     Verdict,
     Workers,
 )
+from remediation.session.exit_codes import INTERNAL_ERROR, INTERRUPTED, VERDICTS
 from remediation.session.frames import with_room
 from remediation.session.known import Known
-from remediation.session.pulse import GRACE, SLOTS, Board, Phase
-from remediation.session.rounds import INTERNAL_ERROR, INTERRUPTED, ROUND_FOLDER, VERDICTS
-from remediation.session.workers import WorkerWatch
+from remediation.session.round_files import ROUND_FOLDER
+from remediation.session.worker_watch import WorkerWatch
 
 # With the verdict told, how long a session has to be gone, and its threads to end by themselves, in seconds.
 _GONE_WITHIN, _THREADS = 2.0, 1.0
@@ -377,7 +379,8 @@ def _end(code: int) -> NoReturn:
 def _preload() -> None:
     """While a service starts, import what the round after will need."""
     with suppress(Exception):
-        import requests  # noqa: F401
+        for name in ("pytest", "requests", "psutil", "remediation.session.checks"):
+            import_module(name)
 
 
 def _children(pid: int) -> list[Identity]:

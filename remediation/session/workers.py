@@ -6,7 +6,6 @@ A worker is no fork: it and its supervisor share a folder, with a board, and for
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -16,14 +15,14 @@ import msgspec
 import pytest
 
 from remediation.primitives.process import Identity
-from remediation.project.model import Project
 from remediation.session.attempt_log import AttemptLog, Begun, Collecting, read_log
-from remediation.session.death import STACK_SIGNAL, Death, await_stack, read_stack, write_stacks_to
+from remediation.session.board import FOR_EVER, Board, Phase
+from remediation.session.death import Death, read_stack, write_stacks_to
 from remediation.session.errand import Errand
 from remediation.session.errand import Workers as Told
-from remediation.session.family import end_family
 from remediation.session.known import DeadAttempt, Known
-from remediation.session.pulse import FOR_EVER, SLOTS, Board, Phase, Pulse
+from remediation.session.pulse import Pulse
+from remediation.session.worker_watch import End, slot_of
 
 FOLDER = "auto_heal_folder"
 _BROKEN = "auto_heal_broken"
@@ -31,16 +30,7 @@ _BROKEN = "auto_heal_broken"
 _MOST_RESTARTS = "1000"
 # How long the end of a worker may take to be known, in seconds.
 _ENDED_WITHIN = 1.0
-# How often workers are looked at, in seconds.
-_LOOK = 0.5
 _LATER = "auto_heal_later"
-
-
-class _End(msgspec.Struct):
-    """Why a worker was ended."""
-
-    phase: int
-    hung_for: float
 
 
 class WorkerSide:
@@ -50,7 +40,7 @@ class WorkerSide:
         """Tell it in the folder that the controller has named."""
         given = config.workerinput  # type: ignore[attr-defined]
         folder, name = Path(given[FOLDER]), given["workerid"]
-        board, slot = Board(folder / "board"), _slot(name)
+        board, slot = Board(folder / "board"), slot_of(name)
         if me := Identity.of(os.getpid()):
             board.sign(slot, me.pid, me.born)
         # Between two checks it waits for others.
@@ -63,45 +53,6 @@ class WorkerSide:
     def pytest_sessionstart(self) -> None:
         """Leave a stack when it is asked for, or after a crash."""
         write_stacks_to(self._stacks)
-
-
-class WorkerWatch:
-    """The workers, seen from the supervisor."""
-
-    def __init__(self, folder: Path, project: Project) -> None:
-        """Watch those that share `folder`."""
-        self._folder = folder
-        self._project = project
-        self._board = Board(folder / "board")
-
-    @property
-    def moment(self) -> float:
-        """When to look after them at the latest, on the monotonic clock; they may begin something at any moment."""
-        return min([time.monotonic() + _LOOK, *(self._board.read(slot).deadline for slot, _ in self._alive())])
-
-    def end_overdue(self) -> None:
-        """End those that do not go on, once they have left their stacks; their controller notices."""
-        for slot, worker in self._alive():
-            place = self._board.read(slot)
-            if time.monotonic() < place.deadline:
-                continue
-            end = _End(place.phase, place.limit)
-            (self._folder / f"{worker.pid}.end").write_bytes(msgspec.json.encode(end))
-            self._board.put(slot, FOR_EVER, place.phase)
-            with suppress(ProcessLookupError):
-                os.kill(worker.pid, STACK_SIGNAL)
-            _await_stack(self._folder, slot)
-            end_family(worker.pid, self._project)
-
-    def end_all(self) -> None:
-        """End those that have outlived their controller."""
-        for _, worker in self._alive():
-            end_family(worker.pid, self._project)
-
-    def _alive(self) -> list[tuple[int, Identity]]:
-        signed = ((slot, self._board.signed(slot)) for slot in range(SLOTS))
-        found = [(slot, Identity(*who)) for slot, who in signed if who[0]]
-        return [(slot, worker) for slot, worker in found if worker.alive]
 
 
 class ControllerSide:
@@ -175,30 +126,17 @@ class ControllerSide:
         return found[-1] if found and found[-1].nodeid == nodeid else None
 
     def _death(self, node: Any) -> Death:
-        slot = _slot(node.gateway.id)
+        slot = slot_of(node.gateway.id)
         board = Board(self._folder / "board")
         pid, _ = board.signed(slot)
         stack = ""
         with suppress(OSError), (self._folder / f"{node.gateway.id}.stack").open("rb") as file:
             stack = read_stack(file.fileno())
         try:
-            end = msgspec.json.decode((self._folder / f"{pid}.end").read_bytes(), type=_End)
+            end = msgspec.json.decode((self._folder / f"{pid}.end").read_bytes(), type=End)
         except OSError:
             return Death(board.read(slot).phase, _exit_code(node), None, stack)
         return Death(Phase(end.phase), 0, end.hung_for, stack)
-
-
-def _slot(name: str) -> int:
-    """Return the place of a worker, which xdist calls gw0 and so on."""
-    return int(name.removeprefix("gw")) % SLOTS
-
-
-def _await_stack(folder: Path, slot: int) -> None:
-    """Wait until the worker at a place has left its stack."""
-    for path in folder.glob("gw*.stack"):
-        if _slot(path.stem) == slot:
-            with path.open("rb") as file:
-                await_stack(file.fileno())
 
 
 def _exit_code(node: Any) -> int:

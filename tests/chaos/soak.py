@@ -30,7 +30,7 @@ from mischief import ALL, REFUSED, ImpossibleError, Mischief
 from town import PATIENCE, Town, town
 
 from remediation.project.model import Service
-from remediation.session.rounds import INTERNAL_ERROR
+from remediation.session.exit_codes import INTERNAL_ERROR
 
 _CHECKS = 12
 # Of the time that a heal takes, within which a healer may be killed, in seconds.
