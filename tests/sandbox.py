@@ -116,6 +116,16 @@ class Sandbox:
         """Run `python -m` with these words to its end."""
         return Result.of(self.start(*command, **env))
 
+    @staticmethod
+    def kill(process: subprocess.Popen[str]) -> None:
+        """Kill a run with its session, so that neither hears of the other's death."""
+        waiting = psutil.Process(process.pid)
+        waiting.suspend()
+        for child in waiting.children():
+            child.kill()
+        process.kill()
+        process.communicate()
+
     def check(self, *arguments: str, **env: str) -> Result:
         """Run `pytest healthtests`."""
         return self.run("pytest", "healthtests", *arguments, **env)

@@ -30,8 +30,7 @@ def test_a_healer_killed_at_a_step_is_recovered_from(project: Sandbox, moment: s
     log = project.root / "auto-heal.log"
     wait_for(lambda: log.exists() and moment in log.read_text(encoding="utf-8"))
 
-    run.kill()
-    run.communicate()
+    project.kill(run)
 
     recovers(project)
     assert not list(folders.glob("run-*"))
@@ -75,8 +74,7 @@ def test_healers_killed_at_random_moments_never_leave_two_servers(project: Sandb
     for _ in range(6):
         run = project.start("pytest", "healthtests")
         time.sleep(chance.uniform(0.2, 2.5))
-        run.kill()
-        run.communicate()
+        project.kill(run)
         assert len(project.servers()) <= 1, f"seed {seed}"
         if project.family() and chance.random() < 0.5:
             os.kill(project.family()[0].pid, signal.SIGKILL)

@@ -128,7 +128,8 @@ def falters(project: Sandbox, condition: str) -> None:
 
 
 def test_a_service_that_does_not_come_back_fails_its_case_and_is_brought_back(project: Sandbox) -> None:
-    falters(project, "count == 1")
+    # A start that fails beside a process which is not collected yet is tried once more.
+    falters(project, "count in (1, 2)")
     project.auto_heal("start")
 
     result = drilled(project, "--fault", "crash")

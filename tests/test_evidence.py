@@ -239,8 +239,7 @@ def test_a_command_that_a_killed_healer_left_is_ended_by_the_next(project: Sandb
     try:
         wait_for(lambda: (project.root / "asked").exists() and (project.root / "asked").read_text().strip())
     finally:
-        healer.kill()
-        healer.communicate()
+        project.kill(healer)
     left = psutil.Process(int((project.root / "asked").read_text()))
     project.configure('evidence = ["true"]')
 

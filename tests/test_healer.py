@@ -74,8 +74,7 @@ def test_a_command_that_a_killed_healer_left_is_ended_before_the_next_one(projec
     run = project.start("pytest", "healthtests")
     wait_for((project.root / "order").exists)
     pid, _ = wait_for(lambda: project.memory["command"])
-    run.kill()
-    run.communicate()
+    project.kill(run)
     assert Identity.of(pid)
     project.configure(f"ladder = [{{ run = {say('echo begin >> order')}, timeout = 600 }}]", top=IMPATIENT)
 

@@ -83,7 +83,7 @@ def test_a_cycle_of_everything_that_overlapped_with_a_death_does_not_say_that_al
     told.enters("api", "db")
 
     assert told.said == [("one_healthy", "db"), ("status_sick", "")]
-    assert told.ledger.status == "1 checks, 0 errors, 0 heals; down: api"
+    assert told.ledger.status == "1 check, 0 errors, 0 heals; down: api"
 
 
 def test_while_nobody_checked_some_are_well_is_said_of_none(told: Told) -> None:
@@ -101,9 +101,9 @@ def test_what_systemd_was_told_besides_the_statistics_stands_until_these_change(
             patch.setenv("NOTIFY_SOCKET", manager.getsockname())
             outputs = Outputs(configured, Standing([]), metrics_port=None, tell=lambda *_, **__: None)
         with closing(outputs):
-            for status in ("1 checks", "1 checks", "2 checks", "2 checks"):
+            for status in ("1 check", "1 check", "2 checks", "2 checks"):
                 outputs.attend(status)
-                if status == "1 checks":
+                if status == "1 check":
                     outputs.begin("the checks cannot be collected")
 
         heard: list[str] = []

@@ -169,7 +169,7 @@ def test_systemd_hears_when_it_is_ready_lives_reloads_and_stops(project: Sandbox
         return sum(text in line for line in heard) >= times
 
     with watching(project, NOTIFY_SOCKET=manager.getsockname(), WATCHDOG_USEC="100000") as monitor:
-        wait_for(lambda: hears("STATUS=1 checks") and hears("WATCHDOG=1", 3))
+        wait_for(lambda: hears("STATUS=1 check,") and hears("WATCHDOG=1", 3))
         monitor.signal(signal.SIGHUP)
         wait_for(lambda: hears("READY=1", 2))
         code = monitor.stop()
@@ -178,6 +178,6 @@ def test_systemd_hears_when_it_is_ready_lives_reloads_and_stops(project: Sandbox
     assert code == 0, monitor
     told = [line for line in heard if not line.startswith(("WATCHDOG", "MONOTONIC"))]
     assert told == [
-        "READY=1", "STATUS=0 checks, 0 errors, 0 heals", "STATUS=1 checks, 0 errors, 0 heals",
-        "RELOADING=1", "READY=1", "STATUS=1 checks, 0 errors, 0 heals", "STOPPING=1",
+        "READY=1", "STATUS=0 checks, 0 errors, 0 heals", "STATUS=1 check, 0 errors, 0 heals",
+        "RELOADING=1", "READY=1", "STATUS=1 check, 0 errors, 0 heals", "STOPPING=1",
     ]  # fmt: skip

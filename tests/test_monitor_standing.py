@@ -254,12 +254,12 @@ def test_systemd_is_told_who_is_down_while_the_heal_goes_on(project: Sandbox) ->
             return next((line for line in reversed(heard) if line.startswith("STATUS=")), "")
 
         with scraped(project, top="interval = 3600", NOTIFY_SOCKET=manager.getsockname()) as watched:
-            wait_for(lambda: status() == "STATUS=1 checks, 0 errors, 0 heals")
+            wait_for(lambda: status() == "STATUS=1 check, 0 errors, 0 heals")
             watched.held.touch()
             kill(project)
-            wait_for(lambda: status() == "STATUS=1 checks, 0 errors, 0 heals; down: api")
+            wait_for(lambda: status() == "STATUS=1 check, 0 errors, 0 heals; down: api")
             watched.held.unlink()
-            wait_for(lambda: status() == "STATUS=2 checks, 1 errors, 1 heals")
+            wait_for(lambda: status() == "STATUS=2 checks, 1 error, 1 heal")
 
 
 def test_a_death_is_known_while_no_check_can_be_collected(project: Sandbox) -> None:

@@ -131,7 +131,7 @@ HOPELESSLY = UP | {"test_certificate": "failed", "test_disk": "failed"}
 STORIES = {
     "healthy": Story(healthy, 0, "healthy", Seen(4, 0, 0, 1, UP), 0),
     "healed": Story(healed, 0, "healed", Seen(4, 0, 0, 1, UP), 3),
-    "rolled-back": Story(rolled_back, 11, "rolled-back", Seen(4, 0, 0, 1, UP), 3),
+    "rolled-back": Story(rolled_back, 11, "rolled-back", Seen(4, 0, 0, 1, UP), 6),
     "sick": Story(sick, 1, "sick", Seen(6, 1, 1, 1, HOPELESSLY), 3),
     "rolled-back-in-vain": Story(rolled_back_in_vain, 1, "sick", Seen(4, 3, 0, 1, DOWN), 0),
     "harmed": Story(harmed, 1, "sick", Seen(5, 1, 0, 1, UP | {"test_cache": "failed"}), 3),

@@ -209,8 +209,7 @@ def test_a_healer_that_was_killed_half_way_has_counted(project: Sandbox) -> None
     run = project.start("pytest", "healthtests")
     wait_for((project.root / ".api-server.pid").exists)
 
-    run.kill()
-    run.communicate()
+    project.kill(run)
 
     assert len(project.memory["restarts"]) == 1
 

@@ -86,7 +86,11 @@ class AttemptLog:
 
     def note(self, record: Record) -> None:
         """Append a record."""
-        data = msgspec.msgpack.encode(record)
+        try:
+            data = msgspec.msgpack.encode(record)
+        except UnicodeEncodeError:
+            # A file whose name is no UTF-8, where Python reads it as if it were: nobody can take over from there.
+            return
         self._file.write(_LENGTH.pack(len(data)) + data)
 
     def report(self, report: pytest.TestReport) -> None:

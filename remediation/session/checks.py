@@ -328,7 +328,7 @@ class Checks:
     def _tell_verdict(self, code: int) -> None:
         """Let the supervisor wait no longer than it has to for what other plugins do from here on."""
         if self._told and self._files:
-            self._told.channel.send(Verdict(code, str(self._files.report)))
+            self._told.channel.send(Verdict(code, os.fsencode(self._files.report)))
 
     def _code(self, exitstatus: int, voice: Voice) -> int:
         """Return what the exit code of the round means, and say so if there is no telling."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from remediation.session.known import Known
 class Again(msgspec.Struct, frozen=True, tag=True):
     """To the supervisor: run the suite once more as `folder` lists it, with these variables in the environment."""
 
-    folder: str
+    folder: bytes
     environ: dict[str, str]
 
 
@@ -35,14 +36,14 @@ class Healing(msgspec.Struct, frozen=True, tag=True):
 class Workers(msgspec.Struct, frozen=True, tag=True):
     """To the supervisor: the checks run in other processes, which say on a board in `folder` how they are."""
 
-    folder: str
+    folder: bytes
 
 
 class Verdict(msgspec.Struct, frozen=True, tag=True):
     """To the supervisor: the run has come to an end with this exit code, and its report is there."""
 
     code: int
-    report: str
+    report: bytes
 
 
 class Ended(msgspec.Struct, frozen=True, tag=True):
@@ -73,7 +74,7 @@ class Errand:
     def again(self, folder: Path, environ: dict[str, str]) -> tuple[int, list[Path]]:
         """Run the suite once more; return the exit code and where the findings are."""
         self.board.put(self.slot, FOR_EVER, Phase.HEAL)
-        self.channel.send(Again(str(folder), environ))
+        self.channel.send(Again(os.fsencode(folder), environ))
         for answer in self._answers():
             if isinstance(answer, RoundOver):
                 return answer.code, [folder]
@@ -95,3 +96,8 @@ current: Errand | None = None
 
 is_watched = False
 """Whether somebody else sees this process through, as the monitor does its own, so that it needs no supervisor."""
+
+
+def waiting_pid() -> int:
+    """Return the PID of the process that a caller waits for: our supervisor, or this one."""
+    return os.getppid() if current else os.getpid()

@@ -16,10 +16,11 @@ import pytest
 from remediation.primitives.process import Identity
 from remediation.primitives.reserve import Reserve
 from remediation.project.model import Project
+from remediation.session import errand
 from remediation.session.exit_codes import INTERNAL_ERROR
 from remediation.session.round_files import ROUND_FOLDER, XML_NAME
 
-# Folders of runs under way are called so, with the PID of their pytest.
+# Folders of runs under way are called so, with the PID of the process that is waited for.
 _RUN_PREFIX = "run-"
 
 
@@ -84,7 +85,7 @@ class Files:
         try:
             memory.mkdir(parents=True, exist_ok=True)
             self._reserve.attend()
-            return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{os.getpid()}-", dir=memory))
+            return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{errand.waiting_pid()}-", dir=memory))
         except OSError as error:
             _give_up(f"the folder {memory} cannot be written: {error.strerror}")
 

@@ -11,6 +11,7 @@ import atexit
 import gc
 import os
 import select
+import shutil
 import signal
 import sys
 import threading
@@ -110,11 +111,17 @@ class Supervisor:
                     for session in list(self._sessions):
                         self._attend(session)
         finally:
+            self._tidy_up()
             gc.unfreeze()
             os.close(self._lifeline)
             os.close(self._reader)
             del os.environ[RUN]
         return self._code
+
+    def _tidy_up(self) -> None:
+        """Remove what sessions that were killed could not."""
+        for left in self._project.memory.glob(f"run-{os.getpid()}-*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     # Sessions.
 
@@ -192,12 +199,12 @@ class Supervisor:
             case Again(folder, environ):
                 # What could not be collected once is not tried again in the round after.
                 seen = session.child.known.after(session.child.log.read(), None, self._project.root) or Known()
-                later = _Session(self._child(Known(broken=seen.broken)), folder, session, environ)
+                later = _Session(self._child(Known(broken=seen.broken)), os.fsdecode(folder), session, environ)
                 self._start(later, self._again)
             case Healing():
                 _preload()
             case Workers(folder):
-                session.workers = WorkerWatch(Path(folder), self._project)
+                session.workers = WorkerWatch(Path(os.fsdecode(folder)), self._project)
             case Verdict():
                 session.verdict = message
                 self._limit(session)
@@ -244,9 +251,10 @@ class Supervisor:
 
     def _with_report(self, verdict: Verdict | None, code: int) -> int:
         """Return the exit code of a run, which is none of a verdict if its report is not there any more."""
-        if verdict is None or code not in VERDICTS or Path(verdict.report).is_file():
+        report = Path(os.fsdecode(verdict.report)) if verdict else None
+        if report is None or code not in VERDICTS or report.is_file():
             return code
-        self._voice.say("incomplete", reason=f"the report {verdict.report} was removed before the run had ended")
+        self._voice.say("incomplete", reason=f"the report {report} was removed before the run had ended")
         return INTERNAL_ERROR
 
     def _end_left_running(self) -> None:

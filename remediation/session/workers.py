@@ -75,7 +75,7 @@ class ControllerSide:
             self._folder.mkdir()
             (self._folder / "board").touch()
             Board(self._folder / "board")
-            self._told.channel.send(Told(str(self._folder)))
+            self._told.channel.send(Told(os.fsencode(self._folder)))
         node.workerinput |= {FOLDER: str(self._folder), _BROKEN: self._broken}
 
     @pytest.hookimpl(tryfirst=True)

@@ -131,6 +131,10 @@ HEAL: dict[str, Text] = {
     ),
     "zombie": Text(
         WARN,
+        "It may have taken the dead process {pid}, which is still listed, for a server that runs; trying again "
+        "when that is gone",
+        "Возможно, он принял мёртвый процесс {pid}, который ещё числится, за работающий сервер; повторим, "
+        "когда его не станет",
         "{name}: it may have taken the dead process {pid}, which is still listed, for a server that runs; trying again "
         "when that is gone",
         "{name}: возможно, он принял мёртвый процесс {pid}, который ещё числится, за работающий сервер; повторим, "
