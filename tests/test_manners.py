@@ -130,7 +130,7 @@ def test_a_spent_budget_is_told_once_and_the_checks_go_on(healthy: Sandbox) -> N
 
 
 def test_after_a_spent_budget_single_restarts_are_tried(healthy: Sandbox) -> None:
-    healthy.configure("budget = { restarts = 1, window = 1 }", top=SOON)
+    healthy.configure("budget = { restarts = 1, window = 5 }", top=SOON)
 
     with watching(healthy) as monitor:
         monitor.ends_check(1)

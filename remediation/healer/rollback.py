@@ -128,7 +128,8 @@ class WayBack:
 
     def _run_with_guests(self, services: list[Service]) -> None:
         """Run the command as the first of these services, and share the locks of all of them with it."""
-        with ExitStack() as alone:
+        alone = ExitStack()
+        try:
             # It must not have begun to remember anything before it is itself remembered.
             for service in services:
                 alone.enter_context(self._store.guests(service, timeout=longest(service)))
@@ -148,6 +149,11 @@ class WayBack:
                 begun=begun,
                 more=held.granted(services),
             )
+        finally:
+            alone.close()
+            # What git does not know may be swept away by it.
+            for service in services:
+                self._store.lock_again(service)
 
     def _why(self, error: HealError) -> str:
         """Return why the command failed, as it stands beside the command."""

@@ -127,6 +127,7 @@ class Store:
         self.reserve = Reserve(project.memory / ".reserve", _RESERVE)
         """What lets a service be healed on a full disk."""
         self._locks: dict[str, Lock] = {}
+        self._stacks: dict[str, ExitStack] = {}
 
     def _file(self, service: Service) -> Path:
         return self.project.memory / f"{service.name}.json"
@@ -184,8 +185,18 @@ class Store:
                 left = max(0.0, deadline - time.monotonic())
                 self._locks[service.name] = stack.enter_context(self._locked(service, timeout=left))
                 stack.callback(self._locks.pop, service.name)
+                self._stacks[service.name] = stack
             self.reserve.attend()
             yield
+
+    def lock_again(self, service: Service) -> None:
+        """Take a lock that we hold once more if its file is gone, as after a command of ours that sweeps the folder.
+
+        If somebody else was quicker, it is lost.
+        """
+        if (lock := self._locks.get(service.name)) and lock.is_lost:
+            with suppress(LockTimeoutError):
+                self._locks[service.name] = self._stacks[service.name].enter_context(self._locked(service, timeout=0))
 
     def insist(self, service: Service) -> None:
         """Raise LockLostError if we took the service's lock, and its file is not the one at its path any more."""
