@@ -354,6 +354,21 @@ def test_a_monitor_heals_the_service_of_a_check_that_hangs_or_crashes(
     assert healthy.pid != before
 
 
+def test_a_monitor_reports_the_stack_of_a_crash_and_leaves_no_file_to_the_collector(healthy: Sandbox) -> None:
+    healthy.configure(top=f"{SOON}\ninterval = 600")
+    healthy.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
+    crash = "import gc, ctypes\n    gc.collect()\n    ctypes.string_at(0)"
+    healthy.write("healthtests/test_a.py", check("", crash, heals=""))
+
+    with watching(healthy) as monitor:
+        monitor.ends_check(1)
+        failed = failure_of(healthy, "test_it")
+        monitor.stop()
+
+    assert 'test_a.py", line' in (failed.text or "")
+    assert outcomes(healthy)["test_health"] == "passed", monitor
+
+
 def test_a_monitor_goes_on_without_a_module_that_cannot_be_imported_in_time_and_says_so(healthy: Sandbox) -> None:
     healthy.configure(top=f"{SOON}\ninterval = 0.3")
     healthy.write("healthtests/test_a.py", "import time\ntime.sleep(600)\n")

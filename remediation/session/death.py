@@ -25,6 +25,8 @@ _STACK_TIMEOUT, _POLL = 0.5, 0.005
 _MOST_FRAMES, _MOST_BYTES = 40, 65_536
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)$')
 _PYTEST = re.compile(r"/(_pytest|pluggy)/")
+# The file that stacks are written to.
+_kept: list[IO[bytes]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def write_stacks_to(file: IO[bytes]) -> None:
     """From now on, leave the stack in a file, of a crash or when STACK_SIGNAL asks for it."""
     faulthandler.enable(file=file.fileno(), all_threads=False)
     faulthandler.register(STACK_SIGNAL, file=file.fileno(), all_threads=False, chain=False)
+    # It knows the number alone: with the last reference the file would be closed, and the number another file's.
+    _kept[:] = [file]
 
 
 def await_stack(fd: int) -> None:
