@@ -60,6 +60,13 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def plugins(session: nox.Session) -> None:
+    """Heal, check and monitor with each of the plugins of pytest that people have, and print a table."""
+    session.install("-e", ".")
+    session.run("python", "tests/plugins/run.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed, side by side with plain pytest and with other watchers, and print ratios."""
     # superlance is supervisord's HTTP check. monit and runit take part if they are installed.
