@@ -10,6 +10,20 @@ from pathlib import Path
 import pytest
 from plugins.situations import SITUATIONS
 from plugins.table import PLUGINS
+from sandbox import Sandbox, is_healed
+
+# As pytest-django does to Django.
+EARLY = """
+import json
+
+
+def pytest_load_initial_conftests():
+    json.begun = getattr(json, "begun", 0) + 1
+
+
+def pytest_unconfigure():
+    json.begun -= 1
+"""
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -18,3 +32,23 @@ def test_a_run_with_a_plugin_has_the_same_verdict_and_the_plugin_has_its_own_rep
     tmp_path: Path, name: str, situation: str
 ) -> None:
     SITUATIONS[situation](PLUGINS[name], tmp_path)
+
+
+def test_what_a_plugin_does_as_pytest_begins_is_taken_back_before_it_begins_again(project: Sandbox) -> None:
+    project.write("early.py", EARLY)
+    project.write("early-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: early\nVersion: 1\n")
+    project.write("early-1.dist-info/entry_points.txt", "[pytest11]\nearly = early\n")
+    project.write("healthtests/test_a.py", "import json\n\n\ndef test_it():\n    assert json.begun == 1\n")
+
+    is_healed(project)
+
+    assert project.property("rounds") == "2"
+
+
+def test_the_xml_that_nobody_asked_for_makes_no_warning_of_what_a_check_records(healthy: Sandbox) -> None:
+    healthy.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
+    healthy.write("healthtests/test_a.py", "def test_it(record_property):\n    record_property('seen', 'much')\n")
+
+    result = healthy.check()
+
+    assert result.code == 0, result

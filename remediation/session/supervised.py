@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def go_on(config: pytest.Config, project: Project) -> int:
         return _contained(lambda: int(config.hook.pytest_cmdline_main(config=config)))
 
     def again() -> int:
+        _take_back(config)
         return _pytest(list(invocation.args), invocation.dir, invocation.plugins)
 
     code = Supervisor(project, _voice(project), first=first, again=again).run()
@@ -40,6 +42,22 @@ def go_on(config: pytest.Config, project: Project) -> int:
             stream.flush()
         os._exit(code)
     return code
+
+
+def _take_back(config: pytest.Config) -> None:
+    """Let plugins take back what they did to the process when pytest began, since now it begins once more.
+
+    pytest-django, for one, replaces a method of Django's, and would take its own for the original. Only those are
+    asked that do something so early: to the others, nothing has happened yet.
+    """
+    manager = config.pluginmanager
+    early = {id(impl.plugin) for impl in manager.hook.pytest_load_initial_conftests.get_hookimpls()}
+    installed = [plugin for plugin, _ in manager.list_plugin_distinfo() if id(plugin) in early]
+    impls = manager.hook.pytest_unconfigure.get_hookimpls()
+    for one in installed:
+        with suppress(Exception):
+            others = [impl.plugin for impl in impls if impl.plugin is not one]
+            manager.subset_hook_caller("pytest_unconfigure", others)(config=config)
 
 
 def from_beginning(project: Project, arguments: list[str]) -> tuple[int, bool]:
