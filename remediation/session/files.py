@@ -44,6 +44,9 @@ class Files:
         """Why pytest may not have written its XML to the end."""
         later_round = os.environ.get(ROUND_FOLDER)
         self._is_first = later_round is None
+        if not option.xmlpath:
+            # pytest warns of what its XML cannot hold, which would be news to a project that asked for none.
+            config.addinivalue_line("filterwarnings", r"ignore:record_\w+ is incompatible with junit_family")
         # As pytest itself expands the path.
         wanted = os.path.expanduser(os.path.expandvars(option.xmlpath)) if option.xmlpath else project.report  # noqa: PTH111
         self.report: Path = config.invocation_params.dir / wanted
