@@ -40,6 +40,7 @@ from remediation.session.pulse import Pulse
 from remediation.session.redaction import Redaction
 from remediation.session.replay import Replay
 from remediation.session.results import Findings, Results
+from remediation.session.retelling import Retelling
 from remediation.session.round_files import FINDINGS_NAME, ROUND_FOLDER, TERMINAL_FD
 from remediation.session.rounds import Fork, Part, Round, read_round, together
 from remediation.session.run import Heals, HealthRun, Options
@@ -104,14 +105,15 @@ class Checks:
             self._pulse = Pulse(told.board, told.slot, self._project.collect_timeout)
             if self._files and getattr(config.option, "tx", None):
                 controller = ControllerSide(config, told, self._files.folder, self._pulse)
-        self._replay = Replay(known, self._patience)
+        retelling = Retelling(config)
+        self._replay = Replay(known, self._patience, retelling)
         self._replay.narrator = self._narrator
         self._replay.hush(config, is_later_round=self._later_round is not None)
         collection = Collection(
             config, timeout=self._project.collect_timeout, known=known, pulse=self._pulse, log=self._log,
             tell=self._tell_not_collected,
         )  # fmt: skip
-        return [worker, controller, self._pulse, self._replay, collection]
+        return [worker, controller, self._pulse, retelling, self._replay, collection]
 
     def _tell_not_collected(self, reason: str) -> None:
         if self._files and not self._later_round:

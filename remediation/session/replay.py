@@ -11,6 +11,7 @@ import pytest
 from remediation.session.known import DeadAttempt, Known, KnownCheck
 from remediation.session.narrator import Narrator
 from remediation.session.patience import Patience
+from remediation.session.retelling import Retelling, keep_results
 
 _TOLD = "auto_heal_told"
 # By how much less pytest says then; nobody asks for as much more.
@@ -20,10 +21,11 @@ _HUSH = 20
 class Replay:
     """The plugin that hands in the reports of earlier sessions in place of checks that they have run."""
 
-    def __init__(self, known: Known, patience: Patience) -> None:
+    def __init__(self, known: Known, patience: Patience, retelling: Retelling) -> None:
         """Hand in what is `known`."""
         self._known = known
         self._patience = patience
+        self._retelling = retelling
         self._hushed = 0
         self.narrator: Narrator | None = None
         self.is_at_work = False
@@ -49,8 +51,9 @@ class Replay:
         self._hushed = 0
 
     def hush(self, config: pytest.Config, *, is_later_round: bool) -> None:
-        """If there was a session before in this round, do not show its head again."""
+        """If there was a session before in this round, do not show its head again, and leave its results alone."""
         if self._known.checks or (self._known.broken and not is_later_round):
+            keep_results(config)
             self._hushed = _HUSH
             config.option.verbose -= self._hushed
 
@@ -69,8 +72,10 @@ class Replay:
         is_over = check.is_over or not self._patience.retry_can_help(item)
         if self.narrator:
             self.narrator.has_begun(item.nodeid)
+        self._retelling.begin(item)
         self._hand_in(item, check, is_over=is_over)
         if is_over:
+            self._retelling.end(item)
             # Fixtures that only this check needed were never set up here; those of the check before may have to go.
             item.session._setupstate.teardown_exact(nextitem)  # noqa: SLF001 - there is no public way
             return True
@@ -88,6 +93,7 @@ class Replay:
                     reports, is_news = [part.load()], False
                 for report in reports:
                     setattr(report, _TOLD, not is_news)
+                    self._retelling.tell(item, report)
                     if is_news and report.outcome == "rerun" and self.narrator:  # type: ignore[comparison-overlap]
                         self.narrator.retries_after(report)
                     item.ihook.pytest_runtest_logreport(report=report)

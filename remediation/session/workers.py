@@ -22,10 +22,12 @@ from remediation.session.errand import Errand
 from remediation.session.errand import Workers as Told
 from remediation.session.known import DeadAttempt, Known
 from remediation.session.pulse import Pulse
+from remediation.session.retelling import keep_results
 from remediation.session.worker_watch import End, slot_of
 
 FOLDER = "auto_heal_folder"
 _BROKEN = "auto_heal_broken"
+_REPLACES = "auto_heal_replaces"
 # With crashed and hung workers, xdist gives up after a few for each; here each attempt at a check may cost one.
 _MOST_RESTARTS = "1000"
 # How long the end of a worker may take to be known, in seconds.
@@ -40,6 +42,8 @@ class WorkerSide:
         """Tell it in the folder that the controller has named."""
         given = config.workerinput  # type: ignore[attr-defined]
         folder, name = Path(given[FOLDER]), given["workerid"]
+        if given[_REPLACES]:
+            keep_results(config)
         board, slot = Board(folder / "board"), slot_of(name)
         if me := Identity.of(os.getpid()):
             board.sign(slot, me.pid, me.born)
@@ -63,6 +67,7 @@ class ControllerSide:
         self._config = config
         self._pulse = pulse
         self._broken = dict(told.known.broken)
+        self._has_lost = False
         self._told = told
         self._folder = folder / "workers"
         if config.option.maxworkerrestart is None:
@@ -76,7 +81,7 @@ class ControllerSide:
             (self._folder / "board").touch()
             Board(self._folder / "board")
             self._told.channel.send(Told(os.fsencode(self._folder)))
-        node.workerinput |= {FOLDER: str(self._folder), _BROKEN: self._broken}
+        node.workerinput |= {FOLDER: str(self._folder), _BROKEN: self._broken, _REPLACES: self._has_lost}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:
@@ -86,6 +91,7 @@ class ControllerSide:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """See whether a worker ended in the middle of a module, which the next one does without."""
+        self._has_lost = self._has_lost or bool(error)
         records = read_log(self._folder / f"{node.gateway.id}.log")
         if error and records and isinstance(records[-1], Collecting):
             known = Known(broken=self._broken).after(records, self._death(node), self._config.rootpath)
