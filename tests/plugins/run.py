@@ -92,6 +92,8 @@ def _told_by(command: list[str], timeout: float) -> str:
 def try_here(name: str, situations: Iterable[str]) -> None:
     """Try a plugin with what is installed here, and tell what is wrong in each situation, a line of JSON for each."""
     for situation in situations:
+        if situation in PLUGINS[name].cannot:
+            continue
         problem = ""
         with tempfile.TemporaryDirectory() as folder:
             try:

@@ -33,10 +33,18 @@ class Plugin:
     """What it prints in a run with a check that ends its process."""
     leaves: Callable[[Sandbox], Outcomes] | None = None
     """Reads its own report."""
+    writes_in_workers: bool = False
+    """Whether its report is written there, so that it lacks a check that ends its worker."""
     also: Callable[[Sandbox], None] | None = None
     """Asserts what else must be so after a run."""
+    in_one_process: Callable[[Sandbox], None] | None = None
+    """Likewise, but not with workers, where it is not so by the plugin's own doing, or by that of xdist."""
+    cannot: dict[str, str] = field(default_factory=dict)
+    """The situations that it is not made for, and why; it is the same without auto-heal."""
     workers: str = ""
     """What its users add to -n 2."""
+    warns: tuple[str, ...] = ()
+    """Its own warnings, which without auto-heal would be errors as well, by a pattern."""
     env: dict[str, str] = field(default_factory=dict)
     on_terminal: bool = False
     """Whether it is in use only where stdout is a terminal."""
@@ -274,6 +282,7 @@ PLUGINS = {
             """
         },
         leaves=allure_results,
+        writes_in_workers=True,
     ),
     "randomly": Plugin(
         "pytest-randomly",
@@ -331,6 +340,7 @@ PLUGINS = {
     "playwright": Plugin(
         "pytest-playwright",
         options="--base-url {url}",
+        warns=("Session-scoped fixtures defined as instance methods",),
         files={
             "healthtests/test_with_plugin.py": """
                 import pytest
@@ -346,7 +356,6 @@ PLUGINS = {
                     assert api.get("/api/health").ok
             """
         },
-        says=("baseurl: ",),
     ),
     "instafail": Plugin(
         "pytest-instafail",
@@ -368,7 +377,7 @@ PLUGINS = {
                     {_ASK}
             """
         },
-        also=in_junit,
+        in_one_process=in_junit,
     ),
     "subtests": Plugin(
         "pytest-subtests",
@@ -462,7 +471,7 @@ PLUGINS = {
             """
         },
         checks=("test_first", "test_last"),
-        also=in_order,
+        in_one_process=in_order,
     ),
     "dependency": Plugin(
         "pytest-dependency",
@@ -487,12 +496,16 @@ PLUGINS = {
         checks=("test_first", "test_second"),
         # What depends on each other has to be in one worker.
         workers="--dist=loadgroup",
+        cannot={"crash -n 2": "after the end of a worker, xdist's loadgroup waits for ever, also without auto-heal"},
     ),
     "rich": Plugin(
         "pytest-rich",
         options="--rich",
         on_terminal=True,
         files=_PLAIN,
+        cannot=dict.fromkeys(
+            ("-n 2", "crash -n 2"), "its terminal divides by the number of checks, which xdist's controller has none of"
+        ),
     ),
     "github-actions-annotate-failures": Plugin(
         "pytest-github-actions-annotate-failures",
