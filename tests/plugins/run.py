@@ -59,7 +59,8 @@ def try_apart(name: str, folder: Path) -> dict[str, str]:
     plugin, problems = PLUGINS[name], dict[str, str]()
     python = environment(folder)
     steps = [([plugin.distribution, *plugin.needs], WITHOUT_WORKERS), (["pytest-xdist"], WITH_WORKERS)]
-    for distributions, situations in steps:
+    for distributions, all_of_them in steps:
+        situations = [one for one in all_of_them if one not in plugin.cannot]
         install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", *distributions]
         attempt = [str(python), __file__, name, "--here", *situations]
         told = _told_by(install, _INSTALL) or _told_by(attempt, _TRY)
@@ -92,8 +93,6 @@ def _told_by(command: list[str], timeout: float) -> str:
 def try_here(name: str, situations: Iterable[str]) -> None:
     """Try a plugin with what is installed here, and tell what is wrong in each situation, a line of JSON for each."""
     for situation in situations:
-        if situation in PLUGINS[name].cannot:
-            continue
         problem = ""
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -112,8 +111,11 @@ def show(results: dict[str, dict[str, str]]) -> None:
     width = max(map(len, results))
     print("\n" + " " * width, *SITUATIONS, sep="  ")
     for name, problems in results.items():
-        cells = [("no" if problems[one] else "ok").ljust(len(one)) for one in SITUATIONS]
+        cells = [{None: "-", "": "ok"}.get(problems.get(one), "no").ljust(len(one)) for one in SITUATIONS]
         print(name.ljust(width), *cells, sep="  ")
+    for name in results:
+        for situation, reason in PLUGINS[name].cannot.items():
+            print(f"- {name}, {situation}: {reason}")
 
 
 if __name__ == "__main__":
