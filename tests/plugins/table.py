@@ -475,11 +475,13 @@ PLUGINS = {
     ),
     "dependency": Plugin(
         "pytest-dependency",
+        ini="markers =\n    xdist_group: of xdist",
         files={
             "healthtests/test_a.py": f"""
                 import pytest
 
                 @pytest.mark.heals("api")
+                @pytest.mark.xdist_group("one")
                 @pytest.mark.dependency
                 def test_first(services):
                     {_ASK}
@@ -488,6 +490,7 @@ PLUGINS = {
                 import pytest
 
                 @pytest.mark.heals("api")
+                @pytest.mark.xdist_group("one")
                 @pytest.mark.dependency(depends=["healthtests/test_a.py::test_first"], scope="session")
                 def test_second(services):
                     {_ASK}
