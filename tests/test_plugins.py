@@ -24,6 +24,15 @@ def pytest_load_initial_conftests():
 def pytest_unconfigure():
     json.begun -= 1
 """
+# As pytest-rich does, which has a reporter of its own.
+REPLACING = """
+import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    config.pluginmanager.unregister(config.pluginmanager.get_plugin("terminalreporter"))
+"""
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -52,3 +61,18 @@ def test_the_xml_that_nobody_asked_for_makes_no_warning_of_what_a_check_records(
     result = healthy.check()
 
     assert result.code == 0, result
+
+
+def test_a_heal_is_told_also_where_a_plugin_has_replaced_the_terminal_of_pytest(project: Sandbox) -> None:
+    project.write("healthtests/conftest.py", REPLACING)
+
+    result = project.check()
+
+    assert "🎉 Healed!" in result.lines, result
+
+
+def test_nothing_is_told_where_nobody_wants_a_terminal(project: Sandbox) -> None:
+    result = project.check("-p", "no:terminal")
+
+    assert (result.code, result.lines) == (0, []), result
+    assert project.property("verdict") == "healed"

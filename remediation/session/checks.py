@@ -51,6 +51,7 @@ from remediation.session.workers import ControllerSide, WorkerSide
 if TYPE_CHECKING:
     from remediation.session.beside import Beside
 
+_STDOUT = 1
 # How long a cycle of the monitor waits for a terminal that takes no lines, in seconds.
 _PATIENCE = 0.5
 _SEEN = pytest.StashKey[dict[str, int]]()
@@ -397,9 +398,11 @@ class Checks:
         return self._told.again(folder, {name: os.environ[name] for name in (VARIABLE,) if name in os.environ})
 
     def _pytest_terminal(self) -> Callable[[str, Level], None] | None:
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        manager = self._config.pluginmanager
+        reporter = manager.get_plugin("terminalreporter")
         if reporter is None:
-            return None
+            # One like pytest-rich's has taken its place, unless the terminal is unwanted.
+            return None if manager.is_blocked("terminal") else terminal(_STDOUT)
         colours = {Level.SUCCESS: {"green": True}, Level.WARN: {"yellow": True}, Level.ERROR: {"red": True}}
         return lambda text, level: reporter.write_line(text, **colours.get(level, {}))
 

@@ -47,15 +47,17 @@ class Replay:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """From here on, be heard again: the session before has shown what comes until then."""
-        session.config.option.verbose += self._hushed
+        if self._hushed:
+            session.config.option.verbose += self._hushed
         self._hushed = 0
 
     def hush(self, config: pytest.Config, *, is_later_round: bool) -> None:
         """If there was a session before in this round, do not show its head again, and leave its results alone."""
         if self._known.checks or (self._known.broken and not is_later_round):
             keep_results(config)
-            self._hushed = _HUSH
-            config.option.verbose -= self._hushed
+            if config.pluginmanager.has_plugin("terminal"):
+                self._hushed = _HUSH
+                config.option.verbose -= self._hushed
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
