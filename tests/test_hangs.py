@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import xml.etree.ElementTree as ET
 import psutil
 import pytest
 from hanging import CRASHES, NATIVE, NATIVE_WITH_LOCK, check
-from sandbox import DEADLINE, Result, Sandbox, wait_for
+from sandbox import DEADLINE, PATIENT, Result, Sandbox, wait_for
 from watching import watching
 
 from remediation.primitives.process import Identity
@@ -200,6 +201,33 @@ def test_a_session_that_hangs_outside_its_checks_ends_without_a_verdict_and_says
     assert not (healthy.root / "reports" / "health.xml").exists()
 
 
+IN_WORKERS = "    if hasattr({}, 'workerinput'):\n        {}\n"
+
+
+@pytest.mark.parametrize(
+    ("hook", "deed"),
+    [
+        ("def pytest_configure(config):\n", IN_WORKERS.format("config", "time.sleep(600)")),
+        ("def pytest_configure(config):\n", IN_WORKERS.format("config", "os._exit(0)")),
+        ("def pytest_sessionstart(session):\n", IN_WORKERS.format("session.config", "time.sleep(600)")),
+        ("def pytest_collection_modifyitems(config):\n", IN_WORKERS.format("config", "hang()")),
+        ("def pytest_sessionfinish(session):\n", IN_WORKERS.format("session.config", "time.sleep(600)")),
+        ("def pytest_runtest_logreport(report):\n", "    if hasattr(report, 'node'):\n        time.sleep(600)\n"),
+    ],
+    ids=["configure", "configure exits", "start", "selection", "finish", "controller"],
+)
+def test_a_session_whose_workers_hang_outside_their_checks_ends_without_a_verdict_and_says_where(
+    healthy: Sandbox, hook: str, deed: str
+) -> None:
+    healthy.configure(top=SOON)
+    healthy.write("healthtests/conftest.py", f"import os, time\n{NATIVE}\n{hook}{deed}")
+
+    result = healthy.check("-n", "2")
+
+    assert result.code == 3, result
+    assert "os._exit" in deed or "healthtests/conftest.py:" in result.output, result
+
+
 @pytest.mark.parametrize("hang", ["time.sleep(600)", "hang()"])
 def test_a_session_fixture_that_hangs_fails_the_check_that_wants_it_and_no_other(healthy: Sandbox, hang: str) -> None:
     healthy.configure(top=SOON)
@@ -306,6 +334,76 @@ def test_whoever_calls_pytest_from_a_program_goes_on_after_it(healthy: Sandbox) 
 
     assert done.returncode == 0, done
     assert done.stdout.count("went on with 0 once") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", ["'healthtests', '--no-such-option'", "'healthtests', '-q'"], ids=["wrongly", "well"]
+)
+def test_whoever_called_pytest_from_a_program_may_go_on_for_long(healthy: Sandbox, arguments: str) -> None:
+    healthy.configure(top="collect_timeout = 1")
+    healthy.write("program.py", f"import pytest, time\npytest.main([{arguments}])\ntime.sleep(2)\nprint('went on')\n")
+
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=healthy.root, env=healthy.environment(), capture_output=True, text=True
+    )
+
+    assert (done.returncode, "went on" in done.stdout) == (0, True), done
+
+
+def test_pytest_can_be_called_in_a_thread(healthy: Sandbox) -> None:
+    healthy.write(
+        "program.py",
+        "import pytest, threading\ncodes = []\n"
+        "thread = threading.Thread(target=lambda: codes.append(pytest.main(['healthtests', '-q'])))\n"
+        "thread.start()\nthread.join()\nprint('ended with', *map(int, codes))\n",
+    )
+
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=healthy.root, env=healthy.environment(), capture_output=True, text=True
+    )
+
+    assert "ended with 0" in done.stdout, done
+
+
+@pytest.mark.parametrize("deed", ["return", "raise AssertionError", "sys.exit(3)"])
+def test_a_child_that_a_check_has_forked_and_that_comes_back_does_not_go_on_with_the_session(
+    healthy: Sandbox, deed: str
+) -> None:
+    healthy.configure(top=SOON)
+    before = healthy.pid
+    module = check("import os, sys", f"if not os.fork():\n        {deed}\n    os.wait()")
+    healthy.write("healthtests/test_a.py", f"{module}\n\ndef test_next():\n    open('runs', 'a').write('x')\n")
+
+    result = healthy.check()
+
+    assert result.code == 0, result
+    assert (healthy.root / "runs").read_text() == "x"
+    assert healthy.pid == before
+
+
+# A service whose child bears no mark of it, as those of PostgreSQL do not, which write their titles over it.
+WITH_A_CHILD = """
+import runpy, subprocess
+child = subprocess.Popen(["sleep", "600"], env={{}})
+open("child", "w").write(str(child.pid))
+runpy.run_path({patient!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+def test_what_a_healed_service_has_started_survives_the_run_whatever_its_environment(
+    project: Sandbox, way: str
+) -> None:
+    project.write("service.py", WITH_A_CHILD.format(patient=str(PATIENT)))
+    project.configure(command=f"command = [{json.dumps(sys.executable)}, 'service.py']")
+
+    result = run(project, way)
+
+    assert result.code == 0, result
+    child = Identity.of(int((project.root / "child").read_text()))
+    assert child
+    assert child.alive
+    os.kill(child.pid, signal.SIGKILL)
 
 
 def test_a_debugger_session_waits_for_a_person_however_long(healthy: Sandbox) -> None:

@@ -95,26 +95,28 @@ class Checks:
     def _under_supervision(self) -> list[object]:
         """Return the plugins by which this session says how it is, and takes over from one before it."""
         config, self._told = self._config, errand.current
-        worker = WorkerSide(config) if hasattr(config, "workerinput") else None
+        timeout = self._project.collect_timeout
+        worker = WorkerSide(config, timeout) if hasattr(config, "workerinput") else None
         self._log: AttemptLog | None = None
         self._pulse: Pulse | None = None
-        known, controller = Known(), None
+        known = Known()
+        self._controller: ControllerSide | None = None
         if worker:
             self._log, self._pulse, known = worker.log, worker.pulse, worker.known
         elif told := self._told:
             self._log, known = told.log, told.known
-            self._pulse = Pulse(told.board, told.slot, self._project.collect_timeout)
+            self._pulse = Pulse(told.board, told.slot, timeout)
             if self._files and getattr(config.option, "tx", None):
-                controller = ControllerSide(config, told, self._files.folder, self._pulse)
+                self._controller = ControllerSide(config, told, self._files.folder, self._pulse)
         retelling = Retelling(config)
         self._replay = Replay(known, self._patience, retelling)
         self._replay.narrator = self._narrator
         self._replay.hush(config, is_later_round=self._later_round is not None)
         collection = Collection(
-            config, timeout=self._project.collect_timeout, known=known, pulse=self._pulse, log=self._log,
+            config, timeout=timeout, known=known, pulse=self._pulse, log=self._log,
             tell=self._tell_not_collected,
         )  # fmt: skip
-        return [worker, controller, self._pulse, retelling, self._replay, collection]
+        return [worker, self._controller, self._pulse, retelling, self._replay, collection]
 
     def _tell_not_collected(self, reason: str) -> None:
         if self._files and not self._later_round:
@@ -338,6 +340,9 @@ class Checks:
         if exitstatus == INTERRUPTED and self._stopped_at_failure():
             exitstatus = FAILED
         exitstatus = self._failure.code(exitstatus)
+        if self._controller and self._controller.problem:
+            voice.say("incomplete", reason=self._controller.problem)
+            return INTERNAL_ERROR
         expected = self._claimed if self._fork else self._selection.selected
         if broken := self._ends.missing(expected if exitstatus == PASSED else ()):
             # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.

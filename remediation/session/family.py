@@ -1,8 +1,9 @@
-"""End a process with all that it started, but for services: these are meant to outlive it."""
+"""End a process with all that it started, but for services and what these started: they are meant to outlive it."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 
 from remediation.primitives.mark import value_of
 from remediation.primitives.process import Identity, descendants, terminate
@@ -18,11 +19,21 @@ def end_family(pid: int, project: Project) -> None:
 
     Services are known by their mark, or by what is remembered of them if they have emptied their environment.
     """
-    store = Store(project)
-    services = {store.proven_process(service) for service in project.services.values()}
     if root := Identity.of(pid):
         terminate(
-            lambda: [one for one in descendants([root]) if value_of(MARK, one.pid) is None and one not in services],
+            lambda: without_services(descendants([root]), project),
             signum=signal.SIGKILL,
             timeout=_TIMEOUT,
         )
+
+
+def without_services(found: Iterable[Identity], project: Project) -> list[Identity]:
+    """Return those of some processes that belong to no service: they are none, and no service has started them.
+
+    What a service has started need not have its mark: PostgreSQL's processes overwrite it with their titles.
+    """
+    store, found = Store(project), list(found)
+    proven = {store.proven_process(service) for service in project.services.values()}
+    services = [one for one in found if one in proven or value_of(MARK, one.pid) is not None]
+    spared = {*services, *descendants(services)}
+    return [one for one in found if one not in spared]

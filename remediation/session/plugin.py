@@ -32,6 +32,8 @@ def load(pluginmanager: pytest.PytestPluginManager) -> None:
     stale.remove(arguments, place)
     capture = pluginmanager.get_plugin("capturemanager")
     loading.begin(place, lambda: capture and capture.suspend_global_capture(in_=True))
+    # Also if it comes to no session, as after an unknown option: whoever called pytest may go on for long.
+    config.add_cleanup(loading.end)
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import Any
+from collections.abc import Generator
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,12 +19,17 @@ _LONGEST_GRACE, _SHORTEST_GRACE, _SHARE = 1.0, 0.3, 4.0
 class Pulse:
     """The plugin by which a session says that it goes on: before each phase of each check, and between them."""
 
-    def __init__(self, board: Board, slot: int, between: float) -> None:
-        """Say so at `slot` of a `board`; what is no check may take `between` seconds."""
+    def __init__(self, board: Board, slot: int, between: float, *, waits: bool = False) -> None:
+        """Say so at `slot` of a `board`; what is no check may take `between` seconds.
+
+        One that `waits` is told which check is next, by somebody who may take any time for that.
+        """
         self.board = board
         self.slot = slot
         self._between = between
+        self._waits = waits
         self._is_held = False
+        self._began_by = 0
 
     def outside(self) -> None:
         """Go on with what is no check."""
@@ -56,6 +63,18 @@ class Pulse:
         self._put(seconds, Phase.COLLECT, _LONGEST_GRACE)
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Wait for the first check."""
+        self._wait()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Wait for the next check after one."""
+        result = yield
+        self._wait()
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin a phase."""
         self._beat(item, Phase.SETUP)
@@ -73,6 +92,8 @@ class Pulse:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
         """A phase is over: its report may call code of the check, what comes after the last one does not."""
+        if os.getpid() != self._began_by:
+            _end_fork_of_check(call)
         self._beat(item, Phase[call.when.upper()])
         report = yield
         if call.when == "teardown":
@@ -80,10 +101,13 @@ class Pulse:
             self._put(self._between + _delay(item))
         return report
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, object, object]:
         """End the checks."""
         self._put(self._between, Phase.END)
+        result = yield
+        self._wait()
+        return result
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_enter_pdb(self) -> None:
@@ -97,7 +121,20 @@ class Pulse:
         self._is_held = False
 
     def _beat(self, item: pytest.Item, phase: Phase) -> None:
+        self._began_by = os.getpid()
         self._put(deadline_of(item), phase, _grace(item))
+
+    def _wait(self) -> None:
+        if self._waits:
+            self.hold()
+
+
+def _end_fork_of_check(call: pytest.CallInfo[Any]) -> NoReturn:
+    """End a child that a check has forked, and that came back from it: only its parent goes on with the session."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        os._exit(error.code & 0xFF)
+    os._exit(error is not None and not isinstance(error, SystemExit))
 
 
 def deadline_of(item: pytest.Item) -> float:

@@ -27,8 +27,7 @@ from typing import NoReturn
 
 from remediation.primitives import mark
 from remediation.primitives.process import Identity, has_proc, pids, terminate
-from remediation.project.memory import Store
-from remediation.project.model import MARK, Project
+from remediation.project.model import Project
 from remediation.project.voice import Voice
 from remediation.session import errand
 from remediation.session.board import GRACE, SLOTS, Board, Phase
@@ -46,6 +45,7 @@ from remediation.session.errand import (
     Workers,
 )
 from remediation.session.exit_codes import INTERNAL_ERROR, INTERRUPTED, VERDICTS
+from remediation.session.family import without_services
 from remediation.session.frames import with_room
 from remediation.session.known import Known
 from remediation.session.round_files import ROUND_FOLDER
@@ -263,8 +263,7 @@ class Supervisor:
         if not self._sessions:
             left += _orphans(os.environ[RUN])
         if left := [one for one in left if one.alive]:
-            services = {Store(self._project).proven_process(one) for one in self._project.services.values()}
-            ours = [one for one in left if mark.value_of(MARK, one.pid) is None and one not in services]
+            ours = without_services(left, self._project)
             terminate(lambda: ours, signum=signal.SIGKILL, timeout=_GONE_WITHIN)
 
     # Waiting.
@@ -305,16 +304,18 @@ class Supervisor:
         self._woken, writer = os.pipe()
         for fd in (self._woken, writer):
             os.set_blocking(fd, False)
-        wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        self._wakeup = wakeup
+        # In another thread than the main one, signals are for those who called pytest there.
+        is_ours = threading.current_thread() is threading.main_thread()
+        self._wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False) if is_ours else -1
         # What somebody else handles, or we were started to ignore, is not for us.
         default = (signal.SIG_DFL, signal.default_int_handler)
-        mine = [number for number in _HANDED_ON if signal.getsignal(number) in default]
+        mine = [number for number in _HANDED_ON if is_ours and signal.getsignal(number) in default]
         self._before = {number: signal.signal(number, self._note) for number in mine}
         try:
             yield
         finally:
-            self._restore_signals()
+            if is_ours:
+                self._restore_signals()
             os.close(self._woken)
             os.close(writer)
 

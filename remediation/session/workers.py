@@ -6,20 +6,22 @@ A worker is no fork: it and its supervisor share a folder, with a board, and for
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
 
 from remediation.primitives.process import Identity
 from remediation.session.attempt_log import AttemptLog, Begun, Collecting, read_log
-from remediation.session.board import FOR_EVER, Board, Phase
+from remediation.session.board import GRACE, Board, Phase
 from remediation.session.death import Death, read_stack, write_stacks_to
 from remediation.session.errand import Errand
 from remediation.session.errand import Workers as Told
+from remediation.session.exit_codes import INTERNAL_ERROR
 from remediation.session.known import DeadAttempt, Known
 from remediation.session.pulse import Pulse
 from remediation.session.retelling import keep_results
@@ -38,8 +40,8 @@ _LATER = "auto_heal_later"
 class WorkerSide:
     """What a worker tells."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        """Tell it in the folder that the controller has named."""
+    def __init__(self, config: pytest.Config, timeout: float) -> None:
+        """Tell it in the folder that the controller has named; what is no check may take `timeout` seconds."""
         given = config.workerinput  # type: ignore[attr-defined]
         folder, name = Path(given[FOLDER]), given["workerid"]
         if given[_REPLACES]:
@@ -47,15 +49,17 @@ class WorkerSide:
         board, slot = Board(folder / "board"), slot_of(name)
         if me := Identity.of(os.getpid()):
             board.sign(slot, me.pid, me.born)
+        board.take(slot, time.monotonic() + timeout + GRACE)
         # Between two checks it waits for others.
-        board.take(slot, FOR_EVER)
-        self.pulse = Pulse(board, slot, FOR_EVER)
+        self.pulse = Pulse(board, slot, timeout, waits=True)
+        self.pulse.outside()
         self.log = AttemptLog(folder / f"{name}.log")
         self.known = Known(broken=given[_BROKEN])
         self._stacks = (folder / f"{name}.stack").open("a+b", buffering=0)
+        write_stacks_to(self._stacks)
 
     def pytest_sessionstart(self) -> None:
-        """Leave a stack when it is asked for, or after a crash."""
+        """Leave a stack when it is asked for, or after a crash, also now that others have had their say in that."""
         write_stacks_to(self._stacks)
 
 
@@ -70,6 +74,9 @@ class ControllerSide:
         self._has_lost = False
         self._told = told
         self._folder = folder / "workers"
+        self._lost = 0
+        self.problem: str | None = None
+        """Why a worker could not go on, if that was the fault of no check."""
         if config.option.maxworkerrestart is None:
             config.option.maxworkerrestart = _MOST_RESTARTS
 
@@ -93,9 +100,26 @@ class ControllerSide:
         """See whether a worker ended in the middle of a module, which the next one does without."""
         self._has_lost = self._has_lost or bool(error)
         records = read_log(self._folder / f"{node.gateway.id}.log")
-        if error and records and isinstance(records[-1], Collecting):
-            known = Known(broken=self._broken).after(records, self._death(node), self._config.rootpath)
+        if not error:
+            return
+        death = self._death(node)
+        if records and isinstance(records[-1], Collecting) and death.phase is Phase.COLLECT:
+            known = Known(broken=self._broken).after(records, death, self._config.rootpath)
             self._broken = known.broken if known else self._broken
+            return
+        has_begun = any(isinstance(one, Begun) for one in records)
+        self._lost += not has_begun
+        if death.hung_for is not None and not death.phase.of_check:
+            self._give_up(death)
+        elif not has_begun and self._lost > len(self._config.option.tx):
+            # So would each that replaces it.
+            self._give_up(death)
+
+    def _give_up(self, death: Death) -> NoReturn:
+        """End the session, since workers cannot do their work, and no check is at fault."""
+        place = death.place(self._config.rootpath)
+        self.problem = f"{place}: a worker {death.sentence}".removeprefix(": ")
+        pytest.exit(self.problem, returncode=INTERNAL_ERROR)
 
     @pytest.hookimpl(optionalhook=True, wrapper=True, tryfirst=True)
     def pytest_handlecrashitem(self, crashitem: str, report: Any) -> Generator[None, object, object]:
@@ -119,8 +143,10 @@ class ControllerSide:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> Generator[None, object, object]:
-        """End an attempt that crashed as every attempt ends."""
+        """End an attempt that crashed as every attempt ends; what others do with a report may not take for ever."""
+        self._pulse.outside()
         result = yield
+        self._pulse.hold()
         for one in getattr(report, _LATER, ()):
             one.node = report.node
             self._config.hook.pytest_runtest_logreport(report=one)
