@@ -254,6 +254,7 @@ LEFT = {
         "KEPT.append(subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 600; :']))",
     ),
     "orphan": ("import subprocess", "subprocess.run(['sh', '-c', 'sleep 600 &'])"),
+    "fork of a fork": ("import os, time", "os.fork() or (os.fork() or time.sleep(600), os._exit(0))"),
     "nothing, but a plugin hangs at the end": ("", "pass"),
 }
 
@@ -363,6 +364,32 @@ def test_pytest_can_be_called_in_a_thread(healthy: Sandbox) -> None:
     )
 
     assert "ended with 0" in done.stdout, done
+
+
+def test_a_fork_that_a_crashed_check_leaves_behind_keeps_nobody_waiting(healthy: Sandbox) -> None:
+    healthy.configure(top=SOON)
+    healthy.write("healthtests/test_a.py", check("import os, time", "os.fork() or time.sleep(600)\n    os._exit(1)"))
+    began = time.monotonic()
+
+    # Reads until nobody keeps its pipe open.
+    result = healthy.auto_heal("check", "--no-heal")
+
+    assert result.code == 1, result
+    assert time.monotonic() - began < DEADLINE
+
+
+@pytest.mark.parametrize("plugin", ["rerunfailures", "terminal"])
+def test_a_check_that_crashes_is_a_failed_check_without_the_plugins_that_can_be_missed(
+    healthy: Sandbox, plugin: str
+) -> None:
+    healthy.configure(top=SOON)
+    marked = check("import os", "os._exit(0)", heals="@pytest.mark.flaky(reruns=1)")
+    healthy.write("healthtests/test_a.py", marked)
+
+    result = healthy.check("-p", f"no:{plugin}")
+
+    assert result.code == 1, result
+    assert outcomes(healthy)["test_it"] == "failure"
 
 
 @pytest.mark.parametrize("deed", ["return", "raise AssertionError", "sys.exit(3)"])

@@ -50,7 +50,7 @@ class Patience:
 
     def retries(self, item: pytest.Item) -> tuple[int, float]:
         """Return how often a check is tried again at most, and the seconds in between."""
-        marker = item.get_closest_marker("flaky")
+        marker = item.get_closest_marker("flaky") if self._config.pluginmanager.hasplugin("rerunfailures") else None
         return (marker.kwargs["reruns"], float(marker.kwargs["reruns_delay"])) if marker else (0, 0.0)
 
     def retry_can_help(self, item: pytest.Item) -> bool:

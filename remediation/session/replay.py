@@ -55,7 +55,7 @@ class Replay:
         """If there was a session before in this round, do not show its head again, and leave its results alone."""
         if self._known.checks or (self._known.broken and not is_later_round):
             keep_results(config)
-            if config.pluginmanager.has_plugin("terminal"):
+            if hasattr(config.option, "verbose"):
                 self._hushed = _HUSH
                 config.option.verbose -= self._hushed
 

@@ -261,10 +261,23 @@ class Supervisor:
         """End what checks have left running, so that it keeps nobody waiting: never a service, nor what is not ours."""
         left, self._left = self._left, []
         if not self._sessions:
-            left += _orphans(os.environ[RUN])
+            left += _orphans(os.environ[RUN]) + self._forks()
         if left := [one for one in left if one.alive]:
             ours = without_services(left, self._project)
             terminate(lambda: ours, signum=signal.SIGKILL, timeout=_GONE_WITHIN)
+
+    def _forks(self) -> list[Identity]:
+        """Return what sessions have forked that lives on without a parent of ours, and has executed nothing since.
+
+        It has the descriptors of a session: of the lifeline one end, and not the other. Its environment tells nothing.
+        """
+        kept, closed = os.fstat(self._reader), os.fstat(self._lifeline)
+        found = []
+        for pid in pids() if has_proc() else ():
+            one = Identity.of(pid) if _has_open(pid, self._reader, kept) else None
+            if one and _has_open(pid, self._reader, kept) and not _has_open(pid, self._lifeline, closed):
+                found.append(one)
+        return found
 
     # Waiting.
 
@@ -358,6 +371,8 @@ def _hear_interrupts(board: Board, slot: int) -> None:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        # pytest names the place that was interrupted, which is none of ours.
+        __tracebackhide__ = True
         board.hear(slot)
         signal.default_int_handler(number, frame)
 
@@ -414,3 +429,11 @@ def _orphans(run: str) -> list[Identity]:
             if os.getpgid(pid) == group and mark.value_of(RUN, pid) == run and (one := Identity.of(pid)):
                 found.append(one)
     return found
+
+
+def _has_open(pid: int, fd: int, file: os.stat_result) -> bool:
+    """Return whether a process has a file open as a certain descriptor."""
+    try:
+        return os.path.samestat(os.stat(f"/proc/{pid}/fd/{fd}"), file)  # noqa: PTH116 - of all processes
+    except OSError:
+        return False
