@@ -116,3 +116,12 @@ def test_a_plugin_that_breaks_when_it_is_told_again_breaks_nothing(crashing: San
 
     assert result.code == 1, result
     assert outcomes(crashing) == {"test_first": [], "test_crash": ["failure"]}, result
+
+
+def test_a_plugin_that_runs_a_check_again_when_it_is_told_does_not_do_so_for_ever(crashing: Sandbox) -> None:
+    again = "    if call.excinfo:\n        item.ihook.pytest_runtest_setup(item=item)\n        item.runtest()\n"
+    crashing.write("healthtests/conftest.py", f"def pytest_runtest_makereport(item, call):\n{again}")
+
+    result = crashing.check()
+
+    assert result.code in (1, 3), result

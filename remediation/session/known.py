@@ -102,7 +102,10 @@ class Known:
         if current is None or not (death.phase.of_check or is_between):
             return False
         dead = DeadAttempt(current, death)
-        self._end_attempt(current.nodeid, [dead], is_over=not dead.may_be_repeated)
+        # However often it says that it is the first: what begins checks by itself must not do so for ever.
+        before = self.checks[current.nodeid].attempts if current.nodeid in self.checks else 0
+        is_over = not dead.may_be_repeated or before + 1 >= current.attempts
+        self._end_attempt(current.nodeid, [dead], is_over=is_over)
         return True
 
     def _are_told(self) -> None:

@@ -85,6 +85,8 @@ class Replay:
         return None
 
     def _hand_in(self, item: pytest.Item, check: KnownCheck, *, is_over: bool) -> None:
+        # More attempts than there may be: to be told of it made somebody run the check again, which ended the session.
+        is_safe = check.attempts <= self._patience.retries(item)[0] + 1
         self.is_at_work = True
         try:
             for number, part in enumerate(check.parts):
@@ -95,7 +97,8 @@ class Replay:
                     reports, is_news = [part.load()], False
                 for report in reports:
                     setattr(report, _TOLD, not is_news)
-                    self._retelling.tell(item, report)
+                    if is_safe:
+                        self._retelling.tell(item, report)
                     if is_news and report.outcome == "rerun" and self.narrator:  # type: ignore[comparison-overlap]
                         self.narrator.retries_after(report)
                     item.ihook.pytest_runtest_logreport(report=report)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-# Whose hooks are no business of others: pytest's own, ours, and those that we build upon.
-_OURS = ("_pytest.", "remediation.", "pytest_rerunfailures", "pytest_timeout")
+# Who is not told: pytest itself, we, those that we build upon, and who would run a check again at its failed report.
+_NOT_TOLD = ("_pytest.", "remediation.", "pytest_rerunfailures", "pytest_timeout", "pytest_retry")
 _MAKE = "pytest_runtest_makereport"
 
 
@@ -67,7 +67,7 @@ class Retelling:
 
     def _listeners(self, when: str | None) -> list[object]:
         impls = [impl for hook in (_MAKE, f"pytest_runtest_{when}") for impl in self._impls(hook)]
-        others = [impl for impl in impls if not impl.function.__module__.startswith(_OURS)]
+        others = [impl for impl in impls if not impl.function.__module__.startswith(_NOT_TOLD)]
         return list({id(impl.plugin): impl.plugin for impl in others}.values())
 
     def _impls(self, hook: str, plugin: object = None) -> Iterator[Any]:

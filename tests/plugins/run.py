@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -84,9 +85,9 @@ def _told_by(command: list[str], timeout: float) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
-        return f"{command}: not within {timeout}s"
+        return f"{shlex.join(command)}: not within {timeout}s"
     if done.returncode != 0:
-        return f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return f"{shlex.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
