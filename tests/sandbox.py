@@ -30,7 +30,7 @@ DEADLINE = 30.0
 IMPATIENT = "timeout = 0.5\nretries = 1"
 
 # Plugins that only their own tests need: kept out, a run of the others is as fast as without them.
-_KEPT_OUT = "-p no:asyncio -p no:html -p no:metadata -p no:pytest_cov"
+_KEPT_OUT = "-p no:asyncio -p no:html -p no:metadata -p no:pytest_cov -p no:hypothesispytest"
 
 Value = TypeVar("Value")
 
