@@ -378,6 +378,28 @@ def test_a_fork_that_a_crashed_check_leaves_behind_keeps_nobody_waiting(healthy:
     assert time.monotonic() - began < DEADLINE
 
 
+@pytest.mark.parametrize("scheduling", ["loadscope", "loadfile", "loadgroup"])
+def test_a_run_ends_although_xdist_waits_for_workers_that_wait_for_it(healthy: Sandbox, scheduling: str) -> None:
+    healthy.configure(top="retries = 2\nretry_delay = 0.1\ncollect_timeout = 1")
+    # As xdist 3.8 does where it has nothing more to hand out, and several workers have crashed.
+    checks = "".join(f"def test_{name}():\n    os._exit(1)\n\n\n" for name in "abc")
+    healthy.write("healthtests/test_a.py", f"import os\n\n\n{checks}")
+
+    result = healthy.check("-n", "2", "--dist", scheduling)
+
+    assert result.code in (1, 3), result
+
+
+@pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_run_that_is_started_without_streams_has_its_verdict(healthy: Sandbox, streams: str) -> None:
+    command = f"{sys.executable} -m remediation check --no-heal {streams}"
+
+    done = subprocess.run(["sh", "-c", command], cwd=healthy.root, env=healthy.environment())
+
+    assert done.returncode == 0
+    assert healthy.property("verdict") == "healthy"
+
+
 @pytest.mark.parametrize("plugin", ["rerunfailures", "terminal"])
 def test_a_check_that_crashes_is_a_failed_check_without_the_plugins_that_can_be_missed(
     healthy: Sandbox, plugin: str

@@ -26,7 +26,8 @@ _RUN_PREFIX = "run-"
 
 def only_lists(config: pytest.Config) -> bool:
     """Return whether the session runs no check at all, but only says which it would run, or with which fixtures."""
-    return any(getattr(config.option, name, False) for name in ("collectonly", "setuponly", "setupplan"))
+    names = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
+    return any(getattr(config.option, name, False) for name in names)
 
 
 class Files:

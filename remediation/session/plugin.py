@@ -12,7 +12,10 @@ from remediation.primitives.dispositions import unignore
 from remediation.session import FOLDER, errand, loading, stale
 
 # Options with which pytest runs nothing, and so writes no report.
-_RUN_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers", "--help", "-h"}
+_RUN_NOTHING = {
+    "--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--funcargs", "--fixtures-per-test",
+    "--markers", "--help", "-h",
+}  # fmt: skip
 
 
 def load(pluginmanager: pytest.PytestPluginManager) -> None:

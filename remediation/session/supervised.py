@@ -14,7 +14,7 @@ from remediation.project.model import Project
 from remediation.project.voice import Voice, terminal
 from remediation.session.exit_codes import INTERNAL_ERROR, USAGE_ERROR
 from remediation.session.round_files import TERMINAL_FD
-from remediation.session.supervisor import Supervisor
+from remediation.session.supervisor import Supervisor, flush
 
 if TYPE_CHECKING:
     import pytest
@@ -38,8 +38,7 @@ def go_on(config: pytest.Config, project: Project) -> int:
 
     code = Supervisor(project, _voice(project), first=first, again=again).run()
     if _is_all():
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        flush()
         os._exit(code)
     return code
 

@@ -30,7 +30,7 @@ from remediation.primitives.process import Identity, has_proc, pids, terminate
 from remediation.project.model import Project
 from remediation.project.voice import Voice
 from remediation.session import errand
-from remediation.session.board import GRACE, SLOTS, Board, Phase
+from remediation.session.board import FOR_EVER, GRACE, SLOTS, Board, Phase
 from remediation.session.child import Child, fork
 from remediation.session.death import write_stacks_to
 from remediation.session.errand import (
@@ -76,6 +76,10 @@ class _Session:
     verdict: Verdict | None = None
     ended: int | None = None
     workers: WorkerWatch | None = None
+    begun: int = -1
+    """How much its workers had begun when they were last looked at."""
+    stalls_at: float = FOR_EVER
+    """When it counts as hung, while it and its workers wait for each other."""
 
 
 class Supervisor:
@@ -133,9 +137,7 @@ class Supervisor:
         return Child(self._board, self._slot, self._project, known, apart=False)
 
     def _start(self, session: _Session, body: Callable[[], int]) -> _Session:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
+        flush()
         # What is there now is no garbage; to look through it would give each session a copy of all memory.
         gc.freeze()
         pid = fork()
@@ -188,11 +190,22 @@ class Supervisor:
                 self._hear(session, message)
         if session.workers:
             session.workers.end_overdue()
+            self._end_stalled(session, session.workers)
         if ended:
             self._sessions.remove(session)
             self._ended(session)
         elif child.is_overdue and not self._is_blocked(child):
             child.end_hung()
+
+    def _end_stalled(self, session: _Session, workers: WorkerWatch) -> None:
+        """End a session that waits for workers which all wait for it, as xdist's may after a crash."""
+        place, limit = self._board.read(session.child.slot), self._project.collect_timeout
+        waits = place.phase is Phase.OUTSIDE and place.deadline == FOR_EVER and workers.all_wait
+        now, begun = time.monotonic(), workers.begun
+        if not waits or begun != session.begun:
+            session.stalls_at, session.begun = now + limit + GRACE, begun
+        if now >= session.stalls_at:
+            self._board.put(session.child.slot, 0.0, place.phase, limit)
 
     def _hear(self, session: _Session, message: FromSession) -> None:
         match message:
@@ -383,9 +396,7 @@ def _end(code: int) -> NoReturn:
     """In the child: tell the exit code, and end for good."""
     told = errand.current
     try:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
+        flush()
         if told:
             told.end(code)
         deadline = time.monotonic() + _THREADS
@@ -393,9 +404,7 @@ def _end(code: int) -> NoReturn:
             if not thread.daemon and thread is not threading.main_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
+        flush()
     finally:
         os._exit(code)
 
@@ -405,6 +414,14 @@ def _preload() -> None:
     with suppress(Exception):
         for name in ("pytest", "requests", "psutil", "remediation.session.checks"):
             import_module(name)
+
+
+def flush() -> None:
+    """Write out what was printed, as far as there is somewhere to write it."""
+    for stream in (sys.stdout, sys.stderr):
+        # None if we were started without it.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
 
 
 def _children(pid: int) -> list[Identity]:

@@ -11,7 +11,7 @@ import msgspec
 
 from remediation.primitives.process import Identity
 from remediation.project.model import Project
-from remediation.session.board import FOR_EVER, SLOTS, Board
+from remediation.session.board import FOR_EVER, SLOTS, Board, Phase
 from remediation.session.death import STACK_SIGNAL, await_stack
 from remediation.session.family import end_family
 
@@ -53,6 +53,17 @@ class WorkerWatch:
                 os.kill(worker.pid, STACK_SIGNAL)
             _await_stack(self._folder, slot)
             end_family(worker.pid, self._project)
+
+    @property
+    def all_wait(self) -> bool:
+        """Whether each waits to be told what to do."""
+        places = [self._board.read(slot) for slot, _ in self._alive()]
+        return all(place.phase is Phase.OUTSIDE and place.deadline == FOR_EVER for place in places)
+
+    @property
+    def begun(self) -> int:
+        """A number that grows with each attempt that they begin."""
+        return sum(path.stat().st_size for path in self._folder.glob("gw*.log"))
 
     def end_all(self) -> None:
         """End those that have outlived their controller."""
