@@ -33,7 +33,7 @@ _BROKEN = ("INTERNALERROR", "PluggyTeardownRaisedWarning", "Traceback (most rece
 def project_with(plugin: Plugin, root: Path, *, up: bool) -> Iterator[Sandbox]:
     """Lend a project that uses a plugin, with its service `up` or never started."""
     for project in sandbox(root):
-        project.configure(top="retries = 2\ninterval = 0.5")
+        project.configure(top="retries = 2\ninterval = 1")
         options = plugin.options.format(url=project.url)
         warnings = ["error", *(f"ignore:{pattern}" for pattern in (*_WARNS, *plugin.warns))]
         lines = [
@@ -101,12 +101,13 @@ def watches(plugin: Plugin, root: Path) -> None:
         monitor.ends_check(1)
         os.kill(project.pid, signal.SIGKILL)
         wait_for(lambda: monitor.statistics.heals == 1)
-        checks = monitor.statistics.checks
-        after = monitor.ends_check(checks + 2)
+        # A check that was under way when the service died may end after the one that healed it.
+        healed = monitor.statistics.checks + 1
+        before, after = monitor.ends_check(healed), monitor.ends_check(healed + 2)
         code = monitor.stop()
 
         assert code == 0, monitor
-        assert (after.errors, after.heals) == (1, 1), monitor
+        assert (after.errors, after.heals) == (before.errors, 1), monitor
         assert monitor.count("no verdict") == 0, monitor
         assert not any(monitor.count(text) for text in _BROKEN), monitor
         assert monitor.count("✅ All systems are healthy") >= 2, monitor
