@@ -205,7 +205,7 @@ def test_a_command_that_fails_or_hangs_leaves_what_it_said_and_holds_nobody_up(
     found = (folder / "command.txt").read_text() if output else ""
     assert found == output
     assert read(folder, "heal.json")["missing"]["command.txt"].endswith(f"` {problem}")
-    assert not [one for one in psutil.process_iter() if marked(one, project)]
+    wait_for(lambda: not [one for one in psutil.process_iter() if marked(one, project)])
 
 
 def test_a_command_that_becomes_a_daemon_is_ended_and_not_waited_for(project: Sandbox) -> None:

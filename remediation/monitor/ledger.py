@@ -18,6 +18,8 @@ from remediation.monitor.warm import WarmSession
 from remediation.project.model import Project
 from remediation.session.exit_codes import VERDICTS
 
+_BROKEN = "INTERNALERROR> "
+
 
 @dataclass(slots=True)
 class Cycle:
@@ -119,5 +121,9 @@ class Ledger:
 
 
 def _last_line(over: Over) -> str:
+    """Return the line of what a broken cycle printed that says why: of an error of pytest itself, or the last."""
     lines = over.output.strip().splitlines()
-    return lines[-1] if lines else f"it ended with {over.code}"
+    told = [line.removeprefix(_BROKEN) for line in lines if line.startswith(_BROKEN)]
+    # Below that, pytest counts what it has run.
+    told = told or [line for line in lines if not line.startswith("=")] or lines
+    return told[-1] if told else f"it ended with {over.code}"

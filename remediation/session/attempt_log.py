@@ -80,6 +80,9 @@ class AttemptLog:
 
     def __init__(self, path: Path | None = None) -> None:
         """Begin a log, at a `path` if others are to find it there."""
+        # Now, since a check may do to the search path of modules what it likes.
+        import pickle  # noqa: F401
+
         self._file: BinaryIO = (
             path.open("a+b", buffering=0) if path else tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115
         )
