@@ -46,10 +46,10 @@ from remediation.session.rounds import Fork, Part, Round, read_round, together
 from remediation.session.run import Heals, HealthRun, Options
 from remediation.session.selection import Selection
 from remediation.session.session_failure import SessionFailure
-from remediation.session.workers import ControllerSide, WorkerSide
 
 if TYPE_CHECKING:
     from remediation.session.beside import Beside
+    from remediation.session.workers import ControllerSide, WorkerSide
 
 _STDOUT = 1
 # How long a cycle of the monitor waits for a terminal that takes no lines, in seconds.
@@ -96,17 +96,22 @@ class Checks:
         """Return the plugins by which this session says how it is, and takes over from one before it."""
         config, self._told = self._config, errand.current
         timeout = self._project.collect_timeout
-        worker = WorkerSide(config, timeout) if hasattr(config, "workerinput") else None
+        worker: WorkerSide | None = None
         self._log: AttemptLog | None = None
         self._pulse: Pulse | None = None
         known = Known()
         self._controller: ControllerSide | None = None
-        if worker:
+        if hasattr(config, "workerinput"):
+            from remediation.session.workers import WorkerSide
+
+            worker = WorkerSide(config, timeout)
             self._log, self._pulse, known = worker.log, worker.pulse, worker.known
         elif told := self._told:
             self._log, known = told.log, told.known
             self._pulse = Pulse(told.board, told.slot, timeout)
             if self._files and getattr(config.option, "tx", None):
+                from remediation.session.workers import ControllerSide
+
                 self._controller = ControllerSide(config, told, self._files.folder, self._pulse)
         retelling = Retelling(config)
         self._replay = Replay(known, self._patience, retelling)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from remediation.primitives import mark
 from remediation.primitives.process import Identity, has_proc, pids, terminate
@@ -49,7 +49,9 @@ from remediation.session.family import without_services
 from remediation.session.frames import with_room
 from remediation.session.known import Known
 from remediation.session.round_files import ROUND_FOLDER
-from remediation.session.worker_watch import WorkerWatch
+
+if TYPE_CHECKING:
+    from remediation.session.worker_watch import WorkerWatch
 
 # With the verdict told, how long a session has to be gone, and its threads to end by themselves, in seconds.
 _GONE_WITHIN, _THREADS = 2.0, 1.0
@@ -217,6 +219,8 @@ class Supervisor:
             case Healing():
                 _preload()
             case Workers(folder):
+                from remediation.session.worker_watch import WorkerWatch
+
                 session.workers = WorkerWatch(Path(os.fsdecode(folder)), self._project)
             case Verdict():
                 session.verdict = message
