@@ -17,10 +17,10 @@ HEALS = '@pytest.mark.heals("api")\n'
 WAYS = pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests", "pytest healthtests -n 2"])
 
 
-def run(project: Sandbox, way: str, *options: str) -> Result:
+def run(project: Sandbox, way: str, *options: str, **env: str) -> Result:
     """Run the checks in one of the ways in which people do."""
     words = way.split()
-    return project.run("remediation" if words[0] == "auto-heal" else "pytest", *words[1:], *options)
+    return project.run("remediation" if words[0] == "auto-heal" else "pytest", *words[1:], *options, **env)
 
 
 def only(project: Sandbox, *checks: str, head: str = "") -> None:
@@ -198,7 +198,7 @@ def test_the_coverage_that_a_project_wants_of_its_tests_is_not_wanted_of_its_che
     healthy.write("pytest.ini", COVERED)
     healthy.write("pkg/__init__.py", "def unused():\n    return 1\n")
 
-    result = run(healthy, way)
+    result = run(healthy, way, PYTEST_ADDOPTS="")
 
     assert result.code == 0, result
     assert not (healthy.root / ".coverage").exists()
@@ -209,7 +209,7 @@ def test_coverage_on_the_command_line_is_measured_and_its_limit_named(healthy: S
     healthy.write("pkg/__init__.py", "def unused():\n    return 1\n")
     before = healthy.memory["heals"]
 
-    result = healthy.check("--cov=pkg", "--cov-fail-under=80", "-p", "no:cacheprovider")
+    result = healthy.check("--cov=pkg", "--cov-fail-under=80", "-p", "no:cacheprovider", PYTEST_ADDOPTS="")
 
     assert result.code == 3, result
     assert "pytest-cov" in result.output

@@ -14,12 +14,11 @@ from remediation.primitives.secrets import redacted
 from remediation.project.config import load_project
 from remediation.project.model import Project
 from remediation.project.schema import ConfigError
-from remediation.session import FOLDER, stale
+from remediation.session import FOLDER
 from remediation.session.exit_codes import FAILED, PASSED, VERDICTS
 from remediation.session.round_files import TERMINAL_FD
+from remediation.session.stale import RUNS_NOTHING
 
-# Options of pytest with which it runs no check at all.
-_RUNS_NOTHING = {"--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--markers"}
 # Options of pytest whose value is a path, and no check to be run.
 _WITH_PATH = ("--deselect", "--ignore", "--ignore-glob", "--junitxml", "--junit-xml", "--rootdir", "--confcutdir")
 
@@ -29,8 +28,6 @@ def check(arguments: list[str], *, verbose: bool) -> int:
 
     ConfigError if there is no configuration or there are no checks.
     """
-    if not _RUNS_NOTHING & set(arguments):
-        stale.remove(arguments, Path.cwd())
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
     if verbose:
@@ -50,7 +47,7 @@ def check(arguments: list[str], *, verbose: bool) -> int:
 
 def refuse_idle(arguments: list[str], to: str) -> None:
     """Raise ConfigError for an option of pytest with which it runs no check, so that there is nothing `to` do."""
-    if idle := _RUNS_NOTHING & set(arguments):
+    if idle := RUNS_NOTHING & set(arguments):
         raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to {to}")
 
 

@@ -8,22 +8,30 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from remediation.commands.parser import USAGE_ERROR, parser
 
 FAILED, INTERRUPTED, NO_VERDICT = 1, 2, 3
+_RUN_CHECKS = ("check", "plan", "predeploy", "postdeploy")
 _GIVE_VERDICTS = ("check", "plan", "monitor", "predeploy", "postdeploy")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     from remediation.primitives.dispositions import unignore
-    from remediation.project.schema import ConfigError
 
     _open_closed_descriptors()
     unignore()
     top = parser()
     known, rest = top.parse_known_args(arguments)
+    if known.command in _RUN_CHECKS:
+        from remediation.session import stale
+
+        # Before anything can go wrong, if only that there is no memory for it.
+        stale.remove(rest, Path())
+    from remediation.project.schema import ConfigError
+
     if rest and known.command not in _GIVE_VERDICTS:
         top.error(f"unknown arguments: {' '.join(rest)}")
     # A terminal or pipe of a narrow encoding gets escapes for what it cannot show, not a traceback.

@@ -11,12 +11,6 @@ import pytest
 from remediation.primitives.dispositions import unignore
 from remediation.session import FOLDER, errand, loading, stale
 
-# Options with which pytest runs nothing, and so writes no report.
-_RUN_NOTHING = {
-    "--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--funcargs", "--fixtures-per-test",
-    "--markers", "--help", "-h",
-}  # fmt: skip
-
 
 def load(pluginmanager: pytest.PytestPluginManager) -> None:
     """As soon as pytest knows us, and before it has loaded all else: no report of before stays, nor does a hang."""
@@ -27,7 +21,7 @@ def load(pluginmanager: pytest.PytestPluginManager) -> None:
     named = any(not one.startswith("-") and FOLDER in Path(one.partition("::")[0]).parts for one in arguments)
     if (
         not (named or "--heal=auto" in arguments)
-        or _RUN_NOTHING & set(arguments)
+        or stale.RUNS_NOTHING & set(arguments)
         or errand.current
         or errand.is_watched
     ):

@@ -9,6 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+# Options with which pytest runs no check at all, and so writes no report.
+RUNS_NOTHING = {
+    "--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--funcargs", "--fixtures-per-test",
+    "--markers", "--help", "-h",
+}  # fmt: skip
 _FILES = ("auto-heal.toml", "pyproject.toml")
 _DEFAULT = "reports/health.xml"
 _REPORT = re.compile(r"""^\s*report\s*=\s*["']([^"'\n]+)["']""", re.MULTILINE)
@@ -21,7 +26,10 @@ def remove(arguments: Sequence[str], place: Path) -> None:
     By a plain look at arguments and configuration, which need not be right. What is no file of a report's, and
     whatever a link within the project leads to, is left for the run itself to refuse.
     """
+    if RUNS_NOTHING & set(arguments):
+        return
     with suppress(OSError, ValueError):
+        place = Path(os.path.abspath(place))  # noqa: PTH100 - links are not to be resolved
         if (path := _named(arguments, place) or _configured(place)) and _may_go(path):
             path.unlink()
 
