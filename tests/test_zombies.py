@@ -89,7 +89,7 @@ def postgres(project: Sandbox) -> Sandbox:
     return project
 
 
-SAID = "it may have taken the dead process {}, which is still listed, for a server that runs"
+SAID = "t may have taken the dead process {}, which is still listed, for a server that runs"
 needs_linux = pytest.mark.skipif(not process.has_proc(), reason="only Linux lets a process adopt orphans")
 
 
