@@ -16,12 +16,12 @@ from remediation.drill.faults import MAKE, Scene
 from remediation.drill.ground import Ground
 from remediation.drill.watch import is_back, is_up
 from remediation.healer.healer import Healer
+from remediation.monitor.signals import Signals
 from remediation.primitives import port
 from remediation.primitives.process import Identity
 from remediation.project.memory import Store
 from remediation.project.model import Project
 from remediation.project.voice import Voice
-from remediation.session.signals import Signals
 
 
 def healer_of(project: Project) -> Healer:

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +15,7 @@ from remediation.project.config import load_project
 from remediation.project.model import Project
 from remediation.project.schema import ConfigError
 from remediation.session import FOLDER
+from remediation.session.child import flush
 from remediation.session.exit_codes import FAILED, PASSED, VERDICTS
 from remediation.session.round_files import TERMINAL_FD
 from remediation.session.stale import RUNS_NOTHING
@@ -79,7 +80,7 @@ def _pytest(project: Project, arguments: list[str]) -> int:
 @contextmanager
 def _quiet() -> Iterator[tuple[int, IO[bytes]]]:
     """Turn stdout and stderr into a file; lend a descriptor of the real stdout, and that file."""
-    _flush()
+    flush()
     saved = [os.dup(1), os.dup(2)]
     told = os.dup(1)
     output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when nobody can ask for it any more
@@ -88,15 +89,8 @@ def _quiet() -> Iterator[tuple[int, IO[bytes]]]:
     try:
         yield told, output
     finally:
-        _flush()
+        flush()
         for number, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, number)
             os.close(copy)
         os.close(told)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            if stream:
-                stream.flush()

@@ -128,7 +128,7 @@ def _drill(
     from remediation.drill.drill import Drill
     from remediation.drill.leftovers import room
     from remediation.drill.outcome import RefusedError
-    from remediation.session.signals import Signals
+    from remediation.monitor.signals import Signals
 
     names = [service.name for service in services]
     wanted = {one.name for one in selected(project, names, with_dependencies=True)}

@@ -9,8 +9,8 @@ from contextlib import suppress
 from os import close
 
 from remediation.drill.outcome import InterruptedDrillError
+from remediation.monitor.signals import Signals
 from remediation.primitives.process import pidfd
-from remediation.session.signals import Signals
 
 # Where no pidfd tells of a child's end, how often it is looked for, in seconds.
 _POLL_SECONDS = 0.02

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from remediation.drill.lifeline import Helper
-from remediation.primitives.process import Life
+from remediation.primitives.process import Life, signal_name
 from remediation.project.model import MARK, Project, Service
 from remediation.project.phrase import Phrase
 
@@ -36,7 +35,7 @@ class Decoy:
         who = Phrase(self._what, {})
         self._signals += self.helper.waiting()
         if self._signals:
-            names = ", ".join(dict.fromkeys(_name(number) for number in self._signals))
+            names = ", ".join(dict.fromkeys(signal_name(number) for number in self._signals))
             return Phrase("drill_signalled", {"who": who, "signals": names})
         if self.helper.ended or self.helper.identity is None:
             return Phrase("drill_killed", {"who": who})
@@ -92,10 +91,3 @@ class Herd:
     def harmed(self) -> list[Phrase]:
         """Say what was done to each that came to harm."""
         return [harm for decoy in self._decoys if (harm := decoy.harm())]
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

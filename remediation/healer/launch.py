@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import TypeVar
 
 from remediation.healer.outcome import HealError
 from remediation.primitives import file, reserve, rotate
-from remediation.primitives.process import Identity, await_death, descendants, terminate
+from remediation.primitives.process import Identity, await_death, descendants, signal_name, terminate
 from remediation.primitives.tracebacks import redacted_output
 from remediation.project.model import MARK, START, Service
 from remediation.project.phrase import Phrase
@@ -95,10 +94,7 @@ def ended(status: int) -> Phrase:
     """Say what an exit status as subprocess gives it means."""
     if status >= 0:
         return Phrase("exited" if status else "exited_0", {"status": status})
-    try:
-        return Phrase("killed", {"signal": signal.Signals(-status).name})
-    except ValueError:
-        return Phrase("killed", {"signal": f"signal {-status}"})
+    return Phrase("killed", {"signal": signal_name(-status)})
 
 
 def child_environment(service: Service) -> dict[str, str]:

@@ -17,7 +17,6 @@ import socket
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from remediation.session.attempt_log import Claimed
 from remediation.session.board import Board
 from remediation.session.channel import Channel
 from remediation.session.checks import Checks
-from remediation.session.child import Child
+from remediation.session.child import Child, flush
 from remediation.session.death import write_stacks_to
 from remediation.session.exit_codes import INTERNAL_ERROR
 from remediation.session.frames import with_room
@@ -175,9 +174,7 @@ def main() -> None:
         sys.exit(code)
     # What a normal exit does beyond this, taking all modules apart, would only cost time.
     atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    flush()
     os._exit(code)
 
 

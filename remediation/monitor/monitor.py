@@ -13,6 +13,7 @@ from remediation.monitor.ledger import Cycle, Ledger
 from remediation.monitor.messages import Begin, Failed, Healing, Over, Ready, Report, Taken
 from remediation.monitor.outputs import Outputs
 from remediation.monitor.sessions import Sessions
+from remediation.monitor.signals import Signals
 from remediation.monitor.standing import Standing
 from remediation.monitor.warm import WarmSession
 from remediation.primitives.file import Lock
@@ -22,7 +23,6 @@ from remediation.project.phrase import seconds
 from remediation.project.schema import ConfigError
 from remediation.project.voice import Voice, terminal
 from remediation.session.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
-from remediation.session.signals import Signals
 
 STDOUT = 1
 # How long a terminal that takes no lines is waited for, in seconds.

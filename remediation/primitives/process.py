@@ -352,3 +352,11 @@ def await_death(identity: Identity, timeout: float) -> None:
     """Return when the process has ended, at the latest after `timeout` seconds."""
     with _Target(identity) as target:
         target.await_death(timeout)
+
+
+def signal_name(number: int) -> str:
+    """Return what a signal is called, as SIGTERM; a number that has no name of its own is one."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -90,9 +90,9 @@ class Board:
         """Let no heal begin any more."""
         self._memory[0] = 1
 
-    def take(self, slot: int, deadline: float) -> None:
+    def take(self, slot: int, deadline: float, limit: float = 0.0) -> None:
         """Begin with a session at an empty place."""
-        self.put(slot, deadline)
+        self.put(slot, deadline, limit=limit)
         self.claim(slot)
         _HELPED.pack_into(self._memory, self._at(slot) + _AT_HELPED, 0)
         _HEARD.pack_into(self._memory, self._at(slot) + _AT_HEARD, 0)

@@ -125,9 +125,10 @@ class Checks:
 
     def _tell_not_collected(self, reason: str) -> None:
         if self._files and not self._later_round:
-            Voice.of(self._project, terminal=self._terminal or self._pytest_terminal()).say(
-                "not_collected", reason=reason
-            )
+            self._voice().say("not_collected", reason=reason)
+
+    def _voice(self) -> Voice:
+        return Voice.of(self._project, terminal=self._terminal or self._pytest_terminal())
 
     def _speak_to(self, shown: Terminal | None) -> None:
         self._terminal = shown
@@ -309,7 +310,7 @@ class Checks:
         """End a round: a later one leaves its attempts behind, the first one goes on to heal and to decide."""
         if self._files is None or only_lists(self._config):
             return exitstatus
-        voice = Voice.of(self._project, terminal=self._terminal or self._pytest_terminal())
+        voice = self._voice()
         exitstatus = self._code(exitstatus, voice)
         findings = Findings(self._attempts.all, self._results.all)
         if self._later_round:

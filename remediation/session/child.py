@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 
-from remediation.primitives.process import group, pidfd, terminate
+from remediation.primitives.process import group, pidfd, signal_name, terminate
 from remediation.primitives.secrets import redacted
 from remediation.project.model import Project
 from remediation.session.attempt_log import AttemptLog
@@ -37,6 +39,14 @@ def fork() -> int:
         # Python 3.12 warns of any other thread. The child has what it needs: it begins a session of its own.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+def flush() -> None:
+    """Write out what was printed, as far as there is somewhere to write it."""
+    for stream in (sys.stdout, sys.stderr):
+        # None if we were started without it.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
 
 
 class Child:
@@ -137,7 +147,7 @@ class Child:
         if self._hung_for is None:
             self._death_phase = self._board.read(self.slot).phase
         if self.code < 0 and not self.problem:
-            self.problem = f"killed by {_name(-self.code)}"
+            self.problem = f"killed by {signal_name(-self.code)}"
         return True
 
     def break_off(self) -> None:
@@ -184,10 +194,3 @@ class Child:
         end = self.output.seek(0, os.SEEK_END)
         self.output.seek(max(0, end - _OUTPUT))
         return redacted(self.output.read().decode(errors="backslashreplace"))
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

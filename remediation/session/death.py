@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import IO
 
+from remediation.primitives.process import signal_name
 from remediation.primitives.secrets import redacted
 from remediation.project.phrase import seconds
 from remediation.session.board import Phase
@@ -57,7 +58,7 @@ class Death:
             return f"hung{where}: no end within {limit}s{signals}"
         if self.code >= 0:
             return f"ended its process with exit code {self.code}"
-        name = _name(-self.code)
+        name = signal_name(-self.code)
         why = ", as the system does when it is out of memory" if -self.code == signal.SIGKILL else ""
         return f"crashed: its process was killed by {name}{why}"
 
@@ -112,10 +113,3 @@ def _with_source(frame: re.Match[str]) -> str:
     where = f'  File "{frame["file"]}", line {frame["line"]}, in {frame["name"]}'
     source = linecache.getline(frame["file"], int(frame["line"])).strip()
     return f"{where}\n    {source}" if source else where
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

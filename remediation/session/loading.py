@@ -17,6 +17,8 @@ from remediation.project.schema import ConfigError
 from remediation.session.collecting import place_of
 from remediation.session.exit_codes import INTERNAL_ERROR
 
+# Before that, nobody asks how long it may take, in seconds.
+_SOON = 0.2
 _over: threading.Event | None = None
 _thread: threading.Thread | None = None
 
@@ -40,12 +42,15 @@ def end() -> None:
 
 
 def _look_on(place: Path, show_terminal: Callable[[], object], over: threading.Event) -> None:
+    # Most are loaded by then, and their sessions read the configuration anyhow.
+    if over.wait(_SOON):
+        return
     try:
         project = load_project(place)
     except (ConfigError, OSError):
         # pytest will say so.
         return
-    if over.wait(project.collect_timeout):
+    if over.wait(project.collect_timeout - _SOON):
         return
     main = threading.main_thread().ident or 0
     where = place_of(sys._current_frames().get(main), project.root)  # noqa: SLF001 - as faulthandler does

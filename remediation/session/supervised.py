@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from remediation.project.model import Project
 from remediation.project.voice import Voice, terminal
+from remediation.session.child import flush
 from remediation.session.exit_codes import INTERNAL_ERROR, USAGE_ERROR
 from remediation.session.round_files import TERMINAL_FD
-from remediation.session.supervisor import Supervisor, flush
+from remediation.session.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import pytest

@@ -13,7 +13,6 @@ import os
 import select
 import shutil
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -26,12 +25,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from remediation.primitives import mark
-from remediation.primitives.process import Identity, has_proc, pids, terminate
+from remediation.primitives.process import Identity, descendants, has_proc, pids, terminate
 from remediation.project.model import Project
 from remediation.project.voice import Voice
 from remediation.session import errand
 from remediation.session.board import FOR_EVER, GRACE, SLOTS, Board, Phase
-from remediation.session.child import Child, fork
+from remediation.session.child import Child, flush, fork
 from remediation.session.death import write_stacks_to
 from remediation.session.errand import (
     Again,
@@ -105,8 +104,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Run a session to its end, with all that follows from it, and return the exit code."""
-        lifeline, self._lifeline = os.pipe()
-        self._reader = lifeline
+        self._reader, self._lifeline = os.pipe()
         os.environ[RUN] = os.urandom(16).hex()
         try:
             with self._signals():
@@ -134,8 +132,7 @@ class Supervisor:
     def _child(self, known: Known) -> Child:
         self._slot = (self._slot + 1) % SLOTS
         limit = self._project.collect_timeout
-        self._board.take(self._slot, time.monotonic() + limit + GRACE)
-        self._board.put(self._slot, time.monotonic() + limit + GRACE, limit=limit)
+        self._board.take(self._slot, time.monotonic() + limit + GRACE, limit)
         return Child(self._board, self._slot, self._project, known, apart=False)
 
     def _start(self, session: _Session, body: Callable[[], int]) -> _Session:
@@ -420,18 +417,8 @@ def _preload() -> None:
             import_module(name)
 
 
-def flush() -> None:
-    """Write out what was printed, as far as there is somewhere to write it."""
-    for stream in (sys.stdout, sys.stderr):
-        # None if we were started without it.
-        with suppress(OSError, ValueError, AttributeError):
-            stream.flush()
-
-
 def _children(pid: int) -> list[Identity]:
     """Return the live descendants of a process."""
-    from remediation.primitives.process import descendants
-
     if has_proc():
         with suppress(OSError):
             tasks = Path(f"/proc/{pid}/task").iterdir()
