@@ -45,6 +45,8 @@ def run(project: Sandbox, way: str) -> Result:
 
 
 WAYS = pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests", "pytest healthtests -n 2"])
+WITHOUT_WORKERS = pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+THE_OTHERS_PASS = {"test_health": "passed", "test_girls": "passed", "test_process": "passed"}
 
 
 @WAYS
@@ -59,9 +61,7 @@ def test_a_check_that_hangs_in_c_has_failed_and_the_rest_is_run_and_healed(
 
     assert result.code == 1, result
     assert project.get("/api/health")[0] == 200
-    assert outcomes(project) == {
-        "test_it": "failure", "test_health": "passed", "test_girls": "passed", "test_process": "passed",
-    }  # fmt: skip
+    assert outcomes(project) == {"test_it": "failure", **THE_OTHERS_PASS}
     failed = failure_of(project, "test_it")
     assert failed.get("message", "").startswith(HUNG)
     assert failed.get("type") == "Hung"
@@ -81,9 +81,7 @@ def test_a_check_that_ends_its_process_has_failed_and_the_rest_is_run_and_healed
 
     assert result.code == 1, result
     assert project.get("/api/health")[0] == 200
-    assert outcomes(project) == {
-        "test_it": "failure", "test_health": "passed", "test_girls": "passed", "test_process": "passed",
-    }  # fmt: skip
+    assert outcomes(project) == {"test_it": "failure", **THE_OTHERS_PASS}
     assert failure_of(project, "test_it").get("message", "").startswith(says)
 
 
@@ -105,7 +103,7 @@ def test_a_check_that_hangs_heals_its_service_and_is_an_attempt_like_others(heal
     assert (healthy.property("verdict"), healthy.property("rounds")) == ("healed", "2")
 
 
-@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+@WITHOUT_WORKERS
 def test_an_attempt_that_hangs_is_repeated_in_a_fresh_process_with_its_fixtures_set_up_anew(
     healthy: Sandbox, way: str
 ) -> None:
@@ -169,14 +167,12 @@ def test_a_module_that_cannot_be_imported_in_time_is_an_error_that_says_where_an
 
     assert result.code == 1, result
     assert project.get("/api/health")[0] == 200
-    assert outcomes(project) == {
-        "healthtests.test_a": "error", "test_health": "passed", "test_girls": "passed", "test_process": "passed",
-    }  # fmt: skip
+    assert outcomes(project) == {"healthtests.test_a": "error", **THE_OTHERS_PASS}
     assert says in result.output
     assert says in (failure_of(project, "healthtests.test_a").text or "")
 
 
-@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+@WITHOUT_WORKERS
 @pytest.mark.parametrize(
     ("hook", "deed"),
     [
@@ -240,9 +236,7 @@ def test_a_session_fixture_that_hangs_fails_the_check_that_wants_it_and_no_other
     result = healthy.check()
 
     assert result.code == 1, result
-    assert outcomes(healthy) == {
-        "test_it": "error", "test_health": "passed", "test_girls": "passed", "test_process": "passed",
-    }  # fmt: skip
+    assert outcomes(healthy) == {"test_it": "error", **THE_OTHERS_PASS}
 
 
 LEFT = {
@@ -259,7 +253,7 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+@WITHOUT_WORKERS
 @pytest.mark.parametrize(("head", "deed"), LEFT.values(), ids=LEFT)
 def test_what_a_check_leaves_behind_keeps_nobody_waiting(healthy: Sandbox, way: str, head: str, deed: str) -> None:
     healthy.configure(top=SOON)
@@ -439,7 +433,7 @@ runpy.run_path({patient!r}, run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+@WITHOUT_WORKERS
 def test_what_a_healed_service_has_started_survives_the_run_whatever_its_environment(
     project: Sandbox, way: str
 ) -> None:
