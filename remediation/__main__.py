@@ -1,7 +1,5 @@
 """`python -m remediation` is `auto-heal`."""
 
-import sys
+from remediation.commands.cli import run
 
-from remediation.commands.cli import main
-
-sys.exit(main())
+run()

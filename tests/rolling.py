@@ -39,7 +39,7 @@ Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 # Heals, or rolls back, services whose failing attempt saw so many heals: `healing.py roll_back api=1`.
 HEALING = """
 import json, sys, time
-from dataclasses import asdict
+from msgspec.structs import asdict
 from pathlib import Path
 
 from remediation.healer.healer import Healer

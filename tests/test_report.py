@@ -213,6 +213,30 @@ def test_a_stale_report_is_gone_before_the_first_check_and_no_link_followed(proj
     assert precious.read_text() == "precious"
 
 
+WRITES_FIRST = """
+import os, pathlib, runpy, sys, time
+time.sleep(0.1)
+report = pathlib.Path("reports/health.xml")
+report.parent.mkdir(exist_ok=True)
+report.write_text("of another run")
+if sys.argv.pop(1) == "later":
+    os.utime(report, (time.time() + 3600,) * 2)
+runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(("written", "left"), [("now", True), ("later", False)])
+def test_a_report_that_another_run_writes_at_the_same_time_is_left_to_it(
+    project: Sandbox, written: str, *, left: bool
+) -> None:
+    project.write("first.py", WRITES_FIRST)
+
+    result = project.run("first", written, "healthtests", "--no-such-option")
+
+    assert result.code == 4, result
+    assert (project.root / "reports/health.xml").exists() is left
+
+
 @pytest.mark.parametrize(("text", "code"), [("import no", 2), ("", 5), ("pytest.skip('', allow_module_level=True)", 5)])
 def test_the_report_of_a_run_that_checks_nothing_is_valid(project: Sandbox, text: str, code: int) -> None:
     checks(project, text)

@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from folders import FOLDERS, ODD, PLAIN, project_in
+from msgspec.structs import replace
 from sandbox import DEADLINE
 
 from remediation.commands.units import cron_line, systemd_unit, unit_name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from remediation.deployment.baseline import Baseline, Known
 from remediation.journal.record import Result
@@ -15,8 +16,7 @@ from remediation.project.phrase import Phrase
 _SLOWER = re.compile(r"takes [\d.]+s, before [\d.]+s")
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What changed of one check; `what` says it in words, such as `broken by the deployment`."""
 
     nodeid: str

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from remediation.drill.attention import Attention
 from remediation.healer.care import longest
@@ -24,8 +25,7 @@ _PREFIX, _CAUSE, _ACTION = "auto-heal.", ".cause", ".action"
 Meanwhile = Callable[["subprocess.Popen[bytes]"], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """How a check ended."""
 
     code: int | None

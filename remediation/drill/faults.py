@@ -10,8 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from remediation.drill import processes
 from remediation.drill.bystanders import Herd
@@ -28,8 +30,7 @@ from remediation.project.model import MARK, Address, Project, Service
 from remediation.project.phrase import Phrase
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """All that a fault may use."""
 
     project: Project

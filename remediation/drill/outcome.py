@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from remediation.drill.names import FAULTS
 from remediation.primitives.process import Identity
@@ -27,8 +28,7 @@ class InterruptedDrillError(Exception):
     """Somebody asked the drill to end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """One fault, once, of one service."""
 
     fault: str
@@ -36,8 +36,7 @@ class Trial:
     round: int
 
 
-@dataclass(frozen=True, slots=True)
-class Struck:
+class Struck(Struct, frozen=True):
     """What was done to a service."""
 
     at: float
@@ -51,8 +50,7 @@ class Struck:
     note: Phrase | None = None
 
 
-@dataclass(slots=True)
-class Finding:
+class Finding(Struct):
     """What became of one trial."""
 
     trial: Trial
@@ -85,8 +83,7 @@ class Finding:
         return [*unnoticed, *self.wrong, *self.harmed, *self.left]
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(Struct):
     """What became of a whole drill."""
 
     seed: int

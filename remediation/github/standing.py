@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change
@@ -15,8 +16,7 @@ Kind = Literal["sick", "undone", "healed", "slower", "gone", "repaired", "passed
 _BY_IMPORTANCE: tuple[Kind, ...] = ("sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped")
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """One check at the end; `undone` is what failed until the deployment was rolled back."""
 
     check: Result

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from copy import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from remediation.project.memory import Memory
 from remediation.project.model import Service
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 LONGEST_DELAY = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What a memory says of the budget at one moment, so that it can be said again."""
 
     restarts: tuple[float, ...] = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from remediation.healer.launch import reap
 from remediation.healer.outcome import HealError, Outcome, Patient

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -70,8 +69,7 @@ def collect(service: Service, memory: Memory, patient: Patient, *, archive: Arch
         return folder.path
 
 
-@dataclass(slots=True)
-class _Part:
+class _Part(msgspec.Struct):
     """One file of the evidence, and what finds its content, without secrets.
 
     Each state that is found is more than the one before, and stays as it is.
@@ -81,7 +79,7 @@ class _Part:
     find: Callable[[], Iterator[object]]
     state: object = b""
     problem: str = "it was not found in time"
-    _over: threading.Event = field(default_factory=threading.Event)
+    _over: threading.Event = msgspec.field(default_factory=threading.Event)
 
     def start(self) -> None:
         """Begin to find it; whoever waits for it in the kernel dies with us."""

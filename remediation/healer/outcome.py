@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from remediation.project.model import Service
 from remediation.project.phrase import PhrasedError
@@ -12,8 +12,7 @@ class HealError(PhrasedError):
     """A service could not be stopped or started; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patient:
+class Patient(Struct, frozen=True):
     """A service whose checks failed.
 
     `seen` is the number of heals that had ended when the failing attempt began: if more have ended
@@ -33,8 +32,7 @@ class Patient:
     """All that its failed attempts said, for the evidence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What was done for a service."""
 
     service: str

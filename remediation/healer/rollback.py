@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from remediation.healer import targets
 from remediation.healer.care import Care, explained, longest
@@ -22,8 +24,7 @@ from remediation.project.model import Rollback, Service
 from remediation.project.phrase import Phrase, seconds
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(Struct, frozen=True):
     """A patient that is rolled back, and what there was of it before."""
 
     patient: Patient

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -21,8 +20,7 @@ from remediation.session.exit_codes import VERDICTS
 _BROKEN = "INTERNALERROR> "
 
 
-@dataclass(slots=True)
-class Cycle:
+class Cycle(msgspec.Struct):
     """A cycle under way: of the checks of some services, or of all but those that others check at the moment."""
 
     number: int
@@ -33,7 +31,7 @@ class Cycle:
     """In epoch seconds;"""
     began_steady: float
     """the same on the monotonic clock."""
-    healing: dict[str, str] = field(default_factory=dict)
+    healing: dict[str, str] = msgspec.field(default_factory=dict)
     """The services that it has begun to heal, with the causes."""
     report: Report | None = None
 

@@ -11,8 +11,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from remediation.journal.record import Heal, Result, Run
 from remediation.monitor.messenger import Message, Messengers, refused
@@ -56,8 +57,7 @@ def require(project: Project) -> None:
         raise ConfigError(f"{project.source.name}: {problem}")
 
 
-@dataclass(slots=True)
-class _Incident:
+class _Incident(Struct):
     """What is kept of a service's trouble, from the first failed attempt until it is well again."""
 
     name: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from remediation.monitor.claims import Claims
 from remediation.monitor.messages import RoundEnded
@@ -21,8 +22,7 @@ STALLED = 0.2
 _MOST_FORKS = 20
 
 
-@dataclass(slots=True)
-class Round:
+class Round(Struct):
     """Checks that run now, in one fork or more; a cycle's first round, or a later one that it asked for."""
 
     number: int

@@ -10,9 +10,10 @@ import socket
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
+
+from msgspec import Struct
 
 ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - bound for a moment, and never listened on
 IPV4, IPV6 = 4, 6
@@ -21,8 +22,7 @@ _REFUSAL = 0.5
 _BROADCAST = "255.255.255.255"
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """A listening socket; `pid` is None when the kernel does not tell us whose it is."""
 
     pid: int | None

@@ -12,11 +12,12 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -102,8 +103,7 @@ def _stat_by_psutil(pid: int) -> tuple[str, str] | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A PID together with the birth of the process that it meant."""
 
     pid: int

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
+
+from msgspec import Struct
 
 from remediation.primitives import file, secrets
 from remediation.project.model import (
@@ -46,7 +48,7 @@ SHARED_FILE = "pyproject.toml"
 Number = TypeVar("Number", int, float)
 
 
-class _Found(NamedTuple):
+class _Found(Struct, frozen=True):
     file: Path
     table: object
     prefix: str

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from signal import Signals
 from typing import Literal
+
+from msgspec import Struct
 
 from remediation.primitives.secrets import redacted_words
 
@@ -22,8 +23,7 @@ START = "AUTO_HEAL_START"
 MEMORY = ".auto-heal"
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """How many restarts are allowed in how many seconds."""
 
     restarts: int
@@ -32,24 +32,21 @@ class Budget:
     """After so many seconds without trouble all begins anew; longer than a monitor takes from check to check."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryLimits:
+class HistoryLimits(Struct, frozen=True):
     """How old and how big the history may become."""
 
     days: float
     megabytes: float
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceLimits:
+class EvidenceLimits(Struct, frozen=True):
     """How old and how big the evidence of heals may become."""
 
     days: float
     megabytes: float
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyLimits:
+class LatencyLimits(Struct, frozen=True):
     """How often a check is called beside a deployment, and from when on it counts as slower than before."""
 
     calls: int
@@ -59,16 +56,14 @@ class LatencyLimits:
     """and so many seconds more than it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notices:
+class Notices(Struct, frozen=True):
     """Who is told by message of an incident (apprise URLs), and of which of its events."""
 
     urls: tuple[str, ...] = ()
     on: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
+class Rung(Struct, frozen=True):
     """One step of the ladder: a restart, after `run` if there is one, which may take `timeout` seconds."""
 
     run: tuple[str, ...] = ()
@@ -80,8 +75,7 @@ class Rung:
         return ", ".join(filter(None, [" ".join(redacted_words(self.run)), "restart"]))
 
 
-@dataclass(frozen=True, slots=True)
-class Rollback:
+class Rollback(Struct, frozen=True):
     """The way back to what was deployed before: a command that may take `timeout` seconds, and a restart after it."""
 
     run: tuple[str, ...]
@@ -94,16 +88,14 @@ class Rollback:
         return f"rollback by {' '.join(redacted_words(self.run))}"
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """Where a service tells its version: a path that answers JSON, and a field of that, such as `build.version`."""
 
     path: str
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where a service is reached."""
 
     url: str
@@ -117,8 +109,7 @@ class Address:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """One service, all paths absolute, all times in seconds.
 
     `command` is what we start ourselves; `restart_command` (with `start_command` and `stop_command`) is
@@ -163,8 +154,7 @@ class Service:
         return bool(self.command or self.restart_command)
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Struct, frozen=True):
     """A configured project; `source` is the file that says so."""
 
     source: Path

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from remediation.primitives.secrets import redacted
 from remediation.project.catalogue import CATALOGUE, Language
@@ -40,8 +41,7 @@ def seconds(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-@dataclass(frozen=True, slots=True)
-class Phrase:
+class Phrase(Struct, frozen=True):
     """A key of the catalogue with its values, which may be phrases themselves."""
 
     key: str

@@ -11,7 +11,8 @@ import struct
 import time
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
+
+from msgspec import Struct
 
 # So many sessions at the same time have a place of their own.
 SLOTS = 64
@@ -49,7 +50,7 @@ class Phase(IntEnum):
         return self in (Phase.SETUP, Phase.CALL, Phase.TEARDOWN)
 
 
-class Place(NamedTuple):
+class Place(Struct, frozen=True):
     """What one session says of itself."""
 
     deadline: float

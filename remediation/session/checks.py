@@ -7,12 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from remediation.deployment.deployment import VARIABLE
 from remediation.healer import budget, look
@@ -136,15 +136,23 @@ class Checks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
-        """Leave a stack after a crash, count attempts from those of before, and spare the collector what is no garbage.
-
-        pytest ends a session with five collections of the whole heap; what was there before the first check
-        is modules, and looking through them took a tenth of a healthy run.
-        """
+        """Leave a stack after a crash, and count attempts from those of before."""
         if self._told:
             write_stacks_to(self._told.stacks)
             self._continue_counting()
-        gc.freeze()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Spare the garbage collector, which waits since the fork, what is there before the first check: modules.
+
+        pytest ends a session with five collections of the whole heap; that took a tenth of a healthy run.
+        """
+        try:
+            return (yield)
+        finally:
+            gc.freeze()
+            if self._told:
+                gc.enable()
 
     def _continue_counting(self) -> None:
         """Have rerunfailures count the attempts of sessions that are gone, as it does those of crashed workers."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change, changes
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from remediation.healer.outcome import Outcome, Patient
 
 
-@dataclass(slots=True)
-class Course:
+class Course(Struct):
     """The rounds of a run, and what was done for each service between them."""
 
     project: Project

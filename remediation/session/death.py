@@ -8,10 +8,11 @@ import os
 import re
 import signal
 import time
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
 
 from remediation.primitives.process import signal_name
 from remediation.primitives.secrets import redacted
@@ -30,8 +31,7 @@ _PYTEST = re.compile(r"/(_pytest|pluggy)/")
 _kept: list[IO[bytes]] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Death:
+class Death(Struct, frozen=True):
     """The end of a session that did not end by itself, or not as it should."""
 
     phase: Phase

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -60,8 +59,7 @@ FromSession = Again | Healing | Workers | Verdict | Ended
 ToSession = RoundOver | Bye
 
 
-@dataclass(slots=True)
-class Errand:
+class Errand(msgspec.Struct):
     """Of one session."""
 
     channel: Channel

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from _pytest.junitxml import bin_xml_escape, mangle_test_address
+from msgspec import Struct, field
 
 from remediation.primitives.secrets import redacted_value
 from remediation.primitives.tracebacks import redacted_failure, redacted_output
@@ -30,16 +30,14 @@ class IncompleteReportError(Exception):
     """A report is missing, unreadable, or of a run that did not get to its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoundReport:
+class RoundReport(Struct, frozen=True):
     """What one run of the suite left behind."""
 
     xml: Path
     attempts: list[Attempt]
 
 
-@dataclass(slots=True)
-class _Case:
+class _Case(Struct):
     """All that is known of one check, over all rounds."""
 
     element: ET.Element

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from remediation.session.attempt_log import NOTE, Begun, Claimed, Collecting, Record, Reported
 from remediation.session.board import Phase
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-@dataclass(slots=True)
-class DeadAttempt:
+class DeadAttempt(Struct):
     """An attempt at a check in the middle of which its session ended."""
 
     begun: Begun
@@ -59,8 +59,7 @@ class DeadAttempt:
         return report
 
 
-@dataclass(slots=True)
-class KnownCheck:
+class KnownCheck(Struct):
     """What is known of one check."""
 
     parts: list[Reported | DeadAttempt] = field(default_factory=list)
@@ -69,8 +68,7 @@ class KnownCheck:
     is_over: bool = False
 
 
-@dataclass(slots=True)
-class Known:
+class Known(Struct):
     """What the sessions before have found."""
 
     checks: dict[str, KnownCheck] = field(default_factory=dict)

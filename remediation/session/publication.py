@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from remediation.healer.treated import Treated
 from remediation.primitives import file
@@ -16,8 +17,7 @@ from remediation.session.results import places
 from remediation.session.rounds import Round
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(Struct, frozen=True):
     """All that goes into the report of a run."""
 
     rounds: Sequence[Round]

@@ -7,7 +7,6 @@ controller holds none, `-x` leaves a latch that is not reset, and junitxml would
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,16 +23,14 @@ if TYPE_CHECKING:
     from remediation.session.run import HealthRun
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """What one process found in a round, and the XML that its pytest wrote."""
 
     xml: Path
     findings: Findings
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
+class Round(msgspec.Struct, frozen=True):
     """A run of the suite: its exit code, and what each process that ran a part of it found."""
 
     code: int
@@ -51,8 +48,7 @@ class Round:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Fork:
+class Fork(msgspec.Struct, frozen=True):
     """What a fork of a session that has collected is to do, and how it talks to those around it."""
 
     selected: list[str]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from remediation.deployment.deployment import Deployment
 from remediation.github import is_step
@@ -46,8 +46,7 @@ Heals = Literal["auto", "plan", "off"]
 """Whether what is sick is healed, or only told how it would be, or left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """Whose run it is, and what the command line says about healing."""
 
     heal: Heals
@@ -63,8 +62,7 @@ class Options:
     """Seconds from one cycle of the monitor to the next."""
 
 
-@dataclass(slots=True)
-class HealthRun:
+class HealthRun(msgspec.Struct):
     """The rounds of one run, from the end of the first on."""
 
     project: Project
@@ -83,8 +81,8 @@ class HealthRun:
     verdict: Verdict = "sick"
     may_heal: Callable[[list[Patient]], bool] = lambda _: True
     """Asked before every round of healing."""
-    began: float = field(default_factory=time.time)
-    heals: list[Heal] = field(default_factory=list)
+    began: float = msgspec.field(default_factory=time.time)
+    heals: list[Heal] = msgspec.field(default_factory=list)
 
     def finish(self, first: Round) -> int:
         """Heal and check again until all is well or nothing more can be done; return the exit code.

@@ -18,11 +18,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
+
+from msgspec import Struct, field
 
 from remediation.primitives import mark
 from remediation.primitives.process import Identity, descendants, has_proc, pids, terminate
@@ -47,6 +48,7 @@ from remediation.session.exit_codes import INTERNAL_ERROR, INTERRUPTED, VERDICTS
 from remediation.session.family import without_services
 from remediation.session.frames import with_room
 from remediation.session.known import Known
+from remediation.session.lifeline import Lifeline
 from remediation.session.round_files import ROUND_FOLDER
 
 if TYPE_CHECKING:
@@ -67,8 +69,7 @@ RUN = "AUTO_HEAL_RUN"
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@dataclass(slots=True)
-class _Session:
+class _Session(Struct):
     child: Child
     folder: str = ""
     """Of a later round, where it leaves what it finds."""
@@ -81,6 +82,7 @@ class _Session:
     """How much its workers had begun when they were last looked at."""
     stalls_at: float = FOR_EVER
     """When it counts as hung, while it and its workers wait for each other."""
+    lifeline: Lifeline = field(default_factory=Lifeline)
 
 
 class Supervisor:
@@ -104,7 +106,6 @@ class Supervisor:
 
     def run(self) -> int:
         """Run a session to its end, with all that follows from it, and return the exit code."""
-        self._reader, self._lifeline = os.pipe()
         os.environ[RUN] = os.urandom(16).hex()
         try:
             with self._signals():
@@ -117,8 +118,6 @@ class Supervisor:
         finally:
             self._tidy_up()
             gc.unfreeze()
-            os.close(self._lifeline)
-            os.close(self._reader)
             del os.environ[RUN]
         return self._code
 
@@ -143,6 +142,7 @@ class Supervisor:
         if pid == 0:
             self._become(session, body)
         session.child.born(pid)
+        session.lifeline.keep()
         self._sessions.append(session)
         return session
 
@@ -151,9 +151,12 @@ class Supervisor:
         code = INTERNAL_ERROR
         try:
             self._restore_signals()
-            self._end_with_supervisor()
+            # Until its checks are collected it imports modules, none of which is garbage.
+            gc.disable()
+            session.lifeline.become()
             for other in self._sessions:
                 other.child.forget()
+                other.lifeline.close()
             child = session.child
             channel = child.become()
             _hear_interrupts(self._board, child.slot)
@@ -169,16 +172,6 @@ class Supervisor:
             traceback.print_exc()
         finally:
             _end(code)
-
-    def _end_with_supervisor(self) -> None:
-        """In the child: be asked to end when the supervisor is gone, however it went, fcntl(2)."""
-        os.close(self._lifeline)
-        import fcntl
-
-        if hasattr(fcntl, "F_SETSIG"):
-            fcntl.fcntl(self._reader, fcntl.F_SETOWN, os.getpid())
-            fcntl.fcntl(self._reader, fcntl.F_SETSIG, signal.SIGTERM)
-            fcntl.fcntl(self._reader, fcntl.F_SETFL, fcntl.fcntl(self._reader, fcntl.F_GETFL) | os.O_ASYNC)
 
     def _attend(self, session: _Session) -> None:
         """Hear what a session says, and see whether it has ended or does not go on."""
@@ -237,7 +230,7 @@ class Supervisor:
         child, death = session.child, session.child.death
         if session.workers:
             session.workers.end_all()
-        self._end_left_running()
+        self._end_left_running(session)
         code = session.ended
         if code is None and session.verdict:
             # Whatever kept it after that.
@@ -271,27 +264,15 @@ class Supervisor:
         self._voice.say("incomplete", reason=f"the report {report} was removed before the run had ended")
         return INTERNAL_ERROR
 
-    def _end_left_running(self) -> None:
+    def _end_left_running(self, session: _Session) -> None:
         """End what checks have left running, so that it keeps nobody waiting: never a service, nor what is not ours."""
-        left, self._left = self._left, []
+        left, self._left = self._left + session.lifeline.holders(), []
+        session.lifeline.close()
         if not self._sessions:
-            left += _orphans(os.environ[RUN]) + self._forks()
+            left += _orphans(os.environ[RUN])
         if left := [one for one in left if one.alive]:
             ours = without_services(left, self._project)
             terminate(lambda: ours, signum=signal.SIGKILL, timeout=_GONE_WITHIN)
-
-    def _forks(self) -> list[Identity]:
-        """Return what sessions have forked that lives on without a parent of ours, and has executed nothing since.
-
-        It has the descriptors of a session: of the lifeline one end, and not the other. Its environment tells nothing.
-        """
-        kept, closed = os.fstat(self._reader), os.fstat(self._lifeline)
-        found = []
-        for pid in pids() if has_proc() else ():
-            one = Identity.of(pid) if _has_open(pid, self._reader, kept) else None
-            if one and _has_open(pid, self._reader, kept) and not _has_open(pid, self._lifeline, closed):
-                found.append(one)
-        return found
 
     # Waiting.
 
@@ -437,11 +418,3 @@ def _orphans(run: str) -> list[Identity]:
             if os.getpgid(pid) == group and mark.value_of(RUN, pid) == run and (one := Identity.of(pid)):
                 found.append(one)
     return found
-
-
-def _has_open(pid: int, fd: int, file: os.stat_result) -> bool:
-    """Return whether a process has a file open as a certain descriptor."""
-    try:
-        return os.path.samestat(os.stat(f"/proc/{pid}/fd/{fd}"), file)  # noqa: PTH116 - of all processes
-    except OSError:
-        return False
