@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remediation.session import plugin
+from remediation.run import plugin
 
 if TYPE_CHECKING:
-    from remediation.session.handles import Services
+    from remediation.checks.client import Services
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -45,6 +45,6 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 @pytest.fixture
 def services(request: pytest.FixtureRequest) -> Services:
     """The configured services by name: `services["api"].get("/api/health")`."""
-    from remediation.session.handles import services_for
+    from remediation.checks.client import services_for
 
     return services_for(request)

@@ -1,5 +1,5 @@
 """`python -m remediation` is `auto-heal`."""
 
-from remediation.commands.cli import run
+from remediation.cli.main import run
 
 run()

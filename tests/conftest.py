@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sandbox import Sandbox, sandbox
 
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.model import Service
+from remediation.config.load import load_project
+from remediation.config.model import Service
+from remediation.state.service_state import Store
 
 # A shell ignores it for what it runs in the background, and so would all that is started here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -9,10 +9,10 @@ from typing import Any
 import xmlschema
 from sandbox import Result, Sandbox
 
-from remediation.drill.lifeline import MARK
-from remediation.primitives.mark import marked
-from remediation.project.config import load_project
-from remediation.project.model import Project
+from remediation.config.load import load_project
+from remediation.config.model import Project
+from remediation.drill.helper import MARK
+from remediation.system.mark import marked
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
 # A drill waits out what is deaf, and asks whoever is silent.

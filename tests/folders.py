@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from remediation.project.config import load_project
-from remediation.project.model import Project
+from remediation.config.load import load_project
+from remediation.config.model import Project
 
 PLAIN = "shop"
 # What systemd, a shell or cron takes for something else: specifiers, variables, quotes, escapes, comments.

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from receiving import messengers
 from sandbox import DEADLINE, Sandbox
 
-from remediation.journal.record import Heal, Kind, Result, Run
-from remediation.monitor import messenger
-from remediation.monitor.notify import Notifier
-from remediation.project.config import load_project
-from remediation.project.model import Project
+from remediation.config.load import load_project
+from remediation.config.model import Project
+from remediation.monitor import notification_worker
+from remediation.monitor.notifications import Notifier
+from remediation.state.records import Heal, Kind, Result, Run
 
 Make = Callable[..., Notifier]
 
@@ -91,7 +91,7 @@ def notifying(project: Sandbox, told: list[str]) -> Iterator[Make]:
     assert not messengers()
 
 
-def waiting(notifier: Notifier) -> list[messenger.Message]:
+def waiting(notifier: Notifier) -> list[notification_worker.Message]:
     """Return the messages that wait to be sent."""
     return [message for queue in notifier._messengers._waiting.values() for message in queue]
 

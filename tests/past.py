@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from remediation.journal.figures import Chapter, Figures, figures
-from remediation.journal.history import History
-from remediation.journal.record import Heal, Kind, Result, Run
-from remediation.project.config import load_project
+from remediation.config.load import load_project
+from remediation.state.history import History
+from remediation.state.records import Heal, Kind, Result, Run
+from remediation.state.statistics import Chapter, Figures, figures
 
 NOW = 1_000_000.0
 SINCE = 10_000.0

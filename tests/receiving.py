@@ -76,6 +76,6 @@ def messengers() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if "remediation.monitor.messenger" in child.cmdline() or child.status() == psutil.STATUS_ZOMBIE:
+            if "remediation.monitor.notification_worker" in child.cmdline() or child.status() == psutil.STATUS_ZOMBIE:
                 found.append(child)
     return found

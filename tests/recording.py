@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from remediation.journal.history import History
-from remediation.journal.record import Result, Run
-from remediation.project.config import load_project
+from remediation.config.load import load_project
+from remediation.state.history import History
+from remediation.state.records import Result, Run
 
 
 def configured(root: Path, limits: str = "") -> History:

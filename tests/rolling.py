@@ -42,11 +42,11 @@ import json, sys, time
 from msgspec.structs import asdict
 from pathlib import Path
 
-from remediation.healer.healer import Healer
-from remediation.healer.outcome import Patient
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.voice import Voice
+from remediation.healing.remediator import Healer
+from remediation.healing.incident import Patient
+from remediation.config.load import load_project
+from remediation.state.service_state import Store
+from remediation.state.event_log import Voice
 
 project = load_project(Path.cwd())
 store = Store(project)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from remediation.project.model import MARK
+from remediation.config.model import MARK
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENT = REPOSITORY / "tests" / "patient.py"

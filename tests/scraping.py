@@ -11,13 +11,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sandbox import DEADLINE, Sandbox
 
-from remediation.journal.record import Heal, Run
+from remediation.config.load import load_project
+from remediation.config.model import Project
 from remediation.monitor import metrics as module
-from remediation.monitor.ledger import Cycle
 from remediation.monitor.metrics import Metrics
-from remediation.monitor.standing import Standing
-from remediation.project.config import load_project
-from remediation.project.model import Project
+from remediation.monitor.service_status import Standing
+from remediation.monitor.statistics import Cycle
+from remediation.state.records import Heal, Run
 
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -18,8 +18,8 @@ from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change
 from remediation.github import is_step
 from remediation.github.annotations import annotation_lines, workspace
-from remediation.journal.record import Result
-from remediation.project.phrase import Phrase, first_line, printable
+from remediation.messages.message import Phrase, first_line, printable
+from remediation.state.records import Result
 
 HOSTILE = [
     "::error::fake", "##[error]fake", "a::b::c", "%0A::error::x", "%25 %2C %3A %", "line\n::stop-commands::x\r\n",

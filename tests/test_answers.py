@@ -11,10 +11,10 @@ import pytest
 from answering import MOST, Server, bomb, drip, endless, full_queue, redirect, reply, serving, whole
 from sandbox import Sandbox, free_port
 
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.session.down import ServiceDown
-from remediation.session.handles import Handle, Services
+from remediation.checks.client import Handle, Services
+from remediation.checks.errors import ServiceDown
+from remediation.config.load import load_project
+from remediation.state.service_state import Store
 
 Serve = Callable[..., Server]
 

@@ -10,7 +10,7 @@ from answering import Server, serving, whole
 from sandbox import Sandbox
 from test_answers import handle
 
-from remediation.session.down import ServiceDown
+from remediation.checks.errors import ServiceDown
 
 Serve = Callable[..., Server]
 

@@ -19,10 +19,10 @@ MOST = 32
 ASK = """
 import sys
 from pathlib import Path
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.session.down import ServiceDown
-from remediation.session.handles import Services
+from remediation.config.load import load_project
+from remediation.state.service_state import Store
+from remediation.checks.errors import ServiceDown
+from remediation.checks.client import Services
 found = load_project(Path(sys.argv[1]), {})
 api = Services(found, Store(found), sessions={}, properties=[])["api"]
 # Not ru_maxrss, which begins with that of the parent, getrusage(2).

@@ -12,8 +12,8 @@ from answering import Answer, Server, bomb, drip, endless, full_queue, redirect,
 from sandbox import DEADLINE, Sandbox, free_port
 from test_answers import handle
 
-from remediation.healer import look
-from remediation.project.config import load_project
+from remediation.config.load import load_project
+from remediation.probes import liveness
 
 Serve = Callable[..., Server]
 
@@ -30,7 +30,7 @@ def probed(
 ) -> str | None:
     """Return what the probe of readiness has against a service."""
     handle(project, number, host=host, more=f'ready = "{ready}"')
-    return look.unready(load_project(project.root, {}).services["api"], timeout=timeout)
+    return liveness.unready(load_project(project.root, {}).services["api"], timeout=timeout)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ exec "$@"
 ASK = """
 import socket, sys, time
 from pathlib import Path
-from remediation.healer import look
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.session.down import ServiceDown
-from remediation.session.handles import Services
+from remediation.healing import look
+from remediation.config.load import load_project
+from remediation.state.service_state import Store
+from remediation.checks.errors import ServiceDown
+from remediation.checks.client import Services
 silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 silent.bind(("127.0.0.1", 53))
 found = load_project(Path(sys.argv[1]), {})

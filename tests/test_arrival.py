@@ -11,13 +11,13 @@ import pytest
 from answering_versions import Web
 from sandbox import DEADLINE, Sandbox
 
+from remediation.config.load import load_project
+from remediation.config.model import Project
+from remediation.config.schema import ConfigError
 from remediation.deployment import versions
-from remediation.deployment.arrival import await_arrival
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.model import Project
-from remediation.project.schema import ConfigError
-from remediation.project.voice import Voice
+from remediation.deployment.wait import await_arrival
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
 
 VERSION = 'version = { path = "/v", field = "id" }'
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, cast
 import msgspec
 import pytest
 
-from remediation.session.attempt_log import NOTE
-from remediation.session.attempts import Attempt, Attempts, attempt, label, note
+from remediation.checks.attempts import Attempt, Attempts, attempt, label, note
+from remediation.supervision.attempt_log import NOTE
 
 Phase = Literal["setup", "call", "teardown"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from remediation.deployment import baseline, deployment
+from remediation.config.schema import ConfigError
+from remediation.deployment import baseline, context
 from remediation.deployment.baseline import Baseline, Known
-from remediation.deployment.deployment import Deployment
-from remediation.journal.record import Result
-from remediation.project.schema import ConfigError
+from remediation.deployment.context import Deployment
+from remediation.state.records import Result
 
 WELL = Result("check", "t.py::a", "/a", ["api"], 0.0, None, 1.0, latency=0.25)
 SICK = Result("check", "t.py::b", "/b", ["api"], 0.0, 1.0, None, message="no answer")
@@ -115,11 +115,11 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_checked(tmp_p
 def test_a_round_knows_the_deployment_from_its_environment() -> None:
     told = Deployment("after", "/b.json", {"api": "1.0"}, fail_on_slower=True)
 
-    assert deployment.from_environment(told.to_environment()) == told
-    assert deployment.from_environment({}) is None
+    assert context.from_environment(told.to_environment()) == told
+    assert context.from_environment({}) is None
 
 
 @pytest.mark.parametrize("text", ["x", "{}", "[]", '{"phase": "between", "baseline": "b"}', "\ud800"])
 def test_what_auto_heal_did_not_set_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="AUTO_HEAL_DEPLOYMENT is set by auto-heal alone"):
-        deployment.from_environment({"AUTO_HEAL_DEPLOYMENT": text})
+        context.from_environment({"AUTO_HEAL_DEPLOYMENT": text})

@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 from sandbox import Sandbox
 
-from remediation.healer import budget
-from remediation.healer.budget import LONGEST_DELAY
-from remediation.project.config import load_project
-from remediation.project.memory import Memory
-from remediation.project.model import Budget, Service
+from remediation.config.load import load_project
+from remediation.config.model import Budget, Service
+from remediation.healing import backoff
+from remediation.healing.backoff import LONGEST_DELAY
+from remediation.state.service_state import Memory
 
 START = 1_000_000.0
 
@@ -29,7 +29,7 @@ class Clock:
 
     def ask(self) -> str:
         """Ask for a restart, do it if it is allowed, and return the reason if it is not."""
-        refused = budget.refusal(self.service, self.memory)
+        refused = backoff.refusal(self.service, self.memory)
         if refused is None:
             self.memory.restarts.append(self.now)
             return ""
@@ -56,14 +56,14 @@ def clock(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_nothing_is_refused_while_the_budget_lasts(clock: Clock) -> None:
     assert [clock.ask() for _ in range(3)] == ["", "", ""]
-    assert not budget.waits(clock.memory)
+    assert not backoff.waits(clock.memory)
 
 
 def test_the_budget_is_found_spent_once(clock: Clock) -> None:
     answers = [clock.ask() for _ in range(6)]
 
     assert answers == ["", "", "", "budget, first", "budget", "budget"]
-    assert budget.waits(clock.memory)
+    assert backoff.waits(clock.memory)
 
 
 def test_restarts_out_of_the_window_do_not_count(clock: Clock) -> None:
@@ -85,7 +85,7 @@ def test_single_restarts_follow_each_after_twice_the_time(clock: Clock) -> None:
 def test_the_reason_names_the_moment_until_which_it_waits(clock: Clock) -> None:
     clock.sick_for(31)
 
-    refused = budget.refusal(clock.service, clock.memory)
+    refused = backoff.refusal(clock.service, clock.memory)
 
     assert refused is not None
     assert not refused.first

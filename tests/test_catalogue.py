@@ -7,8 +7,8 @@ from string import Formatter
 
 import pytest
 
-from remediation.project.catalogue import CATALOGUE, Level, Text
-from remediation.project.phrase import Phrase
+from remediation.messages.catalog import CATALOGUE, Level, Text
+from remediation.messages.message import Phrase
 
 
 def fields(template: str) -> set[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from past import BEGIN, NOW, SINCE, Round, chapters, heal, no_past, record, result, service, well
 
-from remediation.journal.figures import Heals, figures
-from remediation.journal.history import History
-from remediation.journal.record import Heal
+from remediation.state.history import History
+from remediation.state.records import Heal
+from remediation.state.statistics import Heals, figures
 
 
 @pytest.fixture

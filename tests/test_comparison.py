@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
+from remediation.config.model import LatencyLimits
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change, changes
-from remediation.journal.record import Result
-from remediation.project.model import LatencyLimits
+from remediation.state.records import Result
 
 LIMITS = LatencyLimits(calls=5, factor=2, margin=0.05)
 NODE = "t.py::a"

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sandbox import REPOSITORY
 
-from remediation.project.config import language, load_project
-from remediation.project.model import Address, Budget, LatencyLimits, Project, Rollback, Rung, Version
-from remediation.project.schema import ConfigError, ProjectTable, ServiceTable
+from remediation.config.load import language, load_project
+from remediation.config.model import Address, Budget, LatencyLimits, Project, Rollback, Rung, Version
+from remediation.config.schema import ConfigError, ProjectTable, ServiceTable
 
 API = '[services.api]\ncommand = "node index.js"\nurl = "http://localhost:8787"\n'
 OTHER = '[services.db]\nrestart = "x"\nurl = "tcp://localhost:5432"\n'
@@ -264,7 +264,7 @@ def test_a_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes, expected
 @pytest.mark.parametrize("locked", ["file", "folder"])
 def test_what_we_may_not_read_is_told(locked: str) -> None:
     script = (
-        "import os, sys; from pathlib import Path; import remediation.project.config as config\n"
+        "import os, sys; from pathlib import Path; import remediation.config.load as config\n"
         "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)\n"
         "try: config.load_project(Path(sys.argv[1]), {})\n"
         "except config.ConfigError as error: print(error)\n"

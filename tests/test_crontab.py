@@ -17,10 +17,10 @@ from folders import FOLDERS, ODD, project_in
 from msgspec.structs import replace
 from sandbox import DEADLINE, PATIENT, Sandbox, sandbox
 
-from remediation.commands.units import cron_line
-from remediation.project.config import load_project
-from remediation.project.model import Project
-from remediation.project.schema import ConfigError
+from remediation.cli.units import cron_line
+from remediation.config.load import load_project
+from remediation.config.model import Project
+from remediation.config.schema import ConfigError
 
 
 @pytest.fixture

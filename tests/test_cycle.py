@@ -10,7 +10,7 @@ import pytest
 from sandbox import Sandbox, wait_for
 from watching import Statistics, Watching, rows, watching
 
-from remediation.primitives.process import Identity
+from remediation.system.process import Identity
 
 # Writes down in what state it found its process; then, in the first cycle alone, does what it should not.
 CHECK = """
@@ -201,7 +201,7 @@ def test_hang():
 # In the fork server, whose own module is called __main__: there is no need to wait long for what surely hangs.
 IMPATIENT = """
 
-from remediation.session import pulse
+from remediation.checks import pulse
 
 pulse._LONGEST_GRACE = 0.3
 """

@@ -15,11 +15,11 @@ from answering_versions import Web
 from deploying import BACK, ERRORS, Stage, by_hand
 from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
-from remediation.deployment.deployment import Deployment
-from remediation.healer.outcome import Outcome
-from remediation.primitives.process import Identity
-from remediation.project.config import load_project
-from remediation.session.course import Course
+from remediation.config.load import load_project
+from remediation.deployment.context import Deployment
+from remediation.healing.incident import Outcome
+from remediation.run.run_state import Course
+from remediation.system.process import Identity
 
 # The deployed version gets well, and stays deployed.
 _MEND = r"""sed -i 's/"\/api\/girls": \[500, [^]]*\]/"\/api\/none": [200, []]/' app/behaviour.json"""

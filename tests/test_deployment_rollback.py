@@ -11,7 +11,7 @@ import pytest
 from deploying import BACK, ERRORS, NO_GIRLS, VERSION, Stage, by_hand, count
 from sandbox import DEADLINE, Sandbox, wait_for
 
-from remediation.primitives.process import Identity
+from remediation.system.process import Identity
 
 # Checks that come after the one of girls: whoever decides by that one's failure, decides after these.
 _SOMEBODY_RESTARTS = '''import subprocess

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sandbox import REPOSITORY
 
-from remediation.project.catalogue import CATALOGUE
-from remediation.project.config import tomllib
+from remediation.config.load import tomllib
+from remediation.messages.catalog import CATALOGUE
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -10,7 +10,7 @@ import pytest
 from drilling import QUICK, QUICK_TOP, cases, drilled, message, nothing_is_left, outcome, remembered
 from sandbox import REPOSITORY, Sandbox, free_port
 
-from remediation.drill.names import FAULTS
+from remediation.drill.fault_names import FAULTS
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,19 @@ from pathlib import Path
 from drilling import QUICK, loaded_from
 from sandbox import REPOSITORY, Sandbox, free_port, wait_for
 
-from remediation.drill.attention import Attention
+from remediation.config.model import Project
 from remediation.drill.bystanders import Herd
-from remediation.drill.check import Checker
+from remediation.drill.checker import Checker
 from remediation.drill.faults import MAKE, Scene
-from remediation.drill.ground import Ground
-from remediation.drill.watch import is_back, is_up
-from remediation.healer.healer import Healer
-from remediation.monitor.signals import Signals
-from remediation.primitives import port
-from remediation.primitives.process import Identity
-from remediation.project.memory import Store
-from remediation.project.model import Project
-from remediation.project.voice import Voice
+from remediation.drill.interrupt import Attention
+from remediation.drill.observer import is_back, is_up
+from remediation.drill.steady_state import Ground
+from remediation.healing.remediator import Healer
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
+from remediation.system import ports
+from remediation.system.process import Identity
+from remediation.system.signals import Signals
 
 
 def healer_of(project: Project) -> Healer:
@@ -37,7 +37,7 @@ def test_an_orphan_that_the_drill_made_is_never_the_healed_service(project: Sand
     with Herd(service, loaded) as herd, ExitStack() as stack:
         scene = Scene(loaded, service, store, healer, herd, random.Random(1), tmp_path, stack)
         struck = MAKE["orphan-on-port"](scene)
-        (listener,) = port.listeners(project.port, "127.0.0.1")
+        (listener,) = ports.listeners(project.port, "127.0.0.1")
         orphan = Identity.of(listener.pid or 0)
         assert orphan
         store.remember_process(service, store.recall(service), orphan)

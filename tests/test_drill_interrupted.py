@@ -15,7 +15,7 @@ import pytest
 from drilling import QUICK, QUICK_TOP, cases, drilled, nothing_is_left, outcome, remembered
 from sandbox import DEADLINE, Sandbox, wait_for
 
-from remediation.drill.fulldisk import unmount
+from remediation.drill.scripts.fulldisk import unmount
 
 MAY_MOUNT = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import cast
 
 import pytest
 from drilling import SCHEMA, loaded_from
@@ -16,18 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sandbox import Sandbox, free_port, wait_for
 
-from remediation.drill import leftovers, lifeline
-from remediation.drill.drill import plan
+from remediation.config.model import Project, Service
+from remediation.drill import helper, leftovers
+from remediation.drill.experiment import plan
+from remediation.drill.fault_names import FAULTS
 from remediation.drill.faults import MAKE
 from remediation.drill.junit import document
-from remediation.drill.names import FAULTS
-from remediation.drill.outcome import Finding, Findings, Trial
 from remediation.drill.processes import nobodys_pid
-from remediation.drill.table import table
-from remediation.primitives import port
-from remediation.primitives.process import Identity
-from remediation.project.model import Project, Service
-from remediation.project.phrase import Phrase
+from remediation.drill.report import table
+from remediation.drill.results import Finding, Findings, Trial
+from remediation.messages.message import Phrase
+from remediation.system import ports
+from remediation.system.process import Identity
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_a_report_is_valid_and_counts_what_it_holds(service: Service, tmp_path: 
 @given(st.text(max_size=50))
 def test_whatever_was_printed_a_report_can_be_read(printed: str) -> None:
     unhealed = Phrase("drill_unhealed", {"code": 1, "reason": printed})
-    trial = Trial("crash", Service.__new__(Service), 1)
+    trial = Trial("crash", cast("Service", None), 1)
     object.__setattr__(trial.service, "name", "api")
     found = Finding(trial, detected=True, wrong=[unhealed], output=printed, ended=True)
 
@@ -131,20 +132,20 @@ def test_whatever_was_printed_a_report_can_be_read(printed: str) -> None:
 
 
 def test_processes_of_a_drill_that_was_killed_are_ended(project: Sandbox, loaded: Project) -> None:
-    left = project.stranger(sys.executable, "-c", "import time; time.sleep(600)", **{lifeline.MARK: str(loaded.memory)})
-    wait_for(lambda: lifeline.left_over(loaded))
+    left = project.stranger(sys.executable, "-c", "import time; time.sleep(600)", **{helper.MARK: str(loaded.memory)})
+    wait_for(lambda: helper.left_over(loaded))
 
     with leftovers.room(loaded) as folder:
         assert left.poll() is not None or left.wait(5) is not None
         assert folder.is_dir()
 
     assert not folder.exists()
-    assert not lifeline.left_over(loaded)
+    assert not helper.left_over(loaded)
 
 
 def test_another_projects_drill_is_left_alone(project: Sandbox, loaded: Project) -> None:
     other = project.stranger(
-        sys.executable, "-c", "import time; time.sleep(600)", **{lifeline.MARK: str(loaded.memory) + "-other"}
+        sys.executable, "-c", "import time; time.sleep(600)", **{helper.MARK: str(loaded.memory) + "-other"}
     )
 
     with leftovers.room(loaded):
@@ -157,34 +158,34 @@ def test_an_orphan_keeps_the_very_socket_of_a_process_that_closes_it(loaded: Pro
     number = free_port()
     with socket.create_server(("127.0.0.1", number)) as server:
         words = ["orphan", str(number), "127.0.0.1", "--", f"{os.getpid()}:{server.fileno()}"]
-        with lifeline.Helper("holder", *words, project=loaded) as holder:
+        with helper.Helper("holder", *words, project=loaded) as holder:
             how = holder.line().split()[1]
             if how == "waits":
                 pytest.skip("the kernel grants no descriptor of another process")
             server.close()
 
-            assert port.accepts("127.0.0.1", number, 5)
-    wait_for(lambda: port.refuses("127.0.0.1", number))
+            assert ports.accepts("127.0.0.1", number, 5)
+    wait_for(lambda: ports.refuses("127.0.0.1", number))
 
 
 @pytest.mark.parametrize("words", [["orphan"], ["stranger"]])
 def test_without_a_socket_to_take_the_port_is_bound_anew_on_a_word(loaded: Project, words: list[str]) -> None:
     number = free_port()
-    with lifeline.Helper("holder", *words, str(number), "127.0.0.1", "--", project=loaded) as holder:
+    with helper.Helper("holder", *words, str(number), "127.0.0.1", "--", project=loaded) as holder:
         pid, how = holder.line().split()
-        free = port.refuses("127.0.0.1", number)
+        free = ports.refuses("127.0.0.1", number)
         holder.tell("now")
 
         assert (how, free) == ("waits", True)
         assert holder.line() == "bound"
-        assert {one.pid for one in port.listeners(number, "127.0.0.1")} == {int(pid)}
-    wait_for(lambda: not lifeline.left_over(loaded))
+        assert {one.pid for one in ports.listeners(number, "127.0.0.1")} == {int(pid)}
+    wait_for(lambda: not helper.left_over(loaded))
 
 
 def test_a_port_that_stays_taken_is_told(loaded: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         number = server.getsockname()[1]
-        with lifeline.Helper("holder", "stranger", str(number), "127.0.0.1", project=loaded) as holder:
+        with helper.Helper("holder", "stranger", str(number), "127.0.0.1", project=loaded) as holder:
             holder.line()
             holder.tell("now")
 
@@ -196,11 +197,11 @@ def test_a_helper_ends_when_whoever_started_it_is_killed(loaded: Project) -> Non
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from remediation.drill.bystanders import Herd\n"
-        "from remediation.project.config import load_project\n"
+        "from remediation.config.load import load_project\n"
         "project = load_project(Path(sys.argv[1]), {})\n"
         "with Herd(project.services['api'], project) as herd:\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", script, str(loaded.root)], cwd=Path(__file__).parent.parent)
 
-    wait_for(lambda: not lifeline.left_over(loaded))
+    wait_for(lambda: not helper.left_over(loaded))

@@ -12,8 +12,8 @@ import pytest
 from drilling import drilled, nothing_is_left
 from sandbox import DEADLINE, Sandbox, wait_for
 
-from remediation.drill.names import FAULTS
-from remediation.primitives import file
+from remediation.drill.fault_names import FAULTS
+from remediation.system import files
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_service_that_does_not_start_is_not_drilled(project: Sandbox) -> None:
 
 
 def test_there_is_no_drill_beside_a_monitor_or_another_drill(healthy: Sandbox) -> None:
-    with file.locked(healthy.root / ".auto-heal" / ".monitor.lock", timeout=0):
+    with files.locked(healthy.root / ".auto-heal" / ".monitor.lock", timeout=0):
         result = drilled(healthy)
 
     assert result.code == 3, result

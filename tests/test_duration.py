@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediation.commands.duration import duration, spoken
+from remediation.messages.formatting import duration, spoken
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from sandbox import PATIENT, Sandbox, is_healed, wait_for
 
-from remediation.healer.evidence import _py_spy
+from remediation.healing.diagnostics import _py_spy
 
 
 def folders(project: Sandbox) -> list[Path]:

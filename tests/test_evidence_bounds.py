@@ -16,16 +16,16 @@ import pytest
 from msgspec.structs import replace
 from sandbox import Sandbox, wait_for
 
-from remediation.healer import evidence, targets
-from remediation.healer.healer import Healer
-from remediation.healer.outcome import Patient
-from remediation.journal.evidence import Archive
-from remediation.primitives.process import Identity
-from remediation.primitives.vitals import vitals
-from remediation.project.config import load_project
-from remediation.project.memory import Memory, Store
-from remediation.project.model import EvidenceLimits, Project
-from remediation.project.voice import Voice
+from remediation.config.load import load_project
+from remediation.config.model import EvidenceLimits, Project
+from remediation.healing import diagnostics, ownership
+from remediation.healing.incident import Patient
+from remediation.healing.remediator import Healer
+from remediation.state.event_log import Voice
+from remediation.state.evidence_store import Archive
+from remediation.state.service_state import Memory, Store
+from remediation.system.process import Identity
+from remediation.system.process_info import vitals
 
 
 @pytest.fixture
@@ -44,15 +44,15 @@ def test_a_process_that_hangs_in_the_kernel_costs_the_deadline_and_its_own_furth
         over.wait()
         yield {"late": True}
 
-    monkeypatch.setattr(evidence, "vitals", hangs)
+    monkeypatch.setattr(diagnostics, "vitals", hangs)
     ourselves = Identity.of(os.getpid())
     assert ourselves
-    monkeypatch.setattr(targets, "family", lambda *_: [ourselves])
-    monkeypatch.setattr(evidence, "_py_spy", lambda: None)
+    monkeypatch.setattr(ownership, "family", lambda *_: [ourselves])
+    monkeypatch.setattr(diagnostics, "_py_spy", lambda: None)
     service = replace(configured.services["api"], evidence_timeout=0.3)
     began = time.monotonic()
 
-    folder = evidence.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
+    folder = diagnostics.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
 
     took = time.monotonic() - began
     over.set()
@@ -85,9 +85,9 @@ def test_a_process_that_says_too_much_of_itself_is_cut_short(configured: Project
 def test_a_state_that_was_found_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     ourselves = Identity.of(os.getpid())
     assert ourselves
-    monkeypatch.setattr(evidence, "vitals", lambda one: iter([{"pid": one.pid}, {"more": [1]}]))
+    monkeypatch.setattr(diagnostics, "vitals", lambda one: iter([{"pid": one.pid}, {"more": [1]}]))
 
-    states = list(evidence._processes([ourselves, ourselves]))
+    states = list(diagnostics._processes([ourselves, ourselves]))
 
     one, more = {"pid": os.getpid()}, {"pid": os.getpid(), "more": [1]}
     assert states == [(one,), (more,), (more, one), (more, more)]
@@ -99,7 +99,7 @@ def test_whatever_goes_wrong_with_it_the_service_is_healed(
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("nobody thought of this")
 
-    monkeypatch.setattr(evidence, "collect", fails)
+    monkeypatch.setattr(diagnostics, "collect", fails)
     service, told = configured.services["api"], list[str]()
     voice = Voice.of(configured, terminal=lambda text, _: told.append(text))
     healer = Healer(Store(configured), voice, record=lambda _: None, origin="check")
@@ -113,17 +113,17 @@ def test_whatever_goes_wrong_with_it_the_service_is_healed(
 
 def test_a_command_that_cannot_be_ended_is_not_waited_for(configured: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing that a test may do makes a process that outlives SIGKILL; one that is not signalled is as good.
-    monkeypatch.setattr(evidence, "send", lambda *_: None)
-    monkeypatch.setattr("remediation.healer.capture.send", lambda *_: None)
+    monkeypatch.setattr(diagnostics, "send", lambda *_: None)
+    monkeypatch.setattr("remediation.healing.capture.send", lambda *_: None)
     service = replace(configured.services["api"], evidence_timeout=0.5, evidence=("sleep", "600"))
 
     folders = [
-        evidence.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
+        diagnostics.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
         for _ in range(2)
     ]
 
     monkeypatch.undo()
-    evidence._end_commands(service)
+    diagnostics._end_commands(service)
     for folder in folders:
         assert folder
         problem = json.loads((folder / "heal.json").read_text())["missing"]["command.txt"]
@@ -135,10 +135,10 @@ def test_what_cannot_be_found_is_told(configured: Project, monkeypatch: pytest.M
         raise ValueError("no such thing")
         yield
 
-    monkeypatch.setattr(evidence, "_machine", fails)
+    monkeypatch.setattr(diagnostics, "_machine", fails)
     service = configured.services["api"]
 
-    folder = evidence.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
+    folder = diagnostics.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
 
     assert folder
     missing = json.loads((folder / "heal.json").read_text())["missing"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from past import BEGIN, SINCE, Round, chapters, no_past, record, result, service, well
 
-from remediation.journal.figures import Percentiles
-from remediation.journal.history import History
+from remediation.state.history import History
+from remediation.state.statistics import Percentiles
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from past import BEGIN, NOW, SINCE, Round, chapters, heal, no_past, record, result
 
-from remediation.commands.report import document
-from remediation.journal.history import History
+from remediation.cli.report import document
+from remediation.state.history import History
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import filelock
 import pytest
 from sandbox import DEADLINE, REPOSITORY
 
-from remediation.primitives import file
+from remediation.system import files
 
 KINDS = ["missing", "symlink", "dangling symlink", "fifo", "fifo with both ends open", "directory", "socket"]
 NOT_MISSING = KINDS[1:]
@@ -84,11 +84,11 @@ def test_only_a_regular_file_is_read_and_the_refusal_leaks_nothing(planted: Path
     before = sorted(Path("/dev/fd").iterdir())
 
     with pytest.raises(OSError, match="file"):
-        file.read(planted, limit=10)
+        files.read(planted, limit=10)
     with pytest.raises(OSError, match="file"):
-        file.tail(planted, start=0, limit=10)
+        files.tail(planted, start=0, limit=10)
     with pytest.raises(OSError, match="file"):
-        file.open_update(planted)
+        files.open_update(planted)
 
     assert sorted(Path("/dev/fd").iterdir()) == before
 
@@ -98,20 +98,20 @@ def test_only_a_regular_file_is_appended_to_and_the_refusal_leaks_nothing(plante
     before = sorted(Path("/dev/fd").iterdir())
 
     with pytest.raises(OSError, match="file"):
-        file.open_append(planted)
+        files.open_append(planted)
     with pytest.raises(OSError, match="file"):
-        file.append(planted, b"line\n")
+        files.append(planted, b"line\n")
 
     assert sorted(Path("/dev/fd").iterdir()) == before
 
 
 @pytest.mark.parametrize("planted", [kind for kind in KINDS if kind != "directory"], indirect=True)
 def test_a_file_is_written_in_place_of_what_is_planted(planted: Path) -> None:
-    file.write(planted, b"new")
+    files.write(planted, b"new")
 
     assert planted.read_bytes() == b"new"
     assert not planted.is_symlink()
-    assert mode(planted) == file.PRIVATE
+    assert mode(planted) == files.PRIVATE
 
 
 @pytest.mark.parametrize("planted", ["directory"], indirect=True)
@@ -119,14 +119,14 @@ def test_a_write_that_fails_leaves_nothing_behind(planted: Path) -> None:
     before = sorted(planted.parent.iterdir())
 
     with pytest.raises(OSError, match="directory"):
-        file.write(planted, b"new")
+        files.write(planted, b"new")
 
     assert sorted(planted.parent.iterdir()) == before
 
 
 @pytest.mark.parametrize("planted", ["symlink", "dangling symlink", "directory"], indirect=True)
 def test_a_lock_follows_nothing_that_is_planted(planted: Path) -> None:
-    with pytest.raises(OSError, match="file"), file.locked(planted, timeout=1):
+    with pytest.raises(OSError, match="file"), files.locked(planted, timeout=1):
         pass
 
 
@@ -135,7 +135,7 @@ def test_drafts_of_a_writer_that_was_killed_are_swept_and_nothing_else(tmp_path:
     for path in [*others, tmp_path / ".lo[g.abcd_f12.tmp"]:
         path.touch()
 
-    file.sweep(tmp_path / "lo[g")
+    files.sweep(tmp_path / "lo[g")
 
     assert sorted(tmp_path.iterdir()) == sorted(others)
 
@@ -147,7 +147,7 @@ def test_drafts_of_a_writer_that_was_killed_are_swept_and_nothing_else(tmp_path:
 def test_no_more_than_the_limit_is_read(tmp_path: Path, limit: int, expected: bytes) -> None:
     (tmp_path / "file").write_bytes(b"abcdef")
 
-    assert file.read(tmp_path / "file", limit=limit) == expected
+    assert files.read(tmp_path / "file", limit=limit) == expected
 
 
 @pytest.mark.parametrize(
@@ -159,16 +159,16 @@ def test_a_tail_begins_at_the_start_or_at_the_limit_and_anew_in_a_file_that_was_
 ) -> None:
     (tmp_path / "file").write_bytes(b"abcdef")
 
-    assert file.tail(tmp_path / "file", start=start, limit=limit) == expected
+    assert files.tail(tmp_path / "file", start=start, limit=limit) == expected
 
 
-@pytest.mark.parametrize("wanted", [file.PRIVATE, file.PUBLIC])
+@pytest.mark.parametrize("wanted", [files.PRIVATE, files.PUBLIC])
 def test_a_written_file_has_the_mode_asked_for_whatever_the_umask_and_the_old_mode(tmp_path: Path, wanted: int) -> None:
     path = tmp_path / "new" / "folder" / "file"
     umask = os.umask(0o077)
     try:
-        file.write(path, b"old", mode=0o666)
-        file.write(path, b"new", mode=wanted)
+        files.write(path, b"old", mode=0o666)
+        files.write(path, b"new", mode=wanted)
     finally:
         os.umask(umask)
 
@@ -180,12 +180,12 @@ def test_a_written_file_has_the_mode_asked_for_whatever_the_umask_and_the_old_mo
 def test_a_reader_sees_the_old_content_or_the_new_but_never_a_part(tmp_path: Path) -> None:
     path = tmp_path / "file"
     contents = [bytes([letter]) * 300_000 for letter in b"abc"]
-    file.write(path, contents[0])
+    files.write(path, contents[0])
 
     def work(number: int) -> None:
         for _ in range(30):
-            file.write(path, contents[number])
-            assert file.read(path, limit=1_000_000) in contents
+            files.write(path, contents[number])
+            assert files.read(path, limit=1_000_000) in contents
 
     in_threads(3, work)
 
@@ -194,10 +194,10 @@ def test_a_reader_sees_the_old_content_or_the_new_but_never_a_part(tmp_path: Pat
 
 def test_a_descriptor_for_appending_is_private_and_not_inherited(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
-    fd = file.open_append(path)
+    fd = files.open_append(path)
     try:
         assert not os.get_inheritable(fd)
-        assert mode(path) == file.PRIVATE
+        assert mode(path) == files.PRIVATE
     finally:
         os.close(fd)
 
@@ -208,7 +208,7 @@ def test_a_descriptor_for_appending_is_private_and_not_inherited(tmp_path: Path)
 def test_lines_of_several_writers_are_never_torn(tmp_path: Path) -> None:
     path = tmp_path / "log"
     script = (
-        "import sys; from pathlib import Path; from remediation.primitives import file\n"
+        "import sys; from pathlib import Path; from remediation.system import file\n"
         "for n in range(200):\n"
         "    file.append(Path(sys.argv[1]), f'{sys.argv[2] * 300} {n}\\n'.encode())\n"
     )
@@ -223,7 +223,7 @@ def test_lines_of_several_writers_are_never_torn(tmp_path: Path) -> None:
 def test_a_line_for_a_file_that_was_removed_meanwhile_is_written_again_but_not_for_one_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, renamed: bool
 ) -> None:
-    path, real = tmp_path / "log", file.open_append
+    path, real = tmp_path / "log", files.open_append
     meanwhile = [lambda: path.rename(tmp_path / "log.1") if renamed else path.unlink()]
 
     def slow(path: Path) -> int:
@@ -232,9 +232,9 @@ def test_a_line_for_a_file_that_was_removed_meanwhile_is_written_again_but_not_f
             meanwhile.pop()()
         return fd
 
-    monkeypatch.setattr(file, "open_append", slow)
+    monkeypatch.setattr(files, "open_append", slow)
 
-    file.append(path, b"line\n")
+    files.append(path, b"line\n")
 
     assert [left.read_bytes() for left in tmp_path.iterdir()] == [b"line\n"]
     assert path.exists() is not renamed
@@ -248,7 +248,7 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path: Path) -> None:
     most: list[int] = []
 
     def work(number: int) -> None:
-        with file.locked(tmp_path / "new" / "lock", timeout=DEADLINE):
+        with files.locked(tmp_path / "new" / "lock", timeout=DEADLINE):
             holders.append(number)
             most.append(len(holders))
             threading.Event().wait(0.01)
@@ -257,13 +257,13 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path: Path) -> None:
     in_threads(6, work)
 
     assert most == [1] * 6
-    assert mode(tmp_path / "new" / "lock") == file.PRIVATE
+    assert mode(tmp_path / "new" / "lock") == files.PRIVATE
 
 
 def test_a_lock_is_waited_for_no_longer_than_asked_and_dropped_by_a_holder_that_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     script = (
-        "import sys; from pathlib import Path; from remediation.primitives import file\n"
+        "import sys; from pathlib import Path; from remediation.system import file\n"
         "with file.locked(Path(sys.argv[1]), timeout=9):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
@@ -273,20 +273,20 @@ def test_a_lock_is_waited_for_no_longer_than_asked_and_dropped_by_a_holder_that_
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
 
-        with pytest.raises(file.LockTimeoutError, match="lock"), file.locked(path, timeout=0.1):
+        with pytest.raises(files.LockTimeoutError, match="lock"), files.locked(path, timeout=0.1):
             pass
         holder.send_signal(signal.SIGKILL)
         holder.wait()
 
-        with file.locked(path, timeout=DEADLINE):
+        with files.locked(path, timeout=DEADLINE):
             pass
 
 
 def test_a_lock_is_not_inherited_by_a_process_that_is_started_meanwhile(tmp_path: Path) -> None:
-    with file.locked(tmp_path / "lock", timeout=1):
+    with files.locked(tmp_path / "lock", timeout=1):
         child = subprocess.Popen(["sleep", "600"], close_fds=False)
     try:
-        with file.locked(tmp_path / "lock", timeout=0.5):
+        with files.locked(tmp_path / "lock", timeout=0.5):
             assert child.poll() is None
     finally:
         child.kill()
@@ -295,11 +295,11 @@ def test_a_lock_is_not_inherited_by_a_process_that_is_started_meanwhile(tmp_path
 
 def test_a_lock_is_lost_when_its_file_is_not_at_its_path_any_more(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "lock"
-    with file.locked(path, timeout=1) as lock:
+    with files.locked(path, timeout=1) as lock:
         assert not lock.is_lost
         path.parent.rename(tmp_path / "renamed")
         assert lock.is_lost
-        with file.locked(path, timeout=1) as another:
+        with files.locked(path, timeout=1) as another:
             assert not another.is_lost
             assert lock.is_lost
 
@@ -319,7 +319,7 @@ def test_a_lock_on_a_file_that_was_replaced_in_the_meantime_is_taken_anew(
 
     monkeypatch.setattr(filelock.FileLock, "acquire", slow)
 
-    with file.locked(path, timeout=DEADLINE) as lock:
+    with files.locked(path, timeout=DEADLINE) as lock:
         assert len(replaced) == 3
         assert not lock.is_lost
 
@@ -327,18 +327,18 @@ def test_a_lock_on_a_file_that_was_replaced_in_the_meantime_is_taken_anew(
 def test_a_folder_that_is_only_found_is_not_brought_back(tmp_path: Path) -> None:
     root = tmp_path / "project"
     root.mkdir()
-    file.never_make(root)
-    file.write(root / "deep" / "down" / "file", b"there")
+    files.never_make(root)
+    files.write(root / "deep" / "down" / "file", b"there")
     root.rename(tmp_path / "renamed")
 
     for write in (
-        lambda path: file.write(path, b""),
-        lambda path: file.append(path, b""),
-        file.create,
-        file.make_folder,
+        lambda path: files.write(path, b""),
+        lambda path: files.append(path, b""),
+        files.create,
+        files.make_folder,
     ):
-        with pytest.raises(file.FolderGoneError):
+        with pytest.raises(files.FolderGoneError):
             write(root / "deep" / "file")
-    with pytest.raises(file.FolderGoneError), file.locked(root / "lock", timeout=1):
+    with pytest.raises(files.FolderGoneError), files.locked(root / "lock", timeout=1):
         pass
     assert not root.exists()

@@ -17,7 +17,7 @@ from sandbox import DEADLINE, REPOSITORY, wait_for
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from remediation.monitor.first import step_aside
+from remediation.monitor.pid1 import step_aside
 ended = step_aside()
 if ended is not None:
     sys.exit(ended)

@@ -15,13 +15,13 @@ import pytest
 from sandbox import Result, Sandbox, free_port, wait_for
 from watching import watching
 
-from remediation.healer import steps
-from remediation.healer.healer import Healer
-from remediation.healer.outcome import HealError
-from remediation.primitives.process import Identity
-from remediation.project.memory import Store
-from remediation.project.model import Service
-from remediation.project.voice import Voice
+from remediation.config.model import Service
+from remediation.healing import actions
+from remediation.healing.incident import HealError
+from remediation.healing.remediator import Healer
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
+from remediation.system.process import Identity
 
 SOON = "interval = 0.2\nretries = 1"
 LOST = "was removed or replaced while auto-heal was at work"
@@ -279,7 +279,7 @@ def test_a_service_of_which_a_process_lives_is_not_told_as_stopped(
     healthy: Sandbox, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pid = healthy.pid
-    monkeypatch.setattr(steps, "terminate", lambda *_, **__: [])
+    monkeypatch.setattr(actions, "terminate", lambda *_, **__: [])
     healer = Healer(store, Voice.of(store.project), record=lambda _: None, origin="hand")
 
     with pytest.raises(HealError, match=rf"PID {pid}, .*is still alive; nothing more was done"):

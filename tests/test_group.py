@@ -11,11 +11,11 @@ import pytest
 from sandbox import Sandbox, wait_for
 from watching import only_check, watching
 
-from remediation.primitives.process import Identity, group
-from remediation.project.config import load_project
-from remediation.session.board import Board
-from remediation.session.child import Child
-from remediation.session.known import Known
+from remediation.config.load import load_project
+from remediation.supervision.child import Child
+from remediation.supervision.handover import Known
+from remediation.supervision.heartbeat import Board
+from remediation.system.process import Identity, group
 
 
 @pytest.fixture

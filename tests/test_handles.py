@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from sandbox import Sandbox, free_port
 
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.schema import ConfigError
-from remediation.session.down import ServiceDown
-from remediation.session.handles import Services
+from remediation.checks.client import Services
+from remediation.checks.errors import ServiceDown
+from remediation.config.load import load_project
+from remediation.config.schema import ConfigError
+from remediation.state.service_state import Store
 
 BODY = b'[{"id": 1, "name": "Anna"}]'
 

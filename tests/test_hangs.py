@@ -16,7 +16,7 @@ from hanging import CRASHES, NATIVE, NATIVE_WITH_LOCK, check
 from sandbox import DEADLINE, PATIENT, Result, Sandbox, wait_for
 from watching import watching
 
-from remediation.primitives.process import Identity
+from remediation.system.process import Identity
 
 SOON = "retries = 1\nretry_delay = 0.1\ntimeout = 1.5\ncollect_timeout = 2"
 TWICE = SOON.replace("retries = 1", "retries = 2")

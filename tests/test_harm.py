@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sandbox import PATIENT, Sandbox
 
-from remediation.session.harm import harmed
-from remediation.session.results import CheckResult, Findings
-from remediation.session.rounds import Part, Round
+from remediation.checks.results import CheckResult, Findings
+from remediation.run.harm import harmed
+from remediation.run.rounds import Part, Round
 
 LETTERS = {"p": "passed", "f": "failed", "s": "skipped"}
 

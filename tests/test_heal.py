@@ -10,7 +10,7 @@ import psutil
 import pytest
 from sandbox import IMPATIENT, REPOSITORY, Sandbox, is_healed, wait_for
 
-from remediation.primitives.process import Identity
+from remediation.system.process import Identity
 
 
 def test_a_service_that_was_never_started_is_started_and_then_left_alone(project: Sandbox) -> None:

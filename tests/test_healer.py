@@ -16,7 +16,7 @@ import psutil
 import pytest
 from sandbox import DEADLINE, IMPATIENT, PATIENT, Sandbox, free_port, is_healed, wait_for
 
-from remediation.primitives.process import Identity
+from remediation.system.process import Identity
 
 
 def say(script: str) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 from sandbox import DEADLINE, Sandbox
 
-from remediation.primitives.file import LockTimeoutError
-from remediation.primitives.process import Identity
-from remediation.project import held
-from remediation.project.memory import Store
-from remediation.project.model import Service
+from remediation.config.model import Service
+from remediation.state import lock_grants
+from remediation.state.service_state import Store
+from remediation.system.files import LockTimeoutError
+from remediation.system.process import Identity
 
 
 def grant(identity: Identity, *marks: str) -> str:
@@ -59,7 +59,7 @@ def test_what_is_forged_or_stale_locks_as_ever(
 ) -> None:
     stranger = of(project.stranger("sleep", "600").pid)
     with store.lock(service, timeout=DEADLINE):
-        monkeypatch.setenv(held.HELD, forge(service, stranger))
+        monkeypatch.setenv(lock_grants.HELD, forge(service, stranger))
 
         with pytest.raises(LockTimeoutError), store.lock(service, timeout=0):
             pass
@@ -69,7 +69,7 @@ def test_a_dead_holder_grants_nothing(
     project: Sandbox, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = project.stranger("sleep", "600")
-    monkeypatch.setenv(held.HELD, grant(of(process.pid), service.mark))
+    monkeypatch.setenv(lock_grants.HELD, grant(of(process.pid), service.mark))
     process.kill()
     process.wait()
 
@@ -81,7 +81,7 @@ def test_an_ancestor_grants_its_lock_to_one_at_a_time(
     service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with store.lock(service, timeout=DEADLINE):
-        monkeypatch.setenv(held.HELD, grant(of(os.getppid()), "other", service.mark))
+        monkeypatch.setenv(lock_grants.HELD, grant(of(os.getppid()), "other", service.mark))
 
         with store.lock(service, timeout=0), pytest.raises(LockTimeoutError), store.lock(service, timeout=0):
             pass
@@ -90,7 +90,7 @@ def test_an_ancestor_grants_its_lock_to_one_at_a_time(
 def test_what_an_ancestor_grants_and_nobody_holds_is_taken(
     service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(held.HELD, grant(of(os.getppid()), service.mark))
+    monkeypatch.setenv(lock_grants.HELD, grant(of(os.getppid()), service.mark))
 
     with store.lock(service, timeout=0):
         assert store.is_locked(service)
@@ -99,7 +99,7 @@ def test_what_an_ancestor_grants_and_nobody_holds_is_taken(
 
 
 def test_a_grant_names_us_and_the_services(service: Service) -> None:
-    pid, born, marks = json.loads(held.granted([service])[held.HELD])
+    pid, born, marks = json.loads(lock_grants.granted([service])[lock_grants.HELD])
 
     assert Identity(pid, born) == Identity.of(os.getpid())
     assert marks == [service.mark]

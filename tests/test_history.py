@@ -13,9 +13,9 @@ import pytest
 from msgspec import structs
 from recording import configured, is_sound, moments, rows, run
 
-from remediation.journal import history as module
-from remediation.journal.history import History, HistoryError
-from remediation.journal.record import Heal, Result, Run
+from remediation.state import history as module
+from remediation.state.history import History, HistoryError
+from remediation.state.records import Heal, Result, Run
 
 DAY = 86_400.0
 

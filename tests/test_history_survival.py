@@ -17,16 +17,16 @@ import pytest
 from recording import configured, is_sound, moments, rows, run
 from sandbox import DEADLINE, REPOSITORY
 
-from remediation.journal import history as module
-from remediation.journal.history import VERSION, History, HistoryError
-from remediation.journal.record import Heal
+from remediation.state import history as module
+from remediation.state.history import VERSION, History, HistoryError
+from remediation.state.records import Heal
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from remediation.journal.history import History
-from remediation.journal.record import Heal, Result, Run
-from remediation.project.config import load_project
+from remediation.state.history import History
+from remediation.state.records import Heal, Result, Run
+from remediation.config.load import load_project
 history, name = History(load_project(Path.cwd(), {})), sys.argv[1]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -39,8 +39,8 @@ for number in range(int(sys.argv[2])):
 HALF_WRITER = """
 import time
 from pathlib import Path
-from remediation.journal.history import History
-from remediation.project.config import load_project
+from remediation.state.history import History
+from remediation.config.load import load_project
 with History(load_project(Path.cwd(), {}))._writing() as database:
     # Little memory, so that much of what is not committed is in the write-ahead log already.
     database.execute("PRAGMA cache_size = 5")

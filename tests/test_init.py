@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sandbox import PATIENT, REPOSITORY, Sandbox
 
-from remediation.project.config import tomllib
+from remediation.config.load import tomllib
 
 
 def test_init_scaffolds_a_project_that_heals_at_once(tmp_path: Path, project: Sandbox) -> None:

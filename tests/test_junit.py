@@ -12,8 +12,8 @@ from _pytest.junitxml import bin_xml_escape, mangle_test_address
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remediation.session.attempts import Attempt
-from remediation.session.junit import IncompleteReportError, RoundReport, address, merge, read_code
+from remediation.checks.attempts import Attempt
+from remediation.run.junit import IncompleteReportError, RoundReport, address, merge, read_code
 
 # What pytest and rerunfailures write for an attempt at a check: pass, skip, failure, error in set-up, error in
 # teardown, and a failure followed by an error in teardown, which is two cases. A retried attempt is an empty case.

@@ -19,11 +19,11 @@ import psutil
 import pytest
 from sandbox import DEADLINE, REPOSITORY, Sandbox, wait_for
 
-from remediation.healer.launch import Started, ended, launch, reap, run_command
-from remediation.healer.outcome import HealError
-from remediation.primitives.process import Identity
-from remediation.project.config import load_project
-from remediation.project.model import MARK, Service
+from remediation.config.load import load_project
+from remediation.config.model import MARK, Service
+from remediation.healing.commands import Started, ended, launch, reap, run_command
+from remediation.healing.incident import HealError
+from remediation.system.process import Identity
 
 LONG = 600.0
 
@@ -105,7 +105,7 @@ def test_a_service_outlives_whoever_started_it(project: Sandbox) -> None:
     configured(project, "sleep", "600")
     script = (
         "import sys; from pathlib import Path\n"
-        "from remediation.healer.launch import launch; from remediation.project.config import load_project\n"
+        "from remediation.healing.commands import launch; from remediation.config.load import load_project\n"
         "print(launch(load_project(Path(sys.argv[1]), {}).services['api']).identity.pid)\n"
     )
     environ = project.environment(PYTHONWARNINGS="error")

@@ -11,12 +11,12 @@ import pytest
 from sandbox import Sandbox
 from scraping import begun, two_services
 
-from remediation.journal.record import Result, Run
-from remediation.monitor.ledger import Ledger
-from remediation.monitor.messages import Over, Report
-from remediation.monitor.outputs import Outputs
-from remediation.monitor.standing import Standing
-from remediation.project.model import Project
+from remediation.config.model import Project
+from remediation.monitor.protocol import Over, Report
+from remediation.monitor.service_status import Standing
+from remediation.monitor.sinks import Outputs
+from remediation.monitor.statistics import Ledger
+from remediation.state.records import Result, Run
 
 
 class Told:

@@ -15,12 +15,12 @@ from contextlib import ExitStack, suppress
 import pytest
 from sandbox import DEADLINE, PATIENT, Sandbox, wait_for
 
-from remediation.healer import look
-from remediation.healer.look import Condition
-from remediation.primitives.process import Identity, descendants, terminate
-from remediation.project.config import load_project
-from remediation.project.memory import Memory, Store
-from remediation.project.model import Service
+from remediation.config.load import load_project
+from remediation.config.model import Service
+from remediation.probes import liveness
+from remediation.probes.liveness import Condition
+from remediation.state.service_state import Memory, Store
+from remediation.system.process import Identity, descendants, terminate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -84,18 +84,18 @@ def running(project: Sandbox, service: Service, store: Store) -> Identity:
 def test_a_service_that_was_never_started_is_dead(project: Sandbox) -> None:
     service, store = configured(project)
 
-    assert look.condition(service, store) is Condition.DEAD
-    assert look.hopeless(service, store) == "api: its process is not running"
-    assert not look.retry_can_help(service, store)
+    assert liveness.condition(service, store) is Condition.DEAD
+    assert liveness.hopeless(service, store) == "api: its process is not running"
+    assert not liveness.retry_can_help(service, store)
 
 
 def test_a_service_whose_process_lives_is_running_whether_it_answers_or_not(project: Sandbox) -> None:
     service, store = configured(project)
     running(project, service, store)
 
-    assert look.condition(service, store) is Condition.RUNNING
-    assert look.hopeless(service, store) is None
-    assert look.retry_can_help(service, store)
+    assert liveness.condition(service, store) is Condition.RUNNING
+    assert liveness.hopeless(service, store) is None
+    assert liveness.retry_can_help(service, store)
 
 
 def test_a_suspended_process_is_told(project: Sandbox) -> None:
@@ -104,9 +104,9 @@ def test_a_suspended_process_is_told(project: Sandbox) -> None:
 
     os.kill(identity.pid, signal.SIGSTOP)
 
-    wait_for(lambda: look.condition(service, store) is Condition.SUSPENDED)
-    assert look.hopeless(service, store) == f"api: its process {identity.pid} is stopped (SIGSTOP)"
-    assert not look.retry_can_help(service, store)
+    wait_for(lambda: liveness.condition(service, store) is Condition.SUSPENDED)
+    assert liveness.hopeless(service, store) == f"api: its process {identity.pid} is stopped (SIGSTOP)"
+    assert not liveness.retry_can_help(service, store)
 
 
 @pytest.mark.parametrize(("taken", "expected"), [(False, Condition.DEAD), (True, Condition.REPLACED)])
@@ -119,8 +119,8 @@ def test_a_process_that_died_is_dead_or_replaced(
     if taken:
         serve(OK)
 
-    assert look.condition(service, store) is expected
-    assert not look.retry_can_help(service, store)
+    assert liveness.condition(service, store) is expected
+    assert not liveness.retry_can_help(service, store)
 
 
 @pytest.mark.parametrize(("answer", "hopeless"), [(OK, False), (b"", True)], ids=["by hand", "silent"])
@@ -131,10 +131,10 @@ def test_only_whoever_answers_in_place_of_a_dead_process_is_asked_further(
     store.keep(service, Memory(pid=os.getpid(), born="long ago"))
     serve(answer)
 
-    reason = look.hopeless(service, store)
+    reason = liveness.hopeless(service, store)
 
     assert (reason is not None) == hopeless
-    assert look.condition(service, store) is Condition.REPLACED
+    assert liveness.condition(service, store) is Condition.REPLACED
 
 
 def test_whoever_got_the_pid_of_the_service_does_not_make_it_running(project: Sandbox) -> None:
@@ -142,22 +142,22 @@ def test_whoever_got_the_pid_of_the_service_does_not_make_it_running(project: Sa
     identity = running(project, service, store)
     store.remember_process(service, Memory(), Identity(identity.pid, identity.born + "0"))
 
-    assert look.condition(service, store) is Condition.DEAD
+    assert liveness.condition(service, store) is Condition.DEAD
 
 
 def test_somebody_unproven_who_answers_leaves_it_to_the_checks(project: Sandbox, serve: Serve) -> None:
     service, store = configured(project)
     serve(OK)
 
-    assert look.condition(service, store) is Condition.UNKNOWN
-    assert look.retry_can_help(service, store)
+    assert liveness.condition(service, store) is Condition.UNKNOWN
+    assert liveness.retry_can_help(service, store)
 
 
 def test_a_service_that_something_else_runs_is_left_to_the_checks(project: Sandbox) -> None:
     service, store = configured(project, command='restart = "true"')
 
-    assert look.condition(service, store) is Condition.UNKNOWN
-    assert look.hopeless(service, store) is None
+    assert liveness.condition(service, store) is Condition.UNKNOWN
+    assert liveness.hopeless(service, store) is None
 
 
 def test_a_service_stopped_by_hand_is_that_even_if_it_runs(project: Sandbox) -> None:
@@ -167,8 +167,8 @@ def test_a_service_stopped_by_hand_is_that_even_if_it_runs(project: Sandbox) -> 
     memory.stopped_by_hand = True
     store.keep(service, memory)
 
-    assert look.condition(service, store) is Condition.BY_HAND
-    assert look.hopeless(service, store) == "api: stopped by hand; `auto-heal start api` ends that"
+    assert liveness.condition(service, store) is Condition.BY_HAND
+    assert liveness.hopeless(service, store) == "api: stopped by hand; `auto-heal start api` ends that"
 
 
 # Its answer.
@@ -182,7 +182,7 @@ def test_a_service_is_ready_when_it_answers_2xx(project: Sandbox, serve: Serve, 
     service, _ = configured(project)
     requests = serve(f"HTTP/1.1 {status} Any\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode())
 
-    assert look.answers(service, timeout=DEADLINE) is ready
+    assert liveness.answers(service, timeout=DEADLINE) is ready
 
     assert [request.splitlines()[0] for request in requests] == [b"GET /api/health HTTP/1.1"]
 
@@ -192,22 +192,22 @@ def test_an_answer_that_is_no_http_is_none(project: Sandbox, serve: Serve, answe
     service, _ = configured(project)
     serve(answer)
 
-    assert not look.answers(service, timeout=5)
+    assert not liveness.answers(service, timeout=5)
 
 
 def test_a_port_that_refuses_is_no_answer(project: Sandbox) -> None:
     service, _ = configured(project)
 
-    assert not look.answers(service, timeout=DEADLINE)
-    assert not look.answers(configured(project, 'ready = "tcp"')[0], timeout=DEADLINE)
-    assert look.answers(configured(project, 'ready = "none"')[0], timeout=DEADLINE)
+    assert not liveness.answers(service, timeout=DEADLINE)
+    assert not liveness.answers(configured(project, 'ready = "tcp"')[0], timeout=DEADLINE)
+    assert liveness.answers(configured(project, 'ready = "none"')[0], timeout=DEADLINE)
 
 
 def test_the_path_of_the_url_comes_before_that_of_readiness(project: Sandbox, serve: Serve) -> None:
     service, _ = configured(project, f'url = "{project.url}/base/"')
     requests = serve(OK)
 
-    assert look.answers(service, timeout=DEADLINE)
+    assert liveness.answers(service, timeout=DEADLINE)
 
     assert requests[0].startswith(b"GET /base/api/health HTTP/1.1\r\n")
     assert f"\r\nHost: 127.0.0.1:{project.port}\r\n".encode() in requests[0]
@@ -217,7 +217,7 @@ def test_a_body_is_not_waited_for(project: Sandbox, serve: Serve) -> None:
     service, _ = configured(project)
     serve(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", drip=b"x")
 
-    assert look.answers(service, timeout=DEADLINE)
+    assert liveness.answers(service, timeout=DEADLINE)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_an_answer_that_trickles_does_not_stretch_the_deadline(
     service, _ = configured(project)
     serve(answer, drip=drip)
     results: list[bool] = []
-    thread = threading.Thread(target=lambda: results.append(look.answers(service, timeout=0.5)), daemon=True)
+    thread = threading.Thread(target=lambda: results.append(liveness.answers(service, timeout=0.5)), daemon=True)
     thread.start()
 
     thread.join(5)
@@ -249,14 +249,14 @@ def test_an_answer_over_ipv6_is_an_answer(project: Sandbox, serve: Serve) -> Non
     except OSError:
         pytest.skip("this machine has no IPv6")
 
-    assert look.answers(service, timeout=DEADLINE)
+    assert liveness.answers(service, timeout=DEADLINE)
 
 
 def test_a_tcp_service_is_ready_when_it_accepts(project: Sandbox, serve: Serve) -> None:
     service, _ = configured(project, f'url = "tcp://127.0.0.1:{project.port}"\nready = "tcp"')
     serve(b"")
 
-    assert look.answers(service, timeout=DEADLINE)
+    assert liveness.answers(service, timeout=DEADLINE)
 
 
 def test_the_longest_timeout_that_may_be_configured_is_no_error(project: Sandbox, serve: Serve) -> None:
@@ -264,7 +264,7 @@ def test_the_longest_timeout_that_may_be_configured_is_no_error(project: Sandbox
     service = load_project(project.root, {}).services["api"]
     serve(OK)
 
-    assert look.answers(service, timeout=service.probe_timeout)
+    assert liveness.answers(service, timeout=service.probe_timeout)
 
 
 # How often, and whose port.
@@ -278,7 +278,7 @@ def test_polls_come_quickly_at_first_and_then_less_often_until_the_time_is_over(
         time.sleep(seconds)
 
     start = time.monotonic()
-    left = list(look.polls(0.5, sleep))
+    left = list(liveness.polls(0.5, sleep))
 
     assert time.monotonic() - start >= 0.5
     assert len(left) == len(pauses) + 1
@@ -290,7 +290,7 @@ def test_polls_come_quickly_at_first_and_then_less_often_until_the_time_is_over(
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, 0.001])
 def test_there_is_one_poll_at_least_with_some_time_for_it(timeout: float) -> None:
-    assert all(left > 0 for left in [next(look.polls(timeout)), *look.polls(timeout)])
+    assert all(left > 0 for left in [next(liveness.polls(timeout)), *liveness.polls(timeout)])
 
 
 def test_a_port_is_owned_by_its_listener_and_its_ancestors_but_by_nobody_else(project: Sandbox) -> None:
@@ -303,10 +303,10 @@ def test_a_port_is_owned_by_its_listener_and_its_ancestors_but_by_nobody_else(pr
     assert root is not None
     family = descendants([root])
     try:
-        assert look.owns_port(project.port, server.pid)
-        assert look.owns_port(project.port, family[-1].pid)
-        assert not look.owns_port(project.port, bystander.pid)
-        assert not look.owns_port(project.port, 2**22 + 1)
-        assert not look.owns_port(project.port + 1, server.pid)
+        assert liveness.owns_port(project.port, server.pid)
+        assert liveness.owns_port(project.port, family[-1].pid)
+        assert not liveness.owns_port(project.port, bystander.pid)
+        assert not liveness.owns_port(project.port, 2**22 + 1)
+        assert not liveness.owns_port(project.port + 1, server.pid)
     finally:
         terminate(lambda: family, timeout=DEADLINE)

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sandbox import DEADLINE, Sandbox
 
-from remediation.primitives.file import LockTimeoutError
-from remediation.primitives.process import Identity, terminate
-from remediation.project.config import load_project
-from remediation.project.memory import LastHeal, Memory, Store
-from remediation.project.model import Budget, Service
+from remediation.config.load import load_project
+from remediation.config.model import Budget, Service
+from remediation.state.service_state import LastHeal, Memory, Store
+from remediation.system.files import LockTimeoutError
+from remediation.system.process import Identity, terminate
 
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -11,7 +11,7 @@ from incidents import SICK, WELL, Make, attended, idle, notifying, observe, wait
 from receiving import SECRET, Receiver, answering, hanging, messengers
 from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
-from remediation.monitor import messenger
+from remediation.monitor import notification_worker
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def make(project: Sandbox, told: list[str]) -> Iterator[Make]:
 @pytest.fixture
 def unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let messages wait, and none be sent."""
-    monkeypatch.setattr(messenger, "MOST_AT_WORK", 0)
+    monkeypatch.setattr(notification_worker, "MOST_AT_WORK", 0)
 
 
 # Sending.
@@ -81,7 +81,7 @@ def test_one_that_hangs_delays_neither_the_monitor_nor_another(
 def test_one_that_hangs_is_killed_when_it_is_late(
     hung: str, make: Make, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(messenger, "LIMIT", 0.5)
+    monkeypatch.setattr(notification_worker, "LIMIT", 0.5)
     notifier = make(hung)
 
     notifier.observe(SICK, [], ())
@@ -129,7 +129,7 @@ def test_a_messenger_that_is_killed_is_told(hung: str, make: Make, told: list[st
 def test_a_messenger_that_is_stopped_is_killed_when_it_is_late(
     hung: str, make: Make, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(messenger, "LIMIT", 0.5)
+    monkeypatch.setattr(notification_worker, "LIMIT", 0.5)
     notifier = make(hung)
     notifier.observe(SICK, [], ())
 
@@ -143,7 +143,7 @@ def test_a_messenger_that_is_stopped_is_killed_when_it_is_late(
 def test_a_messenger_that_cannot_be_started_is_told(
     make: Make, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(messenger, "_COMMAND", ["/no/such/python"])
+    monkeypatch.setattr(notification_worker, "_COMMAND", ["/no/such/python"])
     notifier = make("json://127.0.0.1:9/")
 
     notifier.observe(SICK, [], ())
@@ -158,14 +158,14 @@ def test_few_are_at_work_at_a_time_and_one_for_each_url(hung: str, make: Make) -
     for words in ("api=healed", "api=healed"):
         observe(notifier, words)
 
-    assert len(notifier.fds()) == messenger.MOST_AT_WORK
-    wait_for(lambda: len(messengers()) == messenger.MOST_AT_WORK)
+    assert len(notifier.fds()) == notification_worker.MOST_AT_WORK
+    wait_for(lambda: len(messengers()) == notification_worker.MOST_AT_WORK)
 
 
 def test_urls_take_turns(
     receiver: Receiver, make: Make, hung: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(messenger, "MOST_AT_WORK", 1)
+    monkeypatch.setattr(notification_worker, "MOST_AT_WORK", 1)
     notifier = make(hung, receiver.url)
     notifier.observe(SICK, [], ())
     wait_for(messengers)[0].kill()
@@ -181,12 +181,14 @@ def test_urls_take_turns(
 def test_when_too_many_wait_the_oldest_go_and_it_is_told_once(make: Make, told: list[str]) -> None:
     notifier = make("json://127.0.0.1:9/")
 
-    for _ in range(messenger.MOST_WAITING):
+    for _ in range(notification_worker.MOST_WAITING):
         observe(notifier, "api=healed")
     observe(notifier, "db=sick")
 
-    assert told == [f"notify.urls[0] (json): more than {messenger.MOST_WAITING} messages wait, the oldest are dropped"]
-    assert len(waiting(notifier)) == messenger.MOST_WAITING
+    assert told == [
+        f"notify.urls[0] (json): more than {notification_worker.MOST_WAITING} messages wait, the oldest are dropped"
+    ]
+    assert len(waiting(notifier)) == notification_worker.MOST_WAITING
     assert waiting(notifier)[-1].title.startswith("auto-heal: db is sick")
 
 
@@ -220,7 +222,7 @@ def test_the_end_waits_for_what_is_under_way(receiver: Receiver, make: Make, tol
 def test_the_end_waits_no_longer_than_it_may(
     receiver: Receiver, hung: str, make: Make, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(messenger, "MOST_AT_WORK", 1)
+    monkeypatch.setattr(notification_worker, "MOST_AT_WORK", 1)
     notifier = make(hung, receiver.url)
     notifier.observe(SICK, [], ())
 

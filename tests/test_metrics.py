@@ -12,10 +12,10 @@ import pytest
 from sandbox import REPOSITORY, Sandbox
 from scraping import DB, Watched, one, scrape, serving, text, two_services
 
-from remediation.journal.record import Heal, Result, Run
-from remediation.project.config import load_project
-from remediation.project.memory import Memory, Store
-from remediation.project.model import Project
+from remediation.config.load import load_project
+from remediation.config.model import Project
+from remediation.state.records import Heal, Result, Run
+from remediation.state.service_state import Memory, Store
 
 NEVER_HEALED = '[services.db]\nurl = "http://127.0.0.1:9"'
 
@@ -231,8 +231,8 @@ def test_without_the_extra_one_sentence_names_it(project: Sandbox) -> None:
         "import sys, pathlib\n"
         "sys.modules['prometheus_client'] = None\n"
         "from remediation.monitor.metrics import Metrics\n"
-        "from remediation.project.config import load_project\n"
-        "from remediation.project.schema import ConfigError\n"
+        "from remediation.config.load import load_project\n"
+        "from remediation.config.schema import ConfigError\n"
         "try: Metrics(load_project(pathlib.Path()), None, 0)\n"
         "except ConfigError as error: print(error)\n"
     )
@@ -246,7 +246,7 @@ def test_without_the_extra_one_sentence_names_it(project: Sandbox) -> None:
 
 def test_whoever_wants_no_numbers_and_no_messages_loads_nothing_for_them() -> None:
     script = (
-        "import sys, remediation.monitor.metrics, remediation.monitor.notify\n"
+        "import sys, remediation.monitor.metrics, remediation.monitor.notifications\n"
         "print({'prometheus_client', 'apprise', 'pytest', 'requests', 'psutil'} & set(sys.modules))\n"
     )
 

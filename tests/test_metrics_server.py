@@ -13,11 +13,11 @@ import pytest
 from sandbox import DEADLINE, Sandbox, wait_for
 from scraping import one, scrape, serving, text, two_services
 
+from remediation.config.model import Project
+from remediation.config.schema import ConfigError
 from remediation.monitor import metrics as module
 from remediation.monitor.metrics import Metrics
-from remediation.monitor.standing import Standing
-from remediation.project.model import Project
-from remediation.project.schema import ConfigError
+from remediation.monitor.service_status import Standing
 
 Connect = Callable[[bytes], socket.socket]
 

@@ -12,8 +12,8 @@ import pytest
 from sandbox import DEADLINE, IMPATIENT, Sandbox, wait_for
 from watching import Statistics, Watching, kill, only_check, rows, starts, watching
 
-from remediation.project.config import load_project
-from remediation.project.memory import Store
+from remediation.config.load import load_project
+from remediation.state.service_state import Store
 
 HEALED_AND_HEALTHY = {
     "en": """\

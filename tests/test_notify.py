@@ -12,8 +12,8 @@ from msgspec import structs
 from receiving import SECRET, messengers
 from sandbox import Sandbox
 
-from remediation.journal.record import Heal, Result
-from remediation.monitor import messenger
+from remediation.monitor import notification_worker
+from remediation.state.records import Heal, Result
 
 EVIL = "a\x1b[31mred\r\n2025-01-01 forged\x00\x07\u2028\u202e\udcffb"
 
@@ -28,7 +28,7 @@ def make(project: Sandbox) -> Iterator[Make]:
 @pytest.fixture
 def unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let messages wait, and none be sent."""
-    monkeypatch.setattr(messenger, "MOST_AT_WORK", 0)
+    monkeypatch.setattr(notification_worker, "MOST_AT_WORK", 0)
 
 
 # Once an incident.

@@ -15,9 +15,9 @@ from incidents import SICK, Make, attended, configured, idle, notifying
 from receiving import SECRET, Receiver, answering, hanging, messengers
 from sandbox import Sandbox, free_port, wait_for
 
-from remediation.monitor import messenger
-from remediation.monitor.notify import require
-from remediation.project.schema import ConfigError
+from remediation.config.schema import ConfigError
+from remediation.monitor import notification_worker
+from remediation.monitor.notifications import require
 
 
 @pytest.fixture
@@ -77,10 +77,13 @@ def test_no_secret_of_a_url_is_told(receiver: Receiver, make: Make, told: list[s
 def test_each_url_of_an_errand_is_told_with_what_befell_it(receiver: Receiver) -> None:
     receiver.status = 403
     urls = {"first": receiver.url, "second": f"json://127.0.0.1:{free_port()}/", "third": f"{SECRET}://"}
-    errand = messenger.Errand(urls, [messenger.Message("title", "body", "failure")])
+    errand = notification_worker.Errand(urls, [notification_worker.Message("title", "body", "failure")])
 
     done = subprocess.run(
-        messenger._COMMAND, cwd=messenger._HOME, input=msgspec.json.encode(errand), capture_output=True
+        notification_worker._COMMAND,
+        cwd=notification_worker._HOME,
+        input=msgspec.json.encode(errand),
+        capture_output=True,
     )
 
     assert done.returncode == 1
@@ -100,8 +103,8 @@ def test_a_messenger_says_one_line_of_its_own_whatever_else_is_printed(tmp_path:
     )
 
     done = subprocess.run(
-        [sys.executable, "-m", "remediation.monitor.messenger"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=messenger._HOME,
+        [sys.executable, "-m", "remediation.monitor.notification_worker"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=notification_worker._HOME,
         input='{"urls": {"here": "json://x"}, "messages": []}', capture_output=True, text=True,
     )  # fmt: skip
 
@@ -149,7 +152,7 @@ def test_an_apprise_that_hangs_is_told(project: Sandbox, monkeypatch: pytest.Mon
     project.write("broken/apprise.py", "import time\ntime.sleep(600)\n")
     wanted = configured(project, "json://127.0.0.1:9/")
     monkeypatch.setenv("PYTHONPATH", str(project.root / "broken"))
-    monkeypatch.setattr(messenger, "LIMIT", 0.5)
+    monkeypatch.setattr(notification_worker, "LIMIT", 0.5)
 
     with pytest.raises(ConfigError, match=r"^auto-heal\.toml: apprise did not load within 0\.5s$"):
         require(wanted)
@@ -162,9 +165,9 @@ def test_without_the_extra_one_sentence_names_it(project: Sandbox) -> None:
     script = (
         "import sys, pathlib\n"
         "sys.modules['apprise'] = None\n"
-        "from remediation.monitor.notify import require\n"
-        "from remediation.project.config import load_project\n"
-        "from remediation.project.schema import ConfigError\n"
+        "from remediation.monitor.notifications import require\n"
+        "from remediation.config.load import load_project\n"
+        "from remediation.config.schema import ConfigError\n"
         "try: require(load_project(pathlib.Path()))\n"
         "except ConfigError as error: print(error)\n"
     )

@@ -11,11 +11,11 @@ from typing import Any, cast
 import pytest
 from sandbox import PATIENT, Sandbox, free_port
 
-from remediation.healer import order
-from remediation.healer.outcome import Outcome, Patient
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.voice import Voice
+from remediation.config.load import load_project
+from remediation.healing import dependencies
+from remediation.healing.incident import Outcome, Patient
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("threading.Thread.start", refuse)
-    outcomes = order.heal_all(patients, project.services, healer=cast("Any", Healer()), store=store, voice=voice)
+    outcomes = dependencies.heal_all(patients, project.services, healer=cast("Any", Healer()), store=store, voice=voice)
 
     assert healed == ["db", "api"]
     assert [outcome.service for outcome in outcomes] == ["db", "api"]

@@ -17,8 +17,8 @@ import yaml
 from sandbox import REPOSITORY, Sandbox
 from tree_sitter import Language, Node, Parser
 
-from remediation.commands.parser import parser
-from remediation.project.schema import ProjectTable
+from remediation.cli.parser import parser
+from remediation.config.schema import ProjectTable
 
 ACTION = REPOSITORY / "action.yml"
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))

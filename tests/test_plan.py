@@ -12,10 +12,10 @@ import psutil
 import pytest
 from sandbox import PATIENT, Sandbox, free_port
 
-from remediation.healer.outcome import Patient
-from remediation.healer.plan import plan
-from remediation.project.config import load_project
-from remediation.project.memory import Store
+from remediation.config.load import load_project
+from remediation.healing.dry_run import plan
+from remediation.healing.incident import Patient
+from remediation.state.service_state import Store
 
 
 def planned(project: Sandbox, *arguments: str, **env: str) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sandbox import free_port, wait_for
 
-from remediation.primitives import port
+from remediation.system import ports
 
 Listen = Callable[..., int]
 
@@ -53,9 +53,9 @@ def free() -> int:
     return free_port()
 
 
-def own_listeners(number: int, host: str) -> list[port.Listener]:
+def own_listeners(number: int, host: str) -> list[ports.Listener]:
     """Return the listeners that are this process: another test may have the same port of another address."""
-    return [found for found in port.listeners(number, host) if found.pid == os.getpid()]
+    return [found for found in ports.listeners(number, host) if found.pid == os.getpid()]
 
 
 # Addresses.
@@ -81,15 +81,15 @@ def own_listeners(number: int, host: str) -> list[port.Listener]:
     ],
 )
 def test_a_host_is_local_if_all_its_addresses_are_this_machines(host: str, *, local: bool) -> None:
-    assert port.is_local(host) is local
+    assert ports.is_local(host) is local
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "", "a..b", "a" * 70, "a\0b", "a b", "\udcff", "[::1]"])
 def test_a_host_that_means_nothing_resolves_to_nothing_and_answers_nothing(host: str, free: int) -> None:
-    assert port.resolve(host) == frozenset()
-    assert not port.accepts(host, free, 0.2)
-    assert not port.refuses(host, free)
-    assert port.listeners(free, host) == []
+    assert ports.resolve(host) == frozenset()
+    assert not ports.accepts(host, free, 0.2)
+    assert not ports.refuses(host, free)
+    assert ports.listeners(free, host) == []
 
 
 # Listeners.
@@ -136,7 +136,7 @@ def test_a_listener_that_clients_of_the_host_never_meet_is_not_found(listen: Lis
 def test_an_ipv6_only_listener_is_not_in_the_way_of_an_ipv4_one(listen: Listen, free: int) -> None:
     # As nginx has it by default; both live on one port, and neither takes the other's clients.
     listen("::", free, only_ipv6=True)
-    assert not port.accepts("127.0.0.1", free, 0.5)
+    assert not ports.accepts("127.0.0.1", free, 0.5)
 
     assert own_listeners(free, "127.0.0.1") == []
 
@@ -146,15 +146,15 @@ def test_a_client_of_the_port_is_no_listener(listen: Listen) -> None:
     with socket.create_connection(("127.0.0.1", number)) as client:
         client_port = client.getsockname()[1]
 
-        assert port.listeners(client_port, "127.0.0.1") == []
-        assert not port.listens({os.getpid()}, client_port)
+        assert ports.listeners(client_port, "127.0.0.1") == []
+        assert not ports.listens({os.getpid()}, client_port)
 
 
 def test_a_port_that_is_bound_but_not_listened_on_has_no_listener() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
 
-        assert port.listeners(bound.getsockname()[1], "127.0.0.1") == []
+        assert ports.listeners(bound.getsockname()[1], "127.0.0.1") == []
 
 
 def test_a_listener_is_found_at_the_child_that_inherited_it() -> None:
@@ -171,18 +171,18 @@ def test_a_listener_is_found_at_the_child_that_inherited_it() -> None:
         pid, number = map(int, parent.stdout.readline().split())
         parent.wait()
 
-        assert [found.pid for found in port.listeners(number, "127.0.0.1")] == [pid]
-        assert port.listens({pid}, number)
+        assert [found.pid for found in ports.listeners(number, "127.0.0.1")] == [pid]
+        assert ports.listens({pid}, number)
 
 
 def test_a_process_listens_only_on_its_own_ports(listen: Listen, free: int) -> None:
     number = listen("127.0.0.1")
 
-    assert port.listens({os.getpid()}, number)
-    assert port.listens({2**22 + 1, os.getpid()}, number)
-    assert not port.listens({os.getpid()}, free)
-    assert not port.listens({os.getppid(), 2**22 + 1, 10**30}, number)
-    assert not port.listens(set(), number)
+    assert ports.listens({os.getpid()}, number)
+    assert ports.listens({2**22 + 1, os.getpid()}, number)
+    assert not ports.listens({os.getpid()}, free)
+    assert not ports.listens({os.getppid(), 2**22 + 1, 10**30}, number)
+    assert not ports.listens(set(), number)
 
 
 # Answers.
@@ -191,13 +191,13 @@ def test_a_process_listens_only_on_its_own_ports(listen: Listen, free: int) -> N
 def test_a_port_that_is_listened_on_accepts(listen: Listen) -> None:
     number = listen("127.0.0.1")
 
-    assert port.accepts("127.0.0.1", number, 5)
-    assert not port.refuses("127.0.0.1", number)
+    assert ports.accepts("127.0.0.1", number, 5)
+    assert not ports.refuses("127.0.0.1", number)
 
 
 def test_a_port_that_nobody_listens_on_refuses(free: int) -> None:
-    assert not port.accepts("127.0.0.1", free, 5)
-    assert port.refuses("127.0.0.1", free)
+    assert not ports.accepts("127.0.0.1", free, 5)
+    assert ports.refuses("127.0.0.1", free)
 
 
 def test_a_port_whose_queue_is_full_neither_accepts_nor_refuses(listen: Listen) -> None:
@@ -216,14 +216,14 @@ def test_a_port_whose_queue_is_full_neither_accepts_nor_refuses(listen: Listen) 
         wait_for(full)
         start = time.monotonic()
 
-        assert not port.accepts("127.0.0.1", number, 0.2)
-        assert not port.refuses("127.0.0.1", number)
+        assert not ports.accepts("127.0.0.1", number, 0.2)
+        assert not ports.refuses("127.0.0.1", number)
 
         assert time.monotonic() - start < 30
 
 
 def test_the_longest_timeout_is_no_error(free: int) -> None:
-    assert not port.accepts("127.0.0.1", free, 1e8)
+    assert not ports.accepts("127.0.0.1", free, 1e8)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the range of ports for clients is read as Linux has it")
@@ -233,7 +233,7 @@ def test_a_probe_that_meets_itself_has_met_nobody() -> None:
     # The kernel hands out ports of the lowest one's parity first, one after the other.
     for number in range(lowest + 2, highest, 2):
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", number)) and not port.listeners(number, "127.0.0.1"):
+            if probe.connect_ex(("127.0.0.1", number)) and not ports.listeners(number, "127.0.0.1"):
                 break
 
-    assert not any(port.accepts("127.0.0.1", number, 1) for _ in range(2 * (highest - lowest)))
+    assert not any(ports.accepts("127.0.0.1", number, 1) for _ in range(2 * (highest - lowest)))

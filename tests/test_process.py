@@ -18,9 +18,9 @@ import psutil
 import pytest
 from sandbox import REPOSITORY, wait_for
 
-from remediation.primitives import process as primitive
-from remediation.primitives.mark import marked
-from remediation.primitives.process import (
+from remediation.system import process as primitive
+from remediation.system.mark import marked
+from remediation.system.process import (
     Identity,
     Life,
     Protection,
@@ -169,7 +169,7 @@ def test_the_number_of_a_thread_is_no_process_and_one_of_ours_is_protected() -> 
 
 def test_a_process_is_not_taken_for_dead_when_we_have_no_descriptor_left_to_look() -> None:
     script = (
-        "import os, resource; from remediation.primitives.process import Identity\n"
+        "import os, resource; from remediation.system.process import Identity\n"
         "identity = Identity.of(os.getpid())\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
         "try: print('alive' if identity.alive else 'taken for dead')\n"

@@ -266,7 +266,7 @@ def test_a_run_that_cannot_begin_leaves_no_report_of_before(
 def test_a_run_without_memory_leaves_no_report_of_before(healthy: Sandbox) -> None:
     report = healthy.write("reports/health.xml", "of before")
     program = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (45_000_000,) * 2); "
-    program += "from remediation.commands.cli import main; sys.exit(main(['check']))"
+    program += "from remediation.cli.main import main; sys.exit(main(['check']))"
 
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=healthy.root, env=healthy.environment(), capture_output=True, text=True

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from properties import looking_at
 
-from remediation.healer import budget
-from remediation.healer.budget import LONGEST_DELAY
-from remediation.project.config import load_project
-from remediation.project.memory import Memory
-from remediation.project.model import Budget, Service
+from remediation.config.load import load_project
+from remediation.config.model import Budget, Service
+from remediation.healing import backoff
+from remediation.healing.backoff import LONGEST_DELAY
+from remediation.state.service_state import Memory
 
 # From one question to the next, in seconds.
 STEPS = st.sampled_from([0.0, 0.001, 1.0, 7.0, 60.0, 601.0, 3_600.0]) | st.floats(0, 5_000)
@@ -42,7 +42,7 @@ def ask(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Memory, 
         nonlocal moment
         moment = now
         limited: Service = replace(service, budget=limits)
-        if budget.refusal(limited, memory):
+        if backoff.refusal(limited, memory):
             return False
         memory.restarts.append(now)
         return True
@@ -71,7 +71,7 @@ def test_what_is_left_of_a_budget_is_what_would_be_granted_and_looking_changes_n
     memory.stopped_by_hand = stopped
     before = msgspec.json.encode(memory)
 
-    left = budget.left(replace(service, budget=budgeted), memory)
+    left = backoff.left(replace(service, budget=budgeted), memory)
 
     assert msgspec.json.encode(memory) == before
     granted = 0

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from properties import looking_at
 from sandbox import Sandbox, sandbox
 
-from remediation.healer import look
-from remediation.primitives.process import Identity
-from remediation.project.config import load_project
-from remediation.project.memory import Memory, Store
-from remediation.project.model import Service
+from remediation.config.load import load_project
+from remediation.config.model import Service
+from remediation.probes import liveness
+from remediation.state.service_state import Memory, Store
+from remediation.system.process import Identity
 
 Kept = tuple[Store, Service]
 HUGE = st.sampled_from([0, -1, 1, 2**31 - 1, 2**31, 2**63, 2**64, 10**40])
@@ -65,7 +65,7 @@ def test_no_content_is_raised_at_or_proves_a_process(kept: Kept, memory: bytes, 
 
     assert store.proven_process(service) is None
     assert store.pid_file_problem(service)
-    assert look.condition(service, store) in look.Condition
+    assert liveness.condition(service, store) in liveness.Condition
     assert isinstance(store.recall(service), Memory)
 
 

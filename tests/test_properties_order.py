@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import looking_at
 
-from remediation.healer.healer import Healer
-from remediation.healer.order import heal_all
-from remediation.healer.outcome import Outcome, Patient
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.model import Service
-from remediation.project.voice import Voice
+from remediation.config.load import load_project
+from remediation.config.model import Service
+from remediation.healing.dependencies import heal_all
+from remediation.healing.incident import Outcome, Patient
+from remediation.healing.remediator import Healer
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
 
 NAMES = "abcdefgh"
 

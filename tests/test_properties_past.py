@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from past import BEGIN, NOW, SINCE, chapters, no_past
 from properties import looking_at
 
-from remediation.commands.duration import duration, spoken
-from remediation.healer.outcome import Outcome
-from remediation.journal.figures import Figures
-from remediation.journal.record import Heal, Result, Run
-from remediation.session.attempts import Attempt
-from remediation.session.results import CheckResult, Findings, over_all_rounds
+from remediation.checks.attempts import Attempt
+from remediation.checks.results import CheckResult, Findings, over_all_rounds
+from remediation.healing.incident import Outcome
+from remediation.messages.formatting import duration, spoken
+from remediation.state.records import Heal, Result, Run
+from remediation.state.statistics import Figures
 
 # Seconds after the begin of the window: also before it, after its end, and the same moment several times.
 MOMENTS = st.sampled_from([-100.0, 0.0, 1.0, 1.0, 5_000.0, SINCE, SINCE + 100]) | st.floats(-SINCE, 2 * SINCE)

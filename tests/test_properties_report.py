@@ -12,15 +12,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from properties import looking_at
 
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.voice import Voice
-from remediation.session.attempts import Attempt
-from remediation.session.course import Course
-from remediation.session.junit import IncompleteReportError, RoundReport, address, failed, merge, read_code
-from remediation.session.results import Findings
-from remediation.session.rounds import Part, Round
-from remediation.session.run import HealthRun, Options
+from remediation.checks.attempts import Attempt
+from remediation.checks.results import Findings
+from remediation.config.load import load_project
+from remediation.run.health_run import HealthRun, Options
+from remediation.run.junit import IncompleteReportError, RoundReport, address, failed, merge, read_code
+from remediation.run.rounds import Part, Round
+from remediation.run.run_state import Course
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
 

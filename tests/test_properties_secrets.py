@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from properties import looking_at
 
-from remediation.primitives import secrets
-from remediation.primitives.secrets import learn, learn_words, redacted, redacted_source, redacted_words
-from remediation.project.phrase import Phrase, printable
+from remediation.messages.message import Phrase, printable
+from remediation.system import secrets
+from remediation.system.secrets import learn, learn_words, redacted, redacted_source, redacted_words
 
 # No secret in these is made of what stands in its place.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="*")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import looking_at
 
-from remediation.project.catalogue import CATALOGUE
-from remediation.project.phrase import Phrase, printable, seconds
+from remediation.messages.catalog import CATALOGUE
+from remediation.messages.message import Phrase, printable, seconds
 
 # C0, DEL and C1; what breaks lines elsewhere; what changes the direction of writing; halves of characters.
 UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remediation.journal.record import Heal, Result, Run
-from remediation.monitor.messages import (
+from remediation.checks.heartbeat_plugin import deadline_of
+from remediation.monitor.protocol import (
     Again,
     Begin,
     Finish,
@@ -30,9 +30,9 @@ from remediation.monitor.messages import (
     Report,
     RoundEnded,
 )
-from remediation.session.board import FOR_EVER, SLOTS, Board, Phase
-from remediation.session.channel import Channel
-from remediation.session.pulse import deadline_of
+from remediation.state.records import Heal, Result, Run
+from remediation.supervision.channel import Channel
+from remediation.supervision.heartbeat import FOR_EVER, SLOTS, Board, Phase
 
 RESULT = Result("check", "test_a.py::test_ж", "/api", ["api"], 1.0, 2.0, None, 0.5, 3, "line\nbreak \x00 ж")
 RUN = Run(1.0, 2.0, "monitor", "healed", 30.0, [RESULT])

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 from sandbox import REPOSITORY, Sandbox
 
-from remediation.commands.parser import parser
+from remediation.cli.parser import parser
+from remediation.config.load import load_project
+from remediation.config.schema import BudgetTable, EvidenceTable, HistoryTable, NotifyTable, ProjectTable, ServiceTable
 from remediation.monitor.metrics import HOST, Metrics
-from remediation.monitor.standing import Standing
-from remediation.project.config import load_project
-from remediation.project.schema import BudgetTable, EvidenceTable, HistoryTable, NotifyTable, ProjectTable, ServiceTable
+from remediation.monitor.service_status import Standing
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 DOCS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from past import BEGIN, NOW, heal, no_past, record, result
 
-from remediation.commands.report import percentage, report
-from remediation.journal.history import History
+from remediation.cli.report import percentage, report
+from remediation.state.history import History
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import Any
 from msgspec import structs
 from sandbox import Sandbox
 
-from remediation.journal.history import History
-from remediation.journal.record import Heal
-from remediation.project.config import load_project
+from remediation.config.load import load_project
+from remediation.state.history import History
+from remediation.state.records import Heal
 
 
 def heal(at: float, **values: Any) -> Heal:

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import pytest
 
-from remediation.healer.outcome import Outcome
-from remediation.journal.record import Result
-from remediation.session.attempt_log import NOTE
-from remediation.session.attempts import Attempt
-from remediation.session.results import CheckResult, Findings, Results, over_all_rounds, places
+from remediation.checks.attempts import Attempt
+from remediation.checks.results import CheckResult, Findings, Results, over_all_rounds, places
+from remediation.healing.incident import Outcome
+from remediation.state.records import Result
+from remediation.supervision.attempt_log import NOTE
 
 Phase = Literal["setup", "call", "teardown"]
 NODE, OTHER = "healthtests/test_a.py::test_a", "healthtests/test_b.py::test_b"

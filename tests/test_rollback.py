@@ -6,9 +6,9 @@ import pytest
 from rolling import RUN, Deployed
 from sandbox import Sandbox
 
-from remediation.healer.care import longest
-from remediation.primitives.process import Identity
-from remediation.project.config import load_project
+from remediation.config.load import load_project
+from remediation.healing.context import longest
+from remediation.system.process import Identity
 
 
 @pytest.fixture

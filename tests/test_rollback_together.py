@@ -8,13 +8,13 @@ import pytest
 from rolling import AUTO_HEAL, BACK, RUN, Deployed
 from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
-from remediation.healer import care
-from remediation.healer.healer import Healer
-from remediation.healer.outcome import Patient
-from remediation.primitives.process import Identity
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.voice import Voice
+from remediation.config.load import load_project
+from remediation.healing import context
+from remediation.healing.incident import Patient
+from remediation.healing.remediator import Healer
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
+from remediation.system.process import Identity
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_one_stopped_by_hand_is_left_out(both: Deployed) -> None:
 
 
 def test_a_lock_that_is_not_to_be_had_refuses_all(both: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(care, "longest", lambda _: 0.0)
+    monkeypatch.setattr(context, "longest", lambda _: 0.0)
     found = load_project(both.project.root, {})
     store = Store(found)
     healer = Healer(store, Voice.of(found), record=lambda _: None, origin="check")

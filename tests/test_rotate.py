@@ -15,7 +15,7 @@ import pytest
 from rotated import LIMIT, TEXT, both, history, lively, log_on
 from sandbox import wait_for
 
-from remediation.primitives import file, rotate
+from remediation.system import files, logrotate
 
 # Numbered lines of lengths that go around, until SIGTERM; then it tells how many there were. It is as fast as can be,
 # but waits while the log takes more than is kept, and can never fill the disk.
@@ -47,7 +47,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 @contextmanager
 def service(log: Path, program: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
     """Lend a process whose output is appended to a log, as that of a service is."""
-    fd = file.open_append(log)
+    fd = files.open_append(log)
     try:
         command = [sys.executable, "-c", program, *map(str, arguments)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=fd, stderr=subprocess.PIPE)
@@ -80,7 +80,7 @@ def test_every_line_of_a_running_service_is_there_once_and_in_order(log: Path, l
 
     with service(log, WRITER, *lengths) as writer:
         for _ in range(25):
-            wait_for(lambda: rotate.running(log, LIMIT))
+            wait_for(lambda: logrotate.running(log, LIMIT))
             generations.append(history(log).read_bytes())
         writer.send_signal(signal.SIGTERM)
         assert writer.stderr is not None
@@ -100,7 +100,7 @@ def test_a_log_stays_small_however_much_its_service_writes(log: Path) -> None:
         for _ in range(100):
             os.write(talker.stdin.fileno(), b".")
             talker.stderr.read(1)
-            rotations += rotate.running(log, LIMIT)
+            rotations += logrotate.running(log, LIMIT)
             most = max(most, on_disk(log))
 
     assert rotations >= 100 * 7000 // (LIMIT + 7000) - 1
@@ -111,8 +111,8 @@ def test_a_log_stays_small_however_much_its_service_writes(log: Path) -> None:
 def test_a_log_below_its_limit_is_left_alone(log: Path) -> None:
     log.write_bytes(b"x" * (LIMIT - 1))
 
-    assert not rotate.running(log, LIMIT)
-    assert not rotate.idle(log, LIMIT)
+    assert not logrotate.running(log, LIMIT)
+    assert not logrotate.idle(log, LIMIT)
 
     assert [path.name for path in log.parent.iterdir()] == ["log"]
 
@@ -121,21 +121,21 @@ def test_a_hole_is_not_taken_for_lines(log: Path) -> None:
     block = os.statvfs(log.parent).f_bsize
     log.write_bytes(TEXT)
 
-    assert rotate.running(log, LIMIT)
+    assert logrotate.running(log, LIMIT)
     assert on_disk(log) <= LIMIT // 4 + block
     with log.open("ab") as writer:
         writer.write(b"x" * 3 * block)
-    assert not rotate.running(log, LIMIT)
+    assert not logrotate.running(log, LIMIT)
 
     assert both(log) == TEXT + b"x" * 3 * block
 
 
 def test_the_last_lines_are_found_whether_or_not_the_log_was_rotated_meanwhile(log: Path) -> None:
     log.write_bytes(TEXT)
-    rotate.running(log, LIMIT)
+    logrotate.running(log, LIMIT)
 
-    assert file.tail(log, start=50_000, limit=100_000) == lively(log)
-    assert file.tail(log, start=50_000, limit=200) == TEXT[-200:]
+    assert files.tail(log, start=50_000, limit=100_000) == lively(log)
+    assert files.tail(log, start=50_000, limit=200) == TEXT[-200:]
 
 
 @pytest.mark.parametrize("blocks", range(20, 25))
@@ -143,7 +143,7 @@ def test_a_log_is_cut_after_a_line_if_one_of_the_last_blocks_ends_with_one(log: 
     block = os.statvfs(log.parent).f_bsize
     log.write_bytes(b"x" * (blocks * block - 1) + b"\n" + b"y" * (25 * block - blocks * block))
 
-    rotate.running(log, 24 * block)
+    logrotate.running(log, 24 * block)
 
     assert history(log).read_bytes() == b"x" * (blocks * block - 1) + b"\n"
     assert lively(log) == b"y" * (25 * block - blocks * block)
@@ -153,7 +153,7 @@ def test_a_log_is_cut_in_the_last_line_if_no_block_ends_with_one(log: Path) -> N
     block = os.statvfs(log.parent).f_bsize
     log.write_bytes(b"x\n" + b"y" * (20 * block))
 
-    rotate.running(log, 20 * block)
+    logrotate.running(log, 20 * block)
 
     assert history(log).read_bytes() == b"x\n" + b"y" * (20 * block - 2)
     assert lively(log) == b"yy"
@@ -162,7 +162,7 @@ def test_a_log_is_cut_in_the_last_line_if_no_block_ends_with_one(log: Path) -> N
 def test_of_a_log_that_is_far_too_big_the_end_is_kept(log: Path) -> None:
     log.write_bytes(TEXT)
 
-    rotate.running(log, 5000)
+    logrotate.running(log, 5000)
 
     kept = both(log)
     assert TEXT.endswith(kept)
@@ -173,9 +173,9 @@ def test_what_was_in_the_log_can_be_read_by_its_owner_alone(log: Path) -> None:
     log.write_bytes(TEXT)
     log.chmod(0o644)
 
-    rotate.running(log, LIMIT)
+    logrotate.running(log, LIMIT)
 
-    assert stat.S_IMODE(history(log).stat().st_mode) == file.PRIVATE
+    assert stat.S_IMODE(history(log).stat().st_mode) == files.PRIVATE
     assert stat.S_IMODE(log.stat().st_mode) == 0o644
 
 
@@ -187,7 +187,7 @@ def test_a_log_that_nobody_writes_becomes_history_as_it_is(log: Path) -> None:
     history(log).write_bytes(b"older")
     inode = log.stat().st_ino
 
-    assert rotate.idle(log, len(TEXT))
+    assert logrotate.idle(log, len(TEXT))
 
     assert history(log).read_bytes() == TEXT
     assert history(log).stat().st_ino == inode
@@ -196,10 +196,10 @@ def test_a_log_that_nobody_writes_becomes_history_as_it_is(log: Path) -> None:
 
 def test_what_remained_after_a_hole_does_not_displace_the_history(log: Path) -> None:
     log.write_bytes(TEXT)
-    rotate.running(log, LIMIT)
+    logrotate.running(log, LIMIT)
     rest = lively(log)
 
-    assert not rotate.idle(log, LIMIT)
+    assert not logrotate.idle(log, LIMIT)
 
     assert log.read_bytes() == rest
     assert both(log) == TEXT
@@ -207,12 +207,12 @@ def test_what_remained_after_a_hole_does_not_displace_the_history(log: Path) -> 
 
 def test_a_full_log_with_a_hole_becomes_history_without_it(log: Path) -> None:
     log.write_bytes(TEXT)
-    rotate.running(log, LIMIT)
+    logrotate.running(log, LIMIT)
     rest = lively(log)
     with log.open("ab") as writer:
         writer.write(TEXT)
 
-    assert rotate.idle(log, LIMIT)
+    assert logrotate.idle(log, LIMIT)
 
     assert history(log).read_bytes() == rest + TEXT
     assert not log.exists()
@@ -222,8 +222,8 @@ def test_a_log_that_is_nothing_but_a_hole_is_emptied(log: Path) -> None:
     with log.open("wb") as hole:
         hole.truncate(10**8)
 
-    assert not rotate.running(log, LIMIT)
-    assert not rotate.idle(log, LIMIT)
+    assert not logrotate.running(log, LIMIT)
+    assert not logrotate.idle(log, LIMIT)
 
     assert log.read_bytes() == b""
     assert not history(log).exists()

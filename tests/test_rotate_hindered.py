@@ -19,22 +19,22 @@ import pytest
 from rotated import LIMIT, TEXT, both, history, lively, log_on
 from sandbox import DEADLINE, REPOSITORY
 
-from remediation.primitives import file, rotate
+from remediation.system import files, logrotate
 
 # Rotates, but is killed where it takes a step for the first time after the given file exists.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from unittest.mock import patch
-from remediation.primitives import rotate
+from remediation.system import rotate
 step, log, reached = sys.argv[1:]
 real = os.fsync if step == "os.fsync" else rotate._remove_head
 deadly = lambda *args: os.kill(os.getpid(), signal.SIGKILL) if Path(reached).exists() else real(*args)
-with patch("remediation.primitives.rotate." + step, deadly):
+with patch("remediation.system.logrotate." + step, deadly):
     rotate.running(Path(log), 40_000)
 """
 Way = Callable[[Path, int], bool]
-EITHER = pytest.mark.parametrize("way", [rotate.running, rotate.idle])
+EITHER = pytest.mark.parametrize("way", [logrotate.running, logrotate.idle])
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -66,7 +66,7 @@ def test_one_that_is_killed_loses_no_line_and_the_next_one_leaves_none_double(
 
     assert killed.returncode == -signal.SIGKILL
     assert log.read_bytes() == TEXT
-    assert rotate.running(log, LIMIT)
+    assert logrotate.running(log, LIMIT)
     assert both(log) == TEXT
     assert {path.name for path in log.parent.iterdir()} <= {"log", "log.1", ".log.lock"}
 
@@ -78,7 +78,7 @@ def test_where_neither_can_be_done_that_is_said_and_nothing_is_touched(
     log.write_bytes(TEXT)
 
     with pytest.raises(OSError, match=r"cannot shorten a log that is written: '.*log'") as told:
-        rotate.running(log, LIMIT)
+        logrotate.running(log, LIMIT)
 
     assert told.value.errno == errno.EOPNOTSUPP
     assert log.read_bytes() == TEXT
@@ -140,7 +140,7 @@ def test_only_a_regular_file_is_rotated_and_nothing_is_followed(tmp_path: Path, 
 def test_what_somebody_else_rotates_is_left_to_them_without_waiting(log: Path, way: Way) -> None:
     log.write_bytes(TEXT)
 
-    with file.locked(log.with_name(".log.lock"), timeout=DEADLINE):
+    with files.locked(log.with_name(".log.lock"), timeout=DEADLINE):
         assert not way(log, LIMIT)
 
     assert log.read_bytes() == TEXT

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from sandbox import Sandbox
 
-from remediation.healer import order
-from remediation.healer.outcome import Outcome
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.voice import Voice
-from remediation.session.attempts import Attempt
-from remediation.session.course import Course
-from remediation.session.results import Findings
-from remediation.session.round_files import FINDINGS_NAME, XML_NAME
-from remediation.session.rounds import Part, Round
-from remediation.session.run import HealthRun, Options
+from remediation.checks.attempts import Attempt
+from remediation.checks.results import Findings
+from remediation.config.load import load_project
+from remediation.healing import dependencies
+from remediation.healing.incident import Outcome
+from remediation.run.health_run import HealthRun, Options
+from remediation.run.rounds import Part, Round
+from remediation.run.run_state import Course
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
+from remediation.supervision.round_files import FINDINGS_NAME, XML_NAME
 
 # Answers well, and writes a PID of its own choice over the PID file all the time.
 MEDDLER = """
@@ -93,7 +93,7 @@ def endless(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[Outc
     def count(outcome: Outcome) -> int:
         found, numbers = load_project(project.root, {}), itertools.count(1)
         attempt = Attempt("t.py::t", "t", False, "ill", "E", "ill", time.time(), True, 0, {"api": 0})
-        monkeypatch.setattr(order, "heal_all", lambda *_, **__: next(numbers) and [outcome])
+        monkeypatch.setattr(dependencies, "heal_all", lambda *_, **__: next(numbers) and [outcome])
 
         def round_in(folder: Path) -> Round:
             xml = folder / XML_NAME

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from remediation.primitives import secrets
-from remediation.primitives.secrets import is_secret, learn, learn_url, learn_words, redacted, redacted_words
-from remediation.project.config import load_project
+from remediation.config.load import load_project
+from remediation.system import secrets
+from remediation.system.secrets import is_secret, learn, learn_url, learn_words, redacted, redacted_words
 
 pytestmark = pytest.mark.usefixtures("nothing_known")
 

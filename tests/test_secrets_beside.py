@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sandbox import Sandbox
 
-from remediation.primitives import secrets
-from remediation.primitives.secrets import learn, learn_url, learn_words, redacted, redacted_value, redacted_words
-from remediation.project.config import load_project
+from remediation.config.load import load_project
+from remediation.system import secrets
+from remediation.system.secrets import learn, learn_url, learn_words, redacted, redacted_value, redacted_words
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +150,7 @@ def test_the_user_and_group_of_a_container_are_shown_in_its_command() -> None:
 
 def test_what_cannot_be_looked_at_for_want_of_descriptors_is_not_shown() -> None:
     program = (
-        "import resource\nfrom remediation.primitives.secrets import redacted, redacted_value\n"
+        "import resource\nfrom remediation.system.secrets import redacted, redacted_value\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
         "print(redacted('password=hunter'), redacted_value('token', 'A1b2'), redacted('fine'), sep='\\n')\n"
     )

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from remediation.primitives import secrets
-from remediation.primitives.secrets import learn_words, redacted, redacted_source, redacted_words
+from remediation.system import secrets
+from remediation.system.secrets import learn_words, redacted, redacted_source, redacted_words
 
 
 @pytest.fixture(autouse=True)

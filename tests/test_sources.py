@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from remediation.monitor.sources import Sources
+from remediation.monitor.file_watch import Sources
 
 # Moments of files that were written long before anybody looked.
 LONG_AGO = time.time() - 1000

@@ -13,7 +13,7 @@ import pytest
 from rolling import Deployed
 from sandbox import IMPATIENT, PATIENT, Sandbox, free_port, wait_for
 
-from remediation.primitives.process import Identity
+from remediation.system.process import Identity
 
 # Fails while the file `cure` is missing, and notes each of its attempts.
 CHECK = (

@@ -9,11 +9,11 @@ from receiving import answering
 from sandbox import Sandbox, wait_for
 from scraping import begun
 
-from remediation.journal.record import Result, Run
-from remediation.monitor.ledger import Cycle
-from remediation.monitor.outputs import LONG, Outputs
-from remediation.monitor.standing import Standing
-from remediation.project.config import load_project
+from remediation.config.load import load_project
+from remediation.monitor.service_status import Standing
+from remediation.monitor.sinks import LONG, Outputs
+from remediation.monitor.statistics import Cycle
+from remediation.state.records import Result, Run
 
 
 class History:

@@ -12,9 +12,9 @@ from sandbox import Sandbox
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change
 from remediation.github import summary
-from remediation.healer.treated import Treated
-from remediation.journal.record import Result, Run
-from remediation.project.phrase import Phrase
+from remediation.healing.treated import Treated
+from remediation.messages.message import Phrase
+from remediation.state.records import Result, Run
 
 WELL = "✅ passed"
 HOSTILE = [

@@ -11,8 +11,8 @@ import pytest
 from sandbox import Sandbox, wait_for
 from watching import kill, rows, watching
 
-from remediation.project.memory import Memory
-from remediation.project.model import Budget
+from remediation.config.model import Budget
+from remediation.state.service_state import Memory
 
 YEARS = {"ahead": 3650 * 86_400, "back": -3650 * 86_400}
 SetClock = Callable[[int], dict[str, str]]

@@ -12,10 +12,10 @@ from sandbox import Sandbox
 from surroundings import LINKS, SPECIAL, Victim
 from watching import kill
 
-from remediation.journal.history import HistoryError
-from remediation.primitives import rotate
-from remediation.project.config import load_project
-from remediation.project.memory import Pause, Store
+from remediation.config.load import load_project
+from remediation.state.history import HistoryError
+from remediation.state.service_state import Pause, Store
+from remediation.system import logrotate
 
 # Where something else than a file of ours keeps nobody from being healed.
 HARMLESS = [
@@ -103,7 +103,7 @@ def test_a_running_log_that_has_another_name_is_not_cut(tmp_path: Path) -> None:
     log.write_bytes(b"line\n" * 100_000)
     other.hardlink_to(log)
 
-    assert not rotate.running(log, 1_000)
+    assert not logrotate.running(log, 1_000)
 
     assert other.read_bytes() == b"line\n" * 100_000
     assert sorted(tmp_path.iterdir()) == [log, other]

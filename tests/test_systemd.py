@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediation.monitor.systemd import STATUS_LIMIT, Systemd
+from remediation.monitor.sd_notify import STATUS_LIMIT, Systemd
 
 # What systemd reads of one message.
 LARGEST_MESSAGE = 4096

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sandbox import Sandbox
 from test_answers import LATE, failure, handle
 
-from remediation.healer import look
-from remediation.project.config import load_project
-from remediation.session.handles import Handle
+from remediation.checks.client import Handle
+from remediation.config.load import load_project
+from remediation.probes import liveness
 
 Serve = Callable[..., Server]
 OK = whole(b"ok")
@@ -75,7 +75,7 @@ def configured(
 
 def probed(project: Sandbox, timeout: float = 20.0) -> str | None:
     """Return what the probe of readiness has against the service."""
-    return look.unready(load_project(project.root, {}).services["api"], timeout=timeout)
+    return liveness.unready(load_project(project.root, {}).services["api"], timeout=timeout)
 
 
 def trust(project: Sandbox, authority: trustme.CA) -> str:

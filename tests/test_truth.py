@@ -11,14 +11,15 @@ from contextlib import closing
 import pytest
 from sandbox import Sandbox
 
-from remediation.healer import look, order
-from remediation.healer.look import Condition
-from remediation.healer.outcome import Outcome, Patient
-from remediation.project.catalogue import CATALOGUE
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.phrase import Phrase, first_line
-from remediation.project.voice import Voice
+from remediation.config.load import load_project
+from remediation.healing import dependencies
+from remediation.healing.incident import Outcome, Patient
+from remediation.messages.catalog import CATALOGUE
+from remediation.messages.message import Phrase, first_line
+from remediation.probes import liveness
+from remediation.probes.liveness import Condition
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
 
 _HEALING = "Problems found, healing"
 # A message of several lines, as pytest's own of two values have.
@@ -208,11 +209,11 @@ def test_a_service_whose_main_process_is_dead_has_not_recovered_by_itself(
 ) -> None:
     configured = load_project(project.root)
     service, store = configured.services["api"], Store(configured)
-    monkeypatch.setattr(look, "condition", lambda *_: condition)
-    monkeypatch.setattr(look, "answers", lambda *_, **__: True)
+    monkeypatch.setattr(liveness, "condition", lambda *_: condition)
+    monkeypatch.setattr(liveness, "answers", lambda *_, **__: True)
     healed = Outcome("db", "", "restart", ok=True)
 
-    done = order._after_dependencies(Patient(service, "", 0.0, 0), [healed], store, Voice.of(configured))
+    done = dependencies._after_dependencies(Patient(service, "", 0.0, 0), [healed], store, Voice.of(configured))
 
     assert done is None
 

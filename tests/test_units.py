@@ -17,9 +17,9 @@ from folders import FOLDERS, ODD, PLAIN, project_in
 from msgspec.structs import replace
 from sandbox import DEADLINE
 
-from remediation.commands.units import cron_line, systemd_unit, unit_name
-from remediation.project.model import Project
-from remediation.project.schema import ConfigError
+from remediation.cli.units import cron_line, systemd_unit, unit_name
+from remediation.config.model import Project
+from remediation.config.schema import ConfigError
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 

@@ -13,9 +13,9 @@ import pytest
 import trustme
 from sandbox import DEADLINE, Sandbox
 
-from remediation.healer.version import NoVersionError, answering
-from remediation.project.config import load_project
-from remediation.project.model import Service
+from remediation.config.load import load_project
+from remediation.config.model import Service
+from remediation.probes.version import NoVersionError, answering
 
 MOST = 65_536
 

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from sandbox import wait_for
 
-from remediation.primitives.process import Identity
-from remediation.primitives.vitals import Facts, vitals
+from remediation.system.process import Identity
+from remediation.system.process_info import Facts, vitals
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def test_a_pid_that_is_somebody_else_s_by_now_is_not_looked_at(child: subprocess
 def test_what_is_hidden_from_us_is_told_as_such(child: subprocess.Popen[bytes]) -> None:
     script = (
         "import os, sys, json; sys.path.insert(0, sys.argv[2])\n"
-        "from remediation.primitives.process import Identity\n"
-        "from remediation.primitives.vitals import vitals\n"
+        "from remediation.system.process import Identity\n"
+        "from remediation.system.process_info import vitals\n"
         "one = Identity.of(int(sys.argv[1]))\n"
         # Before the change, since another user might not be able to import what this one can.
         "list(vitals(one))\n"

@@ -18,16 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sandbox import REPOSITORY
 
-from remediation.project.catalogue import Language, Level
-from remediation.project.phrase import printable
-from remediation.project.voice import Voice, colourful, terminal
+from remediation.messages.catalog import Language, Level
+from remediation.messages.message import printable
+from remediation.state.event_log import Voice, colourful, terminal
 
 EVIL = "a\x1b[31mred\r\n2025-01-01 00:00:00 [INFO] forged\x00\x07\x9b\x85\u2028\u202e\udcff\tb"
 
 SPEAKER = """
 import sys
 from pathlib import Path
-from remediation.project.voice import Voice
+from remediation.state.event_log import Voice
 log, log_size, lines, name = sys.argv[1:]
 voice = Voice(language="en", log_file=Path(log), named=False, log_size=int(log_size))
 for number in range(int(lines)):
@@ -245,7 +245,7 @@ def test_a_reader_that_went_away_is_ignored() -> None:
 
 
 def test_a_narrow_terminal_gets_escapes_for_what_it_cannot_show() -> None:
-    script = "from remediation.project.voice import *; terminal(1)('✅ é', Level.INFO)"
+    script = "from remediation.state.event_log import *; terminal(1)('✅ é', Level.INFO)"
     environ = os.environ | {"PYTHONIOENCODING": "latin-1"}
 
     result = subprocess.run(

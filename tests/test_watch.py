@@ -13,11 +13,11 @@ import psutil
 import pytest
 from sandbox import DEADLINE, Sandbox, wait_for
 
+from remediation.config.load import load_project
+from remediation.config.model import Project, Service
 from remediation.monitor.watch import POLL_SECONDS, Watch
-from remediation.primitives.process import Identity
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.model import Project, Service
+from remediation.state.service_state import Store
+from remediation.system.process import Identity
 
 needs_pidfd = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd")
 Start = Callable[[Service], "subprocess.Popen[bytes]"]

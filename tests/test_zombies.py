@@ -14,8 +14,8 @@ import psutil
 import pytest
 from sandbox import DEADLINE, PATIENT, Sandbox, wait_for
 
-from remediation.primitives import process
-from remediation.primitives.process import Identity, await_removal, zombies
+from remediation.system import process
+from remediation.system.process import Identity, await_removal, zombies
 
 # Starts as PostgreSQL does: not while the PID in its own file is that of a process that there is.
 LIKE_POSTGRES = f"""

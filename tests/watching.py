@@ -17,7 +17,7 @@ from typing import NamedTuple
 import psutil
 from sandbox import DEADLINE, Sandbox, wait_for
 
-from remediation.project.model import MARK
+from remediation.config.model import MARK
 
 # In the environment of a monitor and of all that it starts, so that what it leaves behind is found.
 _MONITOR_MARK = "AUTO_HEAL_TEST_MONITOR"

@@ -14,9 +14,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from remediation.journal.record import Result
-from remediation.primitives import file
-from remediation.project.schema import ConfigError
+from remediation.config.schema import ConfigError
+from remediation.state.records import Result
+from remediation.system import files
 
 # Thousands of checks with their messages; a file beyond this was not written by us.
 _LIMIT = 50_000_000
@@ -72,7 +72,7 @@ def _known(one: Result) -> Known:
 def read(path: Path) -> Baseline | None:
     """Return the baseline in a file, None if there is no such file. ConfigError if it holds none."""
     try:
-        found = msgspec.json.decode(file.read(path, limit=_LIMIT), type=Baseline)
+        found = msgspec.json.decode(files.read(path, limit=_LIMIT), type=Baseline)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -91,7 +91,7 @@ def make_room(path: Path) -> None:
     One of an earlier deployment must not be taken for that of the next, whatever happens meanwhile.
     """
     try:
-        file.make_folder(path.parent)
+        files.make_folder(path.parent)
         with suppress(FileNotFoundError):
             mode = path.lstat().st_mode
             if not stat.S_ISREG(mode) or not _is_like_one(path):
@@ -105,7 +105,7 @@ def make_room(path: Path) -> None:
 
 def _is_like_one(path: Path) -> bool:
     """Return whether a file is a baseline, if perhaps of another version, or empty."""
-    content = file.read(path, limit=_LIMIT)
+    content = files.read(path, limit=_LIMIT)
     try:
         return not content or {"at", "checks"} <= msgspec.json.decode(content, type=dict[str, msgspec.Raw]).keys()
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -114,4 +114,4 @@ def _is_like_one(path: Path) -> bool:
 
 def write(path: Path, baseline: Baseline) -> None:
     """Write a baseline for its owner alone, whole or not at all. OSError as usual."""
-    file.write(path, msgspec.json.format(msgspec.json.encode(baseline)))
+    files.write(path, msgspec.json.format(msgspec.json.encode(baseline)))

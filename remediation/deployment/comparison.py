@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from remediation.config.model import LatencyLimits
 from remediation.deployment.baseline import Baseline, Known
-from remediation.journal.record import Result
-from remediation.project.model import LatencyLimits
-from remediation.project.phrase import Phrase
+from remediation.messages.message import Phrase
+from remediation.state.records import Result
 
 # How a check fails that is only slower, if that is to fail it.
 _SLOWER = re.compile(r"takes [\d.]+s, before [\d.]+s")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from remediation.config.model import Project, Service
+from remediation.config.schema import ConfigError
 from remediation.deployment.baseline import LONGEST
-from remediation.healer import version
-from remediation.healer.version import NoVersionError
-from remediation.project.model import Project, Service
-from remediation.project.phrase import Phrase
-from remediation.project.schema import ConfigError
+from remediation.messages.message import Phrase
+from remediation.probes import version
+from remediation.probes.version import NoVersionError
 
 
 def expected(project: Project, wanted: Sequence[str]) -> dict[str, str]:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from remediation.drill.lifeline import Helper
-from remediation.primitives.process import Life, signal_name
-from remediation.project.model import MARK, Project, Service
-from remediation.project.phrase import Phrase
+from remediation.config.model import MARK, Project, Service
+from remediation.drill.helper import Helper
+from remediation.messages.message import Phrase
+from remediation.system.process import Life, signal_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -15,19 +15,19 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from remediation.config.model import MARK, Address, Project, Service
 from remediation.drill import processes
 from remediation.drill.bystanders import Herd
-from remediation.drill.lifeline import Helper
-from remediation.drill.outcome import SkipError, Struck
-from remediation.healer import targets
-from remediation.healer.care import longest
-from remediation.healer.healer import Healer
-from remediation.healer.launch import child_environment
-from remediation.primitives import file, port
-from remediation.primitives.process import Identity, send
-from remediation.project.memory import Memory, Store
-from remediation.project.model import MARK, Address, Project, Service
-from remediation.project.phrase import Phrase
+from remediation.drill.helper import Helper
+from remediation.drill.results import SkipError, Struck
+from remediation.healing import ownership
+from remediation.healing.commands import child_environment
+from remediation.healing.context import longest
+from remediation.healing.remediator import Healer
+from remediation.messages.message import Phrase
+from remediation.state.service_state import Memory, Store
+from remediation.system import files, ports
+from remediation.system.process import Identity, send
 
 
 class Scene(Struct, frozen=True):
@@ -71,7 +71,7 @@ def _crash(scene: Scene) -> Struck:
 
 
 def _kill_process(scene: Scene, memory: Memory, note: Phrase | None = None) -> Struck:
-    victim, victims = scene.process(memory), frozenset(targets.family(scene.service, memory))
+    victim, victims = scene.process(memory), frozenset(ownership.family(scene.service, memory))
     at = time.monotonic()
     _dead([victim], scene)
     return Struck(at, victims | {victim}, note=note)
@@ -84,14 +84,14 @@ def _dead(victims: list[Identity], scene: Scene) -> None:
 
 def _hang(scene: Scene) -> Struck:
     with scene.held() as memory:
-        victims = frozenset(targets.family(scene.service, memory)) | {scene.process(memory)}
+        victims = frozenset(ownership.family(scene.service, memory)) | {scene.process(memory)}
         at = time.monotonic()
         send(victims, signal.SIGSTOP)
         return Struck(at, victims)
 
 
 def _deaf_child(scene: Scene) -> Struck:
-    wrapper = str(Path(__file__).with_name("deaf.py"))
+    wrapper = str(Path(__file__).with_name("scripts") / "deaf.py")
     command = (sys.executable, "-I", "-S", wrapper, *scene.service.command)
     # Healed is what the configuration says, without the wrapper.
     scene.healer.restart(replace(scene.service, command=command))
@@ -101,9 +101,9 @@ def _deaf_child(scene: Scene) -> Struck:
 def _orphan_on_port(scene: Scene) -> Struck:
     address = scene.address
     with scene.held() as memory:
-        victim, victims = scene.process(memory), targets.family(scene.service, memory)
+        victim, victims = scene.process(memory), ownership.family(scene.service, memory)
         descriptors = _listening(victims, address.port)
-        places = [str(address.port), *sorted(port.resolve(address.host))]
+        places = [str(address.port), *sorted(ports.resolve(address.host))]
         environ = child_environment(scene.service)
         orphan = Helper("holder", "orphan", *places, "--", *descriptors, project=scene.project, env=environ)
         scene.stack.enter_context(orphan)
@@ -142,11 +142,11 @@ def _bound(holder: Helper, scene: Scene) -> None:
 def _stranger(scene: Scene) -> Struck:
     address = scene.address
     environ = {name: value for name, value in os.environ.items() if name != MARK}
-    places = [str(address.port), *sorted(port.resolve(address.host))]
+    places = [str(address.port), *sorted(ports.resolve(address.host))]
     stranger = scene.stack.enter_context(Helper("holder", "stranger", *places, project=scene.project, env=environ))
     stranger.line()
     with scene.held() as memory:
-        victims = frozenset(targets.family(scene.service, memory)) | {scene.process(memory)}
+        victims = frozenset(ownership.family(scene.service, memory)) | {scene.process(memory)}
         at = time.monotonic()
         _dead(list(victims), scene)
         stranger.tell("now")
@@ -158,7 +158,7 @@ def _stale_pid(scene: Scene) -> Struck:
     with scene.held() as memory:
         struck = _kill_process(scene, memory)
         pid = processes.nobodys_pid(scene.rng)
-        file.write(scene.service.pid_file, f"{pid}\n".encode(), mode=file.PUBLIC)
+        files.write(scene.service.pid_file, f"{pid}\n".encode(), mode=files.PUBLIC)
         return struck
 
 
@@ -166,7 +166,7 @@ def _reused_pid(scene: Scene) -> Struck:
     other = scene.herd.namesake.helper
     with scene.held() as memory:
         struck = _kill_process(scene, memory)
-        file.write(scene.service.pid_file, f"{other.pid}\n".encode(), mode=file.PUBLIC)
+        files.write(scene.service.pid_file, f"{other.pid}\n".encode(), mode=files.PUBLIC)
         # As if the kernel had handed the number on: the PID is another's now, the birth is still that of the dead.
         memory.pid = other.pid
         scene.store.keep(scene.service, memory)

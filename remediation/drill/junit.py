@@ -6,9 +6,9 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from remediation.drill.outcome import Finding, Findings, Trial
-from remediation.drill.table import downtimes
-from remediation.project.phrase import Phrase, printable
+from remediation.drill.report import downtimes
+from remediation.drill.results import Finding, Findings, Trial
+from remediation.messages.message import Phrase, printable
 
 
 def document(found: Findings, *, began: float) -> bytes:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from remediation.drill.fulldisk import unmount
-from remediation.drill.lifeline import end_left_over
-from remediation.primitives.file import make_folder
-from remediation.project.model import Project
+from remediation.config.model import Project
+from remediation.drill.helper import end_left_over
+from remediation.drill.scripts.fulldisk import unmount
+from remediation.system.files import make_folder
 
 _PREFIX = "drill-"
 # How /proc/self/mountinfo writes what would break its columns, proc(5).

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-from remediation.primitives.process import Identity, Life, send, terminate
+from remediation.system.process import Identity, Life, send, terminate
 
 # How long a process may take to be gone after SIGKILL.
 _SECONDS = 5.0

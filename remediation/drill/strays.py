@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from remediation.primitives.mark import marked, value_of
-from remediation.primitives.process import Identity, descendants, describe
-from remediation.project.memory import Store
-from remediation.project.model import MARK, Service
-from remediation.project.phrase import Phrase
+from remediation.config.model import MARK, Service
+from remediation.messages.message import Phrase
+from remediation.state.service_state import Store
+from remediation.system.mark import marked, value_of
+from remediation.system.process import Identity, descendants, describe
 
 # A service may itself begin and end processes; what is gone after so many seconds was none left over.
 _PATIENCE = 1.0

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
-from remediation.github.standing import Kind, Standing, standings
-from remediation.journal.record import Result
-from remediation.project.phrase import printable
+from remediation.github.check_status import Kind, Standing, standings
+from remediation.messages.message import printable
+from remediation.state.records import Result
 
 # The runner shows no more of each level in a step, and no longer message than of 4096 characters.
 _MOST = 10

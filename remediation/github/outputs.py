@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
-from remediation.primitives import file
+from remediation.system import files
 
 
 def append(path: Path, *, verdict: str, healed: bool, report: str | Path) -> None:
@@ -15,10 +15,10 @@ def append(path: Path, *, verdict: str, healed: bool, report: str | Path) -> Non
     lines = "".join(_output(name, value) for name, value in told.items())
     before = b""
     with suppress(FileNotFoundError):
-        before = file.tail(path, start=0, limit=1)
+        before = files.tail(path, start=0, limit=1)
     # Who wrote there before may have left the last line open.
     start = "" if before in (b"", b"\n") else "\n"
-    file.append(path, f"{start}{lines}".encode(errors="backslashreplace"))
+    files.append(path, f"{start}{lines}".encode(errors="backslashreplace"))
 
 
 def _output(name: str, value: str) -> str:

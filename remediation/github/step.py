@@ -9,9 +9,9 @@ from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
 from remediation.github import outputs, place, summary
 from remediation.github.annotations import annotation_lines, workspace
-from remediation.healer.treated import Treated
-from remediation.journal.record import Run
-from remediation.project.voice import Voice
+from remediation.healing.treated import Treated
+from remediation.state.event_log import Voice
+from remediation.state.records import Run
 
 
 def tell(

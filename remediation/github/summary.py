@@ -13,11 +13,11 @@ from pathlib import Path
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
-from remediation.github.standing import Kind, Standing, standings
-from remediation.healer.treated import Treated
-from remediation.journal.record import Run
-from remediation.primitives import file
-from remediation.project.phrase import first_line, printable, seconds
+from remediation.github.check_status import Kind, Standing, standings
+from remediation.healing.treated import Treated
+from remediation.messages.message import first_line, printable, seconds
+from remediation.state.records import Run
+from remediation.system import files
 
 # GitHub shows no summary of a step beyond 1 MiB, https://docs.github.com/en/actions/reference/workflow-commands
 _MOST_BYTES = 1 << 20
@@ -44,7 +44,7 @@ def append(path: Path, text: str) -> None:
             data = b"\n\n" + data
         if size + len(data) > _MOST_BYTES:
             raise OSError(f"{path} would have more than {_MOST_BYTES} bytes, which GitHub does not show")
-    file.append(path, data)
+    files.append(path, data)
 
 
 def written(

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from remediation.project.model import Service
-from remediation.session.patience import heals
+from remediation.checks.retries import heals
+from remediation.config.model import Service
 
 if TYPE_CHECKING:
     import pytest

@@ -9,19 +9,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation.healer.care import longest
-from remediation.monitor.messages import Again, Failed, Gather, Healing, Report, RoundEnded
-from remediation.project.model import Service
-from remediation.session import attempts
-from remediation.session.board import FOR_EVER, GRACE, Board, Phase
-from remediation.session.channel import Channel
-from remediation.session.exit_codes import INTERRUPTED, PASSED
+from remediation.checks import attempts
+from remediation.config.model import Service
+from remediation.healing.context import longest
+from remediation.monitor.protocol import Again, Failed, Gather, Healing, Report, RoundEnded
+from remediation.supervision.channel import Channel
+from remediation.supervision.heartbeat import FOR_EVER, GRACE, Board, Phase
+from remediation.system.exit_codes import INTERRUPTED, PASSED
 
 if TYPE_CHECKING:
     import pytest
 
-    from remediation.healer.outcome import Patient
-    from remediation.session.run import HealthRun
+    from remediation.healing.incident import Patient
+    from remediation.run.health_run import HealthRun
 
 
 class Cycle:

@@ -23,26 +23,26 @@ from typing import Any
 
 import pytest
 
+from remediation.checks.client import prepare, project_of
+from remediation.checks.heartbeat_plugin import Pulse
+from remediation.checks.retries import heals
 from remediation.monitor.cycle import Cycle
-from remediation.monitor.messages import Ready
+from remediation.monitor.file_watch import imported_from
 from remediation.monitor.preload import preload
+from remediation.monitor.protocol import Ready
 from remediation.monitor.round import Round
-from remediation.monitor.server import Server
-from remediation.monitor.sources import imported_from
-from remediation.session import errand
-from remediation.session.attempt_log import Claimed
-from remediation.session.board import Board
-from remediation.session.channel import Channel
-from remediation.session.checks import Checks
-from remediation.session.child import Child, flush
-from remediation.session.death import write_stacks_to
-from remediation.session.exit_codes import INTERNAL_ERROR
-from remediation.session.frames import with_room
-from remediation.session.handles import prepare, project_of
-from remediation.session.patience import heals
-from remediation.session.pulse import Pulse
-from remediation.session.round_files import TERMINAL_FD
-from remediation.session.rounds import Fork
+from remediation.monitor.scheduler import Server
+from remediation.run.rounds import Fork
+from remediation.run.session_plugin import Checks
+from remediation.supervision import protocol
+from remediation.supervision.attempt_log import Claimed
+from remediation.supervision.channel import Channel
+from remediation.supervision.child import Child, flush
+from remediation.supervision.death import write_stacks_to
+from remediation.supervision.frames import with_room
+from remediation.supervision.heartbeat import Board
+from remediation.supervision.round_files import TERMINAL_FD
+from remediation.system.exit_codes import INTERNAL_ERROR
 
 # In a fork: allocations between two looks for young garbage, and how many of these before one for older.
 _GARBAGE = (20_000, 10, 10)
@@ -157,7 +157,7 @@ def main() -> None:
     # What checks start must not keep the monitor from seeing our end.
     for fd in (int(sys.argv[1]), int(os.environ[TERMINAL_FD])):
         os.set_inheritable(fd, False)
-    errand.is_watched = True
+    protocol.is_watched = True
     # In a session of our own, so the terminal's Ctrl+C does not reach us; whoever ends us does so on purpose.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     server = ForkServer(Channel(socket.socket(fileno=int(sys.argv[1]))))

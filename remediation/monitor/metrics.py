@@ -19,13 +19,13 @@ from contextlib import suppress
 from http.server import HTTPServer
 from typing import TYPE_CHECKING, Any
 
-from remediation.journal.record import Heal, Result, Run
-from remediation.monitor.now import Now
-from remediation.monitor.standing import Standing
-from remediation.primitives import port as ports
-from remediation.primitives.process import describe
-from remediation.project.model import Project, Service
-from remediation.project.schema import ConfigError
+from remediation.config.model import Project, Service
+from remediation.config.schema import ConfigError
+from remediation.monitor.gauges import Now
+from remediation.monitor.service_status import Standing
+from remediation.state.records import Heal, Result, Run
+from remediation.system import ports
+from remediation.system.process import describe
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -10,22 +10,22 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from remediation.healer import look
-from remediation.primitives import file
-from remediation.primitives.process import Identity
-from remediation.project.memory import Memory, Store
-from remediation.project.model import Project
-from remediation.session import junit
-from remediation.session.junit import RoundReport
+from remediation.config.model import Project
+from remediation.probes import liveness
+from remediation.run import junit
+from remediation.run.junit import RoundReport
+from remediation.state.service_state import Memory, Store
+from remediation.system import files
+from remediation.system.process import Identity
 
 _USED = (
     "filelock",
     "psutil",
-    "remediation.healer.evidence",
-    "remediation.healer.healer",
-    "remediation.healer.order",
-    "remediation.journal.history",
-    "remediation.session.reasons",
+    "remediation.healing.diagnostics",
+    "remediation.healing.remediator",
+    "remediation.healing.dependencies",
+    "remediation.state.history",
+    "remediation.checks.reasons",
     "sqlite3",
     "xml.etree.ElementTree",
 )
@@ -42,7 +42,7 @@ def preload(project: Project) -> None:
     _rehearse_report()
     store = Store(project)
     for service in project.services.values():
-        look.condition(service, store)
+        liveness.condition(service, store)
     Identity.of(os.getpid())
 
 
@@ -57,7 +57,7 @@ def _rehearse_report() -> None:
         xml = Path(folder) / "round.xml"
         xml.write_text(f'<testsuites><testsuite time="0.1">{case}</testsuite></testsuites>', encoding="utf-8")
         merged = junit.merge([RoundReport(xml, [])], properties={"a": "b"}, system_out=["a"])
-        file.write(xml, merged)
+        files.write(xml, merged)
         junit.failed(xml)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from remediation.monitor.claims import Claims
-from remediation.monitor.messages import RoundEnded
-from remediation.session.board import FOR_EVER, Board
-from remediation.session.child import Child
-from remediation.session.rounds import worst
+from remediation.monitor.protocol import RoundEnded
+from remediation.run.rounds import worst
+from remediation.supervision.child import Child
+from remediation.supervision.heartbeat import FOR_EVER, Board
 
 if TYPE_CHECKING:
     import pytest

@@ -9,10 +9,10 @@ import signal
 import threading
 from collections.abc import Container, Iterable
 
+from remediation.config.model import Service
 from remediation.deployment.baseline import LONGEST
-from remediation.healer import version
-from remediation.healer.version import NoVersionError
-from remediation.project.model import Service
+from remediation.probes import version
+from remediation.probes.version import NoVersionError
 
 
 class Versions:

@@ -11,13 +11,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from remediation.monitor.messages import News, Order
-from remediation.primitives.process import pidfd
-from remediation.primitives.secrets import redacted
-from remediation.project.model import Project
-from remediation.session.channel import Channel
-from remediation.session.family import end_family
-from remediation.session.round_files import TERMINAL_FD
+from remediation.config.model import Project
+from remediation.monitor.protocol import News, Order
+from remediation.supervision.channel import Channel
+from remediation.supervision.family import end_family
+from remediation.supervision.round_files import TERMINAL_FD
+from remediation.system.process import pidfd
+from remediation.system.secrets import redacted
 
 # The end of what it printed that explains why it did not come up, in lines and bytes.
 _LINES, _OUTPUT = 30, 8_000

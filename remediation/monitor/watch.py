@@ -6,9 +6,9 @@ import os
 import select
 from collections.abc import Iterable
 
-from remediation.primitives.process import Identity, pidfd
-from remediation.project.memory import Store
-from remediation.project.model import Service
+from remediation.config.model import Service
+from remediation.state.service_state import Store
+from remediation.system.process import Identity, pidfd
 
 # Where no pidfd tells of a death, how often it is looked for, in seconds.
 POLL_SECONDS = 0.5

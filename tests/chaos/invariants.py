@@ -12,11 +12,11 @@ from pathlib import Path
 import xmlschema
 from town import Town
 
-from remediation.drill.lifeline import left_over
+from remediation.config.model import Service
+from remediation.drill.helper import left_over
 from remediation.drill.strays import strays
-from remediation.primitives.mark import marked
-from remediation.primitives.process import describe
-from remediation.project.model import Service
+from remediation.system.mark import marked
+from remediation.system.process import describe
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).resolve().parent.parent / "junit.xsd")
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[(INFO|SUCCESS|WARN|ERROR)\] [^\x00-\x1f\x7f-\x9f]+")

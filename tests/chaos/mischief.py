@@ -16,13 +16,13 @@ from pathlib import Path
 
 from town import CLIENT_DEEDS, Town
 
+from remediation.config.model import MARK, Service
 from remediation.drill import processes
 from remediation.drill.bystanders import Decoy
 from remediation.drill.faults import MAKE
-from remediation.drill.lifeline import Helper, HelperError
-from remediation.drill.outcome import SkipError
-from remediation.healer import targets
-from remediation.project.model import MARK, Service
+from remediation.drill.helper import Helper, HelperError
+from remediation.drill.results import SkipError
+from remediation.healing import ownership
 
 _LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 # How often the kernel is asked for a number that others may get first.
@@ -128,7 +128,7 @@ def _unharmed(decoy: Decoy) -> None:
 
 
 def _make_dead(town: Town, service: Service) -> None:
-    processes.kill(targets.family(service, town.store.recall(service)))
+    processes.kill(ownership.family(service, town.store.recall(service)))
 
 
 def _forgotten(_: Town, service: Service, __: ExitStack) -> Mischief:

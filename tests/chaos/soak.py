@@ -29,8 +29,8 @@ from invariants import Sentinel, after_each, at_the_end, report
 from mischief import ALL, REFUSED, ImpossibleError, Mischief
 from town import PATIENCE, Town, town
 
-from remediation.project.model import Service
-from remediation.session.exit_codes import INTERNAL_ERROR
+from remediation.config.model import Service
+from remediation.system.exit_codes import INTERNAL_ERROR
 
 _CHECKS = 12
 # Of the time that a heal takes, within which a healer may be killed, in seconds.

@@ -18,15 +18,15 @@ from pathlib import Path
 import psutil
 from sandbox import REPOSITORY, Sandbox, free_port
 
+from remediation.config.load import load_project
+from remediation.config.model import MARK, Project, Service
 from remediation.drill.bystanders import Herd
 from remediation.drill.faults import Scene
-from remediation.healer.healer import Healer
-from remediation.journal.record import recorder
-from remediation.primitives.process import Identity
-from remediation.project.config import load_project
-from remediation.project.memory import Store
-from remediation.project.model import MARK, Project, Service
-from remediation.project.voice import Voice
+from remediation.healing.remediator import Healer
+from remediation.state.event_log import Voice
+from remediation.state.records import recorder
+from remediation.state.service_state import Store
+from remediation.system.process import Identity
 
 CITIZEN = Path(__file__).with_name("citizen.py")
 # In the environment of all healers, so that what they leave behind is found.

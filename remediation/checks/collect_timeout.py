@@ -1,0 +1,114 @@
+"""The collection of checks within a time: a module that takes longer is an error that says where, the others run."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from remediation.checks.heartbeat_plugin import Pulse
+from remediation.messages.message import seconds
+from remediation.supervision.attempt_log import AttemptLog, Collecting
+from remediation.supervision.death import is_own
+from remediation.supervision.handover import Known
+
+# After the alarm, how soon it comes again for whoever has swallowed it, in seconds.
+_AGAIN = 1.0
+
+
+class Collection:
+    """The plugin that gives each module its time, and goes on without those that had too little."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        *,
+        timeout: float,
+        known: Known,
+        pulse: Pulse | None,
+        log: AttemptLog | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        """Give a module `timeout` seconds; `tell` why one cannot be collected."""
+        self._config = config
+        self._timeout = timeout
+        self._known = known
+        self._pulse = pulse
+        self._log = log
+        self._tell = tell
+        self._late = 0
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Collect a module, within the time."""
+        if self._pulse:
+            self._pulse.collects(self._timeout)
+        if self._log:
+            self._log.note(Collecting(collector.nodeid))
+        alarm = _Alarm(collector, self._timeout)
+        with alarm.set():
+            report = yield
+        if self._pulse:
+            self._pulse.outside()
+        if alarm.problem or collector.nodeid in self._known.broken:
+            # However the module took the alarm: what it has collected need not be all that it has.
+            problem = alarm.problem or self._known.broken[collector.nodeid]
+            report = pytest.CollectReport(collector.nodeid, "failed", problem, [])
+            self._late += 1
+            self._tell(problem.partition("\n")[0])
+            if self._log:
+                self._log.note(Collecting(collector.nodeid, problem))
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Run the others, if nothing else is wrong."""
+        if self._late and self._late == session.testsfailed:
+            self._config.option.continue_on_collection_errors = True
+
+
+def place_of(frame: FrameType | None, root: Path) -> str:
+    """Return the innermost frame below a folder, or else of all, as file:line."""
+    place = ""
+    while frame:
+        file, line = frame.f_code.co_filename, frame.f_lineno
+        place = place or f"{file}:{line}"
+        if is_own(file, root):
+            return f"{file.removeprefix(f'{root}/')}:{line}"
+        frame = frame.f_back
+    return place
+
+
+class _Alarm:
+    """Interrupts the import of a module, unless it hangs where no signal does."""
+
+    def __init__(self, collector: pytest.Collector, timeout: float) -> None:
+        self._collector = collector
+        self._timeout = timeout
+        self.problem = ""
+
+    @contextmanager
+    def set(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, self._ring)
+        signal.setitimer(signal.ITIMER_REAL, self._timeout, _AGAIN)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _ring(self, _number: int, frame: FrameType | None) -> None:
+        limit = f"collect_timeout ({seconds(self._timeout)}s)"
+        where, what = place_of(frame, self._collector.config.rootpath), self._collector.nodeid
+        self.problem = f"{where}: the import of {what} takes longer than {limit}"
+        raise pytest.Collector.CollectError(self.problem)

@@ -1,0 +1,157 @@
+"""Show on the board that a session goes on: before each phase of each check, and between them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from typing import Any, NoReturn
+
+import pytest
+
+from remediation.supervision.heartbeat import FOR_EVER, GRACE, Board, Phase
+
+# How long after its deadline, which a signal enforces where one can, an attempt at a check counts as hung, in seconds.
+# All attempts at a check together have _SHARE.
+_LONGEST_GRACE, _SHORTEST_GRACE, _SHARE = 1.0, 0.3, 4.0
+
+
+class Pulse:
+    """The plugin by which a session says that it goes on: before each phase of each check, and between them."""
+
+    def __init__(self, board: Board, slot: int, between: float, *, waits: bool = False) -> None:
+        """Say so at `slot` of a `board`; what is no check may take `between` seconds.
+
+        One that `waits` is told which check is next, by somebody who may take any time for that.
+        """
+        self.board = board
+        self.slot = slot
+        self._between = between
+        self._waits = waits
+        self._is_held = False
+        self._began_by = 0
+
+    def outside(self) -> None:
+        """Go on with what is no check."""
+        self._put(self._between)
+
+    def hold(self, phase: Phase = Phase.OUTSIDE) -> None:
+        """Go on with what has no deadline here: it has its own, or a person is at work."""
+        self.board.put(self.slot, FOR_EVER, phase)
+
+    def _put(self, seconds: float, phase: Phase = Phase.OUTSIDE, grace: float = GRACE) -> None:
+        if not self._is_held:
+            self.board.put(self.slot, time.monotonic() + seconds + grace, phase, seconds)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Begin the session."""
+        self.outside()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self) -> None:
+        """Begin to select."""
+        self.outside()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self) -> None:
+        """Begin the checks."""
+        self.outside()
+
+    def collects(self, seconds: float) -> None:
+        """Begin to collect a module, which may take so many seconds."""
+        self._put(seconds, Phase.COLLECT, _LONGEST_GRACE)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Wait for the first check."""
+        self._wait()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Wait for the next check after one."""
+        result = yield
+        self._wait()
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Begin a phase."""
+        self._beat(item, Phase.SETUP)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Begin a phase."""
+        self._beat(item, Phase.CALL)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """Begin a phase."""
+        self._beat(item, Phase.TEARDOWN)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
+        """A phase is over: its report may call code of the check, what comes after the last one does not."""
+        if os.getpid() != self._began_by:
+            _end_fork_of_check(call)
+        self._beat(item, Phase[call.when.upper()])
+        report = yield
+        if call.when == "teardown":
+            # The delay before the next attempt, and whatever others do with the reports.
+            self._put(self._between + _delay(item))
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, object, object]:
+        """End the checks."""
+        self._put(self._between, Phase.END)
+        result = yield
+        self._wait()
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_enter_pdb(self) -> None:
+        """Let a person take their time."""
+        self.hold(self.board.read(self.slot).phase)
+        self._is_held = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_leave_pdb(self) -> None:
+        """Go on."""
+        self._is_held = False
+
+    def _beat(self, item: pytest.Item, phase: Phase) -> None:
+        self._began_by = os.getpid()
+        self._put(deadline_of(item), phase, _grace(item))
+
+    def _wait(self) -> None:
+        if self._waits:
+            self.hold()
+
+
+def _end_fork_of_check(call: pytest.CallInfo[Any]) -> NoReturn:
+    """End a child that a check has forked, and that came back from it: only its parent goes on with the session."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        os._exit(error.code & 0xFF)
+    os._exit(error is not None and not isinstance(error, SystemExit))
+
+
+def deadline_of(item: pytest.Item) -> float:
+    """Return the seconds that a phase of a check may take; infinite if somebody took its deadline away."""
+    marker: Any = item.get_closest_marker("timeout")
+    option = item.config.getoption("timeout", None)
+    seconds = marker.args[0] if marker and marker.args else marker.kwargs.get("timeout") if marker else option
+    return float(seconds) if seconds else FOR_EVER
+
+
+def _delay(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("flaky")
+    return float(marker.kwargs.get("reruns_delay", 0.0)) if marker else 0.0
+
+
+def _grace(item: pytest.Item) -> float:
+    """Return how long after the deadline an attempt at a check counts as hung, in seconds."""
+    marker = item.get_closest_marker("flaky")
+    attempts = 1 + int(marker.kwargs.get("reruns", 0)) if marker else 1
+    return max(_SHORTEST_GRACE, min(_LONGEST_GRACE, _SHARE / attempts))

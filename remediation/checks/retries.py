@@ -1,0 +1,122 @@
+"""How long a check is waited for: its retries, its deadline, and when neither is worth while."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+
+from remediation.checks import OWN
+from remediation.config.model import Project
+from remediation.probes import liveness
+from remediation.state.service_state import Store
+
+
+def heals(item: pytest.Item) -> list[str]:
+    """Return the services that a failure of a check may heal. UsageError for a marker that names none."""
+    for marker in item.iter_markers("heals"):
+        if marker.kwargs or not marker.args or not all(isinstance(name, str) for name in marker.args):
+            raise pytest.UsageError(f'{item.nodeid}: heals takes names of services, as in heals("api")')
+    return list(dict.fromkeys(name for marker in item.iter_markers("heals") for name in marker.args))
+
+
+def is_debugged() -> bool:
+    """Return whether a debugger looks at this process, by the way in which pytest-timeout tells."""
+    try:
+        from pytest_timeout import is_debugging  # type: ignore[import-untyped]
+    except ImportError:
+        return False
+    return bool(is_debugging())
+
+
+class Patience:
+    """The plugin that gives checks their retries and deadlines, unless they or the command line have their own."""
+
+    def __init__(self, config: pytest.Config, project: Project, store: Store) -> None:
+        """Take the numbers from `project`."""
+        self._config = config
+        self._project = project
+        self._store = store
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Mark each check for rerunfailures and timeout."""
+        for item in items:
+            if item.nodeid.startswith(OWN):
+                # That of a version was waited for already, and has its own deadline.
+                continue
+            self._add_retries(item)
+            self._add_deadline(item)
+
+    def retries(self, item: pytest.Item) -> tuple[int, float]:
+        """Return how often a check is tried again at most, and the seconds in between."""
+        marker = item.get_closest_marker("flaky") if self._config.pluginmanager.hasplugin("rerunfailures") else None
+        return (marker.kwargs["reruns"], float(marker.kwargs["reruns_delay"])) if marker else (0, 0.0)
+
+    def retry_can_help(self, item: pytest.Item) -> bool:
+        """Return whether another attempt could pass: not if a process that it needs is known to be dead."""
+        services = [self._project.services[name] for name in heals(item)]
+        return all(liveness.retry_can_help(service, self._store) for service in services)
+
+    def give_up(self, item: pytest.Item) -> None:
+        """Take the remaining retries from a check.
+
+        Not by a condition from the start: with one, rerunfailures drops the error of a teardown after a failed check.
+        """
+        marker = item.get_closest_marker("flaky")
+        if marker:
+            item.add_marker(pytest.mark.flaky(**{**marker.kwargs, "condition": False}), append=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Apply the deadline to set-up."""
+        with self._deadline(item):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Apply the deadline to teardown."""
+        with self._deadline(item):
+            return (yield)
+
+    def _add_retries(self, item: pytest.Item) -> None:
+        option, own = self._config.option, item.get_closest_marker("flaky")
+        if not self._config.pluginmanager.hasplugin("rerunfailures"):
+            return
+        if own is None and option.reruns is not None:
+            arguments = {"reruns": option.reruns, "reruns_delay": option.reruns_delay or 0}
+        elif own is None:
+            arguments = {"reruns": self._project.retries - 1, "reruns_delay": self._project.retry_delay}
+        else:
+            names = ("reruns", "reruns_delay")
+            arguments = {"reruns": 1, "reruns_delay": 0} | dict(zip(names, own.args, strict=False)) | dict(own.kwargs)
+        if option.usepdb:
+            # Whoever looks at a failure wants it once; rerunfailures refuses both together.
+            arguments["reruns"] = 0
+        item.add_marker(pytest.mark.flaky(**arguments), append=False)
+
+    def _add_deadline(self, item: pytest.Item) -> None:
+        if not self._config.pluginmanager.hasplugin("timeout"):
+            return
+        if item.get_closest_marker("timeout") is None and self._config.option.timeout is None:
+            # Only the signal method lets the session go on to its end, and so to the heal. For each phase
+            # on its own, because rerunfailures runs all attempts, with the delays, inside one protocol.
+            marker = pytest.mark.timeout(self._project.timeout, method="signal", func_only=True)
+            item.add_marker(marker)
+
+    @contextmanager
+    def _deadline(self, item: pytest.Item) -> Generator[None]:
+        """Apply pytest-timeout to set-up and teardown of a check, where func_only leaves them without."""
+        marker = item.get_closest_marker("timeout")
+        if marker is None or not marker.kwargs.get("func_only"):
+            yield
+            return
+        from pytest_timeout import Settings
+
+        hook = self._config.hook
+        settings = Settings(timeout=marker.args[0], method="signal", func_only=True, disable_debugger_detection=False)
+        hook.pytest_timeout_set_timer(item=item, settings=settings)
+        try:
+            yield
+        finally:
+            hook.pytest_timeout_cancel_timer(item=item)

@@ -1,0 +1,49 @@
+"""The check that the version which was deployed is the one that answers, beside those of the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remediation.checks import OWN
+from remediation.checks.errors import ServiceDown
+from remediation.config.model import Project, Service
+from remediation.deployment.context import Deployment
+from remediation.deployment.versions import mismatch
+
+
+class VersionCheck(pytest.Item):
+    """Asks a service for its version. It heals nothing: as long as the old version answers, nobody is without it."""
+
+    def __init__(self, *, service: Service, deployment: Deployment, times: int, source: Path, **kwargs: Any) -> None:
+        """Expect what the deployment says, so many `times`; `source` is the configuration that says where."""
+        super().__init__(**kwargs)
+        self._service = service
+        self._expected = deployment.versions[service.name]
+        self._undone = deployment.undone.get(service.name, "")
+        self._times = times
+        self._source = source
+
+    @classmethod
+    def of(cls, session: pytest.Session, service: Service, deployment: Deployment, project: Project) -> VersionCheck:
+        """Return the check of one service."""
+        name = f"{service.name} version"
+        return cls.from_parent(
+            session, name=name, nodeid=f"{OWN}{name}", service=service, deployment=deployment,
+            times=project.latency.calls, source=project.source,
+        )  # fmt: skip
+
+    def runtest(self) -> None:
+        """Ask several times, by a connection each: behind one port, old and new may take turns."""
+        timeout = self._service.probe_timeout
+        for _ in range(self._times):
+            if wrong := mismatch(self._service, self._expected, timeout=timeout, undone=self._undone):
+                raise ServiceDown(str(wrong))
+        if self._expected:
+            self.user_properties.append(("version", self._expected))
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Say where it comes from: the configuration."""
+        return self._source, None, self.name

@@ -1,0 +1,96 @@
+"""`auto-heal check`: the same pytest run, told in the words of the catalogue and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from remediation.checks import FOLDER
+from remediation.checks.stale_report import RUNS_NOTHING
+from remediation.config.load import load_project
+from remediation.config.model import Project
+from remediation.config.schema import ConfigError
+from remediation.supervision.child import flush
+from remediation.supervision.round_files import TERMINAL_FD
+from remediation.system.exit_codes import FAILED, PASSED, VERDICTS
+from remediation.system.secrets import redacted
+
+# Options of pytest whose value is a path, and no check to be run.
+_WITH_PATH = ("--deselect", "--ignore", "--ignore-glob", "--junitxml", "--junit-xml", "--rootdir", "--confcutdir")
+
+
+def check(arguments: list[str], *, verbose: bool) -> int:
+    """Run the checks beside the configuration, with pytest's further `arguments`, and return its exit code.
+
+    ConfigError if there is no configuration or there are no checks.
+    """
+    project = load_project(Path.cwd())
+    arguments = with_folder(arguments, project.root)
+    if verbose:
+        return _pytest(project, [*arguments, "-v"])
+    with _quiet() as (told, output):
+        os.environ[TERMINAL_FD] = str(told)
+        try:
+            code = _pytest(project, arguments)
+        finally:
+            del os.environ[TERMINAL_FD]
+    if code not in VERDICTS:
+        # Interrupted, broken or wrongly used: only pytest can say how.
+        output.seek(0)
+        sys.stderr.write(redacted(output.read().decode(errors="backslashreplace")))
+    return code
+
+
+def refuse_idle(arguments: list[str], to: str) -> None:
+    """Raise ConfigError for an option of pytest with which it runs no check, so that there is nothing `to` do."""
+    if idle := RUNS_NOTHING & set(arguments):
+        raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to {to}")
+
+
+def with_folder(arguments: list[str], root: Path) -> list[str]:
+    """Return pytest's arguments, with the folder of the checks if they name none. ConfigError if there is none."""
+    folder = root / FOLDER
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {FOLDER} in {root}; `auto-heal init` writes one")
+    before = [None, *arguments]
+    named = any(_names_checks(argument, option) for option, argument in zip(before, arguments, strict=False))
+    return arguments if named else [*arguments, str(folder)]
+
+
+def _names_checks(argument: str, option: str | None) -> bool:
+    path = argument.partition("::")[0]
+    return not argument.startswith("-") and option not in _WITH_PATH and FOLDER in Path(path).parts
+
+
+def _pytest(project: Project, arguments: list[str]) -> int:
+    from remediation.run.supervised import from_beginning
+
+    code, has_verdict = from_beginning(project, arguments)
+    if code in (PASSED, FAILED) and not has_verdict:
+        # Without our hooks a pass proves nothing, and nobody would be told of it.
+        raise ConfigError(f"pytest ran without auto-heal's hooks; {FOLDER} or a folder above it needs its conftest.py")
+    return code
+
+
+@contextmanager
+def _quiet() -> Iterator[tuple[int, IO[bytes]]]:
+    """Turn stdout and stderr into a file; lend a descriptor of the real stdout, and that file."""
+    flush()
+    saved = [os.dup(1), os.dup(2)]
+    told = os.dup(1)
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when nobody can ask for it any more
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
+    try:
+        yield told, output
+    finally:
+        flush()
+        for number, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(told)

@@ -1,0 +1,71 @@
+"""`auto-heal predeploy` and `postdeploy`: the suite before a deployment and after it, and the way back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from remediation.cli.check import check, refuse_idle
+from remediation.config.load import load_project
+from remediation.config.model import Project
+from remediation.deployment.context import Deployment
+from remediation.state.event_log import Voice, terminal
+from remediation.state.service_state import Store
+from remediation.system.exit_codes import FAILED, PASSED
+
+STDOUT = 1
+
+
+def predeploy(arguments: list[str], *, baseline: Path | None, allow_sick: bool, verbose: bool) -> int:
+    """Run the checks without healing, keep what they find as the baseline, and return the exit code of the check.
+
+    With `allow_sick` it is 0 also if something is sick.
+    """
+    from remediation.deployment.baseline import make_room
+
+    refuse_idle(arguments, "compare")
+    project = load_project(Path.cwd())
+    path = _baseline(project, baseline)
+    make_room(path)
+    os.environ.update(Deployment("before", str(path)).to_environment())
+    code = check([*arguments, "--heal=off"], verbose=verbose)
+    if code == FAILED and allow_sick:
+        Voice.of(project, terminal=terminal(STDOUT)).say("sick_allowed")
+        return PASSED
+    return code
+
+
+def postdeploy(
+    arguments: list[str],
+    *,
+    wait: float | None,
+    expected: Sequence[str],
+    baseline: Path | None,
+    fail_on_slower: bool,
+    verbose: bool,
+) -> int:
+    """Wait for what was deployed, run the checks, heal or roll back, and return the exit code of the check.
+
+    `wait` is in seconds, None for the start_timeout of each service. `expected` has the versions that have to answer.
+    ConfigError if no service tells one, or the baseline cannot be read.
+    """
+    from remediation.deployment import versions
+    from remediation.deployment.baseline import read
+    from remediation.deployment.wait import await_arrival
+
+    refuse_idle(arguments, "compare")
+    project = load_project(Path.cwd())
+    path = _baseline(project, baseline)
+    wanted = versions.expected(project, expected)
+    # Whatever is wrong with it, before anything is waited for.
+    read(path)
+    voice = Voice.of(project, terminal=terminal(STDOUT))
+    await_arrival(project.services.values(), Store(project), voice, wait=wait, versions=wanted)
+    told = Deployment("after", str(path), wanted, fail_on_slower=fail_on_slower, wait=wait)
+    os.environ.update(told.to_environment())
+    return check([*arguments, "--rollback"], verbose=verbose)
+
+
+def _baseline(project: Project, named: Path | None) -> Path:
+    return Path.cwd() / named if named else project.baseline

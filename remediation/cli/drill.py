@@ -1,0 +1,182 @@
+"""`auto-heal drill`: real faults on the user's own services."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from remediation.cli.check import with_folder
+from remediation.cli.monitor import WatchedError, alone, tell_who_watches
+from remediation.cli.service import selected
+from remediation.config.load import load_project
+from remediation.config.model import Project, Service
+from remediation.config.schema import ConfigError
+from remediation.drill.fault_names import FAULTS
+from remediation.healing import ownership
+from remediation.messages.catalog import Level
+from remediation.messages.message import Phrase
+from remediation.state.event_log import Voice, terminal
+from remediation.system import files
+
+if TYPE_CHECKING:
+    from remediation.drill.results import Findings, Trial
+
+STDOUT = 1
+PASSED, FAILED, INTERRUPTED, NO_VERDICT = 0, 1, 2, 3
+REPORT_NAME = "drill.xml"
+_LARGEST_SEED = 1_000_000
+_YES = ("y", "yes", "д", "да")
+
+
+def drill(
+    names: Sequence[str], *, faults: Sequence[str], rounds: int, seed: int | None, sure: bool, report: Path | None
+) -> int:
+    """Make faults on services, all that can be drilled if none is named, and see whether they are healed.
+
+    Asks on the terminal first, unless `sure`. Returns 0 if all went well, 1 if a fault was not healed or did harm, 2 if
+    it was interrupted, 3 if there is no verdict. ConfigError for a wrong use.
+    """
+    from remediation.drill.experiment import plan
+
+    project = load_project(Path.cwd())
+    with_folder([], project.root)
+    _refuse_without_healing()
+    voice = Voice.of(project, terminal=terminal(STDOUT))
+    services = _drillable(project, names, voice)
+    path = _report(project, report)
+    seed = random.SystemRandom().randrange(_LARGEST_SEED) if seed is None else seed
+    trials = plan(services, list(dict.fromkeys(faults)) or list(FAULTS), rounds=rounds, seed=seed)
+    try:
+        with alone(project, drills=True):
+            if not sure and not _agreed(project, services, len(trials)):
+                voice.say("drill_not_begun")
+                return INTERRUPTED
+            path.unlink(missing_ok=True)
+            voice.say("drill_seed", seed=seed)
+            return _drill(project, voice, services, trials, rounds=rounds, seed=seed, path=path)
+    except WatchedError:
+        tell_who_watches(project, voice)
+        return NO_VERDICT
+    except OSError as error:
+        print(f"auto-heal: {error.filename or project.memory}: {error.strerror or error}", file=sys.stderr)
+        return NO_VERDICT
+
+
+def _refuse_without_healing() -> None:
+    wanted = os.environ.get("AUTO_HEAL") or "auto"
+    if wanted != "auto":
+        raise ConfigError(f"environment: AUTO_HEAL is {wanted!r}; with it no check heals, and a drill proves nothing")
+
+
+def _drillable(project: Project, names: Sequence[str], voice: Voice) -> list[Service]:
+    """Return the services to drill, in order. ConfigError if there is none, or a name is not known."""
+    for name in names:
+        near = difflib.get_close_matches(name, project.services, n=1, cutoff=0.5)
+        if near and near[0] != name:
+            raise ConfigError(f"no service is called {name!r} in {project.source.name}; did you mean {near[0]!r}?")
+    found = []
+    for service in project.ordered({one.name for one in selected(project, names)}):
+        if _is_here(service):
+            found.append(service)
+        else:
+            voice.say("drill_left_out", name=service.name)
+    if not found:
+        raise ConfigError(
+            f"{project.source.name}: no service can be drilled; it needs a command, and a url on this machine"
+        )
+    return found
+
+
+def _is_here(service: Service) -> bool:
+    """Return whether auto-heal itself starts and ends a service, here."""
+    return bool(service.command) and ownership.out_of_reach(service) is None
+
+
+def _report(project: Project, wanted: Path | None) -> Path:
+    """Return where the report is to be, beside that of the checks if nobody says. ConfigError if it cannot be."""
+    path = project.report.with_name(REPORT_NAME) if wanted is None else Path.cwd() / wanted
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"the report {path} is no regular file; it is not replaced")
+    return path
+
+
+def _agreed(project: Project, services: Sequence[Service], count: int) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError("a drill kills and suspends processes; without a terminal to ask on, it needs --yes")
+    names = ", ".join(service.name for service in services)
+    warning = Phrase("drill_warning", {"names": names, "count": count})
+    terminal(STDOUT)(warning.render(project.language, named=True), Level.WARN)
+    try:
+        answer = input(Phrase("drill_go_on", {}).render(project.language, named=True))
+    except EOFError:
+        return False
+    return answer.strip().lower() in _YES
+
+
+def _drill(
+    project: Project, voice: Voice, services: Sequence[Service], trials: list[Trial], *, rounds: int, seed: int,
+    path: Path,
+) -> int:  # fmt: skip
+    from remediation.drill.experiment import Drill
+    from remediation.drill.interrupt import Attention
+    from remediation.drill.leftovers import room
+    from remediation.drill.results import RefusedError
+    from remediation.system.signals import Signals
+
+    names = [service.name for service in services]
+    wanted = {one.name for one in selected(project, names, with_dependencies=True)}
+    needed = [one for one in project.ordered(wanted) if _is_here(one)]
+    began = time.time()
+    try:
+        with Signals() as signals, room(project) as folder:
+            one = Drill(project, voice, folder=folder, attention=Attention(signals), seed=seed)
+            found = one.run(needed, trials, rounds=rounds)
+            return _conclude(found, voice, path, began)
+    except RefusedError as error:
+        voice.tell(error.phrase)
+        return NO_VERDICT
+    except Exception:  # noqa: BLE001 - a fault of ours is no verdict on the services
+        traceback.print_exc()
+        return NO_VERDICT
+
+
+def _conclude(found: Findings, voice: Voice, path: Path, began: float) -> int:
+    """Show the table, write the report, and return the exit code."""
+    from remediation.drill.junit import document
+    from remediation.drill.report import table
+
+    show = terminal(STDOUT)
+    for line in ["", *table(found), ""]:
+        show(line, Level.INFO)
+    code = _verdict(found, voice)
+    try:
+        files.write(path, document(found, began=began))
+        voice.say("drill_report", path=path)
+    except OSError as error:
+        voice.say("drill_no_report", path=path, problem=error.strerror or error)
+        return code or NO_VERDICT
+    return code
+
+
+def _verdict(found: Findings, voice: Voice) -> int:
+    count = len(found.tried)
+    if found.failed:
+        voice.say("drill_failed", failed=len(found.failed), count=count)
+    if found.interrupted:
+        return INTERRUPTED
+    if found.failed or found.not_back:
+        return FAILED
+    if not count:
+        voice.say("drill_no_verdict")
+        return NO_VERDICT
+    voice.say("drill_passed", count=count)
+    if skipped := len(found.all) - count:
+        voice.say("drill_some_skipped", count=skipped)
+    return PASSED

@@ -1,0 +1,159 @@
+"""`auto-heal init`: give a project its checks, its hook and its configuration; overwrite nothing.
+
+What is written is made from the files that this repository itself runs, so that the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from remediation.checks import FOLDER
+from remediation.config.load import OWN_FILE, SHARED_FILE, parse, tomllib
+from remediation.config.resolve import resolve_service
+from remediation.config.schema import ConfigError, ProjectTable
+from remediation.system import files
+
+_HOOK = "conftest.py"
+_HEALTH_CHECK, _DATA_CHECK = "test_health.py", "test_items.py"
+# What only the bundled service has in its table.
+_OWN_LINES = ("#", "cwd =", "budget =", "version =")
+_URL, _READY = "http://localhost:8787", "/api/health"
+# Programs that a folder's files suggest, the likeliest first.
+_GUESSES = (
+    ("index.js", ["node", "index.js"]),
+    ("server.js", ["node", "server.js"]),
+    ("package.json", ["npm", "start"]),
+    ("server.py", ["python3", "server.py"]),
+    ("app.py", ["python3", "app.py"]),
+    ("main.py", ["python3", "main.py"]),
+)
+
+
+def init(folder: str, *, name: str, command: str | None, url: str | None, ready: str | None) -> int:
+    """Write what is missing in `folder`, tell each file's fate, and return 0. ConfigError for bad input."""
+    root = Path(folder)
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{folder}: is not a folder")
+    if ready and not ready.startswith("/"):
+        raise ConfigError(f"--ready: {ready!r} is no path such as /health")
+    try:
+        words = shlex.split(command) if command else _guess(root)
+    except ValueError as error:
+        raise ConfigError(f"--command: cannot be split as a shell would: {error}") from None
+    values = {"command": words, "url": url or _URL, "ready": ready or _READY}
+    # The same rules as for the file that is to be written.
+    resolve_service(name, values, root=root, project=ProjectTable(), evidence_timeout=0.0, where="init: ", url=None)
+    table = _configuration(name, values)
+    try:
+        for line in _write_all(root, name, ready or _READY, table):
+            print(line)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    where = "" if root.resolve() == Path.cwd() else f"cd {shlex.quote(folder)} && "
+    print(f"For .gitignore: .{name}-server.pid {name}-server.log auto-heal.log* .*.log.lock reports/ .auto-heal/")
+    print(f"Look at command, url and ready in the configuration, then run: {where}pytest {FOLDER}")
+    return 0
+
+
+def sources() -> Path:
+    """Return the folder with the files to write from: in the wheel, or the repository itself."""
+    package = Path(__file__).resolve().parents[1]
+    packed = package / "scaffold"
+    return packed if packed.is_dir() else package.parent
+
+
+def _guess(root: Path) -> list[str]:
+    return next((words for name, words in _GUESSES if (root / name).is_file()), _GUESSES[0][1])
+
+
+def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[str]:
+    source = sources()
+    # First, because it may refuse.
+    yield _configure(root, table)
+    for check in sorted((source / FOLDER).glob("test_*.py")):
+        text = _adapt(check.read_text(encoding="utf-8"), name, ready)
+        if check.name == _HEALTH_CHECK:
+            text = _as_promised(text)
+        elif check.name == _DATA_CHECK:
+            text = _as_example(text)
+        yield _create(root / FOLDER / check.name, text)
+    hook = root / _HOOK
+    if hook.exists() and "remediation" not in hook.read_text(encoding="utf-8", errors="replace"):
+        # The project has hooks of its own; ours work as well beside the checks.
+        hook = root / FOLDER / _HOOK
+    yield _create(hook, (source / _HOOK).read_text(encoding="utf-8"))
+
+
+def _create(path: Path, text: str) -> str:
+    if path.exists() or path.is_symlink():
+        return f"kept     {path}"
+    files.write(path, text.encode(), mode=files.PUBLIC)
+    return f"wrote    {path}"
+
+
+def _configure(root: Path, table: str) -> str:
+    own, shared = root / OWN_FILE, root / SHARED_FILE
+    if own.exists():
+        return f"kept     {own}"
+    if not shared.exists():
+        return _create(shared, table)
+    if "auto-heal" in parse(shared).get("tool", {}):
+        return f"kept     {shared}: it has [tool.auto-heal]"
+    before = shared.read_bytes()
+    added = table.replace("\n", "\r\n") if b"\r\n" in before else table
+    end = added[len(added.rstrip()) :]
+    after = before.rstrip() + f"{end}{end}{added}".encode()
+    try:
+        tomllib.loads(after.decode())
+    except ValueError:
+        raise ConfigError(f"{shared}: its table tool cannot be added to; add by hand:\n{table}") from None
+    mode = shared.stat().st_mode & 0o777
+    files.write(shared.resolve(), after, mode=mode)
+    return f"added    [tool.auto-heal] to {shared}"
+
+
+def _configuration(name: str, values: Mapping[str, object]) -> str:
+    """Return our own table with another service's values."""
+    text = (sources() / SHARED_FILE).read_text(encoding="utf-8")
+    table = re.search(r"^\[tool\.auto-heal.*?(?=^\[tool\.(?!auto-heal)|\Z)", text, re.MULTILINE | re.DOTALL)
+    if table is None:
+        raise RuntimeError("the shipped configuration has no [tool.auto-heal]")
+    lines = [line for line in table[0].strip().splitlines() if not line.startswith(_OWN_LINES)]
+    for index, line in enumerate(lines):
+        key = line.partition(" = ")[0]
+        if key in values:
+            # JSON's strings and lists of strings are TOML's as well.
+            lines[index] = f"{key} = {json.dumps(values[key], ensure_ascii=False)}"
+    return "\n".join(lines).replace("services.api]", f"services.{name}]") + "\n"
+
+
+def _adapt(text: str, name: str, ready: str) -> str:
+    """Make a check of ours one of another service."""
+    return text.replace('"api"', json.dumps(name)).replace(_READY, ready)
+
+
+def _as_promised(text: str) -> str:
+    """Return the check of readiness with nothing but what `ready` promises: that the path answers 2xx."""
+    _, _, code = text.partition("\n")
+    before, status, _ = code.partition("    assert response.status_code == 200\n")
+    if not status:
+        raise RuntimeError("the shipped check of readiness does not look at the status")
+    promised = [
+        '"""Readiness: the service answers, with any status that means success."""',
+        before + "    assert 200 <= response.status_code < 300",
+        "    # If your service also says how it is, ask for that as well:",
+        '    # assert response.json()["status"] == "ok"',
+    ]
+    return "\n".join(promised) + "\n"
+
+
+def _as_example(text: str) -> str:
+    """Return a check commented out, but for what says what it is."""
+    docstring, _, code = text.partition("\n")
+    lines = ["# An example: take the # away and name what your service serves.", "#"]
+    lines += [f"# {line}".rstrip() for line in code.strip().splitlines()]
+    return "\n".join([docstring, "", *lines]) + "\n"

@@ -1,0 +1,62 @@
+"""`auto-heal start`, `stop` and `restart`: a service by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from remediation.config.load import load_project
+from remediation.config.model import Project, Service
+from remediation.config.schema import ConfigError
+from remediation.healing.incident import HealError
+from remediation.healing.remediator import Healer
+from remediation.state import incidents
+from remediation.state.event_log import Voice, terminal
+from remediation.state.records import recorder
+from remediation.state.service_state import Store
+
+STDOUT = 1
+
+
+def by_hand(action: str, names: Sequence[str]) -> int:
+    """Start, stop or restart services, dependencies first (last when stopping); return 0, or 1 if one failed."""
+    project = load_project(Path.cwd())
+    wanted = selected(project, names, with_dependencies=action == "start")
+    services = project.ordered({service.name for service in wanted})
+    if action == "stop":
+        services.reverse()
+    voice = Voice.of(project, terminal=terminal(STDOUT))
+    healer = Healer(Store(project), voice, record=recorder(project, voice), origin="hand")
+    act = {"start": healer.start, "stop": healer.stop, "restart": healer.restart}[action]
+    # What can only be checked, or cannot be stopped, was not meant unless it was named.
+    meant = [service for service in services if service.name in names or _can(action, service)]
+    failed = False
+    for service in meant or services:
+        try:
+            act(service)
+            if action != "stop":
+                incidents.close(project, service.name)
+        except HealError as error:
+            failed = True
+            voice.tell(error.phrase)
+    return int(failed)
+
+
+def _can(action: str, service: Service) -> bool:
+    return bool(service.command or service.stop_command) if action == "stop" else service.healable
+
+
+def selected(project: Project, names: Sequence[str], *, with_dependencies: bool = False) -> list[Service]:
+    """Return the named services, or all of them; ConfigError for a name that is not configured."""
+    for name in names:
+        if name not in project.services:
+            known = ", ".join(sorted(project.services))
+            raise ConfigError(f"no service is called {name!r} in {project.source.name}; known services: {known}")
+    wanted = dict.fromkeys(names or project.services)
+    if with_dependencies:
+        pending = list(wanted)
+        while pending:
+            needs = project.services[pending.pop()].depends_on
+            pending += [need for need in needs if need not in wanted]
+            wanted |= dict.fromkeys(needs)
+    return [project.services[name] for name in wanted]

@@ -1,0 +1,166 @@
+"""`auto-heal status`: what runs, since when, and how the last heal went."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from remediation.cli.service import selected
+from remediation.config.load import load_project
+from remediation.config.model import Project, Service
+from remediation.messages.columns import aligned
+from remediation.probes import liveness
+from remediation.probes.liveness import Condition
+from remediation.state.service_state import LastHeal, Store
+from remediation.system.process import Identity
+
+_COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST HEAL")
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What is known of one service now; memory in bytes, uptime in seconds."""
+
+    service: str
+    state: str
+    """up, not answering, suspended, down, stopped by hand, or foreign: answered by what we did not start."""
+    pid: int | None
+    uptime: float | None
+    memory: int | None
+    port: int | None
+    last_heal: LastHeal | None
+    helped: bool | None = None
+    """Whether the next run that looked at the service left it well; None if there was none, or no heal."""
+
+    @property
+    def up(self) -> bool:
+        """Whether the service is as it should be."""
+        return self.state == "up"
+
+
+def status(names: Sequence[str], *, as_json: bool) -> int:
+    """Print the state of services; return 0 if all are up, 1 if one is not."""
+    project = load_project(Path.cwd())
+    store = Store(project)
+    found = [examine(service, store) for service in selected(project, names)]
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(one) for one in found], indent=2))
+    else:
+        print("\n".join(table(found)))
+        if pause := store.paused():
+            print(pause.phrase.render(project.language, named=False))
+    return 0 if all(one.up for one in found) else 1
+
+
+def examine(service: Service, store: Store) -> Status:
+    """Look at one service."""
+    memory = store.recall(service)
+    identity = store.proven_process(service)
+    uptime, used = _measure(identity) if identity else (None, None)
+    return Status(
+        service=service.name,
+        state=_state(service, store),
+        pid=identity.pid if identity else None,
+        uptime=uptime,
+        memory=used,
+        port=service.address.port if service.address else None,
+        last_heal=memory.last_heal,
+        helped=_helped(store.project, service, memory.last_heal),
+    )
+
+
+def _helped(project: Project, service: Service, heal: LastHeal | None) -> bool | None:
+    """Return whether a heal left the service well, as the history tells; None if it does not tell."""
+    if heal is None or not heal.ok:
+        return None if heal is None else False
+    from remediation.state.history import History, HistoryError
+    from remediation.state.statistics import helped
+
+    try:
+        with History(project).reading() as database:
+            return helped(database, service.name, heal.at)
+    except HistoryError:
+        return None
+
+
+def _state(service: Service, store: Store) -> str:
+    condition = liveness.condition(service, store)
+    if condition is Condition.BY_HAND:
+        return "stopped by hand"
+    if condition in (Condition.SUSPENDED, Condition.DEAD):
+        return "suspended" if condition is Condition.SUSPENDED else "down"
+    answers = liveness.answers(service, timeout=service.probe_timeout)
+    if not service.command:
+        return "up" if answers else "down"
+    identity = store.proven_process(service)
+    if identity is None:
+        return "foreign" if answers else "down"
+    if not answers:
+        return "not answering"
+    # What answers may be somebody else, while our process does not listen at all.
+    ours = service.address is None or liveness.owns_port(service.address.port, identity.pid)
+    return "up" if ours else "foreign"
+
+
+def _measure(identity: Identity) -> tuple[float | None, int | None]:
+    import psutil
+
+    try:
+        process = psutil.Process(identity.pid)
+        family = [process, *process.children(recursive=True)]
+        uptime = max(0.0, time.time() - process.create_time())
+    except psutil.Error:
+        return None, None
+    used = 0
+    for member in family:
+        try:
+            used += member.memory_info().rss
+        except psutil.Error:
+            continue
+    return round(uptime, 3), used
+
+
+def table(found: Iterable[Status]) -> list[str]:
+    """Return the states as the lines of a table for people."""
+    return aligned([_COLUMNS, *(_row(one) for one in found)])
+
+
+def _row(one: Status) -> tuple[str, ...]:
+    heal = one.last_heal
+    last = "never"
+    if heal:
+        last = f"{_ago(time.time() - heal.at)} ago, {heal.action}, {_effect(one, heal)}"
+    cells: tuple[Any, ...] = (
+        one.service,
+        one.state,
+        one.pid,
+        None if one.uptime is None else _ago(one.uptime),
+        None if one.memory is None else f"{one.memory / 2**20:.1f} MiB",
+        one.port,
+        last,
+    )
+    return tuple("-" if cell is None else str(cell) for cell in cells)
+
+
+def _effect(one: Status, heal: LastHeal) -> str:
+    """Say what came of a heal: that it answered again is not yet that its checks pass."""
+    if not heal.ok:
+        return "in vain"
+    if one.helped is None:
+        return "answered again"
+    return "helped" if one.helped else "did not help"
+
+
+def _ago(seconds: float) -> str:
+    """Return a duration in its two largest units."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
+        if left >= size or (unit == "s" and not parts):
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts[:2])

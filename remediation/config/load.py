@@ -1,0 +1,239 @@
+"""Find the configuration, read it, let the environment override it, and turn it into a `Project`."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from msgspec import Struct
+
+from remediation.config.model import (
+    MEMORY,
+    EvidenceLimits,
+    HistoryLimits,
+    LatencyLimits,
+    Notices,
+    Project,
+    Service,
+)
+from remediation.config.resolve import resolve_service
+from remediation.config.schema import (
+    LONGEST,
+    ConfigError,
+    EvidenceTable,
+    HistoryTable,
+    LatencyTable,
+    NotifyTable,
+    ProjectTable,
+    read_table,
+)
+from remediation.system import files, secrets
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["OWN_FILE", "SHARED_FILE", "language", "load_project", "parse", "tomllib"]
+
+OWN_FILE = "auto-heal.toml"
+SHARED_FILE = "pyproject.toml"
+
+
+Number = TypeVar("Number", int, float)
+
+
+class _Found(Struct, frozen=True):
+    file: Path
+    table: object
+    prefix: str
+
+
+def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Project:
+    """Return the project that governs the folder `start`, found from there upwards.
+
+    Raises ConfigError, whose text is one sentence for the user.
+    """
+    environ = os.environ if environ is None else environ
+    secrets.learn(environ)
+    found = _find(start.resolve())
+    where = f"{found.file.name}: {found.prefix}"
+    table = read_table(found.table, ProjectTable, where)
+    if not table.services:
+        raise ConfigError(f"{where}services: there is none; add [{found.prefix}services.NAME] with command and url")
+    evidence = read_table(table.evidence, EvidenceTable, f"{where}evidence.")
+    root = found.file.parent
+    files.never_make(root)
+    _check_memory(root / MEMORY)
+    override = _url_override(table.services, environ)
+    services = {
+        name: resolve_service(
+            name,
+            values,
+            root=root,
+            project=table,
+            evidence_timeout=evidence.timeout,
+            where=f"{where}services.",
+            url=override.get(name),
+        )
+        for name, values in table.services.items()
+    }
+    for service in services.values():
+        _learn_secrets(service)
+    _check_dependencies(services, f"{where}services")
+    _check_rivals(services, f"{where}services")
+    kept = read_table(table.history, HistoryTable, f"{where}history.")
+    latency = read_table(table.latency, LatencyTable, f"{where}latency.")
+    notify = read_table(table.notify, NotifyTable, f"{where}notify.")
+    for url in notify.urls:
+        secrets.learn_url(url, whole=True)
+    return Project(
+        source=found.file,
+        services=services,
+        interval=_override("CHECK_INTERVAL", environ, table.interval, least=0.001),
+        retries=_override("MAX_RETRIES", environ, table.retries, least=1),
+        retry_delay=_override("RETRY_DELAY", environ, table.retry_delay, least=0),
+        timeout=table.timeout,
+        collect_timeout=table.collect_timeout,
+        log_file=root / (environ.get("LOG_FILE") or table.log_file),
+        log_size=table.log_size,
+        report=root / table.report,
+        language=language(table.language, environ),
+        history=HistoryLimits(kept.days, kept.megabytes),
+        evidence=EvidenceLimits(evidence.days, evidence.megabytes),
+        latency=LatencyLimits(latency.calls, latency.factor, latency.margin),
+        notify=Notices(tuple(notify.urls), tuple(notify.on)),
+    )
+
+
+def language(configured: Literal["en", "ru"] | None, environ: Mapping[str, str]) -> Literal["en", "ru"]:
+    """Choose the language: AUTO_HEAL_LANG, the configuration, then the locale as POSIX orders its variables."""
+    if wanted := environ.get("AUTO_HEAL_LANG"):
+        if wanted[:2].lower() not in ("en", "ru"):
+            raise ConfigError(f"environment: AUTO_HEAL_LANG is {wanted!r}; known languages: en, ru")
+        return "ru" if wanted[:2].lower() == "ru" else "en"
+    if configured:
+        return configured
+    locale = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
+    return "ru" if locale.lower().startswith("ru") else "en"
+
+
+def _find(start: Path) -> _Found:
+    for folder in (start, *start.parents):
+        own, shared = folder / OWN_FILE, folder / SHARED_FILE
+        # Unlike Path.is_file, these say no of what is in a folder that cannot be searched.
+        if os.path.isfile(own):  # noqa: PTH113
+            return _Found(own, parse(own), "")
+        if os.path.isfile(shared):  # noqa: PTH113
+            tool = parse(shared).get("tool")
+            if isinstance(tool, dict) and "auto-heal" in tool:
+                return _Found(shared, tool["auto-heal"], "tool.auto-heal.")
+    raise ConfigError(
+        f"no configuration: neither {OWN_FILE} nor [tool.auto-heal] in {SHARED_FILE} in {start} or above it; "
+        "`auto-heal init` writes one"
+    )
+
+
+def parse(file: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; ConfigError says why they cannot be had."""
+    try:
+        content = file.read_bytes()
+        content.decode()
+        # As the names of files and the arguments of programs are read: in a locale of plain C, too, they are the same.
+        return tomllib.loads(os.fsdecode(content))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file.name}: not UTF-8, as TOML must be: byte {error.start}") from None
+    except (ValueError, RecursionError) as error:
+        # Besides what is no TOML: numbers of thousands of digits, and brackets nested as deep.
+        raise ConfigError(f"{file.name}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{file.name}: cannot be read: {error.strerror}") from None
+
+
+def _override(variable: str, environ: Mapping[str, str], configured: Number, *, least: float) -> Number:
+    """Return the number in an environment variable, of the type that the configured one has, or that one."""
+    text = environ.get(variable)
+    if not text:
+        return configured
+    kind = type(configured)
+    try:
+        number = kind(text)
+    except ValueError:
+        number = kind(-1)
+    if not least <= number <= LONGEST:
+        word = "a whole number" if kind is int else "a number of seconds"
+        raise ConfigError(f"environment: {variable} is {text!r}; it must be {word}, {least:g} or more")
+    return number
+
+
+def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the URL that the environment gives, by the name of the service that it is for."""
+    url = environ.get("API_URL")
+    if not url:
+        return {}
+    if "api" in services:
+        return {"api": url}
+    if len(services) > 1:
+        raise ConfigError(
+            f"environment: API_URL is set, but no service is called 'api'; known services: {_list(services)}"
+        )
+    return dict.fromkeys(services, url)
+
+
+def _learn_secrets(service: Service) -> None:
+    """Have the secrets of a service known, so that nothing shows or writes them."""
+    secrets.learn(service.env)
+    secrets.spare((service.name, service.ready))
+    if service.address:
+        secrets.learn_url(service.address.url)
+        secrets.spare((service.address.host, f"{service.address.host}:{service.address.port}"))
+    commands = (service.command, service.restart_command, service.start_command, service.stop_command)
+    rungs = [rung.run for rung in (*service.ladder, service.rollback) if rung]
+    for words in (*commands, service.evidence, *rungs):
+        secrets.learn_words(words)
+
+
+def _check_memory(folder: Path) -> None:
+    """Refuse what is no folder, and a link to one: it may lead to where nothing of ours belongs."""
+    try:
+        mode = folder.lstat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISDIR(mode):
+        what = "a symbolic link, which is not followed" if stat.S_ISLNK(mode) else "not a folder"
+        raise ConfigError(f"{folder} is {what}; auto-heal keeps there what it remembers, so remove it")
+
+
+def _check_dependencies(services: Mapping[str, Service], where: str) -> None:
+    for service in services.values():
+        for name in service.depends_on:
+            if name not in services:
+                place, known = f"{where}.{service.name}.depends_on", _list(services)
+                raise ConfigError(f"{place}: no service is called {name!r}; known services: {known}")
+    try:
+        TopologicalSorter({name: service.depends_on for name, service in services.items()}).prepare()
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise ConfigError(f"{where}: depends_on goes round in a circle: {circle}") from None
+
+
+def _check_rivals(services: Mapping[str, Service], where: str) -> None:
+    """Refuse two services that we start ourselves on one port or with one PID file: each would end the other."""
+    seen: dict[object, str] = {}
+    for service in services.values():
+        if not service.command:
+            continue
+        port = service.address.port if service.address else None
+        for key, value in (("url", port), ("pid_file", service.pid_file)):
+            other = seen.setdefault((key, value), service.name) if value else service.name
+            if other != service.name:
+                raise ConfigError(f"{where}.{service.name}.{key}: is that of {other} too; each needs its own")
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

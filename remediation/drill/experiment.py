@@ -1,0 +1,271 @@
+"""The drill: one fault after another, each healed by a real check, and all put back at the end."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from subprocess import Popen
+
+from remediation.config.model import Project, Service
+from remediation.drill.bystanders import Herd
+from remediation.drill.checker import Checked, Checker
+from remediation.drill.faults import MAKE, RENEWED, Scene
+from remediation.drill.helper import HelperError, left_over
+from remediation.drill.interrupt import Attention
+from remediation.drill.observer import Watch
+from remediation.drill.results import (
+    Finding,
+    Findings,
+    InterruptedDrillError,
+    NotBackError,
+    RefusedError,
+    SkipError,
+    Struck,
+    Trial,
+)
+from remediation.drill.steady_state import Ground
+from remediation.drill.strays import strays
+from remediation.healing.context import longest
+from remediation.healing.incident import HealError
+from remediation.healing.remediator import Healer
+from remediation.messages.message import Phrase
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
+from remediation.supervision.family import end_family
+from remediation.system.exit_codes import FAILED, HEALED, PASSED
+from remediation.system.files import LockTimeoutError
+from remediation.system.process import describe
+
+# How long a heal is thought to take as long as none was seen, in seconds.
+_FIRST_SPAN = 0.2
+# A healer that ended before it could be killed is tried again, with half the patience.
+_KILLS = 3
+# How often it is looked whether a heal has begun, in seconds.
+_POLL_SECONDS = 0.002
+# What a service may take to answer us, beyond what one probe may, after the checks have seen it well.
+_TO_SPARE = 2.0
+_WELL = (PASSED, HEALED)
+
+
+def plan(services: Sequence[Service], faults: Sequence[str], *, rounds: int, seed: int) -> list[Trial]:
+    """Return every fault of every service, once a round, each round in another order."""
+    rng = random.Random(seed)  # noqa: S311 - an order, and no secret
+    trials: list[Trial] = []
+    for number in range(1, rounds + 1):
+        one = [Trial(fault, service, number) for service in services for fault in faults]
+        rng.shuffle(one)
+        trials += one
+    return trials
+
+
+class Drill:
+    """One drill of a project's services."""
+
+    def __init__(self, project: Project, voice: Voice, *, folder: Path, attention: Attention, seed: int) -> None:
+        """Tell by `voice`, and use `folder` for what need not stay."""
+        self._project = project
+        self._voice = voice
+        self._folder = folder
+        self._attention = attention
+        self._seed = seed
+        self._rng = random.Random(seed)  # noqa: S311 - moments, and no secret
+        self._store = Store(project)
+        # What the drill itself starts and stops is in the log, and no heal of which the history should tell.
+        self._healer = Healer(self._store, Voice.of(project), record=lambda _: None, origin="hand")
+        self._ground = Ground(project, self._store, self._healer)
+        self._checker = Checker(project, folder, attention)
+        self._span = _FIRST_SPAN
+
+    def run(self, ready: Sequence[Service], trials: Sequence[Trial], *, rounds: int) -> Findings:
+        """Make `ready` what is needed, go through the trials, and put everything back.
+
+        RefusedError if there can be no drill now; everything is put back then too.
+        """
+        found = Findings(self._seed, rounds, list(trials))
+        try:
+            self._begin(ready)
+            for number, trial in enumerate(trials, 1):
+                self._voice.say(
+                    "drill_trial", number=number, total=len(trials), fault=trial.fault, service=trial.service.name
+                )
+                finding = Finding(trial)
+                found.all.append(finding)
+                self._try(finding)
+        except InterruptedDrillError:
+            found.interrupted = True
+            # What was broken off has no result.
+            found.all = [finding for finding in found.all if finding.ended]
+            self._voice.say("drill_interrupted")
+        except NotBackError as error:
+            found.not_back.append(error.phrase)
+        finally:
+            found.not_back += self._ground.put_back()
+            for problem in found.not_back:
+                self._voice.tell(problem)
+        return found
+
+    def _begin(self, ready: Sequence[Service]) -> None:
+        if pause := self._store.paused():
+            raise RefusedError("drill_paused", pause=pause.phrase)
+        self._ground.prepare(ready)
+        self._attention.heed()
+        self._voice.say("drill_looks")
+        looked = self._checker.look()
+        if looked.code != PASSED:
+            raise RefusedError("drill_sick", code=_code(looked), last=_last_line(looked.output))
+
+    def _try(self, finding: Finding) -> None:
+        service, began = finding.trial.service, time.monotonic()
+        try:
+            with Herd(service, self._project) as herd:
+                self._go_through(finding, herd)
+                finding.harmed = herd.harmed()
+        except HelperError as error:
+            finding.skipped = Phrase("drill_helper", {"problem": error})
+        finding.left += [Phrase("drill_left", {"holder": describe(one.pid)}) for one in left_over(self._project)]
+        finding.seconds, finding.ended = time.monotonic() - began, True
+        if not finding.skipped and not finding.problems and finding.trial.fault != RENEWED:
+            self._ground.trust(service)
+        self._tell(finding)
+        try:
+            self._ground.mend(service)
+        except HealError as error:
+            raise NotBackError("drill_not_back", problem=error.phrase) from None
+
+    def _go_through(self, finding: Finding, herd: Herd) -> None:
+        """Make the fault and have it healed; a fault that cannot be made is skipped."""
+        service = finding.trial.service
+        try:
+            with ExitStack() as stack:
+                scene = Scene(
+                    self._project, service, self._store, self._healer, herd, self._rng, self._folder, stack
+                )  # fmt: skip
+                for attempt in range(_KILLS):
+                    if self._strike_and_heal(finding, scene, attempt):
+                        return
+                finding.note = Phrase("drill_no_kill", {"name": service.name})
+        except (SkipError, HealError) as error:
+            finding.skipped = error.phrase
+        except LockTimeoutError:
+            finding.skipped = Phrase("busy", {"name": service.name, "seconds": longest(service)})
+
+    def _strike_and_heal(self, finding: Finding, scene: Scene, attempt: int) -> bool:
+        """Return whether that was all: not if a healer was to be killed, and ended well before it could be."""
+        struck = self._strike(finding, scene)
+        service = scene.service
+        watch = Watch(service, self._store, struck, owns_port=self._ground.owns_port(service))
+        try:
+            self._heal(finding, scene, struck, attempt)
+            finding.downtime = watch.downtime(service.probe_timeout + _TO_SPARE) if finding.healed else None
+        finally:
+            watch.end()
+        if finding.healed and finding.downtime is None:
+            finding.healed = False
+            finding.wrong.append(Phrase("drill_not_up", {"name": service.name}))
+        finding.left = strays(service, self._store, struck.victims) if finding.healed else []
+        return not struck.healer_dies or finding.note is not None or bool(finding.problems)
+
+    def _strike(self, finding: Finding, scene: Scene) -> Struck:
+        self._attention.heed()
+        self._ground.doubt(scene.service)
+        struck = MAKE[finding.trial.fault](scene)
+        finding.detected, finding.note = False, struck.note
+        finding.heals = self._store.recall(scene.service).heals
+        return struck
+
+    def _heal(self, finding: Finding, scene: Scene, struck: Struck, attempt: int) -> None:
+        self._ground.forget_restarts()
+        if struck.healer_dies:
+            self._heal_twice(finding, attempt)
+        elif struck.stranger is not None:
+            self._refuse_and_heal(finding, scene, struck.stranger)
+        else:
+            self._judge(finding, self._check(finding))
+
+    def _refuse_and_heal(self, finding: Finding, scene: Scene, stranger: int) -> None:
+        """Have the heal refused because of a stranger, and the service healed once he is gone."""
+        checked = self._check(finding)
+        if not finding.detected:
+            self._judge(finding, checked)
+            return
+        named = re.search(rf"PID {stranger}\b", checked.actions.get(scene.service.name, ""))
+        if checked.code != FAILED or not named:
+            finding.wrong.append(Phrase("drill_not_refused", {"holder": describe(stranger)}))
+        # The stranger goes, as its owner would see to it.
+        scene.stack.close()
+        self._ground.forget_restarts()
+        self._judge(finding, self._check(finding))
+        finding.refused = not finding.wrong
+
+    def _heal_twice(self, finding: Finding, attempt: int) -> None:
+        """Have one healer killed, and the next one heal."""
+        moment = self._rng.random() * self._span / 2**attempt
+        checked = self._check(finding, moment=moment)
+        if checked.killed:
+            finding.note = Phrase("drill_kill", {"after": round(moment, 3)})
+            # It had seen that there is something to heal, or it would not have begun.
+            finding.detected = True
+            self._ground.forget_restarts()
+            checked = self._check(finding)
+        self._judge(finding, checked)
+
+    def _check(self, finding: Finding, *, moment: float | None = None) -> Checked:
+        """Check and heal; with a `moment`, kill the healer so many seconds after its heal began."""
+        service = finding.trial.service
+
+        def kill(child: Popen[bytes]) -> bool:
+            if moment is None:
+                return False
+            # The budget was put aside: the first restart that is counted is the beginning of the heal.
+            while not self._store.recall(service).restarts:
+                if child.poll() is not None:
+                    return False
+                self._attention.sleep(_POLL_SECONDS)
+            self._attention.sleep(moment)
+            if child.poll() is not None:
+                return False
+            end_family(child.pid, self._project)
+            return True
+
+        checked = self._checker.heal(kill)
+        finding.output += checked.output
+        memory = self._store.recall(service)
+        # It can have been somebody else's check that noticed it first.
+        finding.detected = finding.detected or service.name in checked.causes or memory.heals > finding.heals
+        if checked.code in _WELL and memory.restarts and memory.last_heal:
+            self._span = max(0.0, memory.last_heal.at - memory.restarts[-1]) or self._span
+        return checked
+
+    def _judge(self, finding: Finding, checked: Checked) -> None:
+        service = finding.trial.service
+        well = checked.code in _WELL
+        # Where nothing was noticed nothing was healed, and there is no more to say.
+        finding.healed = well and finding.detected
+        if not well:
+            reason = checked.actions.get(service.name) or _last_line(checked.output)
+            finding.wrong.append(Phrase("drill_unhealed", {"code": _code(checked), "reason": reason}))
+        elif finding.healed and (problem := self._store.pid_file_problem(service)):
+            finding.wrong.append(Phrase("drill_pid_file", {"problem": problem}))
+
+    def _tell(self, finding: Finding) -> None:
+        fault, downtime = finding.trial.fault, round(finding.downtime or 0.0, 3)
+        if finding.skipped:
+            self._voice.say("drill_skipped", fault=fault, reason=finding.skipped)
+        elif finding.refused:
+            self._voice.say("drill_refused", fault=fault, downtime=downtime)
+        elif not finding.problems:
+            self._voice.say("drill_healed", fault=fault, downtime=downtime)
+        for problem in finding.problems:
+            self._voice.say("drill_problem", fault=fault, problem=problem)
+
+
+def _code(checked: Checked) -> object:
+    return Phrase("drill_late", {}) if checked.code is None else checked.code
+
+
+def _last_line(output: str) -> str:
+    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "-")

@@ -1,0 +1,125 @@
+"""The drill's own processes: each holds the end of a pipe, and ends by itself when the drill does, however it does."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from remediation.config.model import Project
+from remediation.system.mark import marked
+from remediation.system.process import Identity, Life, terminate
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# What belongs to a drill of a project is known by this variable in its environment.
+MARK = "AUTO_HEAL_DRILL"
+# How long one of our own little programs may take to begin or to end, in seconds.
+_PATIENCE = 10.0
+_LONGEST_LINE = 4096
+
+
+class HelperError(Exception):
+    """A process of the drill's own did not do what it is there for; the message says why."""
+
+
+class Helper:
+    """One of our own little programs, which lasts as long as the block."""
+
+    def __init__(self, program: str, *words: str, project: Project, env: Mapping[str, str] | None = None) -> None:
+        """Start `program`, a module beside this one that imports nothing of ours."""
+        self._program = program
+        path = Path(__file__).with_name("scripts") / f"{program}.py"
+        # Isolated: neither the user's site nor his variables are of use to it, and it begins in half the time.
+        self._child = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(path), *words],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
+            cwd="/", env={**(os.environ if env is None else env), MARK: str(project.memory)},
+        )  # fmt: skip
+        # It is not waited for yet, so the PID is its own.
+        self.identity = Identity.of(self._child.pid)
+        """Who it is; None if it was gone before we could look."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int:
+        """Its PID."""
+        return self._child.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._child.poll() is not None
+
+    def line(self) -> str:
+        """Return the next line that it prints; HelperError if none comes."""
+        return self.data(b"\n").decode(errors="backslashreplace").strip()
+
+    def data(self, until: bytes) -> bytes:
+        """Return what it prints up to a byte; HelperError if that does not come."""
+        found, deadline = b"", time.monotonic() + _PATIENCE
+        while not found.endswith(until):
+            if not self._readable(deadline - time.monotonic()) or not (byte := self._read(1)):
+                raise HelperError(f"{self._program} said nothing")
+            found += byte
+        return found
+
+    def waiting(self) -> bytes:
+        """Return what it has printed since, without waiting for more."""
+        return self._read(_LONGEST_LINE) if self._readable(0) else b""
+
+    def tell(self, line: str) -> None:
+        """Write it a line; one that has ended does not hear it."""
+        if self._child.stdin:
+            with suppress(OSError):
+                self._child.stdin.write(f"{line}\n".encode())
+
+    def end(self) -> None:
+        """Let it end by itself, and see that it does."""
+        if self._child.stdin:
+            self._child.stdin.close()
+        if self.identity and self.identity.alive:
+            try:
+                self._child.wait(0.01 if self._suspended else _PATIENCE)
+            except subprocess.TimeoutExpired:
+                # A child that was not waited for: this is still its PID.
+                self._child.kill()
+        self._child.wait()
+        if self._child.stdout:
+            self._child.stdout.close()
+
+    @property
+    def _suspended(self) -> bool:
+        return bool(self.identity and self.identity.life is Life.SUSPENDED)
+
+    def _readable(self, seconds: float) -> bool:
+        if not self._child.stdout or self._child.stdout.closed:
+            return False
+        poll = select.poll()
+        poll.register(self._child.stdout, select.POLLIN)
+        return bool(poll.poll(max(0.0, seconds) * 1000))
+
+    def _read(self, limit: int) -> bytes:
+        return os.read(self._child.stdout.fileno(), limit) if self._child.stdout else b""
+
+
+def left_over(project: Project) -> list[Identity]:
+    """Return the processes of drills of this project that still live."""
+    return marked(MARK, str(project.memory))
+
+
+def end_left_over(project: Project) -> list[Identity]:
+    """End what earlier drills left, and return what could not be ended."""
+    return terminate(lambda: left_over(project), timeout=_PATIENCE)

@@ -1,0 +1,62 @@
+"""Being interrupted: only where the drill waits, so that nothing is left half-done."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import time
+from contextlib import suppress
+from os import close
+
+from remediation.drill.results import InterruptedDrillError
+from remediation.system.process import pidfd
+from remediation.system.signals import Signals
+
+# Where no pidfd tells of a child's end, how often it is looked for, in seconds.
+_POLL_SECONDS = 0.02
+
+
+class Attention:
+    """Waits, and hears while it does that the drill is to end."""
+
+    def __init__(self, signals: Signals) -> None:
+        """Listen to `signals`."""
+        self._signals = signals
+        self._asked = False
+
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether somebody has asked the drill to end."""
+        self._asked = self._asked or bool(self._signals.wishes())
+        return self._asked
+
+    def heed(self) -> None:
+        """Raise InterruptedDrillError if somebody has asked the drill to end."""
+        if self.asked_to_end:
+            raise InterruptedDrillError
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; InterruptedDrillError as soon as somebody asks the drill to end."""
+        self._wait(seconds, None)
+        self.heed()
+
+    def child(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
+        """Return whether a child ends within some seconds; InterruptedDrillError as `sleep`."""
+        deadline, fd = time.monotonic() + seconds, pidfd(child.pid)
+        try:
+            while child.poll() is None and (left := deadline - time.monotonic()) > 0:
+                self.heed()
+                self._wait(left if fd is not None else min(left, _POLL_SECONDS), fd)
+            self.heed()
+            return child.poll() is not None
+        finally:
+            if fd is not None:
+                close(fd)
+
+    def _wait(self, seconds: float, fd: int | None) -> None:
+        poll = select.poll()
+        poll.register(self._signals.fd, select.POLLIN)
+        if fd is not None:
+            poll.register(fd, select.POLLIN)
+        with suppress(OverflowError):
+            poll.poll(max(0.0, seconds) * 1000)

@@ -1,0 +1,138 @@
+"""The state of the services before a drill, and the way back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from remediation.config.model import Project, Service
+from remediation.drill import processes
+from remediation.drill.observer import is_up
+from remediation.drill.results import RefusedError
+from remediation.drill.strays import strays
+from remediation.healing import ownership
+from remediation.healing.backoff import Spent
+from remediation.healing.context import longest
+from remediation.healing.incident import HealError
+from remediation.healing.remediator import Healer
+from remediation.messages.message import Phrase
+from remediation.probes import liveness
+from remediation.probes.liveness import Condition
+from remediation.state.service_state import Store
+from remediation.system.files import LockTimeoutError
+
+
+class Ground:
+    """Makes services ready for a drill, and puts them back as they were."""
+
+    def __init__(self, project: Project, store: Store, healer: Healer) -> None:
+        """Remember nothing yet."""
+        self._project = project
+        self._store = store
+        self._healer = healer
+        self._started: list[Service] = []
+        self._touched: list[Service] = []
+        self._budgets: dict[str, Spent] = {}
+        self._owners: set[str] = set()
+        self._doubted: set[str] = set()
+
+    def prepare(self, services: Sequence[Service]) -> None:
+        """See that services, each after what it depends on, are up and proven to be ours.
+
+        RefusedError if that cannot be, or must not be.
+        """
+        for service in services:
+            if liveness.condition(service, self._store) is Condition.BY_HAND:
+                raise RefusedError("drill_by_hand", name=service.name)
+        for service in self._project.services.values():
+            if service.healable:
+                self._budgets[service.name] = Spent.of(self._store.recall(service))
+        for service in services:
+            self._touched.append(service)
+            self._make_ready(service)
+            identity = self._store.proven_process(service)
+            if identity and service.address and liveness.owns_port(service.address.port, identity.pid):
+                self._owners.add(service.name)
+
+    def _make_ready(self, service: Service) -> None:
+        state = liveness.condition(service, self._store)
+        if state is Condition.SUSPENDED:
+            raise RefusedError("drill_suspended_before", name=service.name)
+        if state in (Condition.UNKNOWN, Condition.REPLACED):
+            raise RefusedError("drill_foreign", name=service.name, url=service.address)
+        if state is Condition.DEAD:
+            self._started.append(service)
+            try:
+                self._healer.start(service)
+            except HealError as error:
+                raise RefusedError("drill_no_start", problem=error.phrase) from None
+
+    def owns_port(self, service: Service) -> bool:
+        """Return whether the service's process, or one of its descendants, listened on its port at the beginning."""
+        return service.name in self._owners
+
+    def forget_restarts(self) -> None:
+        """Let every service be restarted as if it had not been so lately."""
+        for name in self._budgets:
+            self._budget(self._project.services[name], Spent())
+
+    def _budget(self, service: Service, spent: Spent) -> None:
+        with self._store.lock(service, timeout=longest(service)):
+            memory = self._store.recall(service)
+            if Spent.of(memory) != spent:
+                spent.put(memory)
+                self._store.keep(service, memory)
+
+    def doubt(self, service: Service) -> None:
+        """Note that something is about to be done to a service, so that only a restart makes it surely what it was."""
+        self._doubted.add(service.name)
+
+    def trust(self, service: Service) -> None:
+        """Note that a service was healed since."""
+        self._doubted.discard(service.name)
+
+    def mend(self, service: Service) -> None:
+        """See that a service is up and alone, as it is configured. HealError if it cannot be."""
+        well = self._store.pid_file_problem(service) is None and self._is_up(service)
+        if service.name in self._doubted or not well or strays(service, self._store):
+            processes.resume(ownership.family(service, self._store.recall(service)))
+            self._healer.restart(service)
+        self.trust(service)
+
+    def _is_up(self, service: Service) -> bool:
+        return is_up(service, self._store, owns_port=self.owns_port(service))
+
+    def put_back(self) -> list[Phrase]:
+        """Put everything back as it was, whatever of it fails, and return what could not be, in words."""
+        problems: list[Phrase] = []
+        for service in self._touched:
+            if service not in self._started:
+                problems += _problems(service, partial(self.mend, service))
+        for service in reversed(self._started):
+            problems += _problems(service, partial(self._stop, service))
+        for name, spent in self._budgets.items():
+            service = self._project.services[name]
+            problems += _problems(service, partial(self._budget, service, spent))
+        return problems
+
+    def _stop(self, service: Service) -> None:
+        self._healer.stop(service)
+        with self._store.lock(service, timeout=longest(service)):
+            memory = self._store.recall(service)
+            # It was not stopped by hand before.
+            memory.stopped_by_hand = False
+            self._store.keep(service, memory)
+
+
+def _problems(service: Service, step: Callable[[], None]) -> list[Phrase]:
+    """Do a step for a service, and return why it failed, in words; nothing if it did not."""
+    try:
+        step()
+    except HealError as error:
+        return [error.phrase]
+    except LockTimeoutError:
+        return [Phrase("busy", {"name": service.name, "seconds": longest(service)})]
+    except OSError as error:
+        where, problem = error.filename or "OS", error.strerror or error
+        return [Phrase("surroundings", {"name": service.name, "where": where, "problem": problem})]
+    return []

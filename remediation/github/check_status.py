@@ -1,0 +1,80 @@
+"""How each check stands at the end of a run, in words: what the summary and the annotations on GitHub tell alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.comparison import Change
+from remediation.messages.message import Phrase, first_line
+from remediation.state.records import Result
+
+Kind = Literal["sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped"]
+_BY_IMPORTANCE: tuple[Kind, ...] = ("sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped")
+
+
+class Standing(Struct, frozen=True):
+    """One check at the end; `undone` is what failed until the deployment was rolled back."""
+
+    check: Result
+    kind: Kind
+    words: str
+    """What there is to say of it besides its reason, such as `broken by the deployment`."""
+    change: str
+    """The key of what changed, such as `still_broken`; empty if nothing did."""
+    before: Known | None
+    """What was known of it before the deployment."""
+
+    @property
+    def text(self) -> str:
+        """All that there is to say of it, with the reason of its failure if it failed."""
+        reason = first_line(self.check.message or "")
+        if self.kind in ("sick", "undone"):
+            return ": ".join(filter(None, (self.words, reason or "failed")))
+        if self.check.failed_at is None:
+            return self.words
+        return f"{self.words}, after: {reason or 'a failure'}"
+
+
+def standings(
+    results: Iterable[Result], changes: Iterable[Change], *, baseline: Baseline | None, verdict: str
+) -> list[Standing]:
+    """Return how the checks among the results stand: the sick ones first, then what is worth a look, then the rest."""
+    by_check = {change.nodeid: change for change in changes}
+    known = baseline.checks if baseline else {}
+    checks = [one for one in results if one.kind == "check"]
+    # One that is gone has a row as well: what vanishes must not go unnoticed.
+    there = {one.key for one in checks}
+    gone = [change for change in by_check.values() if change.is_missing and change.nodeid not in there]
+    checks += [Result("check", one.nodeid, one.check, [], 0.0, None, None, attempts=0) for one in gone]
+    found = []
+    for one in checks:
+        change, before = by_check.get(one.key), known.get(one.key)
+        kind, words = _kind(one, change, before, verdict)
+        found.append(Standing(one, kind, words, change.what.key if change else "", before))
+    # What was broken before the deployment is less of a surprise than what it broke.
+    return sorted(found, key=lambda one: (_BY_IMPORTANCE.index(one.kind), one.change == "still_broken"))
+
+
+def _kind(one: Result, change: Change | None, before: Known | None, verdict: str) -> tuple[Kind, str]:
+    changed = str(change.what) if change else ""
+    slower = change is not None and change.is_slower
+    if one.sick:
+        return "sick", changed
+    if one.passed_at is None:
+        return ("gone", changed) if change else ("skipped", "skipped")
+    if one.failed_at is None:
+        return "passed" if not change else "slower" if slower else "repaired", changed or "passed"
+    if verdict == "rolled-back" and (undone := _undone(before)):
+        return "undone", undone
+    return "slower" if slower else "healed", "; ".join(filter(None, (changed, "healed")))
+
+
+def _undone(before: Known | None) -> str:
+    """Say that a check which passes now failed until the deployment was rolled back, unless it failed before it."""
+    if before is None or before.outcome == "skipped":
+        return "failed, rolled back"
+    return "" if before.outcome == "failed" else f"{Phrase('broken_by_deployment', {})}, rolled back"

@@ -1,0 +1,139 @@
+"""What everything that is done to a service has in common: its lock, its evidence, and that it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from remediation.config.model import Service
+from remediation.healing.actions import Steps
+from remediation.healing.commands import reap
+from remediation.healing.incident import HealError, Outcome, Patient
+from remediation.messages.message import Phrase
+from remediation.state.event_log import Voice
+from remediation.state.evidence_store import Archive
+from remediation.state.records import Heal, Origin
+from remediation.state.service_state import LastHeal, Memory, Store
+from remediation.system.files import LockLostError, LockTimeoutError
+
+# Beyond what a heal may take by its configuration, how long to wait for another healer.
+_TO_SPARE = 5.0
+
+
+class Care:
+    """Whoever takes care of services; several may be treated in threads."""
+
+    def __init__(self, store: Store, voice: Voice, *, record: Callable[[Heal], None], origin: Origin) -> None:
+        """Remember in `store`, tell by `voice`, and `record` each heal that ended as one that `origin` did."""
+        self.store = store
+        self.voice = voice
+        self.origin: Origin = origin
+        self.steps = Steps(store, voice)
+        self.done: list[Heal] = []
+        """What was done so far."""
+        self._record = record
+        self._archive = Archive(store.project)
+
+    @contextmanager
+    def held(self, service: Service) -> Iterator[Memory]:
+        """Hold the service's lock, and lend what is remembered. HealError if that is not to be had."""
+        limit = longest(service)
+        try:
+            with explained(service), self.store.lock(service, timeout=limit):
+                yield self.steps.recall(service)
+        finally:
+            reap()
+
+    def count(
+        self, service: Service, memory: Memory, done: LastHeal, patient: Patient | None = None, evidence: str = ""
+    ) -> None:
+        """Let those who wait for the lock know that they need not do the same, and record it."""
+        memory.heals += 1
+        memory.last_heal = done
+        self.store.keep(service, memory)
+        heal = Heal(
+            service.name, done.at, self.origin, patient.cause if patient else "by hand", done.action, done.ok,
+            done.reason,
+            since=patient.since if patient else None,
+            answered_at=done.at if done.ok else None,
+            evidence=evidence,
+        )  # fmt: skip
+        self.done.append(heal)
+        self._record(heal)
+
+    def evidence(self, patient: Patient, memory: Memory) -> str:
+        """Keep what can be known of the service now, tell where, and return that; empty if there is nothing."""
+        from remediation.healing.diagnostics import collect
+
+        try:
+            folder = collect(patient.service, memory, patient, archive=self._archive)
+        except Exception as error:  # noqa: BLE001 - its cure is worth more than its history
+            self.voice.say("no_evidence", name=patient.service.name, problem=error)
+            return ""
+        if folder is None:
+            return ""
+        where = self.store.project.relative(folder)
+        self.voice.say("evidence", name=patient.service.name, folder=where)
+        return where
+
+    def spared(self, patient: Patient, memory: Memory) -> Outcome | None:
+        """Return what becomes of a service that is to be left alone, or None if it is not.
+
+        That is one stopped by hand, and one that somebody else healed since it failed.
+        """
+        if memory.stopped_by_hand:
+            why = Phrase("by_hand", {"name": patient.service.name})
+            # A monitor's check has just said so.
+            return self.refused(patient, why, quiet=self.origin == "monitor")
+        if memory.heals != patient.seen and memory.last_heal:
+            outcome = self._healed_elsewhere(patient, memory.last_heal)
+            if memory.rolled_back > patient.seen:
+                return replace(outcome, rolled_back=True, rollback_problem=memory.rollback_problem)
+            return outcome
+        return None
+
+    def _healed_elsewhere(self, patient: Patient, last: LastHeal) -> Outcome:
+        name = patient.service.name
+        if last.ok:
+            self.voice.say("healed_elsewhere", name=name)
+            reason = ""
+        else:
+            self.voice.say("failed_elsewhere", name=name, reason=last.reason)
+            reason = f"another auto-heal just tried and failed: {last.reason}"
+        return Outcome(
+            name, patient.cause, f"{last.action} by another auto-heal", last.ok, reason, used_rung=True,
+            answered_at=last.at if last.ok else None,
+        )  # fmt: skip
+
+    def refused(self, patient: Patient, why: Phrase, *, quiet: bool = False, gave_up: bool = False) -> Outcome:
+        """Tell why nothing is done for a service, and return that."""
+        if not quiet:
+            self.voice.tell(why)
+        return Outcome(
+            patient.service.name, patient.cause, "", ok=False, reason=str(why), refused=True, gave_up=gave_up
+        )
+
+
+@contextmanager
+def explained(service: Service) -> Iterator[None]:
+    """Turn what the operating system refuses us, which is no fault of the service, into a HealError."""
+    try:
+        yield
+    except LockLostError as error:
+        raise HealError("lock_lost", name=service.name, lock=error.filename) from None
+    except LockTimeoutError:
+        raise HealError("busy", name=service.name, seconds=longest(service)) from None
+    except OSError as error:
+        where, problem = error.filename or "OS", error.strerror or error
+        raise HealError("surroundings", name=service.name, where=where, problem=problem) from None
+
+
+def longest(service: Service) -> float:
+    """Return the seconds that another healer may need: every step at its limit, and some to spare."""
+    runs = max(rung.timeout if rung.run else 0.0 for rung in service.ladder)
+    if service.rollback:
+        runs = max(runs, service.rollback.timeout)
+    # Its processes, the port's holders and a command left behind are stopped; it is started, and asked if it is up.
+    return runs + service.evidence_timeout + 3 * service.stop_timeout + 2 * service.start_timeout + _TO_SPARE

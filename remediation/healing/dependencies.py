@@ -1,0 +1,149 @@
+"""Heal several services: dependencies first, independent ones at the same time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import TopologicalSorter
+from queue import SimpleQueue
+from threading import Thread
+
+from remediation.config.model import Service
+from remediation.healing.incident import Outcome, Patient
+from remediation.healing.remediator import Healer
+from remediation.messages.message import Phrase
+from remediation.probes import liveness
+from remediation.probes.liveness import Condition
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
+
+# Whoever answers in place of such a process, it has not come back.
+_NOT_ITSELF = (Condition.DEAD, Condition.REPLACED, Condition.SUSPENDED)
+
+
+def heal_all(
+    patients: list[Patient],
+    services: Mapping[str, Service],
+    *,
+    healer: Healer,
+    store: Store,
+    voice: Voice,
+    earlier: Mapping[str, Sequence[Outcome]] | None = None,
+) -> list[Outcome]:
+    """Heal every patient, and before it whatever it depends on that is not there; each once.
+
+    A dependent that answers again once its dependency was healed is left to the next checks. `earlier` are the outcomes
+    of the rounds before: a dependency whose ladder they have used up is not healed again, and its dependents neither.
+    """
+    sick, graph = treated(patients, services, store, earlier)
+    outcomes: dict[str, Outcome] = {}
+
+    def treat(name: str) -> Outcome:
+        before = [outcomes[need] for need in graph[name]]
+        return (
+            _after_dependencies(sick[name], before, store, voice)
+            or _spent(sick[name], (earlier or {}).get(name, ()))
+            or healer.heal(sick[name])
+        )
+
+    if len(sick) == 1:
+        # In this thread, so that Ctrl+C ends it at once.
+        return [treat(name) for name in sick]
+    over: SimpleQueue[tuple[str, Outcome | BaseException]] = SimpleQueue()
+
+    def work(name: str) -> None:
+        try:
+            over.put((name, treat(name)))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            over.put((name, error))
+
+    sorter, threads = TopologicalSorter(graph), list[Thread]()
+    sorter.prepare()
+    try:
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                _begin(work, name, threads)
+            name, outcome = over.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes[name] = outcome
+            sorter.done(name)
+    finally:
+        for thread in threads:
+            thread.join()
+    return list(outcomes.values())
+
+
+def _begin(work: Callable[[str], None], name: str, threads: list[Thread]) -> None:
+    """Work in a thread or, if the system allows no more of them, at once."""
+    thread = Thread(target=work, args=(name,), name=f"heal-{name}")
+    try:
+        thread.start()
+    except RuntimeError:
+        work(name)
+    else:
+        threads.append(thread)
+
+
+def treated(
+    patients: list[Patient],
+    services: Mapping[str, Service],
+    store: Store,
+    earlier: Mapping[str, Sequence[Outcome]] | None = None,
+) -> tuple[dict[str, Patient], dict[str, set[str]]]:
+    """Return all who are to be healed by name, and which of them have to be healed before each."""
+    past = earlier or {}
+    sick = {patient.service.name: patient for patient in patients}
+    for patient in patients:
+        for name in sorted(_needs(patient.service.name, services)):
+            if name not in sick and (found := _down(services[name], patient, store, past.get(name, ()))):
+                sick[name] = found
+    return sick, {name: _needs(name, services) & sick.keys() for name in sick}
+
+
+def _needs(name: str, services: Mapping[str, Service]) -> set[str]:
+    """Return all that a service depends on, directly or not."""
+    found, pending = set[str](), [name]
+    while pending:
+        new = set(services[pending.pop()].depends_on) - found
+        found |= new
+        pending += new
+    return found
+
+
+def _down(service: Service, dependent: Patient, store: Store, earlier: Sequence[Outcome]) -> Patient | None:
+    """Return a dependency without failing checks as a patient, if it is not there for its dependent."""
+    condition = liveness.condition(service, store)
+    if condition is Condition.RUNNING:
+        return None
+    if condition is Condition.UNKNOWN and liveness.answers(service, timeout=service.probe_timeout):
+        return None
+    state = "down" if condition is Condition.UNKNOWN else condition.value
+    cause = f"{dependent.service.name} depends on it and it is {state}"
+    rung, adopted = sum(one.used_rung for one in earlier), any(one.adopted for one in earlier)
+    return Patient(service, cause, dependent.since, store.recall(service).heals, rung, adopted)
+
+
+def _spent(patient: Patient, earlier: Sequence[Outcome]) -> Outcome | None:
+    """Return an outcome if nothing more is to be done for a service in this run, which it was told before."""
+    if patient.rung < len(patient.service.ladder) and not any(one.refused for one in earlier):
+        return None
+    reason = earlier[-1].reason if earlier else ""
+    return Outcome(patient.service.name, patient.cause, "", ok=False, reason=reason, refused=True)
+
+
+def _after_dependencies(patient: Patient, before: list[Outcome], store: Store, voice: Voice) -> Outcome | None:
+    """Return an outcome if the service is to be left alone, now that its dependencies were treated."""
+    service = patient.service
+    if not before or liveness.condition(service, store) in _NOT_ITSELF:
+        return None
+    if failed := [outcome.service for outcome in before if not outcome.ok]:
+        why = Phrase("dependency", {"name": service.name, "others": ", ".join(failed)})
+        voice.tell(why)
+        return Outcome(service.name, patient.cause, "", ok=False, reason=str(why))
+    for left in liveness.polls(service.probe_timeout):
+        if liveness.answers(service, timeout=left):
+            others = ", ".join(outcome.service for outcome in before)
+            voice.say("recovered", name=service.name, others=others)
+            return Outcome(service.name, patient.cause, f"recovered after {others}", ok=True, answered_at=time.time())
+    return None

@@ -1,0 +1,120 @@
+"""Tell what a heal would do now, and why, from the same look at the service that the heal itself takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
+
+from remediation.config.model import Service
+from remediation.healing import backoff, ownership
+from remediation.healing.commands import unstartable
+from remediation.healing.dependencies import treated
+from remediation.healing.incident import Patient
+from remediation.messages.message import Phrase
+from remediation.probes import liveness
+from remediation.state.service_state import Memory, Store
+from remediation.system import ports
+from remediation.system.process import describe
+
+
+def plan(
+    patients: list[Patient], services: Mapping[str, Service], store: Store, *, rollback: bool = False
+) -> Iterator[Phrase]:
+    """Yield what would be done for each patient, and before it for what it depends on; nothing is touched.
+
+    With `rollback`, also what would be done at last.
+    """
+    failing = {patient.service.name for patient in patients}
+    sick, graph = treated(patients, services, store)
+    for name in TopologicalSorter(graph).static_order():
+        yield Phrase("plan", {"name": name, "cause": sick[name].cause.removeprefix(f"{name}: ")})
+        service, memory = sick[name].service, store.recall(sick[name].service)
+        if why := _spared(service, memory, store):
+            yield Phrase("plan_nothing", {"why": why})
+            continue
+        yield from _treatment(sick[name], memory, store)
+        if rollback and service.rollback and name in failing:
+            values = {"command": " ".join(service.rollback.run), "timeout": service.rollback.timeout}
+            yield Phrase("plan_rollback", values)
+
+
+def nothing_may_be_done(patients: list[Patient], services: Mapping[str, Service], store: Store) -> bool:
+    """Return whether each of the patients, and all that has to be healed before it, has to be left alone."""
+    sick, _ = treated(patients, services, store)
+    for patient in sick.values():
+        memory = store.recall(patient.service)
+        if not memory.stopped_by_hand and _refusal(patient.service, memory) is None:
+            return False
+    return True
+
+
+def _spared(service: Service, memory: Memory, store: Store) -> Phrase | None:
+    """Return why nothing would be done for a service, not even a rollback."""
+    if pause := store.paused():
+        return pause.phrase
+    if memory.stopped_by_hand:
+        return Phrase("by_hand", {"name": service.name})
+    return Phrase("plan_at_work", {}) if store.is_locked(service) else None
+
+
+def _treatment(patient: Patient, memory: Memory, store: Store) -> Iterator[Phrase]:
+    service = patient.service
+    if why := _refusal(service, memory):
+        yield Phrase("plan_nothing", {"why": why})
+        return
+    if lost := ownership.lost(service, memory, store):
+        yield Phrase("plan_adopt", {"holder": describe(lost.pid)})
+        return
+    rung, *others = service.ladder[patient.rung :]
+    if rung.run:
+        yield _command(rung.run, rung.timeout)
+    if service.command:
+        yield from _replacement(service, memory)
+    else:
+        yield _command(service.restart_command, service.start_timeout)
+        yield from _readiness(service)
+    if others:
+        actions = "; ".join(rung.action for rung in others)
+        yield Phrase("plan_next", {"actions": actions})
+
+
+def _refusal(service: Service, memory: Memory) -> Phrase | None:
+    """Return why it would not be healed."""
+    if problem := ownership.out_of_reach(service):
+        return problem.phrase
+    # What it notes in this memory is not kept.
+    refusal = backoff.refusal(service, memory)
+    return refusal.why if refusal else None
+
+
+def _replacement(service: Service, memory: Memory) -> Iterator[Phrase]:
+    """Yield how the processes of a service would be replaced."""
+    if problem := ownership.untouchable(service, memory):
+        yield Phrase("plan_fails", {"why": problem.phrase})
+        return
+    family = ownership.family(service, memory)
+    for member in family:
+        values = {"signal": service.stop_signal.name, "timeout": service.stop_timeout}
+        yield Phrase("plan_end", {"holder": describe(member.pid), **values})
+    if address := service.address:
+        own = {member.pid for member in family}
+        strangers = ownership.holders(ports.listeners(address.port, address.host)) - own
+        if problem := ownership.obstacle(service, address.port, strangers):
+            yield Phrase("plan_fails", {"why": problem.phrase})
+            return
+        for pid in sorted(filter(None, strangers)):
+            yield Phrase("plan_free", {"port": address.port, "holder": describe(pid)})
+    if problem := unstartable(service, service.command):
+        yield Phrase("plan_fails", {"why": problem.phrase})
+        return
+    yield Phrase("plan_start", {"command": " ".join(service.command), "cwd": service.cwd})
+    yield from _readiness(service)
+
+
+def _readiness(service: Service) -> Iterator[Phrase]:
+    if service.ready != "none":
+        yield Phrase("plan_ready", {"asked": liveness.asked(service), "timeout": service.start_timeout})
+
+
+def _command(command: tuple[str, ...], timeout: float) -> Phrase:
+    return Phrase("plan_command", {"command": " ".join(command), "timeout": timeout})

@@ -1,0 +1,133 @@
+"""Whom a heal is about: the service's own processes, and whoever is on its port; and whom it may not end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from remediation.config.model import MARK, START, Service
+from remediation.healing.incident import HealError
+from remediation.messages.message import Phrase
+from remediation.probes import liveness
+from remediation.state.service_state import Memory, Store
+from remediation.system import ports
+from remediation.system.mark import marked_by, value_of
+from remediation.system.ports import Listener
+from remediation.system.process import Identity, Life, Protection, descendants, describe, protected
+
+
+def out_of_reach(service: Service) -> HealError | None:
+    """Return why nothing can ever be done for a service, or None if something can."""
+    if not service.healable:
+        return HealError("never_healed", name=service.name)
+    if service.command and service.address and not ports.is_local(service.address.host):
+        return HealError("not_here", name=service.name, url=service.address)
+    return None
+
+
+def lost(service: Service, memory: Memory, store: Store) -> Identity | None:
+    """Return a process of ours that answers, but that PID file or memory lost; None if there is none.
+
+    A healer that died between starting it and writing its PID leaves it marked, but nameless.
+    """
+    if not service.command or store.pid_file_problem(service) is None:
+        return None
+    identity = memory.identity or _nameless(service, memory)
+    # Of one that is remembered and dead, only children are left, however well these keep its port.
+    if not identity or identity.life is not Life.RUNNING:
+        return None
+    return identity if liveness.answers(service, timeout=service.probe_timeout) else None
+
+
+def _nameless(service: Service, memory: Memory) -> Identity | None:
+    """Return the process that a healer started and had no time to write down; None if it cannot be told."""
+    if service.ready == "none":
+        # Nobody can be asked whether it is the service or only a part that was left of it.
+        return None
+    if service.address and ports.refuses(service.address.host, service.address.port):
+        return None
+    return _marked_root(service, memory)
+
+
+def _marked_root(service: Service, memory: Memory) -> Identity | None:
+    """Return the one marked process that is no child of another; None if there is none, or more than one."""
+    members = _marked(service, memory)
+    pids = {identity.pid for identity in members}
+    found = [member for member in members if not _parents(member) & pids]
+    return found[0] if len(found) == 1 else None
+
+
+def _parents(identity: Identity) -> set[int]:
+    import psutil
+
+    try:
+        return {parent.pid for parent in psutil.Process(identity.pid).parents()}
+    except psutil.Error:
+        return set()
+
+
+def roots(service: Service, memory: Memory) -> list[Identity]:
+    """Return the processes that are provenly the service's: the one remembered, and the marked."""
+    found = _marked(service, memory)
+    if memory.identity and memory.identity.alive and memory.identity not in found:
+        found.append(memory.identity)
+    return found
+
+
+def _marked(service: Service, memory: Memory) -> list[Identity]:
+    """Return what bears the mark of the service, or of the last start of it: the one has its folder's path in it."""
+    found = marked_by({MARK: service.mark} | ({START: memory.start} if memory.start else {}))
+    # Whoever took the mark off does not want to be of the service any more.
+    return [one for one in found if (value_of(MARK, one.pid) or "").endswith(f":{service.name}")]
+
+
+def family(service: Service, memory: Memory) -> list[Identity]:
+    """Return the service's processes and their descendants, but for what is out of bounds or another service's."""
+    own = roots(service, memory)
+    # Of a service that was started when its folder had another path, the mark is that of then.
+    marks = {None, service.mark, *(value_of(MARK, root.pid) for root in own)}
+    return [member for member in descendants(own) if not protected(member.pid) and value_of(MARK, member.pid) in marks]
+
+
+def untouchable(service: Service, memory: Memory) -> HealError | None:
+    """Return why the service cannot be ended, if one of its own processes is out of bounds."""
+    for root in roots(service, memory):
+        if protection := _protection(root.pid):
+            return HealError("out_of_bounds", name=service.name, holder=describe(root.pid), why=_why(protection))
+    return None
+
+
+def holders(listeners: Iterable[Listener]) -> set[int | None]:
+    """Return all who hold these sockets open; None for one that the kernel does not tell us of."""
+    return {pid for listener in listeners for pid in ports.sharers(listener) or [None]}
+
+
+def obstacle(service: Service, number: int, holders: Iterable[int | None]) -> HealError | None:
+    """Return why one of the port's holders may not be ended, or None if all may be."""
+    return next(filter(None, (_obstacle(service, number, pid) for pid in holders)), None)
+
+
+def _obstacle(service: Service, number: int, pid: int | None) -> HealError | None:
+    if pid is None:
+        return foreign(service, number, pid, _why(Protection.OTHER_USER))
+    if protection := _protection(pid):
+        return foreign(service, number, pid, _why(protection))
+    # What is ours was ended before the port is freed; whoever listens now is a stranger.
+    if service.free_port != "user":
+        return foreign(service, number, pid, Phrase("why_stranger", {"free_port": service.free_port}))
+    return None
+
+
+def foreign(service: Service, number: int, pid: int | None, why: Phrase) -> HealError:
+    """Return the error that a port is held by somebody who may not be ended."""
+    holder = describe(pid) if pid else Phrase("somebody", {})
+    return HealError("foreign_port", name=service.name, port=number, holder=holder, why=why)
+
+
+def _protection(pid: int) -> Protection | None:
+    """Return why a process may not be ended; that it is gone is no reason."""
+    protection = protected(pid)
+    return None if protection is Protection.NO_PROCESS else protection
+
+
+def _why(protection: Protection) -> Phrase:
+    return Phrase(f"why_{protection.name.lower()}", {})

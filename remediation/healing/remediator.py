@@ -1,0 +1,170 @@
+"""Decide what may be done to one service: its lock, its budget, its ladder, and who else was at it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from msgspec.structs import replace
+
+from remediation.config.model import Rung, Service
+from remediation.healing import backoff, ownership
+from remediation.healing.backoff import Spent
+from remediation.healing.context import Care
+from remediation.healing.incident import HealError, Outcome, Patient
+from remediation.healing.preconditions import hindrance
+from remediation.healing.rollback import WayBack
+from remediation.state.event_log import Voice
+from remediation.state.records import Heal, Origin
+from remediation.state.service_state import LastHeal, Memory, Store
+
+
+class Healer:
+    """Acts on services. Every public method takes the service's lock; several may run in threads."""
+
+    def __init__(self, store: Store, voice: Voice, *, record: Callable[[Heal], None], origin: Origin) -> None:
+        """Remember in `store`, tell by `voice`, and `record` each heal that ended as one that `origin` did."""
+        self._store = store
+        self._voice = voice
+        self._care = Care(store, voice, record=record, origin=origin)
+        self._steps = self._care.steps
+
+    @property
+    def done(self) -> list[Heal]:
+        """What this healer did."""
+        return self._care.done
+
+    # By hand.
+
+    def start(self, service: Service) -> None:
+        """Start a service unless it is up; ends a stop by hand. HealError if it does not come up."""
+        with self._held(service) as memory:
+            self._begin_anew(service, memory)
+            if not self._steps.already_up(service, memory):
+                self._steps.stop_and_free(service, memory)
+                self._steps.start(service, memory, service.start_command or service.restart_command)
+                self._care.count(service, memory, _by_hand("start"))
+
+    def stop(self, service: Service) -> None:
+        """Stop a service and free its port; it stays stopped until started by hand. HealError if it lives on."""
+        if service.healable and not service.command and not service.stop_command:
+            raise HealError("no_stop", name=service.name)
+        with self._held(service) as memory:
+            if service.stop_command:
+                self._voice.say("stopping", name=service.name)
+                self._steps.run_stop(service, memory)
+            else:
+                if self._steps.lives(service, memory):
+                    self._voice.say("stopping", name=service.name)
+                self._steps.end(service, memory)
+                self._steps.free(service, strict=False)
+            memory.stopped_by_hand = True
+            self._store.keep(service, memory)
+            self._voice.say("stopped", name=service.name)
+
+    def restart(self, service: Service) -> None:
+        """Stop and start a service, whatever its state; ends a stop by hand. HealError if it does not come up."""
+        with self._held(service) as memory:
+            self._begin_anew(service, memory)
+            self._steps.restart(service, memory)
+            self._care.count(service, memory, _by_hand("restart"))
+
+    def _begin_anew(self, service: Service, memory: Memory) -> None:
+        """Forget a stop by hand and the budget: whoever starts a service by hand has looked at it."""
+        memory.stopped_by_hand = False
+        memory.restarts = []
+        memory.delay = memory.not_before = 0.0
+        self._store.keep(service, memory)
+
+    # On behalf of the checks.
+
+    def heal(self, patient: Patient) -> Outcome:
+        """Climb one rung of the ladder, unless there is a reason not to."""
+        try:
+            with self._held(patient.service) as memory:
+                return self._heal(patient, memory)
+        except HealError as error:
+            return self._care.refused(patient, error.phrase)
+
+    def roll_back(self, patients: list[Patient]) -> list[Outcome]:
+        """Run the rollback that all of these have, once, and restart them, unless there is a reason not to.
+
+        It is the last resort: a spent restart budget is no such reason. All have the same working directory, too.
+        """
+        rollback = patients[0].service.rollback
+        if rollback is None:
+            raise ValueError(f"{patients[0].service.name} has no rollback")
+        return WayBack(self._care, rollback, patients).take()
+
+    def _held(self, service: Service) -> AbstractContextManager[Memory]:
+        """Hold the service's lock, and lend what is remembered. HealError if nothing may or can be done."""
+        if unreachable := ownership.out_of_reach(service):
+            raise unreachable
+        return self._care.held(service)
+
+    def _heal(self, patient: Patient, memory: Memory) -> Outcome:
+        service = patient.service
+        if spared := self._care.spared(patient, memory):
+            return spared
+        # Once a run: a service that writes its own PID file is found again as often as it is looked for.
+        if not patient.adopted and self._steps.adopt(service, memory):
+            done = LastHeal(time.time(), "found its process again", ok=True)
+            self._care.count(service, memory, done, patient)
+            return Outcome(
+                service.name, patient.cause, done.action, ok=True, adopted=True, seen=memory.heals, answered_at=done.at
+            )
+        before = Spent.of(memory)
+        if refusal := backoff.refusal(service, memory):
+            self._store.keep(service, memory)
+            # To a monitor, the waiting that follows is no news at every check.
+            quiet = self._care.origin == "monitor" and not refusal.first
+            return self._care.refused(patient, refusal.why, quiet=quiet, gave_up=refusal.first)
+        rung = service.ladder[patient.rung]
+        # A command of the rung may be what mends that.
+        if not rung.run and (problem := hindrance(service, memory)):
+            self._not_spent(service, memory, before)
+            if service.command and not self._steps.lives(service, memory):
+                self._voice.say("not_started", name=service.name)
+            self._voice.tell(problem.phrase)
+            return Outcome(service.name, patient.cause, "", ok=False, reason=str(problem), used_rung=True)
+        # Before anything is done: a healer that is killed half-way has restarted it all the same.
+        memory.restarts.append(time.time())
+        self._store.keep(service, memory)
+        try:
+            return self._climb(patient, memory, rung)
+        finally:
+            if not self._steps.has_acted(service):
+                self._not_spent(service, memory, before)
+
+    def _not_spent(self, service: Service, memory: Memory, before: Spent) -> None:
+        """Take the restart back from the budget, since nothing was done; that it was asked for remains noted."""
+        replace(before, troubled_at=memory.troubled_at).put(memory)
+        self._store.keep(service, memory)
+
+    def _climb(self, patient: Patient, memory: Memory, rung: Rung) -> Outcome:
+        service = patient.service
+        evidence = self._care.evidence(patient, memory)
+        try:
+            if rung.run:
+                self._steps.try_running(service, memory, rung.run, rung.timeout)
+            self._steps.restart(service, memory)
+            reason = ""
+        except HealError as error:
+            reason = str(error)
+            self._voice.tell(error.phrase)
+        if not self._steps.has_acted(service):
+            return Outcome(
+                service.name, patient.cause, "", ok=False, reason=reason, used_rung=True, evidence=evidence
+            )  # fmt: skip
+        # Counted whether it helped or not: those who wait for the lock must not repeat it.
+        done = LastHeal(time.time(), rung.action, not reason, reason)
+        self._care.count(service, memory, done, patient, evidence)
+        return Outcome(
+            service.name, patient.cause, rung.action, not reason, reason, used_rung=True,
+            seen=memory.heals, answered_at=done.at if done.ok else None, evidence=evidence,
+        )  # fmt: skip
+
+
+def _by_hand(action: str) -> LastHeal:
+    return LastHeal(time.time(), f"{action} by hand", ok=True)

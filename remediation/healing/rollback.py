@@ -1,0 +1,217 @@
+"""The way back: what was deployed before is put in place again, by one command for all services that share it.
+
+It may itself call auto-heal, as in `git checkout v1 && auto-heal restart api`. While it runs, the auto-heal that it
+calls is a guest of our locks; what that one did is not done again.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from remediation.config.model import Rollback, Service
+from remediation.healing import ownership
+from remediation.healing.commands import run_command
+from remediation.healing.context import Care, explained, longest
+from remediation.healing.incident import HealError, Outcome, Patient
+from remediation.messages.message import Phrase, seconds
+from remediation.state import lock_grants
+from remediation.state.service_state import LastHeal, Memory
+from remediation.system.process import Identity
+
+
+class _Case(Struct, frozen=True):
+    """A patient that is rolled back, and what there was of it before."""
+
+    patient: Patient
+    heals: int
+    noted: float
+    """The moment of its entry in the restart budget."""
+    evidence: str
+
+    @property
+    def service(self) -> Service:
+        return self.patient.service
+
+
+class WayBack:
+    """One rollback, of all the services that it is for."""
+
+    def __init__(self, care: Care, rollback: Rollback, patients: list[Patient]) -> None:
+        """Take `care` of `patients`, all of which have this rollback and the same working directory."""
+        self._care = care
+        self._rollback = rollback
+        self._patients = patients
+        self._store = care.store
+        self._ran = False
+
+    def take(self) -> list[Outcome]:
+        """Roll back and restart, unless there is a reason not to; return what became of each patient."""
+        memories: dict[str, Memory] = {}
+        try:
+            with ExitStack() as locks:
+                # In one order for all, so that no two wait for each other.
+                for service in sorted((patient.service for patient in self._patients), key=lambda found: found.name):
+                    memories[service.name] = locks.enter_context(self._care.held(service))
+                return self._take(memories)
+        except HealError as error:
+            refused = partial(self._care.refused, why=error.phrase)
+            # Told once, for all of them.
+            outcomes = [refused(patient, quiet=number > 0) for number, patient in enumerate(self._patients)]
+            return [replace(outcome, rolled_back=self._ran) for outcome in outcomes]
+
+    def _take(self, memories: dict[str, Memory]) -> list[Outcome]:
+        outcomes: dict[str, Outcome] = {}
+        cases: list[_Case] = []
+        for patient in self._patients:
+            name = patient.service.name
+            if spared := self._spared(patient, memories[name]):
+                outcomes[name] = spared
+            else:
+                cases.append(self._case(patient, memories[name]))
+        try:
+            return self._take_all(cases, outcomes)
+        finally:
+            for case in cases:
+                self._take_back(case)
+
+    def _take_all(self, cases: list[_Case], outcomes: dict[str, Outcome]) -> list[Outcome]:
+        if cases:
+            # Another auto-heal may have taken it a moment ago, for some of them: twice back is too far.
+            taken = any(outcome.rolled_back for outcome in outcomes.values())
+            problem = "" if taken else self._run([case.service for case in cases])
+            how = "by another auto-heal" if taken else problem and f"failed: {problem}"
+            action = f"{self._rollback.action} ({how})" if how else self._rollback.action
+            by_name = {case.service.name: case for case in cases}
+            for service in self._store.project.ordered(by_name):
+                outcome = self._brought_back(by_name[service.name], action, problem)
+                outcomes[service.name] = replace(outcome, rolled_back=True, rollback_problem=problem)
+        return [outcomes[patient.service.name] for patient in self._patients]
+
+    def _spared(self, patient: Patient, memory: Memory) -> Outcome | None:
+        if lock_grants.is_granted(patient.service):
+            # Its command has come to this by itself, and would again.
+            return self._care.refused(patient, Phrase("rollback_within", {"name": patient.service.name}))
+        # A restart by somebody else meanwhile is no reason: the ladder's own did not help either.
+        again = memory.rolled_back > patient.seen
+        return self._care.spared(patient, memory) if again or memory.stopped_by_hand else None
+
+    def _case(self, patient: Patient, memory: Memory) -> _Case:
+        """Note that a service is acted on, and keep the evidence. A spent budget is no obstacle to the last resort."""
+        moment = time.time()
+        memory.restarts.append(moment)
+        self._store.keep(patient.service, memory)
+        return _Case(patient, memory.heals, moment, self._care.evidence(patient, memory))
+
+    def _take_back(self, case: _Case) -> None:
+        """Give the budget back what was not done: the command was not run, and the service not touched."""
+        memory = self._store.recall(case.service)
+        if not self._ran and not self._care.steps.has_acted(case.service) and case.noted in memory.restarts:
+            memory.restarts.remove(case.noted)
+            self._store.keep(case.service, memory)
+
+    # The command.
+
+    def _run(self, services: list[Service]) -> str:
+        """Run the command, and return why it failed, in words; empty if it did not."""
+        names, command = ", ".join(service.name for service in services), " ".join(self._rollback.run)
+        self._care.voice.say("rolling_back", name=names, command=command)
+        try:
+            self._run_with_guests(services)
+        except HealError as error:
+            self._care.voice.tell(error.phrase)
+            return self._why(error)
+        return ""
+
+    def _run_with_guests(self, services: list[Service]) -> None:
+        """Run the command as the first of these services, and share the locks of all of them with it."""
+        alone = ExitStack()
+        try:
+            # It must not have begun to remember anything before it is itself remembered.
+            for service in services:
+                alone.enter_context(self._store.guests(service, timeout=longest(service)))
+
+            def begun(identity: Identity | None) -> None:
+                self._ran = True
+                for service in services:
+                    memory = self._store.recall(service)
+                    memory.command = (identity.pid, identity.born) if identity else None
+                    self._store.keep(service, memory)
+                alone.close()
+
+            run_command(
+                services[0],
+                self._rollback.run,
+                timeout=self._rollback.timeout,
+                begun=begun,
+                more=lock_grants.granted(services),
+            )
+        finally:
+            alone.close()
+            # What git does not know may be swept away by it.
+            for service in services:
+                self._store.lock_again(service)
+
+    def _why(self, error: HealError) -> str:
+        """Return why the command failed, as it stands beside the command."""
+        how, name = error.phrase.values.get("how"), error.phrase.values["name"]
+        if error.phrase.key == "command_late":
+            return f"did not end within {seconds(self._rollback.timeout)}s"
+        return str(how) if how else str(error).removeprefix(f"{name}: ")
+
+    # And the service.
+
+    def _brought_back(self, case: _Case, action: str, problem: str) -> Outcome:
+        """Bring a service back; if not even that can be noted, the rollback is one all the same."""
+        try:
+            with explained(case.service):
+                return self._bring_back(case, action, problem)
+        except HealError as error:
+            self._care.voice.tell(error.phrase)
+            name, cause = case.service.name, case.patient.cause
+            return Outcome(name, cause, action, ok=False, reason=str(error), used_rung=True)
+
+    def _bring_back(self, case: _Case, action: str, problem: str) -> Outcome:
+        """Restart a service unless the command has done so, and wait until it is ready."""
+        service, patient, reason = case.service, case.patient, ""
+        # What the command left running in the background may still be at work on it.
+        with self._store.guests(service, timeout=longest(service)):
+            memory = self._store.recall(service)
+            memory.command = None
+            restarts = self._restarts(case, memory)
+            try:
+                with explained(service):
+                    self._up_again(service, memory, restarts=restarts)
+            except HealError as error:
+                reason = str(error)
+                self._care.voice.tell(error.phrase)
+            action = f"{action}, restart" if restarts else action
+            done = LastHeal(time.time(), action, not reason, reason)
+            memory.rolled_back, memory.rollback_problem = memory.heals + 1, problem
+            self._care.count(service, memory, done, patient, case.evidence)
+        return Outcome(
+            service.name, patient.cause, action, not reason, reason, used_rung=True, seen=memory.heals,
+            answered_at=done.at if done.ok else None, evidence=case.evidence,
+        )  # fmt: skip
+
+    def _restarts(self, case: _Case, memory: Memory) -> bool:
+        """Return whether it is on us to restart the service."""
+        if not self._rollback.restart or ownership.out_of_reach(case.service):
+            return False
+        last = memory.last_heal
+        was_restarted = memory.heals != case.heals and last and last.ok
+        return memory.stopped_by_hand or not was_restarted
+
+    def _up_again(self, service: Service, memory: Memory, *, restarts: bool) -> None:
+        """Restart the service, or wait for it. HealError if it does not come up."""
+        if restarts:
+            # The command may have stopped it for the time that it takes.
+            memory.stopped_by_hand = False
+            self._care.steps.restart(service, memory)
+        elif service.ready != "none":
+            self._care.steps.verify(service)
+            self._care.voice.say("started", name=service.name)

@@ -1,0 +1,15 @@
+"""The catalogue: every text that the log and the terminal show, by its key."""
+
+from __future__ import annotations
+
+from remediation.messages.text import Language, Level, Text
+from remediation.messages.texts.deploy import DEPLOY
+from remediation.messages.texts.drill import DRILL
+from remediation.messages.texts.heal import HEAL
+from remediation.messages.texts.plan import PLAN
+from remediation.messages.texts.run import RUN
+from remediation.messages.texts.start import START
+
+__all__ = ["CATALOGUE", "Language", "Level", "Text"]
+
+CATALOGUE: dict[str, Text] = RUN | HEAL | PLAN | START | DRILL | DEPLOY

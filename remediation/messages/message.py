@@ -1,0 +1,110 @@
+"""A text of the catalogue that is yet to be said: in which language is decided by whoever says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from remediation.messages.catalog import CATALOGUE, Language
+from remediation.system.secrets import redacted
+
+# Of a value in a text, in characters: a line is to be read.
+_LONGEST = 1_000
+# Values that may have several lines, of which there is room for one.
+_ONE_LINE = frozenset({"cause", "problem", "reason"})
+
+
+def printable(text: str) -> str:
+    """Return text on one line, with every control, escape and direction character made visible.
+
+    Answers and logs of a service come from outside; raw, they could forge log lines or drive a terminal.
+    """
+    return "".join(char if char.isprintable() or char in "\ufe0f\u200d" else ascii(char)[1:-1] for char in text)
+
+
+def visible(text: str) -> str:
+    """Return text with its line ends and tabs, and every other control, escape and direction character made visible."""
+    if text.isprintable():
+        return text
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text that says something, for where there is room for one."""
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    return next((line for line in lines if line.strip()), lines[0])
+
+
+def seconds(value: float) -> str:
+    """Return a number of seconds as people write it: without needless zeros and without an exponent."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+class Phrase(Struct, frozen=True):
+    """A key of the catalogue with its values, which may be phrases themselves."""
+
+    key: str
+    values: Mapping[str, object]
+
+    def render(self, language: Language, *, named: bool) -> str:
+        """Return the text, safe for one line of a terminal or a log."""
+        template = CATALOGUE[self.key].template(language, named=named)
+        return template.format_map({name: _render(name, value, language) for name, value in self.values.items()})
+
+    def __str__(self) -> str:
+        return self.render("en", named=True)
+
+
+class _Counted(str):
+    """A number, or a list of names, by which a text chooses a form of a word: `{checks:check|checks}`.
+
+    With two forms, the first is for one; with three they are those of Russian, as for 1, 2 and 5.
+    """
+
+    __slots__ = ("_count",)
+
+    _count: int
+
+    @classmethod
+    def of(cls, text: str, count: int) -> _Counted:
+        found = cls(text)
+        found._count = count
+        return found
+
+    def __format__(self, spec: str) -> str:
+        forms = spec.split("|")
+        return forms[_form(self._count, len(forms))] if len(forms) > 1 else super().__format__(spec)
+
+
+# As the plural rules of CLDR have it.
+def _form(count: int, forms: int) -> int:
+    if forms == 2:  # noqa: PLR2004 - English
+        return int(count != 1)
+    ten, hundred = count % 10, count % 100
+    if ten == 1 and hundred != 11:  # noqa: PLR2004
+        return 0
+    return 1 if ten in (2, 3, 4) and hundred not in (12, 13, 14) else 2
+
+
+def _render(name: str, value: object, language: Language) -> str:
+    if isinstance(value, Phrase):
+        return _Counted.of(value.render(language, named=True), 1)
+    if isinstance(value, list | tuple):
+        return _Counted.of(", ".join(_render(name, one, language) for one in value), len(value))
+    if isinstance(value, int):
+        return _Counted.of(str(value), value)
+    # Before it is cut: what is left of a secret would not be known any more.
+    text = seconds(value) if isinstance(value, float) else redacted(str(value))
+    if name in _ONE_LINE:
+        text = first_line(text)
+    return _Counted.of(printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"), 1)
+
+
+class PhrasedError(Exception):
+    """An error that people are told in their own language; as a string it is English."""
+
+    def __init__(self, key: str, **values: object) -> None:
+        """Say the text of the catalogue called `key`."""
+        self.phrase = Phrase(key, values)
+        super().__init__(str(self.phrase))

@@ -1,0 +1,74 @@
+"""Why a start or a command failed."""
+
+from __future__ import annotations
+
+from remediation.messages.text import ERROR, INFO, WARN, Text
+
+START: dict[str, Text] = {
+    # Why a start failed.
+    "exited": Text(INFO, "exited with status {status}", "завершился с кодом {status}"),
+    "exited_0": Text(
+        INFO,
+        "exited with status 0 (a command has to stay in the foreground)",
+        "завершился с кодом 0 (команда должна оставаться на переднем плане)",
+    ),
+    "killed": Text(INFO, "was killed by {signal}", "убит сигналом {signal}"),
+    "died": Text(
+        ERROR, "{name}: `{command}` {how} before it was ready", "{name}: `{command}` {how}, не успев заработать"
+    ),
+    "died_saying": Text(
+        ERROR,
+        "{name}: `{command}` {how} before it was ready: {last}",
+        "{name}: `{command}` {how}, не успев заработать: {last}",
+    ),
+    "no_answer": Text(
+        ERROR,
+        "{name}: no answer ({asked}) within {timeout}s of its start; last: {last}",
+        "{name}: нет ответа ({asked}) в течение {timeout}s после запуска; последнее: {last}",
+    ),
+    "asked_path": Text(INFO, "2xx at {path}", "2xx от {path}"),
+    "asked_tcp": Text(INFO, "a TCP connection", "TCP-соединение"),
+    "command_failed": Text(
+        ERROR, "{name}: `{command}` {how}; its output is in {log}", "{name}: `{command}` {how}; его вывод в {log}"
+    ),
+    "command_late": Text(
+        ERROR,
+        "{name}: `{command}` did not end within {timeout}s and was killed",
+        "{name}: `{command}` не завершился за {timeout}s и был убит",
+    ),
+    "log_full": Text(
+        WARN, "{name}: the disk under its log {log} is full; what it prints is lost until its next start",
+        "{name}: диск под его журналом {log} полон; его вывод теряется до следующего запуска",
+    ),
+    "no_log": Text(
+        ERROR, "{name}: its log {log} cannot be written: {problem}", "{name}: не записать его журнал {log}: {problem}"
+    ),
+    "no_folder": Text(
+        ERROR,
+        "{name}: its working directory {cwd} does not exist",
+        "{name}: его рабочий каталог {cwd} не существует",
+    ),
+    "not_a_folder": Text(
+        ERROR,
+        "{name}: its working directory {cwd} is not a directory",
+        "{name}: его рабочий каталог {cwd} — не каталог",
+    ),
+    "not_found": Text(
+        ERROR,
+        "{name}: {program} was not found; check its name and PATH",
+        "{name}: программа {program} не найдена; проверьте имя и PATH",
+    ),
+    "no_interpreter": Text(
+        ERROR,
+        "{name}: {program} needs an interpreter that was not found; look at its first line",
+        "{name}: для {program} не найден интерпретатор; посмотрите на первую строку",
+    ),
+    "not_executable": Text(
+        ERROR,
+        "{name}: {program} is not executable; check its permissions (chmod +x)",
+        "{name}: {program} нельзя выполнить; проверьте права (chmod +x)",
+    ),
+    "not_runnable": Text(
+        ERROR, "{name}: {program} cannot be executed: {problem}", "{name}: {program} нельзя выполнить: {problem}"
+    ),
+}  # fmt: skip

@@ -1,0 +1,105 @@
+"""The numbers that are looked up at each scrape: how the services stand now, and what may be done for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from remediation.config.model import Project
+from remediation.healing import backoff
+from remediation.monitor.service_status import Standing
+from remediation.monitor.versions import Versions
+from remediation.state.records import Run
+from remediation.state.service_state import Store
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+_BY_SERVICE = ("service",)
+
+
+class _State(NamedTuple):
+    """One service now; None for what does not apply."""
+
+    up: bool | None
+    downtime: float
+    budget_left: int | None
+    gave_up: bool | None
+    stopped: bool
+
+
+class Now:
+    """A collector of Prometheus. It is asked in threads of the server; nothing is written."""
+
+    def __init__(self, project: Project, standing: Standing) -> None:
+        """Look up what `standing` knows, and what is remembered of the services of a project."""
+        self._standing = standing
+        self._versions = Versions()
+        self.configure(project)
+
+    def configure(self, project: Project) -> None:
+        """Tell of the services that the configuration has now."""
+        self._of = (project, Store(project))
+        self._versions.keep(project.services)
+
+    def observe(self, run: Run) -> None:
+        """After a run, have the services that it found well asked for their version."""
+        project, _ = self._of
+        known = (result.key for result in run.results if result.kind == "service" and result.key in project.services)
+        self._versions.ask(project.services[name] for name in known if self._standing.is_up(name))
+
+    def close(self) -> None:
+        """Ask nobody any more."""
+        self._versions.close()
+
+    def describe(self) -> list[Metric]:
+        """Return the names, so that none is given twice."""
+        return list(self._families({}, {}, paused=False))
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the numbers."""
+        project, store = self._of
+        paused = store.paused() is not None
+        states = {name: self._state(name, project, store, paused=paused) for name in project.services}
+        versions = {name: text for name, text in self._versions.known.items() if name in states}
+        yield from self._families(states, versions, paused=paused)
+
+    def _state(self, name: str, project: Project, store: Store, *, paused: bool) -> _State:
+        service, memory = project.services[name], store.recall(project.services[name])
+        if memory.stopped_by_hand:
+            self._standing.stopped(name)
+        up, left, gave_up = self._standing.is_up(name), None, None
+        if service.healable:
+            # 0 means that the next heal is refused, whatever for.
+            left = 0 if paused else backoff.left(service, memory)
+            gave_up = backoff.waits_still(service, memory) and not up
+        return _State(up, self._standing.downtime(name), left, gave_up, memory.stopped_by_hand)
+
+    def _families(self, states: Mapping[str, _State], versions: Mapping[str, str], *, paused: bool) -> Iterator[Metric]:
+        from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+
+        up = GaugeMetricFamily("auto_heal_up", "Whether the service is well.", labels=_BY_SERVICE)
+        downtime = CounterMetricFamily(
+            "auto_heal_downtime_seconds", "Time for which the service was down.", labels=_BY_SERVICE
+        )
+        left = GaugeMetricFamily(
+            "auto_heal_restart_budget_left", "Restarts that would be granted now.", labels=_BY_SERVICE
+        )
+        gave_up = GaugeMetricFamily(
+            "auto_heal_gave_up", "Whether the restart budget was found spent, and the service is not well.",
+            labels=_BY_SERVICE,
+        )  # fmt: skip
+        stopped = GaugeMetricFamily(
+            "auto_heal_stopped_by_hand", "Whether somebody has stopped the service.", labels=_BY_SERVICE
+        )
+        version = InfoMetricFamily("auto_heal_version", "The version that answered last.", labels=_BY_SERVICE)
+        for name, state in states.items():
+            downtime.add_metric([name], state.downtime)
+            stopped.add_metric([name], state.stopped)
+            for family, value in ((up, state.up), (left, state.budget_left), (gave_up, state.gave_up)):
+                if value is not None:
+                    family.add_metric([name], value)
+        for name, text in versions.items():
+            version.add_metric([name], {"version": text})
+        yield from (up, downtime, left, gave_up, stopped, version)
+        yield GaugeMetricFamily("auto_heal_paused", "Whether healing is paused.", value=paused)

@@ -1,0 +1,123 @@
+"""Which services have to be checked at once, because their process died and nobody does anything about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from remediation.config.model import Project, Service
+from remediation.monitor.service_status import Standing
+from remediation.monitor.watch import Watch
+from remediation.probes import liveness
+from remediation.probes.liveness import Condition
+from remediation.state.service_state import Store
+
+# While somebody else is at work on a service that died, or a cycle that may be about to notice, how often to look
+# again, in seconds.
+_LOOK_AGAIN = 0.05
+# A cycle that began longer ago than this, in seconds, is held up by something else, and not waited for.
+_PATIENCE = 0.25
+
+
+class Deaths:
+    """Watches the services that have checks, and keeps in mind whose process died."""
+
+    def __init__(self, project: Project, standing: Standing) -> None:
+        """Watch nobody yet; `standing` is told at once who died, and who came back without us."""
+        self._project = project
+        self._standing = standing
+        self._store = Store(project)
+        self._watch = Watch(self._store)
+        self._checked: list[str] = []
+        self._noticed: set[str] = set()
+
+    def watch(self, checked: Iterable[str]) -> None:
+        """Watch the processes that the services which have checks have now."""
+        self._checked = [name for name in checked if name in self._project.services]
+        self.refresh()
+
+    def refresh(self, started: Iterable[str] = ()) -> None:
+        """Watch the processes that they have by now; of those `started` meanwhile, nobody may have seen the death."""
+        services = (self._project.services[name] for name in self._checked)
+        self._watch.refresh(service for service in services if service.command)
+        # After that: who dies from here on is watched.
+        for name in started:
+            service = self._project.services.get(name)
+            if service and liveness.condition(service, self._store) in (Condition.DEAD, Condition.REPLACED):
+                self._notice(name)
+
+    def notice(self) -> None:
+        """Keep in mind who has died since the last look, though nothing may be done about it now."""
+        for name in self._watch.dead():
+            self._notice(name)
+
+    def _notice(self, name: str) -> None:
+        self._noticed.add(name)
+        if name in self._checked:
+            self._standing.died(name, before=self._began_anew(self._project.services[name]))
+
+    def _began_anew(self, service: Service) -> float | None:
+        """Return when a service was started again, in epoch seconds, if it was: we may hear late of its death."""
+        if self._store.proven_process(service) is None:
+            return None
+        try:
+            # Written at once after the start, long before it is ready.
+            return service.pid_file.stat().st_mtime
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """Watch nobody any more."""
+        self._watch.close()
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors that tell of a death."""
+        return self._watch.fds
+
+    @property
+    def moment(self) -> float | None:
+        """When to ask again at the latest, on the monotonic clock."""
+        pauses = [_LOOK_AGAIN] if self._noticed else []
+        pauses += [seconds] if (seconds := self._watch.poll_seconds) else []
+        return time.monotonic() + min(pauses) if pauses else None
+
+    def _is_worked_on(self, service: Service) -> bool:
+        """Return whether there is a restart by hand, another process, or a cycle of ours at it."""
+        try:
+            return self._store.is_locked(service)
+        except OSError:
+            # A lock that cannot be had is no reason to look away; the check says what is wrong.
+            return False
+
+    def take_over(self, before: Deaths) -> None:
+        """Keep in mind what the watch over an earlier configuration has noticed, and end that."""
+        self._noticed = {name for name in before._noticed if name in self._project.services}
+        before.close()
+
+    def urgent(self, checked_since: Callable[[str], float | None]) -> list[str]:
+        """Return the services to check at once; what a cycle has just begun to check is left to it for a moment."""
+        self.notice()
+        urgent = []
+        for name in sorted(self._noticed):
+            service, since = self._project.services[name], checked_since(name)
+            if self._is_worked_on(service):
+                continue
+            if liveness.condition(service, self._store) not in (Condition.DEAD, Condition.REPLACED):
+                self._noticed.remove(name)
+                self.refresh()
+                self._tell_return(service)
+            elif since is None or time.time() > since + _PATIENCE:
+                self._noticed.remove(name)
+                if name in self._checked:
+                    urgent.append(name)
+        return urgent
+
+    def _tell_return(self, service: Service) -> None:
+        """Tell that a service is back, if whoever was at work on it saw it ready, or that it is meant to be down."""
+        memory = self._store.recall(service)
+        last = memory.last_heal
+        if memory.stopped_by_hand:
+            self._standing.stopped(service.name)
+        elif last and last.ok and liveness.condition(service, self._store) is Condition.RUNNING:
+            self._standing.returned(service.name, last.at)

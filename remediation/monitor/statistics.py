@@ -1,0 +1,127 @@
+"""Count and tell how cycles end: to the terminal and the log, the history, and whoever else wants to know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from remediation.config.model import Project
+from remediation.monitor.protocol import Over, Report
+from remediation.monitor.service_status import Standing
+from remediation.monitor.sinks import Outputs
+from remediation.monitor.tally import Tally
+from remediation.monitor.warm import WarmSession
+from remediation.state.history import History, HistoryError
+from remediation.state.records import Run
+from remediation.system.exit_codes import VERDICTS
+
+_BROKEN = "INTERNALERROR> "
+
+
+class Cycle(msgspec.Struct):
+    """A cycle under way: of the checks of some services, or of all but those that others check at the moment."""
+
+    number: int
+    services: list[str] | None
+    without: list[str]
+    session: WarmSession
+    began: float
+    """In epoch seconds;"""
+    began_steady: float
+    """the same on the monotonic clock."""
+    healing: dict[str, str] = msgspec.field(default_factory=dict)
+    """The services that it has begun to heal, with the causes."""
+    report: Report | None = None
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it runs all checks."""
+        return self.services is None and not self.without
+
+    def checks(self, service: str) -> bool:
+        """Return whether it checks a service."""
+        return service not in self.without and (self.services is None or service in self.services)
+
+
+class Ledger:
+    """The books of a monitor."""
+
+    def __init__(self, outputs: Outputs, standing: Standing, say: Callable[..., None]) -> None:
+        """Tell by `say`, and hand on to `outputs`; what is known of the services is kept in `standing`."""
+        self._outputs = outputs
+        self._standing = standing
+        self._say = say
+        self.tally = Tally()
+        self._project: Project | None = None
+        self._history: History | None = None
+
+    @property
+    def status(self) -> str:
+        """The statistics in a few words, and who is down."""
+        tally, down = self.tally, self._standing.down
+        counts = {"check": tally.checks, "error": tally.errors, "heal": tally.heals}
+        counted = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
+        return f"{counted}; down: {', '.join(down)}" if down else counted
+
+    def enter(self, cycle: Cycle, over: Over, project: Project) -> None:
+        """Count a cycle that has ended, tell how, and record it."""
+        report = cycle.report
+        problem = over.problem or ("" if over.code in VERDICTS else _last_line(over))
+        if problem or report is None:
+            self._say("cycle_broken", problem=problem or "it told nothing")
+            run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
+            heals, gave_up = (report.heals, report.gave_up) if report else ([], [])
+            report = Report(cycle.number, over.code, run, heals, gave_up)
+        run = self._standing.enter(cycle, report.run)
+        report = msgspec.structs.replace(report, run=run)
+        # Of what it did not get to, it says nothing.
+        whole = cycle.is_of_all and run.verdict != "incomplete"
+        sick = bool(problem) or run.verdict not in ("healthy", "healed")
+        self.tally.checks += 1
+        self.tally.errors += sick or any(one.failed_at is not None for one in run.results)
+        self.tally.heals += sum(heal.ok for heal in report.heals)
+        self._tell_verdict(run, whole=whole)
+        self._say("status_sick" if sick or not self._standing.is_well else "status_healthy")
+        self.tell_statistics()
+        self._record(run, project)
+        self._outputs.observe(report, whole=whole)
+
+    def _tell_verdict(self, run: Run, *, whole: bool) -> None:
+        """Tell that nothing was wrong: with all, or else with whom. What was wrong, the cycle has told."""
+        if run.verdict != "healthy":
+            return
+        if whole and self._standing.is_well:
+            self._say("healthy")
+        elif well := [one.key for one in run.results if one.kind == "service" and self._standing.is_up(one.key)]:
+            self._say("one_healthy" if len(well) == 1 else "some_healthy", names=", ".join(well))
+
+    def _record(self, run: Run, project: Project) -> None:
+        if self._history is None or self._project is not project:
+            self.close()
+            self._project, self._history = project, History(project, stays_open=True)
+        try:
+            self._history.record_run(run)
+        except HistoryError as error:
+            self._say("no_history", problem=error)
+
+    def close(self) -> None:
+        """Let go of the history."""
+        if self._history:
+            self._history.close()
+
+    def tell_statistics(self) -> None:
+        """Tell how many checks, errors and heals there were."""
+        tally = self.tally
+        self._say("statistics", checks=tally.checks, errors=tally.errors, heals=tally.heals)
+        self._say("uptime", percent=f"{tally.uptime:.1f}", successful=tally.successful, checks=tally.checks)
+
+
+def _last_line(over: Over) -> str:
+    """Return the line of what a broken cycle printed that says why: of an error of pytest itself, or the last."""
+    lines = over.output.strip().splitlines()
+    told = [line.removeprefix(_BROKEN) for line in lines if line.startswith(_BROKEN)]
+    # Below that, pytest counts what it has run.
+    told = told or [line for line in lines if not line.startswith("=")] or lines
+    return told[-1] if told else f"it ended with {over.code}"

@@ -1,0 +1,100 @@
+"""Ask a service for a path over HTTP, within a deadline that no server can stretch.
+
+Without requests, whose import would take longer than most heals.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from remediation.config.model import Service
+from remediation.probes import deadline_io
+
+if TYPE_CHECKING:
+    import socket
+    from http.client import HTTPResponse
+
+# The first digit of every HTTP status that means success, RFC 9110 section 15.3.
+_SUCCESS = 2
+
+
+class Answer(NamedTuple):
+    """What a service answered."""
+
+    status: int
+    body: bytes = b""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is no success, or None if it is one."""
+        return None if self.status // 100 == _SUCCESS else f"status {self.status}"
+
+
+def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answer:
+    """Return what a path of the service answers; of a success the body as well, if it is asked for by `most`.
+
+    No redirect is followed. OSError or ValueError if there is no answer until `deadline`, on the monotonic clock, or
+    its body has more than `most` bytes; `why` says what that means.
+    """
+    import http.client
+    from urllib.parse import urlsplit
+
+    address = service.address
+    if address is None:
+        raise ValueError("it has no url")
+    secure = address.scheme == "https"
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    connection = kind(address.host, address.port)
+    try:
+        connection.sock = deadline_io.connect(address.host, address.port, deadline)
+        if secure:
+            from remediation.probes import tls
+
+            context = tls.context(verify=service.verify, ca_file=service.ca_file)
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=address.host)
+        target = urlsplit(address.url).path + path
+        connection.request("GET", target, headers={"Connection": "close", "User-Agent": "auto-heal"})
+        connection.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
+        with connection.getresponse() as response:
+            answer = Answer(response.status)
+            return answer if answer.problem or not most else Answer(response.status, _body(response, most))
+    except http.client.IncompleteRead:
+        raise ValueError("its answer breaks off") from None
+    except http.client.HTTPException as error:
+        raise ValueError(deadline_io.no_http(error)) from error
+    finally:
+        connection.close()
+
+
+def _response(connection: socket.socket, *, deadline: float, method: str | None = None) -> HTTPResponse:
+    from http.client import HTTPResponse
+
+    return HTTPResponse(deadline_io.Until(connection, deadline), method=method)  # type: ignore[arg-type]
+
+
+def _body(response: HTTPResponse, most: int) -> bytes:
+    """Return the whole body. ValueError if it has more bytes than `most`."""
+    # Into a buffer, so that no length that a server makes up is believed.
+    buffer, size = bytearray(most + 1), 0
+    with memoryview(buffer) as view:
+        while size <= most and (count := response.readinto(view[size:])):
+            size += count
+    if size > most:
+        raise ValueError(f"its answer is longer than {most} bytes")
+    if response.length:
+        raise ValueError("its answer breaks off")
+    return bytes(buffer[:size])
+
+
+def why(error: Exception, service: Service, deadline: float) -> str:
+    """Say what an error of a request means, below the word that Python has for it."""
+    import ssl
+
+    if isinstance(error, ssl.SSLError) and (address := service.address):
+        from remediation.probes import tls
+
+        return tls.problem(error, host=address.host, port=address.port, ca_file=service.ca_file, deadline=deadline)
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__

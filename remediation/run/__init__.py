@@ -1,0 +1,1 @@
+"""A health run: rounds, heals between them, the merged report, the verdict."""

@@ -1,0 +1,311 @@
+"""One health run: the first round in this pytest, the heals, the rounds after it, the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from remediation.checks.results import places
+from remediation.config.model import Project
+from remediation.deployment.context import Deployment
+from remediation.github import is_step
+from remediation.run.interruption import sigterm_interrupts
+from remediation.run.junit import IncompleteReportError
+from remediation.run.rounds import Round, read_round
+from remediation.run.run_state import Course
+from remediation.state.event_log import Voice
+from remediation.state.evidence_store import Archive
+from remediation.state.records import Heal, Origin, Run, recorder
+from remediation.state.service_state import Store
+from remediation.supervision.round_files import SELECTED_NAME
+from remediation.system import files, logrotate
+from remediation.system.exit_codes import (
+    FAILED,
+    HEALED,
+    INTERNAL_ERROR,
+    INTERRUPTED,
+    NO_CHECKS,
+    PASSED,
+    ROLLED_BACK,
+    USAGE_ERROR,
+    VERDICTS,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from remediation.healing.incident import Outcome, Patient
+    from remediation.healing.remediator import Healer
+
+Heals = Literal["auto", "plan", "off"]
+"""Whether what is sick is healed, or only told how it would be, or left."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Whose run it is, and what the command line says about healing."""
+
+    heal: Heals
+    rounds: int | None
+    """The most rounds of healing; None for as many as the ladders have rungs."""
+    fail_on_heal: bool
+    rollback: bool = False
+    """Whether to take the way back of a service that no heal has helped."""
+    allow_unproven: bool = False
+    """Whether a service may be well of which no check has proven anything."""
+    origin: Origin = "check"
+    interval: float | None = None
+    """Seconds from one cycle of the monitor to the next."""
+
+
+class HealthRun(msgspec.Struct):
+    """The rounds of one run, from the end of the first on."""
+
+    project: Project
+    store: Store
+    voice: Voice
+    options: Options
+    course: Course
+    again: Callable[[Path], tuple[int, list[Path]]]
+    """Runs the suite once more as a folder lists it; pytest's exit code, and where the findings are."""
+    report: Path
+    root: Path
+    """The folder from which pytest names the files of checks."""
+    selected: list[str]
+    """The node IDs of what the first round selected."""
+    deployment: Deployment | None = None
+    verdict: Verdict = "sick"
+    may_heal: Callable[[list[Patient]], bool] = lambda _: True
+    """Asked before every round of healing."""
+    began: float = msgspec.field(default_factory=time.time)
+    heals: list[Heal] = msgspec.field(default_factory=list)
+
+    def finish(self, first: Round) -> int:
+        """Heal and check again until all is well or nothing more can be done; return the exit code.
+
+        Heals on exit code 1 alone: not on an interruption, an internal error or a wrong use.
+        """
+        self.course.rounds.append(first)
+        try:
+            with sigterm_interrupts():
+                if self._heal_and_repeat():
+                    self._roll_back()
+        except KeyboardInterrupt:
+            self.course.rounds.append(replace(self.course.rounds.pop(), code=INTERRUPTED))
+        except OSError as error:
+            self.voice.say("incomplete", reason=str(error))
+            self.course.rounds.append(replace(self.course.rounds.pop(), code=INTERNAL_ERROR))
+        code = self._conclude()
+        self._tell_github(code)
+        self._tidy_up()
+        return code
+
+    def _tell_github(self, code: int) -> None:
+        """Tell the step of a workflow how it went, if this is one."""
+        if self.options.origin != "check" or code not in VERDICTS or not is_step():
+            return
+        from remediation.deployment import versions
+        from remediation.github import step
+
+        course, told = self.course, self.deployment
+        step.tell(
+            self.to_record(), heals=course.treated(), changes=course.changes(), baseline=course.baseline,
+            deployed=told is not None and told.phase == "after",
+            versions=versions.answering(self.project) if told else {},
+            places=places(one.findings for one in course.rounds),
+            root=self.root, report=self.report, voice=self.voice,
+        )  # fmt: skip
+
+    def _tidy_up(self) -> None:
+        """Keep logs and evidence within their limits."""
+        # Where it cannot be done, they grow; that is no verdict on a service.
+        with suppress(OSError):
+            Archive(self.project).prune()
+        for service in self.project.services.values():
+            with suppress(OSError):
+                logrotate.running(service.log_file, service.log_size)
+
+    def to_record(self) -> Run:
+        """Return what the history keeps of this run."""
+        options = self.options
+        return Run(self.began, time.time(), options.origin, self.verdict, options.interval, self.course.results())
+
+    def record(self) -> None:
+        """Write this run into the history; if that cannot be done, say so."""
+        from remediation.state.history import History, HistoryError
+
+        try:
+            History(self.project).record_run(self.to_record())
+        except HistoryError as error:
+            self.voice.say("no_history", problem=error)
+
+    def _heal_and_repeat(self) -> bool:
+        """Climb the ladders as long as that can help; return whether healing is allowed."""
+        healed_rounds = 0
+        while self._is_failed:
+            patients = self.course.to_heal()
+            if not patients:
+                break
+            if not self._may_heal(patients):
+                return False
+            if healed_rounds >= self._most_heals:
+                break
+            healed_rounds += 1
+            if not self._only_waits(patients):
+                self.voice.say("healing")
+            outcomes = self._heal(patients)
+            if not any(outcome.ok for outcome in outcomes) and not self._has_more_for(outcomes):
+                # All that there is was done, or refused: another look would change nothing.
+                break
+            self.voice.say("verifying")
+            self._run_again(outcomes)
+        return True
+
+    def _has_more_for(self, outcomes: list[Outcome]) -> bool:
+        """Return whether more may follow on heals that failed: another rung or, at last, the way back."""
+        may_go_back = self.options.rollback and any(self.project.services[one.service].rollback for one in outcomes)
+        acted = any(outcome.action for outcome in outcomes)
+        return self.course.has_more_for(outcomes) or (may_go_back and acted)
+
+    @property
+    def _most_heals(self) -> int:
+        most = self.course.most_heals
+        return most if self.options.rounds is None else min(most, self.options.rounds)
+
+    @property
+    def _is_failed(self) -> bool:
+        return self.course.last.code == FAILED and self.course.is_complete
+
+    def _may_heal(self, patients: list[Patient]) -> bool:
+        """Return whether there may be a round of healing; if not, tell why, or what it would do."""
+        if self.options.heal == "off":
+            self.voice.say("healing_off")
+        elif self.options.heal == "plan":
+            self._tell_plan(patients)
+        elif pause := self.store.paused():
+            self.voice.tell(pause.phrase)
+        else:
+            return self.may_heal(patients)
+        return False
+
+    def _tell_plan(self, patients: list[Patient]) -> None:
+        from remediation.healing.dry_run import plan
+
+        for phrase in plan(patients, self.project.services, self.store, rollback=self.options.rollback):
+            self.voice.tell(phrase)
+
+    def _only_waits(self, patients: list[Patient]) -> bool:
+        """Return whether nothing may be done for any of them."""
+        from remediation.healing.dry_run import nothing_may_be_done
+
+        return nothing_may_be_done(patients, self.project.services, self.store)
+
+    def _heal(self, patients: list[Patient]) -> list[Outcome]:
+        from remediation.healing.dependencies import heal_all
+
+        healer = self._healer()
+        outcomes = heal_all(
+            patients, self.project.services, healer=healer, store=self.store, voice=self.voice,
+            earlier=self.course.outcomes,
+        )  # fmt: skip
+        self.heals += healer.done
+        self.course.add(outcomes)
+        return outcomes
+
+    def _healer(self) -> Healer:
+        from remediation.healing.remediator import Healer
+
+        record = recorder(self.project, self.voice)
+        return Healer(self.store, self.voice, record=record, origin=self.options.origin)
+
+    def _roll_back(self) -> None:
+        """Take the way back from what a deployment broke and no heal mended, and check again."""
+        if not self.options.rollback or not self._is_failed:
+            return
+        from remediation.run import rollback
+
+        patients = rollback.tell_what_broke(self.course, self.voice)
+        # Somebody may have begun a pause since the last heal.
+        if not patients or not self._may_heal(patients):
+            return
+        healer = self._healer()
+        outcomes = rollback.take_back(patients, healer, self.course, self.store, self.voice)
+        self.heals += healer.done
+        self.course.add(outcomes)
+        if not any(outcome.rolled_back for outcome in outcomes):
+            return
+        if self.deployment:
+            known = self.course.baseline.versions if self.course.baseline else {}
+            rollback.await_what_was(outcomes, self.deployment, known, self.store, self.voice)
+        self.voice.say("verifying_rollback")
+        self._run_again(outcomes)
+        if self.course.last.code not in (PASSED, FAILED, INTERRUPTED):
+            self.voice.say("back_unchecked")
+
+    def _run_again(self, healed: list[Outcome]) -> None:
+        """Run the suite in a session of its own, and tell if the heal has broken what was well."""
+        rounds = self.course.rounds
+        folder = rounds[0].parts[0].xml.parent / f"round-{len(rounds) + 1}"
+        try:
+            files.make_folder(folder.parent)
+            folder.mkdir()
+            (folder / SELECTED_NAME).write_bytes(msgspec.json.encode(self.selected))
+            found = read_round(*self.again(folder))
+        except OSError as error:
+            self.voice.say("incomplete", reason=f"round {len(rounds) + 1} cannot begin: {error.strerror or error}")
+            found = Round(INTERNAL_ERROR, [])
+        rounds.append(replace(found, healed=tuple(outcome.service for outcome in healed if outcome.action)))
+        for change in self.course.newly_harmed():
+            self.voice.tell(change.phrase)
+
+    def _conclude(self) -> int:
+        """Write the report, read the verdict back from it, and return the exit code."""
+        code = self.course.last.code
+        if code == INTERNAL_ERROR and len(self.course.rounds) > 1:
+            self.voice.say("incomplete", reason=f"round {len(self.course.rounds)} broke off")
+        if code in (INTERNAL_ERROR, USAGE_ERROR):
+            return code
+        self._compare()
+        unproven = self.course.unproven() if code == PASSED and not self.options.allow_unproven else None
+        hopeful: Verdict = "unproven" if unproven else self.course.hopeful
+        lines = self.voice.lines if self.course.outcomes or self.deployment else []
+        try:
+            publication = self.course.publication(lines)
+            failed = publication.write(self.report, hopeful if code == PASSED else "sick", empty=code == NO_CHECKS)
+        except (IncompleteReportError, OSError) as error:
+            self.voice.say("incomplete", reason=str(error))
+            return code if code == INTERRUPTED else INTERNAL_ERROR
+        # The XML may raise what pytest said, never lower it.
+        code = FAILED if failed and code == PASSED else code
+        self.verdict = hopeful if code == PASSED else "sick"
+        if code == FAILED:
+            self.voice.say("sick", checks=", ".join(self.course.names(failed)))
+        elif code == PASSED and (self.options.origin, self.verdict) != ("monitor", "healthy"):
+            # Who is meant by "all" only the monitor knows; it says so itself.
+            self.voice.say(self.verdict, names=unproven)
+        match self.verdict:
+            case "unproven":
+                return FAILED
+            case "rolled-back":
+                return ROLLED_BACK
+            case "healed" if self.options.fail_on_heal:
+                return HEALED
+            case _:
+                return code
+
+    def _compare(self) -> None:
+        """After a deployment, tell what changed since the baseline."""
+        if self.deployment is None or self.deployment.phase == "before":
+            return
+        baseline = self.course.baseline
+        if baseline is None:
+            self.voice.say("no_baseline", file=self.project.relative(self.deployment.baseline_file))
+            return
+        changed = self.course.changes()
+        self.voice.say("compared" if changed else "unchanged", moment=baseline.moment)
+        for change in changed:
+            self.voice.tell(change.phrase)

@@ -1,0 +1,270 @@
+"""The JUnit XML: merge the rounds' reports into one, and read the verdict back from it.
+
+pytest writes one file a round. What we add are the attempts, folded into one case a check in the way of
+Surefire's rerun reports, which the Jenkins xUnit schema (junit-10.xsd) describes.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from _pytest.junitxml import bin_xml_escape, mangle_test_address
+from msgspec import Struct, field
+
+from remediation.checks.attempts import Attempt
+from remediation.system.secrets import redacted_value
+from remediation.system.tracebacks import redacted_failure, redacted_output
+
+Address = tuple[str, str]
+
+HEALTHY, SICK = 0, 1
+
+# What XML 1.0 does not allow, section 2.2.
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+class IncompleteReportError(Exception):
+    """A report is missing, unreadable, or of a run that did not get to its end."""
+
+
+class RoundReport(Struct, frozen=True):
+    """What one run of the suite left behind."""
+
+    xml: Path
+    attempts: list[Attempt]
+
+
+class _Case(Struct):
+    """All that is known of one check, over all rounds."""
+
+    element: ET.Element
+    seconds: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        return _outcome(self.element)
+
+
+def address(nodeid: str, prefix: str | None = None) -> Address:
+    """Return class name and name under which pytest writes a test into its XML."""
+    # pytest's own rule, which has changed with 9.2 and is nowhere public.
+    *classes, name = mangle_test_address(nodeid)
+    return ".".join([prefix, *classes] if prefix else classes), bin_xml_escape(name)
+
+
+def merge(
+    rounds: Iterable[RoundReport],
+    *,
+    properties: Mapping[str, str],
+    system_out: Iterable[str],
+    prefix: str | None = None,
+    notes: Mapping[Address, str] | None = None,
+    more: Mapping[Address, str] | None = None,
+    places: Mapping[Address, tuple[str, int | None]] | None = None,
+) -> bytes:
+    """Return one report of all rounds.
+
+    `notes` go before the messages of checks that failed. `more` are failures that no check has found, and why.
+
+    `places` has the file of each check, and its line from 1 on. They are told if pytest tells them, as it does with
+    `junit_family = "xunit1"`.
+
+    The last round decides a check, but a skip or an absence proves nothing: a failure before it stands.
+    Raises IncompleteReportError if the report of a round cannot be relied on.
+    """
+    cases: dict[Address, _Case] = {}
+    suite = ET.Element("testsuite")
+    seconds, timestamp, tells_places = 0.0, None, False
+    for report in rounds:
+        part = _suite(report.xml)
+        tells_places |= part.find("testcase[@file]") is not None
+        timestamp = timestamp or part.get("timestamp")
+        seconds += _seconds(part)
+        suite.attrib = dict(part.attrib)
+        suite[:] = [child for child in part if child.tag == "properties"]
+        _add_round(cases, part, report.attempts, prefix)
+    ordered = [_case_element(key, case, (notes or {}).get(key, "")) for key, case in cases.items()]
+    ordered += [_failure(key, why) for key, why in (more or {}).items()]
+    if tells_places:
+        _add_places(ordered, places or {})
+    if timestamp:
+        suite.set("timestamp", timestamp)
+    suite.set("time", f"{seconds:.3f}")
+    _count(suite, ordered)
+    _add_properties(suite, properties)
+    suite.extend(ordered)
+    if lines := list(system_out):
+        ET.SubElement(suite, "system-out").text = _text("\n".join(lines))
+    root = ET.Element("testsuites", name="pytest tests")
+    root.append(suite)
+    _redact(suite)
+    text = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}'.encode()
+
+
+def read_code(path: Path) -> int:
+    """Return the code that a report on disk stands for: 0 if every check passes, 1 if one fails.
+
+    Counts the cases and does not believe the counters. Raises IncompleteReportError.
+    """
+    return SICK if failed(path) else HEALTHY
+
+
+def failed(path: Path) -> list[Address]:
+    """Return the checks that a report on disk says have failed. Raises IncompleteReportError."""
+    cases = list(_suite(path).iter("testcase"))
+    if not cases:
+        raise IncompleteReportError("the report has no case")
+    return [_address(case) for case in cases if _outcome(case) in ("failure", "error")]
+
+
+def _suite(path: Path) -> ET.Element:
+    try:
+        root = ET.parse(path).getroot()  # noqa: S314 - written by the pytest that we started
+    except FileNotFoundError:
+        raise IncompleteReportError(f"there is no report {path.name}") from None
+    except (OSError, ET.ParseError, ValueError, LookupError) as error:
+        raise IncompleteReportError(f"the report {path.name} cannot be read: {error}") from None
+    suite = root if root.tag == "testsuite" else root.find("testsuite")
+    if suite is None:
+        raise IncompleteReportError(f"the report {path.name} has no test suite")
+    for case in suite.iter("testcase"):
+        # pytest leaves these behind when it is interrupted, breaks, or a worker of xdist crashes.
+        if not case.get("name") or (case.get("classname"), case.get("name")) == ("pytest", "internal"):
+            raise IncompleteReportError("the run ended before its end: the report has a case without a name")
+    return suite
+
+
+def _address(case: ET.Element) -> Address:
+    return case.get("classname", ""), case.get("name", "")
+
+
+def _outcome(case: ET.Element) -> str:
+    tags = [child.tag for child in case]
+    return next((tag for tag in ("failure", "error", "skipped") if tag in tags), "passed")
+
+
+def _add_round(cases: dict[Address, _Case], suite: ET.Element, attempts: Iterable[Attempt], prefix: str | None) -> None:
+    elements: dict[Address, list[ET.Element]] = {}
+    for element in suite.iter("testcase"):
+        elements.setdefault(_address(element), []).append(element)
+    failed: dict[Address, list[Attempt]] = {}
+    for attempt in attempts:
+        failed.setdefault(address(attempt.nodeid, prefix), []).append(attempt)
+    if lost := failed.keys() - elements.keys():
+        raise IncompleteReportError(f"the report has no case of {', '.join('.'.join(key) for key in sorted(lost))}")
+    for key, written in elements.items():
+        case = _Case(_deciding(written, failed.get(key, [])), attempts=failed.get(key, []))
+        case.seconds = sum(_seconds(element) for element in written)
+        if before := cases.get(key):
+            case.seconds += before.seconds
+            case.attempts = before.attempts + case.attempts
+            if case.outcome == "skipped" and before.outcome in ("failure", "error"):
+                case.element = before.element
+        cases[key] = case
+
+
+def _deciding(written: list[ET.Element], failed: list[Attempt]) -> ET.Element:
+    """Return the case that counts of those that pytest wrote for one check, with the output of the last.
+
+    It writes one for each retry, and a second one when teardown fails as well. A subtest that failed leaves a
+    failure even in an attempt that was repeated.
+    """
+    last = written[-1]
+    if failed and not any(attempt.final for attempt in failed):
+        return last
+    worst = max(reversed(written), key=lambda element: _rank(_outcome(element)))
+    if worst is not last and worst.find("system-out") is None and worst.find("system-err") is None:
+        worst.extend(child for child in last if child.tag.startswith("system-"))
+    return worst
+
+
+def _seconds(element: ET.Element) -> float:
+    try:
+        return float(element.get("time") or 0)
+    except ValueError:
+        raise IncompleteReportError(f"a time is no number: {element.get('time')}") from None
+
+
+def _rank(outcome: str) -> int:
+    return ("passed", "skipped", "error", "failure").index(outcome)
+
+
+def _case_element(key: Address, case: _Case, note: str) -> ET.Element:
+    element = ET.Element("testcase", classname=key[0], name=key[1], time=f"{case.seconds:.3f}")
+    others = list(case.attempts)
+    seen: set[str] = set()
+    for child in case.element:
+        if child.tag not in (case.outcome, "system-out", "system-err") or child.tag in seen:
+            continue
+        seen.add(child.tag)
+        if child.tag in ("failure", "error"):
+            final = next((attempt for attempt in reversed(others) if attempt.final), None)
+            if final:
+                others.remove(final)
+                child.text = _text(final.text)
+            child.set("type", final.type if final else "Failed")
+            if note:
+                child.set("message", _text(f"{note}: {child.get('message', '')}"))
+                child.text = _text(f"{note}\n\n{child.text or ''}")
+        element.append(child)
+    kind = "rerun" if case.outcome in ("failure", "error") else "flaky"
+    for attempt in others:
+        tag = f"{kind}{'Error' if attempt.error else 'Failure'}"
+        child = ET.SubElement(element, tag, message=_text(attempt.message), type=_text(attempt.type))
+        child.text = _text(attempt.text)
+    return element
+
+
+def _failure(key: Address, why: str) -> ET.Element:
+    element = ET.Element("testcase", classname=key[0], name=key[1], time="0.000")
+    ET.SubElement(element, "failure", message=_text(why), type="Failed").text = _text(why)
+    return element
+
+
+def _add_places(cases: Iterable[ET.Element], places: Mapping[Address, tuple[str, int | None]]) -> None:
+    """Say of each case where its check stands; the schema of xunit2 does not allow that."""
+    for case in cases:
+        file, line = places.get(_address(case), ("", None))
+        if file:
+            case.set("file", _text(file))
+        if line is not None:
+            case.set("line", str(line))
+
+
+def _count(suite: ET.Element, cases: list[ET.Element]) -> None:
+    outcomes = [_outcome(case) for case in cases]
+    suite.set("tests", str(len(cases)))
+    for counter, outcome in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(counter, str(outcomes.count(outcome)))
+
+
+def _add_properties(suite: ET.Element, properties: Mapping[str, str]) -> None:
+    parent = suite.find("properties")
+    if parent is None:
+        parent = ET.SubElement(suite, "properties")
+    for name, value in properties.items():
+        ET.SubElement(parent, "property", name=_text(name), value=_text(value))
+
+
+def _redact(suite: ET.Element) -> None:
+    """Take out what no report of pytest has told of before, such as a property of the whole suite.
+
+    Names are left, by which checks are known; those of pytest have no secrets.
+    """
+    for element in suite.iter():
+        if element.text:
+            is_output = element.tag.startswith("system-")
+            element.text = (redacted_output if is_output else redacted_failure)(element.text)
+        for name in ("message", "value"):
+            if text := element.get(name):
+                element.set(name, redacted_value(element.get("name", ""), text))
+
+
+def _text(text: str) -> str:
+    """Return text as XML can hold it, with what it cannot hold made visible."""
+    return _FORBIDDEN.sub(lambda match: f"#x{ord(match[0]):02X}", text)

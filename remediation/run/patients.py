@@ -1,0 +1,95 @@
+"""Who is sick after a round, and what is known of each: from the attempts that failed in all rounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from remediation.checks.attempts import Attempt
+from remediation.config.model import Project, Service
+from remediation.run.rounds import Round
+
+if TYPE_CHECKING:
+    from remediation.healing.incident import Outcome, Patient
+
+
+def to_heal(
+    rounds: Sequence[Round],
+    outcomes: Mapping[str, Sequence[Outcome]],
+    services: Mapping[str, Service],
+    began_before: Mapping[str, float],
+) -> list[Patient]:
+    """Return the services that the last round found sick and that have a rung left.
+
+    `began_before` says since when those are sick that an earlier run has left so.
+    """
+    found = []
+    for name, attempt in _sick(rounds, lambda _: True).items():
+        service, before = services[name], outcomes.get(name, [])
+        rung = sum(outcome.used_rung for outcome in before)
+        if rung < len(service.ladder) and not any(outcome.refused for outcome in before):
+            found.append(_patient(service, attempt, rounds, before, began_before, rung=rung))
+    return found
+
+
+def to_roll_back(
+    rounds: Sequence[Round],
+    outcomes: Mapping[str, Sequence[Outcome]],
+    project: Project,
+    began_before: Mapping[str, float],
+    *,
+    counts: Callable[[Attempt], bool],
+) -> list[Patient]:
+    """Return the services that have a way back, and that the last round found sick by a failure that `counts`.
+
+    Each after all that it depends on. One that was rolled back already, by whomever, is not again: that were too far.
+    """
+    sick = _sick(rounds, counts)
+    return [
+        _patient(service, sick[service.name], rounds, outcomes.get(service.name, []), began_before)
+        for service in project.ordered(sick)
+        if service.rollback and not any(one.rolled_back for one in outcomes.get(service.name, []))
+    ]
+
+
+def _sick(rounds: Sequence[Round], counts: Callable[[Attempt], bool]) -> dict[str, Attempt]:
+    """Return the services that failed for good in the last round, each with the attempt that said so last."""
+    last: dict[str, Attempt] = {}
+    for attempt in rounds[-1].findings.attempts:
+        if attempt.final and counts(attempt):
+            last |= dict.fromkeys(attempt.heals, attempt)
+    return last
+
+
+def _patient(
+    service: Service,
+    attempt: Attempt,
+    rounds: Sequence[Round],
+    before: Sequence[Outcome],
+    began_before: Mapping[str, float],
+    *,
+    rung: int = 0,
+) -> Patient:
+    from remediation.healing.incident import Patient
+
+    failed = (one for part in rounds for one in part.findings.attempts)
+    first = next(one for one in failed if service.name in one.heals)
+    # A rung of our own that failed without another look is no heal by somebody else.
+    seen = max([attempt.heals[service.name], *(outcome.seen for outcome in before)])
+    since = min(first.started, began_before.get(service.name, first.started))
+    adopted = any(outcome.adopted for outcome in before)
+    return Patient(service, first.message, since, seen, rung, adopted, _story(service.name, rounds))
+
+
+def _story(service: str, rounds: Sequence[Round]) -> str:
+    """Tell all that failed attempts said of a service, in order."""
+    told = []
+    for number, one in enumerate(rounds, start=1):
+        for attempt in one.findings.attempts:
+            if service in attempt.heals:
+                moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started))
+                told.append(
+                    f"{moment}, round {number}, attempt {attempt.number + 1}: {attempt.nodeid}\n{attempt.text}\n"
+                )
+    return "\n".join(told)

@@ -1,0 +1,102 @@
+"""The way back, seen from a run: who has to take it, what answers then, and what it may have swept away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from remediation.config.model import Service
+from remediation.deployment.context import Deployment
+from remediation.run.rounds import Round
+from remediation.run.run_state import Course
+from remediation.state.event_log import Voice
+from remediation.state.service_state import Store
+from remediation.system.files import make_folder
+
+if TYPE_CHECKING:
+    from remediation.healing.incident import Outcome, Patient
+    from remediation.healing.remediator import Healer
+
+
+def tell_what_broke(course: Course, voice: Voice) -> list[Patient]:
+    """Return whom a deployment has made sick and no heal has helped, having told what it broke."""
+    patients = course.to_roll_back()
+    if not patients:
+        if back := [name for name, done in course.outcomes.items() if any(one.rolled_back for one in done)]:
+            voice.say("back_already", names=", ".join(back))
+        elif spared := course.to_roll_back(all_sick=True):
+            voice.say("no_rollback", names=_names(spared))
+        return []
+    for change in course.changes():
+        voice.tell(change.phrase)
+    return patients
+
+
+def take_back(patients: Iterable[Patient], healer: Healer, course: Course, store: Store, voice: Voice) -> list[Outcome]:
+    """Roll all of them back, and with each all that share its command, by running it once."""
+    groups: dict[object, list[Patient]] = {}
+    for patient in patients:
+        groups.setdefault(_way(patient.service), []).append(patient)
+    outcomes: list[Outcome] = []
+    for way, group in groups.items():
+        together = group + _companions(way, group, store)
+        try:
+            with _kept(course.rounds):
+                outcomes += healer.roll_back(together)
+        except KeyboardInterrupt:
+            voice.say("back_interrupted", names=_names(together))
+            raise
+    return outcomes
+
+
+def _way(service: Service) -> tuple[object, ...]:
+    return service.rollback, service.cwd
+
+
+def _companions(way: object, group: list[Patient], store: Store) -> list[Patient]:
+    """Return the services that are well and go back as well: else they would run what is not there any more."""
+    from remediation.healing.incident import Patient
+
+    sick = [patient.service.name for patient in group]
+    found = []
+    for service in store.project.services.values():
+        memory = store.recall(service)
+        if _way(service) == way and service.name not in sick and not memory.stopped_by_hand:
+            cause = f"shares the rollback of {', '.join(sick)}"
+            found.append(Patient(service, cause, group[0].since, memory.heals))
+    return found
+
+
+def _names(patients: Iterable[Patient]) -> str:
+    return ", ".join(patient.service.name for patient in patients)
+
+
+@contextmanager
+def _kept(rounds: Iterable[Round]) -> Iterator[None]:
+    """Keep the reports of the rounds, which a rollback may sweep away with all that git does not know."""
+    reports = {part.xml: part.xml.read_bytes() for one in rounds for part in one.parts}
+    try:
+        yield
+    finally:
+        for path, content in reports.items():
+            if not path.exists():
+                make_folder(path.parent)
+                path.write_bytes(content)
+
+
+def await_what_was(
+    outcomes: Iterable[Outcome], told: Deployment, known: Mapping[str, str], store: Store, voice: Voice
+) -> None:
+    """Let the next round expect the versions that were `known` before, and wait for them.
+
+    Whoever runs a service may take a while to bring the old one back.
+    """
+    from remediation.deployment import wait
+
+    services = store.project.services
+    back = [services[one.service] for one in outcomes if one.rolled_back and not one.rollback_problem]
+    after = told.back([service.name for service in back if service.version], known)
+    os.environ.update(after.to_environment())
+    wait.await_arrival(back, store, voice, wait=told.wait, versions=after.versions)

@@ -1,0 +1,182 @@
+"""What a run has found and done so far, and what follows from it; it acts on nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+
+from remediation.checks.attempts import Attempt
+from remediation.checks.results import over_all_rounds
+from remediation.config.model import Project, Rung
+from remediation.deployment.baseline import Baseline
+from remediation.deployment.comparison import Change, changes
+from remediation.healing.treated import Treated, treated
+from remediation.run import junit
+from remediation.run.harm import harmed
+from remediation.run.junit import IncompleteReportError
+from remediation.run.patients import to_heal, to_roll_back
+from remediation.run.publication import Publication
+from remediation.run.rounds import Round
+from remediation.state import incidents
+from remediation.state.records import Result
+from remediation.system.exit_codes import Verdict
+
+if TYPE_CHECKING:
+    from remediation.healing.incident import Outcome, Patient
+
+
+class Course(Struct):
+    """The rounds of a run, and what was done for each service between them."""
+
+    project: Project
+    baseline: Baseline | None = None
+    """What was known before the deployment."""
+    prefix: str | None = None
+    """Of the names of test classes in the report."""
+    rollback: bool = False
+    """Whether the run takes the way back; to another one, that is a heal by somebody else."""
+    rounds: list[Round] = field(default_factory=list)
+    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+    _open: dict[str, float] | None = None
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Take in what was done."""
+        for outcome in outcomes:
+            self.outcomes.setdefault(outcome.service, []).append(outcome)
+
+    @property
+    def last(self) -> Round:
+        """The round that decides."""
+        return self.rounds[-1]
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The failed attempts of all rounds, in order."""
+        return [attempt for one in self.rounds for attempt in one.findings.attempts]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last round got to its end, as its own report says."""
+        try:
+            for part in self.last.parts:
+                junit.read_code(part.xml)
+        except IncompleteReportError:
+            return False
+        return True
+
+    # Who is sick.
+
+    def to_heal(self) -> list[Patient]:
+        """Return the services that are sick and have a rung left."""
+        return to_heal(self.rounds, self.outcomes, self.project.services, self._began_before)
+
+    def has_more_for(self, outcomes: Iterable[Outcome]) -> bool:
+        """Return whether a service for which a rung was used in vain has another one."""
+        return any(
+            sum(before.used_rung for before in self.outcomes[one.service]) < len(self._ladder(one.service))
+            for one in outcomes
+            if one.used_rung
+        )
+
+    @property
+    def most_heals(self) -> int:
+        """How many rounds of healing there can be at most: each rung is used once, and a process found again once."""
+        names = {name for attempt in self.attempts for name in attempt.heals} | self.outcomes.keys()
+        return sum(len(self._ladder(name)) + 1 for name in names)
+
+    def _ladder(self, service: str) -> tuple[Rung, ...]:
+        return self.project.services[service].ladder
+
+    def to_roll_back(self, *, all_sick: bool = False) -> list[Patient]:
+        """Return the sick services that have a way back; only what was well before counts, unless `all_sick` do."""
+
+        def counts(attempt: Attempt) -> bool:
+            return all_sick or not (self.baseline and self.baseline.failed(attempt.nodeid))
+
+        return to_roll_back(self.rounds, self.outcomes, self.project, self._began_before, counts=counts)
+
+    # What became of all.
+
+    def results(self) -> list[Result]:
+        """Return what became of each check and each service."""
+        return over_all_rounds([one.findings for one in self.rounds], self.outcomes, self.project.services)
+
+    def changes(self) -> list[Change]:
+        """Return what changed since the baseline, and what a heal broke."""
+        limits = self.project.latency
+        return changes(self.results(), baseline=self.baseline, limits=limits, harmed=harmed(self.rounds))
+
+    def newly_harmed(self) -> list[Change]:
+        """Return what is broken since the last heal."""
+        before = harmed(self.rounds[:-1])
+        return [change for change in self.changes() if change.is_harm and change.nodeid not in before]
+
+    def treated(self) -> list[Treated]:
+        """Return what was done for each service, over all rounds."""
+        still_sick = {one.key for one in self.results() if one.kind == "service" and one.sick}
+        return treated(self.outcomes, self._since, still_sick=still_sick)
+
+    def _since(self, service: str) -> float:
+        own = [attempt.started for attempt in self.attempts if service in attempt.heals]
+        before = [self._began_before[service]] if service in self._began_before else []
+        return min([*before, *(own or [attempt.started for attempt in self.attempts])])
+
+    @property
+    def _began_before(self) -> dict[str, float]:
+        """When the incidents began that earlier runs have left open, by service."""
+        if self._open is None:
+            self._open = incidents.began(self.project)
+        return self._open
+
+    @property
+    def _done(self) -> list[Outcome]:
+        return [outcome for outcomes in self.outcomes.values() for outcome in outcomes]
+
+    @property
+    def hopeful(self) -> Verdict:
+        """The verdict if every check passes now."""
+        if self.rollback and any(outcome.rolled_back for outcome in self._done):
+            return "rolled-back"
+        return "healed" if any(outcome.action for outcome in self._done) else "healthy"
+
+    def unproven(self) -> str | None:
+        """Name the services of which no check has passed or failed in the last round, though they have some.
+
+        If nothing at all has passed, that is so of everything, whatever it is called. None if all is proven.
+        """
+        results = self.last.findings.results
+        checked = {name for one in results for name in one.services}
+        proven = {name for one in results if one.outcome != "skipped" for name in one.services}
+        if names := sorted(checked - proven):
+            return ", ".join(names)
+        if results and all(one.outcome == "skipped" for one in results):
+            return ", ".join(self.project.services)
+        return None
+
+    @property
+    def gave_up(self) -> list[str]:
+        """The services whose restart budget this run found spent."""
+        return [name for name, outcomes in self.outcomes.items() if any(outcome.gave_up for outcome in outcomes)]
+
+    # As it is published.
+
+    def publication(self, lines: Sequence[str]) -> Publication:
+        """Return the report, with lines of the log."""
+        failed = [outcome for outcome in self._done if self.rollback and outcome.rollback_problem]
+        failures = {f"{outcome.service} rollback": outcome.rollback_problem for outcome in failed}
+        checked = [one.key for one in self.results() if one.kind == "service"]
+        some = checked if len(checked) < len(self.project.services) else []
+        return Publication(self.rounds, self.treated(), self._notes(), failures, lines, self.prefix, some)
+
+    def _notes(self) -> dict[str, str]:
+        """Return what is known of failed checks besides their failure."""
+        back = [outcome.action for outcome in self._done if outcome.rolled_back]
+        after = f", also after {'; '.join(dict.fromkeys(back))}" if back else ""
+        return {change.nodeid: f"{change.what}{after}" for change in self.changes() if change.is_bad}
+
+    def names(self, checks: Iterable[junit.Address]) -> list[str]:
+        """Name checks of the report as people know them."""
+        names = {junit.address(attempt.nodeid, self.prefix): attempt.check for attempt in self.attempts}
+        return list(dict.fromkeys(names.get(address, address[1]) for address in checks))

@@ -1,0 +1,107 @@
+"""Run pytest under a supervisor: from where it has read its options, or from its beginning."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from remediation.config.model import Project
+from remediation.state.event_log import Voice, terminal
+from remediation.supervision.child import flush
+from remediation.supervision.round_files import TERMINAL_FD
+from remediation.supervision.supervisor import Supervisor
+from remediation.system.exit_codes import INTERNAL_ERROR, USAGE_ERROR
+
+if TYPE_CHECKING:
+    import pytest
+
+STDOUT = 1
+
+
+def go_on(config: pytest.Config, project: Project) -> int:
+    """Run the session of a pytest that has read its options, and return its exit code.
+
+    If pytest is all that this process is for, end it: what modules have left behind in it keeps nobody waiting.
+    """
+    invocation = config.invocation_params
+
+    def first() -> int:
+        return _contained(lambda: int(config.hook.pytest_cmdline_main(config=config)))
+
+    def again() -> int:
+        _take_back(config)
+        return _pytest(list(invocation.args), invocation.dir, invocation.plugins)
+
+    code = Supervisor(project, _voice(project), first=first, again=again).run()
+    if _is_all():
+        flush()
+        os._exit(code)
+    return code
+
+
+def _take_back(config: pytest.Config) -> None:
+    """Let plugins take back what they did to the process when pytest began, since now it begins once more.
+
+    pytest-django, for one, replaces a method of Django's, and would take its own for the original. Only those are
+    asked that do something so early: to the others, nothing has happened yet.
+    """
+    manager = config.pluginmanager
+    early = {id(impl.plugin) for impl in manager.hook.pytest_load_initial_conftests.get_hookimpls()}
+    installed = [plugin for plugin, _ in manager.list_plugin_distinfo() if id(plugin) in early]
+    impls = manager.hook.pytest_unconfigure.get_hookimpls()
+    for one in installed:
+        with suppress(Exception):
+            others = [impl.plugin for impl in impls if impl.plugin is not one]
+            manager.subset_hook_caller("pytest_unconfigure", others)(config=config)
+
+
+def from_beginning(project: Project, arguments: list[str]) -> tuple[int, bool]:
+    """Run pytest with these arguments; return its exit code, and whether it came to a verdict."""
+    place = Path.cwd()
+
+    def begin() -> int:
+        return _pytest(arguments, place)
+
+    supervisor = Supervisor(project, _voice(project), first=begin, again=begin)
+    code = supervisor.run()
+    return code, supervisor.verdict is not None
+
+
+def _voice(project: Project) -> Voice:
+    told = os.environ.get(TERMINAL_FD, "")
+    return Voice.of(project, terminal=terminal(int(told) if told.isdigit() else STDOUT))
+
+
+def _pytest(arguments: list[str], place: Path, plugins: Sequence[object] | None = None) -> int:
+    import pytest
+
+    os.chdir(place)
+    return _contained(lambda: int(pytest.main(arguments, plugins=plugins)))
+
+
+def _contained(body: Callable[[], int]) -> int:
+    import pytest
+
+    try:
+        return body()
+    except pytest.UsageError as error:
+        # As pytest.main says it.
+        for problem in error.args:
+            sys.stderr.write(f"ERROR: {problem}\n\n")
+        return USAGE_ERROR
+    except Exception:  # noqa: BLE001 - that pytest broke is no verdict
+        traceback.print_exc()
+        return INTERNAL_ERROR
+
+
+def _is_all() -> bool:
+    """Return whether this process was started as pytest, and not by somebody who goes on after it."""
+    main = sys.modules.get("__main__")
+    if spec := getattr(main, "__spec__", None):
+        return spec.name in ("pytest", "pytest.__main__")
+    return Path(getattr(main, "__file__", None) or "").name in ("pytest", "py.test")

@@ -1,0 +1,45 @@
+"""The locks that a command may take for granted, since the healer that runs it holds them and waits for it.
+
+A rollback is typically `git checkout v1 && auto-heal restart api`. That auto-heal would wait for the lock of the one
+that waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+
+from remediation.config.model import Service
+from remediation.system.process import Identity, Protection, protected
+
+# The environment variable that says who holds which locks; no service inherits it.
+HELD = "AUTO_HEAL_HELD"
+
+
+def granted(services: Iterable[Service]) -> dict[str, str]:
+    """Return the environment of a command that need not wait for the locks of these services, which we hold."""
+    ourselves = Identity.of(os.getpid())
+    if ourselves is None:
+        return {}
+    return {HELD: json.dumps([ourselves.pid, ourselves.born, [service.mark for service in services]])}
+
+
+def is_granted(service: Service) -> bool:
+    """Return whether we are, or belong to, a command of a healer that holds the lock of this service."""
+    if not (text := os.environ.get(HELD)):
+        return False
+    try:
+        grant = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    match grant:
+        case [int(pid), str(born), [*marks]] if service.mark in marks:
+            return runs_us(Identity(pid, born))
+    return False
+
+
+def runs_us(identity: Identity) -> bool:
+    """Return whether a process lives and is an ancestor of ours."""
+    # PID 1 is the healer itself where a container runs nothing else.
+    return identity.alive and protected(identity.pid) in {Protection.ANCESTOR, Protection.INIT}

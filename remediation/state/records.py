@@ -1,0 +1,93 @@
+"""What the history keeps: a run with what became of each check and service, and a heal.
+
+Apart from the database, so that a heal does not wait for it to be imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from remediation.config.model import Project
+from remediation.state.event_log import Voice
+
+Kind = Literal["check", "service"]
+Origin = Literal["check", "monitor", "hand"]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What became of one check, or of one service, in one run; moments in epoch seconds, latency in seconds.
+
+    A run of several rounds gives one result: `failed_at` is the first failed attempt of what failed for good in any
+    of them, `passed_at` the moment from which on it was well at the end. With neither, it was skipped.
+    """
+
+    kind: Kind
+    key: str
+    """The node ID of a check, the name of a service."""
+    name: str
+    services: list[str]
+    """The services that a failure of the check may heal."""
+    at: float
+    failed_at: float | None
+    passed_at: float | None
+    latency: float | None = None
+    """What the passing call took."""
+    attempts: int = 1
+    """Attempts in all, over all rounds."""
+    message: str | None = None
+
+    @property
+    def sick(self) -> bool:
+        """Whether it had failed for good and was not well at the end."""
+        return self.failed_at is not None and self.passed_at is None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One health run; `interval` is that of the monitor whose cycle it was, in seconds."""
+
+    began: float
+    ended: float
+    origin: Origin
+    verdict: str
+    interval: float | None
+    results: list[Result]
+
+
+class Heal(msgspec.Struct, frozen=True):
+    """One heal that ended; `since` is the first failed attempt, `answered_at` when the service answered again."""
+
+    service: str
+    at: float
+    origin: Origin
+    cause: str
+    action: str
+    ok: bool
+    reason: str = ""
+    since: float | None = None
+    answered_at: float | None = None
+    evidence: str = ""
+    """The folder of what was known of the service before."""
+
+    @property
+    def downtime(self) -> float | None:
+        """Seconds from the first failed attempt until the service answered again, if both are known."""
+        if self.since is None or self.answered_at is None:
+            return None
+        return max(0.0, self.answered_at - self.since)
+
+
+def recorder(project: Project, voice: Voice) -> Callable[[Heal], None]:
+    """Return what writes a heal into the history of a project, and tells if that cannot be done."""
+
+    def record(heal: Heal) -> None:
+        from remediation.state.history import History, HistoryError
+
+        try:
+            History(project).record_heal(heal)
+        except HistoryError as error:
+            voice.say("no_history", problem=error)
+
+    return record

@@ -1,0 +1,302 @@
+"""What is remembered of a service between runs, and shared by every process that heals it.
+
+The PID file holds the PID alone, for other tools. What proves that the PID is still the process that we
+started, and what a stop by hand, the restart budget and the last heal were, stands in `.auto-heal/NAME.json`.
+Both are replaced whole; whatever else is found there is told and ignored.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from remediation.config.model import MARK, Budget, Project, Service
+from remediation.messages.message import Phrase
+from remediation.state import lock_grants
+from remediation.system import files
+from remediation.system.disk import Reserve
+from remediation.system.files import Lock, LockLostError, LockTimeoutError
+from remediation.system.mark import value_of
+from remediation.system.process import Identity, boot_id, describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# A memory is a few hundred bytes; a file beyond this was not written by us.
+_MEMORY_LIMIT = 1_000_000
+# PIDs have at most ten digits; a PID file has one, and perhaps a line break.
+_PID_LIMIT = 32
+# A run with a heal writes a few dozen KiB, its evidence some more; a report of thousands of checks would not fit.
+_RESERVE = 1 << 20
+
+
+class LastHeal(msgspec.Struct, frozen=True):
+    """How the last heal ended: when (epoch seconds), what was done, whether the service then answered."""
+
+    at: float
+    action: str
+    ok: bool
+    reason: str = ""
+
+
+class Memory(msgspec.Struct):
+    """All that is remembered of one service. `heals` counts the heals that ended, whoever did them."""
+
+    pid: int | None = None
+    born: str = ""
+    start: str = ""
+    """What stands in the environment of all that the last start began, wherever the project's folder is by now."""
+    folder: str = ""
+    """On disk, device and inode of the folder that it lies in: in a copy of it, the processes are another project's."""
+    stopped_by_hand: bool = False
+    restarts: list[float] = []
+    delay: float = 0.0
+    """Once the budget was spent, the seconds between heals from then on; 0 as long as it was not."""
+    not_before: float = 0.0
+    """No heal before this moment, in epoch seconds."""
+    troubled_at: float = 0.0
+    """When a heal was last asked for, granted or not."""
+    heals: int = 0
+    rolled_back: int = 0
+    """How many heals had ended when the last rollback had,"""
+    rollback_problem: str = ""
+    """and why that failed; empty if it did not."""
+    command: tuple[int, str] | None = None
+    """PID and birth of a command of the configuration that runs now, or whose healer died."""
+    last_heal: LastHeal | None = None
+
+    @property
+    def identity(self) -> Identity | None:
+        """The process that was started last, dead or alive."""
+        return Identity(self.pid, self.born) if self.pid else None
+
+    def restarts_within(self, budget: Budget) -> int:
+        """Count the restarts in the budget's window, and forget older ones."""
+        now = time.time()
+        # A restart in the future was written before the clock was set back; it counts as just now.
+        self.restarts = [min(moment, now) for moment in self.restarts if moment > now - budget.window]
+        return len(self.restarts)
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """No healing until a moment in epoch seconds, or until somebody ends it."""
+
+    until: float | None = None
+    boot: str = ""
+    until_steady: float = 0.0
+    """The same moment on the clock that counts from this boot and is never set."""
+
+    @classmethod
+    def lasting(cls, seconds: float) -> Self:
+        """Return a pause that begins now."""
+        return cls(time.time() + seconds, boot_id(), _steady() + seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended: a clock that was set makes it neither longer nor shorter."""
+        if self.until is None:
+            return False
+        if self.boot and self.boot == boot_id():
+            return self.until_steady <= _steady()
+        return self.until <= time.time()
+
+    @property
+    def phrase(self) -> Phrase:
+        """The pause in words."""
+        if self.until is None:
+            return Phrase("paused_openly", {})
+        return Phrase("paused", {"until": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.until))})
+
+
+def _steady() -> float:
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Store:
+    """The memories of a project's services."""
+
+    def __init__(self, project: Project) -> None:
+        """Remember in the project's own folder."""
+        self.project = project
+        self.reserve = Reserve(project.memory / ".reserve", _RESERVE)
+        """What lets a service be healed on a full disk."""
+        self._locks: dict[str, Lock] = {}
+        self._stacks: dict[str, ExitStack] = {}
+
+    def _file(self, service: Service) -> Path:
+        return self.project.memory / f"{service.name}.json"
+
+    def recall(self, service: Service) -> Memory:
+        """Return what is remembered; a missing or broken memory is an empty one."""
+        try:
+            memory = msgspec.json.decode(files.read(self._file(service), limit=_MEMORY_LIMIT), type=Memory)
+        except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
+            return Memory()
+        if memory.folder not in ("", self._folder):
+            self._disown(service, memory)
+        return msgspec.structs.replace(memory, folder="")
+
+    @property
+    def _folder(self) -> str:
+        try:
+            found = self.project.root.stat()
+        except OSError:
+            return ""
+        return f"{found.st_dev}:{found.st_ino}"
+
+    @staticmethod
+    def _disown(service: Service, memory: Memory) -> None:
+        """Forget the processes of a memory that was copied, unless they bear the mark of this very project."""
+        memory.command = None
+        if not memory.pid or value_of(MARK, memory.pid) != service.mark:
+            memory.pid, memory.born, memory.start = None, "", ""
+
+    def keep(self, service: Service, memory: Memory) -> None:
+        """Write down what is remembered. Only the holder of the service's lock may do so.
+
+        LockLostError if it holds that no more.
+        """
+        self.insist(service)
+        self._write(self._file(service), msgspec.json.encode(msgspec.structs.replace(memory, folder=self._folder)))
+
+    def _write(self, path: Path, data: bytes, *, mode: int = files.PRIVATE) -> None:
+        try:
+            files.write(path, data, mode=mode)
+        except OSError as error:
+            if not self.reserve.frees(error):
+                raise
+            files.write(path, data, mode=mode)
+
+    @contextmanager
+    def lock(self, service: Service, *, timeout: float) -> Iterator[None]:
+        """Be the one healer of a service; LockTimeoutError after `timeout` seconds of waiting.
+
+        In a command of the healer that holds the lock already: be its one guest.
+        """
+        deadline = time.monotonic() + timeout
+        with ExitStack() as stack:
+            if not self._enters_as_guest(service, stack, timeout):
+                left = max(0.0, deadline - time.monotonic())
+                self._locks[service.name] = stack.enter_context(self._locked(service, timeout=left))
+                stack.callback(self._locks.pop, service.name)
+                self._stacks[service.name] = stack
+            self.reserve.attend()
+            yield
+
+    def lock_again(self, service: Service) -> None:
+        """Take a lock that we hold once more if its file is gone, as after a command of ours that sweeps the folder.
+
+        If somebody else was quicker, it is lost.
+        """
+        if (lock := self._locks.get(service.name)) and lock.is_lost:
+            with suppress(LockTimeoutError):
+                self._locks[service.name] = self._stacks[service.name].enter_context(self._locked(service, timeout=0))
+
+    def insist(self, service: Service) -> None:
+        """Raise LockLostError if we took the service's lock, and its file is not the one at its path any more."""
+        if (lock := self._locks.get(service.name)) and lock.is_lost:
+            raise LockLostError(errno.ESTALE, "was removed or replaced", str(lock.path))
+
+    def _enters_as_guest(self, service: Service, stack: ExitStack, timeout: float) -> bool:
+        # Whatever is granted, a lock that nobody holds is there to be taken.
+        if not lock_grants.is_granted(service) or not self.is_locked(service):
+            return False
+        with ExitStack() as waiting:
+            waiting.enter_context(self.guests(service, timeout=timeout))
+            # The command that we belong to may have ended while we waited.
+            if not lock_grants.is_granted(service):
+                return False
+            stack.enter_context(waiting.pop_all())
+        return True
+
+    def guests(self, service: Service, *, timeout: float) -> AbstractContextManager[Lock]:
+        """Keep the guests of our lock out, one of whom may be at work on the service.
+
+        LockTimeoutError after `timeout` seconds of waiting for that one.
+        """
+        return files.locked(self.project.memory / f".{service.name}.guests.lock", timeout=timeout)
+
+    def _locked(self, service: Service, *, timeout: float) -> AbstractContextManager[Lock]:
+        return files.locked(self._lock_file(service), timeout=timeout)
+
+    def _lock_file(self, service: Service) -> Path:
+        return self.project.memory / f"{service.name}.lock"
+
+    def is_locked(self, service: Service) -> bool:
+        """Return whether somebody is at work on a service now; touches nothing."""
+        if not self._lock_file(service).exists():
+            return False
+        try:
+            with self._locked(service, timeout=0):
+                return False
+        except LockTimeoutError:
+            return True
+
+    def pause(self, pause: Pause) -> None:
+        """Allow no healing while it lasts."""
+        self._write(self._pause_file, msgspec.json.encode(pause))
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._pause_file.unlink(missing_ok=True)
+
+    def paused(self) -> Pause | None:
+        """Return the pause that is on now; one that cannot be read is one without an end, to be safe."""
+        try:
+            pause = msgspec.json.decode(files.read(self._pause_file, limit=_MEMORY_LIMIT), type=Pause)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
+            return Pause()
+        return None if pause.is_over else pause
+
+    @property
+    def _pause_file(self) -> Path:
+        return self.project.memory / ".pause.json"
+
+    def remember_process(self, service: Service, memory: Memory, identity: Identity) -> None:
+        """Write PID file and memory for a process just started or found again."""
+        self.insist(service)
+        self._write(service.pid_file, f"{identity.pid}\n".encode(), mode=files.PUBLIC)
+        memory.pid, memory.born = identity.pid, identity.born
+        self.keep(service, memory)
+
+    def forget_process(self, service: Service, memory: Memory) -> None:
+        """Remove PID file and process, once it is gone."""
+        self.insist(service)
+        with suppress(FileNotFoundError):
+            service.pid_file.unlink()
+        memory.pid, memory.born = None, ""
+        self.keep(service, memory)
+
+    def proven_process(self, service: Service) -> Identity | None:
+        """Return the live process that we started, or None."""
+        identity = self.recall(service).identity
+        return identity if identity and identity.alive else None
+
+    def pid_file_problem(self, service: Service) -> str | None:
+        """Say what is wrong with the PID file, or None if it names the live process that we started."""
+        name = self.project.relative(service.pid_file)
+        identity = self.recall(service).identity
+        try:
+            content = files.read(service.pid_file, limit=_PID_LIMIT)
+        except FileNotFoundError:
+            return f"there is no PID file {name}"
+        except OSError as error:
+            return f"PID file {name} cannot be read ({error.strerror or 'not a regular file'}); ignored"
+        # ASCII digits only: int() alone would also take +1, 1_000 and the digits of other scripts.
+        text = content.strip()
+        if not text.isdigit() or len(content) == _PID_LIMIT:
+            return f"PID file {name} {'holds no PID' if text else 'is empty'}; ignored"
+        pid = int(text)
+        if identity and identity.pid == pid:
+            return None if identity.alive else f"PID file {name} is stale: process {pid} is gone"
+        if Identity.of(pid) is None:
+            return f"PID file {name} is stale: there is no process {pid}"
+        return f"PID file {name} holds {describe(pid)}, which auto-heal did not start; left alone"
