@@ -9,6 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -124,7 +125,7 @@ def test_a_report_is_valid_and_counts_what_it_holds(service: Service, tmp_path: 
 @given(st.text(max_size=50))
 def test_whatever_was_printed_a_report_can_be_read(printed: str) -> None:
     unhealed = Phrase("drill_unhealed", {"code": 1, "reason": printed})
-    trial = Trial("crash", cast("Service", None), 1)
+    trial = Trial("crash", cast("Service", SimpleNamespace(name="api")), 1)
     object.__setattr__(trial.service, "name", "api")
     found = Finding(trial, detected=True, wrong=[unhealed], output=printed, ended=True)
 
