@@ -12,7 +12,7 @@ from sandbox import Result, Sandbox
 from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.drill.helper import MARK
-from remediation.system.mark import marked
+from remediation.system.process import marked
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
 # A drill waits out what is deaf, and asks whoever is silent.

@@ -12,7 +12,7 @@ from folders import FOLDERS
 from sandbox import REPOSITORY, Sandbox
 from stepping import ACTION, INPUTS, Runner
 
-from remediation.cli.parser import parser
+from remediation.cli.main import parser
 
 HOSTILE = [
     "$(touch canary)", "`touch canary`", '"; touch canary; "', "'; touch canary; '", "&& touch canary", "-x", "--", "*",

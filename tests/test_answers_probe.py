@@ -113,7 +113,7 @@ exec "$@"
 ASK = """
 import socket, sys, time
 from pathlib import Path
-from remediation.healing import look
+from remediation.probes import liveness
 from remediation.config.load import load_project
 from remediation.state.service_state import Store
 from remediation.checks.errors import ServiceDown
@@ -121,7 +121,7 @@ from remediation.checks.client import Services
 silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 silent.bind(("127.0.0.1", 53))
 found = load_project(Path(sys.argv[1]), {})
-print(look.unready(found.services["api"], timeout=0.5))
+print(liveness.unready(found.services["api"], timeout=0.5))
 try:
     Services(found, Store(found), sessions={}, properties=[])["api"].get("/")
 except ServiceDown as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from remediation.monitor.claims import Claims, groups
+from remediation.monitor.scheduler import Claims, groups
 
 
 def item(name: str, *services: str, file: str = "test_a.py") -> Any:

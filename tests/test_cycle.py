@@ -201,9 +201,9 @@ def test_hang():
 # In the fork server, whose own module is called __main__: there is no need to wait long for what surely hangs.
 IMPATIENT = """
 
-from remediation.checks import pulse
+from remediation.checks import heartbeat_plugin
 
-pulse._LONGEST_GRACE = 0.3
+heartbeat_plugin._LONGEST_GRACE = 0.3
 """
 
 

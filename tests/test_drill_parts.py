@@ -19,13 +19,11 @@ from hypothesis import strategies as st
 from sandbox import Sandbox, free_port, wait_for
 
 from remediation.config.model import Project, Service
-from remediation.drill import helper, leftovers
+from remediation.drill import helper
 from remediation.drill.experiment import plan
 from remediation.drill.fault_names import FAULTS
-from remediation.drill.faults import MAKE
-from remediation.drill.junit import document
-from remediation.drill.processes import nobodys_pid
-from remediation.drill.report import table
+from remediation.drill.faults import MAKE, nobodys_pid
+from remediation.drill.report import document, table
 from remediation.drill.results import Finding, Findings, Trial
 from remediation.messages.message import Phrase
 from remediation.system import ports
@@ -136,7 +134,7 @@ def test_processes_of_a_drill_that_was_killed_are_ended(project: Sandbox, loaded
     left = project.stranger(sys.executable, "-c", "import time; time.sleep(600)", **{helper.MARK: str(loaded.memory)})
     wait_for(lambda: helper.left_over(loaded))
 
-    with leftovers.room(loaded) as folder:
+    with helper.room(loaded) as folder:
         assert left.poll() is not None or left.wait(5) is not None
         assert folder.is_dir()
 
@@ -149,7 +147,7 @@ def test_another_projects_drill_is_left_alone(project: Sandbox, loaded: Project)
         sys.executable, "-c", "import time; time.sleep(600)", **{helper.MARK: str(loaded.memory) + "-other"}
     )
 
-    with leftovers.room(loaded):
+    with helper.room(loaded):
         pass
 
     assert other.poll() is None

@@ -208,9 +208,9 @@ def test_a_descriptor_for_appending_is_private_and_not_inherited(tmp_path: Path)
 def test_lines_of_several_writers_are_never_torn(tmp_path: Path) -> None:
     path = tmp_path / "log"
     script = (
-        "import sys; from pathlib import Path; from remediation.system import file\n"
+        "import sys; from pathlib import Path; from remediation.system import files\n"
         "for n in range(200):\n"
-        "    file.append(Path(sys.argv[1]), f'{sys.argv[2] * 300} {n}\\n'.encode())\n"
+        "    files.append(Path(sys.argv[1]), f'{sys.argv[2] * 300} {n}\\n'.encode())\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", script, path, w], cwd=REPOSITORY) for w in "abc"]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
@@ -263,8 +263,8 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path: Path) -> None:
 def test_a_lock_is_waited_for_no_longer_than_asked_and_dropped_by_a_holder_that_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     script = (
-        "import sys; from pathlib import Path; from remediation.system import file\n"
-        "with file.locked(Path(sys.argv[1]), timeout=9):\n"
+        "import sys; from pathlib import Path; from remediation.system import files\n"
+        "with files.locked(Path(sys.argv[1]), timeout=9):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )

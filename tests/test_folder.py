@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from remediation.system.folder import Folder
+from remediation.system.files import Folder
 
 
 def test_folder_and_files_are_private_whatever_the_umask(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remediation.github import outputs, place
+from remediation.github import place, step
 
 
 def read(path: Path) -> dict[str, str]:
@@ -38,13 +38,13 @@ def read(path: Path) -> dict[str, str]:
 def test_a_later_step_can_decide_by_them(tmp_path: Path) -> None:
     place = tmp_path / "output"
 
-    outputs.append(place, verdict="rolled-back", healed=True, report=Path("reports/health.xml"))
+    step.append(place, verdict="rolled-back", healed=True, report=Path("reports/health.xml"))
 
     assert place.read_text(encoding="ascii") == "verdict=rolled-back\nhealed=true\nreport=reports/health.xml\n"
 
 
 def test_nothing_healed_is_false(tmp_path: Path) -> None:
-    outputs.append(tmp_path / "output", verdict="healthy", healed=False, report="r.xml")
+    step.append(tmp_path / "output", verdict="healthy", healed=False, report="r.xml")
 
     assert read(tmp_path / "output")["healed"] == "false"
 
@@ -54,7 +54,7 @@ def test_what_an_earlier_command_of_the_step_wrote_stays(tmp_path: Path, before:
     place = tmp_path / "output"
     place.write_text(before, encoding="ascii")
 
-    outputs.append(place, verdict="sick", healed=False, report="r.xml")
+    step.append(place, verdict="sick", healed=False, report="r.xml")
 
     assert place.read_text(encoding="ascii").startswith(before)
     assert ("x" in read(place)) == bool(before)
@@ -77,7 +77,7 @@ def test_what_an_earlier_command_of_the_step_wrote_stays(tmp_path: Path, before:
     ],
 )
 def test_no_path_can_become_another_output(tmp_path: Path, report: str) -> None:
-    outputs.append(tmp_path / "output", verdict="sick", healed=False, report=report)
+    step.append(tmp_path / "output", verdict="sick", healed=False, report=report)
 
     assert read(tmp_path / "output") == {"verdict": "sick", "healed": "false", "report": report}
 
@@ -88,14 +88,14 @@ def test_any_path_arrives(tmp_path: Path, report: str) -> None:
     place = tmp_path / "output"
     place.unlink(missing_ok=True)
 
-    outputs.append(place, verdict="sick", healed=False, report=report)
+    step.append(place, verdict="sick", healed=False, report=report)
 
     assert read(place)["report"] == report
 
 
 def test_the_end_of_a_value_cannot_be_guessed(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        outputs.append(tmp_path / name, verdict="sick", healed=False, report="a\nb")
+        step.append(tmp_path / name, verdict="sick", healed=False, report="a\nb")
 
     ends = {re.findall("report<<(.*)", (tmp_path / name).read_text(encoding="ascii"))[0] for name in ("one", "other")}
     assert len(ends) == 2
@@ -103,7 +103,7 @@ def test_the_end_of_a_value_cannot_be_guessed(tmp_path: Path) -> None:
 
 
 def test_a_path_of_bytes_that_are_no_text_is_made_visible(tmp_path: Path) -> None:
-    outputs.append(tmp_path / "output", verdict="sick", healed=False, report=Path("\udcff.xml"))
+    step.append(tmp_path / "output", verdict="sick", healed=False, report=Path("\udcff.xml"))
 
     assert read(tmp_path / "output")["report"] == r"\udcff.xml"
 
@@ -117,4 +117,4 @@ def test_only_a_step_on_github_has_them() -> None:
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="is not a regular file"):
-        outputs.append(tmp_path, verdict="sick", healed=False, report="r.xml")
+        step.append(tmp_path, verdict="sick", healed=False, report="r.xml")

@@ -17,7 +17,7 @@ import yaml
 from sandbox import REPOSITORY, Sandbox
 from tree_sitter import Language, Node, Parser
 
-from remediation.cli.parser import parser
+from remediation.cli.main import parser
 from remediation.config.schema import ProjectTable
 
 ACTION = REPOSITORY / "action.yml"

@@ -19,13 +19,13 @@ import pytest
 from sandbox import REPOSITORY, wait_for
 
 from remediation.system import process as primitive
-from remediation.system.mark import marked
 from remediation.system.process import (
     Identity,
     Life,
     Protection,
     await_death,
     descendants,
+    marked,
     protected,
     terminate,
 )

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from sandbox import REPOSITORY, Sandbox
 
-from remediation.cli.parser import parser
+from remediation.cli.main import parser
 from remediation.config.load import load_project
 from remediation.config.schema import BudgetTable, EvidenceTable, HistoryTable, NotifyTable, ProjectTable, ServiceTable
 from remediation.monitor.metrics import HOST, Metrics

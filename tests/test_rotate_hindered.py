@@ -26,12 +26,12 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from unittest.mock import patch
-from remediation.system import rotate
+from remediation.system import logrotate
 step, log, reached = sys.argv[1:]
-real = os.fsync if step == "os.fsync" else rotate._remove_head
+real = os.fsync if step == "os.fsync" else logrotate._remove_head
 deadly = lambda *args: os.kill(os.getpid(), signal.SIGKILL) if Path(reached).exists() else real(*args)
 with patch("remediation.system.logrotate." + step, deadly):
-    rotate.running(Path(log), 40_000)
+    logrotate.running(Path(log), 40_000)
 """
 Way = Callable[[Path, int], bool]
 EITHER = pytest.mark.parametrize("way", [logrotate.running, logrotate.idle])

@@ -14,9 +14,9 @@ from watching import command, kill, only_check, rows, watching
 SOON = "interval = 0.2\nretries = 1\ntimeout = 0.3"
 # In the fork server, what is waited for beyond a check's own deadline.
 IMPATIENT = """
-from remediation.checks import pulse
+from remediation.checks import heartbeat_plugin
 
-pulse._LONGEST_GRACE = 0.3
+heartbeat_plugin._LONGEST_GRACE = 0.3
 """
 HANGS = """
 import signal, time
@@ -90,8 +90,8 @@ def test_a_fork_server_whose_socket_a_child_keeps_is_missed_all_the_same(alone: 
 
 def test_a_fork_server_that_is_stopped_is_replaced(alone: Sandbox) -> None:
     program = (
-        "import sys\nfrom remediation.monitor import warm\nfrom remediation.cli.main import main\n"
-        "warm._CONFIRMED_WITHIN = 6.0\nsys.exit(main(['monitor']))"
+        "import sys\nfrom remediation.monitor import pool\nfrom remediation.cli.main import main\n"
+        "pool._CONFIRMED_WITHIN = 6.0\nsys.exit(main(['monitor']))"
     )
 
     with command(alone, "-c", program) as monitor:

@@ -124,9 +124,9 @@ class Handle:
         return f"no whole answer within {seconds(self._service.probe_timeout)}s"
 
     def _why(self, error: Exception) -> str:
-        from remediation.checks import reasons
+        from remediation.checks import transport
 
-        return self._late if reasons.is_late(error) else reasons.why(error, self._service, self._deadline)
+        return self._late if transport.is_late(error) else transport.why(error, self._service, self._deadline)
 
     def _session(self) -> requests.Session:
         if self.name not in self._sessions:

@@ -6,18 +6,94 @@ Loaded by the first request, since it needs requests.
 from __future__ import annotations
 
 import codecs
+import http.client
 import io
 import json
+import socket
+import ssl
 import time
+from collections.abc import Iterator
 from functools import cached_property
+from http.client import HTTPException, HTTPResponse
 from typing import Any, NoReturn
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from remediation.checks.connections import POOLS
 from remediation.checks.errors import ServiceDown
+from remediation.config.model import Service
+from remediation.messages.message import printable
 from remediation.probes import deadline_io, tls
+
+
+def _connect(connection: HTTPConnection) -> socket.socket:
+    """Do what `_new_conn` does, but for all addresses of the host within one timeout."""
+    deadline = _deadline(connection)
+    try:
+        # `host` lacks the dot at its end that makes a name absolute.
+        made = deadline_io.connect(getattr(connection, "_dns_host", connection.host), connection.port, deadline)
+    except socket.gaierror as error:
+        raise NameResolutionError(connection.host, connection, error) from error
+    except TimeoutError as error:
+        raise ConnectTimeoutError(connection, "timed out") from error
+    except OSError as error:
+        raise NewConnectionError(connection, str(error)) from error
+    for option in connection.socket_options or ():
+        made.setsockopt(*option)
+    # What is left of it is for the handshake of TLS, which takes a timeout for all of itself.
+    made.settimeout(max(0.001, deadline - time.monotonic()))
+    return made
+
+
+def _deadline(connection: HTTPConnection) -> float:
+    """Return when the timeout that the connection was given for its next step is over."""
+    timeout = connection.timeout
+    return time.monotonic() + (timeout if isinstance(timeout, (int, float)) else socket.getdefaulttimeout() or 3600.0)
+
+
+class _Response(HTTPResponse):
+    def begin(self) -> None:
+        """Read the head. HTTPException for one with several lengths, which urllib3 would leave open."""
+        super().begin()
+        lines = self.headers.get_all("Content-Length", ())
+        if len(lengths := {length.strip() for line in lines for length in line.split(",")}) > 1:
+            raise HTTPException(f"it has {len(lengths)} lengths")
+
+
+class _Plain(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def response_class(self, connection: Any, **options: Any) -> HTTPResponse:  # type: ignore[override]
+        return _Response(deadline_io.Until(connection, _deadline(self)), **options)  # type: ignore[arg-type]
+
+
+class _Secure(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def response_class(self, connection: Any, **options: Any) -> HTTPResponse:  # type: ignore[override]
+        return _Response(deadline_io.Until(connection, _deadline(self)), **options)  # type: ignore[arg-type]
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+    def _validate_conn(self, conn: Any) -> None:
+        """Connect. Who set `verify = false` need not be warned of it by every request."""
+        if conn.is_closed:
+            conn.connect()
+
+
+POOLS = {"http": _PlainPool, "https": _SecurePool}
+
 
 # What a check can take in: the bodies of an answer and of the redirects that led to it, decompressed.
 MOST_BYTES = 8 * 2**20
@@ -216,3 +292,80 @@ def _body(response: requests.Response, limits: Limits) -> bytes:
     finally:
         response.close()
     return body.getvalue()
+
+
+# Of an error that nobody foresaw, in characters.
+_LONGEST = 200
+
+
+def is_late(error: BaseException) -> bool:
+    """Return whether nothing is wrong but that the time is over."""
+    return isinstance(error, (requests.Timeout, exceptions.ReadTimeoutError)) or type(error) is TimeoutError
+
+
+def why(error: Exception, service: Service, deadline: float) -> str:
+    """Say why there is no whole answer; a certificate may be looked at once more, until `deadline`."""
+    match error:
+        case requests.TooManyRedirects():
+            return f"redirected more than {MOST_REDIRECTS} times"
+        case ElsewhereError():
+            return f"redirected to {error}, away from {service.address}; what is there says nothing of the service"
+        case TooLongError():
+            return f"the answer is longer than {MOST_BYTES >> 20} MiB, which is as much as a check takes in"
+        case exceptions.DecodeError():
+            return f"the body cannot be decompressed: {printable(str(error.args[0]))[:_LONGEST]}"
+    told = _told(error, service, deadline)
+    # What requests did not wrap came up when the head was there already.
+    return f"the answer broke off: {told}" if isinstance(error, exceptions.HTTPError) else told
+
+
+def _told(error: Exception, service: Service, deadline: float) -> str:
+    causes = list(_causes(error))
+    for cause in causes:
+        if told := _of(cause, error, service, deadline):
+            return told
+    last = causes[-1]
+    return printable(f"{type(last).__name__}: {last}")[:_LONGEST]
+
+
+def _of(cause: BaseException, error: Exception, service: Service, deadline: float) -> str | None:
+    """Say what one of an error's causes means, or None if another one may say more."""
+    match cause:
+        case ssl.SSLError():
+            host, port = _asked(error, service)
+            return tls.problem(cause, host=host, port=port, ca_file=service.ca_file, deadline=deadline)
+        case socket.gaierror():
+            whose = "the name of the proxy" if isinstance(error, requests.exceptions.ProxyError) else "its name"
+            return f"{whose} does not resolve: {str(cause.strerror).lower()}"
+        case http.client.IncompleteRead() | exceptions.IncompleteRead():
+            return _incomplete(cause)
+        case http.client.HTTPException():
+            return deadline_io.no_http(cause)
+        case OSError() if cause.strerror and type(cause).__module__ == "builtins":
+            return cause.strerror.lower()
+    return None
+
+
+def _incomplete(cause: http.client.IncompleteRead | exceptions.IncompleteRead) -> str:
+    there = cause.partial if isinstance(cause.partial, int) else len(cause.partial)
+    return f"{cause.expected} bytes are missing after {there}" if cause.expected else "its end is missing"
+
+
+def _asked(error: Exception, service: Service) -> tuple[str, int]:
+    """Return host and port of the request that failed, which a redirect may have led to another port."""
+    request = getattr(error, "request", None)
+    parts = urlsplit(getattr(request, "url", None) or (service.address.url if service.address else ""))
+    return parts.hostname or "", parts.port or 443
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it, from the top downwards."""
+    seen: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending:
+        current = pending.pop(0)
+        if not isinstance(current, BaseException) or current in seen:
+            continue
+        seen.append(current)
+        yield current
+        pending += [getattr(current, "reason", None), current.__cause__, current.__context__, *current.args]

@@ -125,8 +125,8 @@ def _drill(
     path: Path,
 ) -> int:  # fmt: skip
     from remediation.drill.experiment import Drill
+    from remediation.drill.helper import room
     from remediation.drill.interrupt import Attention
-    from remediation.drill.leftovers import room
     from remediation.drill.results import RefusedError
     from remediation.system.signals import Signals
 
@@ -149,8 +149,7 @@ def _drill(
 
 def _conclude(found: Findings, voice: Voice, path: Path, began: float) -> int:
     """Show the table, write the report, and return the exit code."""
-    from remediation.drill.junit import document
-    from remediation.drill.report import table
+    from remediation.drill.report import document, table
 
     show = terminal(STDOUT)
     for line in ["", *table(found), ""]:

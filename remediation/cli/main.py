@@ -1,12 +1,17 @@
-"""Hand the command line to the module of its command, which is imported only then, and say with which code it ends."""
+"""The command line: which commands there are, what each takes, and with which exit code it ends.
+
+The module of a command is imported only when it is run.
+"""
 
 from __future__ import annotations
 
 import argparse
 import atexit
+import difflib
 import io
 import os
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Sequence
@@ -14,7 +19,222 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from remediation.cli.parser import USAGE_ERROR, parser
+from remediation import __version__
+from remediation.drill.fault_names import FAULTS
+from remediation.messages.formatting import duration
+
+USAGE_ERROR = 4
+_LAST_PORT = 65_535
+_MOST_ROUNDS = 1_000
+# Of a line of help, in characters.
+_WIDTH = 79
+
+_TO_PYTEST = "All further options go to pytest."
+_HEALING = """options of the run, which go to pytest:
+  --heal=auto|plan|off  heal, only tell what a heal would do, or do neither
+  --no-heal             the same as --heal=off
+  --heal-rounds=N       heal at most N times (default: as often as the ladders
+                        of the sick services have steps)
+  --fail-on-heal        exit with 10 when all is well only after a heal
+  --rollback            run the rollback of a service that no heal has helped;
+                        postdeploy always does
+All further options go to pytest as well, such as -k or --junitxml."""
+_CODES = """exit codes:
+  0   every check passes at the end, healed or not
+  1   a check still fails at the end
+  2   interrupted
+  3   no verdict: the report is missing or incomplete
+  4   wrong use or configuration
+  5   no check was collected
+  10  only with --fail-on-heal: every check passes, but only after a heal
+  11  every check passes, but only since the service was rolled back"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Exits with 4 on wrong use, as pytest does, where argparse would exit with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = _Parser(prog="auto-heal", description="Check services, heal what is sick, check again.")
+    top.add_argument("--version", action="version", version=f"auto-heal {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    check = _add(
+        commands, "check", "run the checks, heal on failure, run them again",
+        "auto-heal check --no-heal\n  auto-heal check -k girls", _HEALING, _CODES,
+    )  # fmt: skip
+    check.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
+
+    plan = _add(
+        commands, "plan", "run the checks, and tell what a heal would do now, touching no service",
+        "auto-heal plan\n  auto-heal plan --rollback", _TO_PYTEST,
+        "exit codes: 0 if every check passes, 1 if something is sick, and those of\n"
+        "`auto-heal check` if there is no telling",
+    )  # fmt: skip
+    plan.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
+
+    monitor = _add(
+        commands, "monitor", "check at every interval, and at once when a process dies, until Ctrl+C",
+        "auto-heal monitor\n  CHECK_INTERVAL=5 auto-heal monitor --metrics 9787", _TO_PYTEST,
+        "exit codes: 0 after Ctrl+C or SIGTERM, 1 if another monitor watches the project,\n2 after a second Ctrl+C, "
+        "3 after a fault of its own, pytest's if no check can\nbe collected at the start",
+    )  # fmt: skip
+    monitor.add_argument("--metrics", type=_port, metavar="PORT", help="serve Prometheus metrics on 127.0.0.1:PORT")
+
+    _add_deployment(commands)
+
+    for name, what, example in (
+        ("start", "start services, their dependencies first", "auto-heal start api"),
+        ("stop", "stop services; nothing heals them until they are started", "auto-heal stop"),
+        ("restart", "stop and start services", "auto-heal restart api"),
+        ("status", "show state, process and last heal of services", "auto-heal status --json"),
+    ):
+        command = _add(commands, name, what, example)
+        command.add_argument("services", nargs="*", metavar="SERVICE", help="all configured services if none is named")
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+    _add_drill(commands)
+
+    pause = _add(
+        commands, "pause", "allow no healing, while a deployment is under way; checks still run and report",
+        "auto-heal pause --for 10m",
+    )  # fmt: skip
+    pause.add_argument(
+        "--for",
+        dest="seconds",
+        type=duration,
+        metavar="TIME",
+        help="end by itself, as 10m, 90s or 1h30m (default: never)",
+    )
+    _add(commands, "resume", "end a pause", "auto-heal resume")
+
+    report = _add(
+        commands, "report", "tell of the past: uptime, failures, heals, latency", "auto-heal report --since 30d --json"
+    )
+    report.add_argument(
+        "--since", type=duration, default="7d", metavar="TIME", help="how far to look back (default: 7d)"
+    )
+    report.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+    init = _add(
+        commands, "init", "write checks, conftest.py and configuration for a project that has none",
+        'auto-heal init --command "node index.js" \\\n      --url http://localhost:3000 --ready /health',
+    )  # fmt: skip
+    init.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the project (default: here)")
+    init.add_argument("--name", default="api", help="the service's name (default: api)")
+    init.add_argument("--command", dest="run", metavar="COMMAND", help="the command that starts the service")
+    init.add_argument("--url", help="where it answers (default: http://localhost:8787)")
+    init.add_argument("--ready", metavar="PATH", help="the path that answers 2xx when it is up (default: /api/health)")
+    printed = init.add_mutually_exclusive_group()
+    printed.add_argument("--systemd", action="store_true", help="only print a systemd unit for the monitor")
+    printed.add_argument("--cron", action="store_true", help="only print a line for crontab")
+    return top
+
+
+def _add_deployment(commands: argparse._SubParsersAction[_Parser]) -> None:
+    before = _add(
+        commands, "predeploy", "run the checks before a deployment, heal nothing, and keep the results as the baseline",
+        "auto-heal predeploy\n  auto-heal predeploy --baseline baseline.json", _TO_PYTEST, _CODES,
+    )  # fmt: skip
+    before.add_argument("--allow-sick", action="store_true", help="exit with 0 also if something is sick")
+    after = _add(
+        commands, "postdeploy",
+        "wait for what was deployed, run the checks, compare with the baseline, and heal or roll back",
+        "auto-heal postdeploy --wait 2m --expect-version 1.4.2", _HEALING, _CODES,
+    )  # fmt: skip
+    after.add_argument(
+        "--wait",
+        type=duration,
+        metavar="TIME",
+        help="how long to wait until the services are ready (default: the start_timeout of each)",
+    )
+    after.add_argument(
+        "--expect-version",
+        dest="expected",
+        action="append",
+        default=[],
+        metavar="V",
+        help="wait until this version answers, and fail if it does not; api=V for one of several services",
+    )
+    after.add_argument(
+        "--fail-on-slower", action="store_true", help="fail a check that is slower than the key latency allows"
+    )
+    for command in (before, after):
+        command.add_argument(
+            "--baseline", type=Path, metavar="FILE", help="where it is kept (default: .auto-heal/baseline.json)"
+        )
+        command.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
+
+
+def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
+    width = max(map(len, FAULTS))
+    faults = "\n".join(
+        textwrap.fill(what, _WIDTH, initial_indent=f"  {name.ljust(width)}  ", subsequent_indent=" " * (width + 4))
+        for name, what in FAULTS.items()
+    )
+    drill = _add(
+        commands, "drill", "make real faults on your own services, one after another, and see whether they are healed",
+        "auto-heal drill api --fault crash --fault hang --rounds 3", f"faults:\n{faults}",
+        "exit codes: 0 if every fault was healed and nobody harmed, 1 if not, 2 if it\n"
+        "was interrupted or not agreed to, 3 if there is no verdict, 4 if it cannot ask\n"
+        "(without a terminal it needs --yes) or the configuration is wrong",
+    )  # fmt: skip
+    drill.add_argument("services", nargs="*", metavar="SERVICE", help="all that auto-heal starts if none is named")
+    drill.add_argument(
+        "--fault",
+        dest="faults",
+        action="append",
+        type=_fault,
+        default=[],
+        metavar="NAME",
+        help="only this one; may be repeated",
+    )
+    drill.add_argument("--rounds", type=_count, default=1, metavar="N", help="make each fault N times (default: 1)")
+    drill.add_argument("--seed", type=int, metavar="S", help="repeat the order and moments of an earlier drill")
+    drill.add_argument(
+        "--yes", action="store_true", help="do not ask before it starts; without a terminal it is needed"
+    )
+    drill.add_argument(
+        "--report", type=Path, metavar="FILE", help="the JUnit report (default: drill.xml beside that of the checks)"
+    )
+
+
+def _fault(text: str) -> str:
+    if text not in FAULTS:
+        near = difflib.get_close_matches(text, FAULTS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known faults: {', '.join(FAULTS)}"
+        raise argparse.ArgumentTypeError(f"no fault is called {text!r}; {hint}")
+    return text
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_ROUNDS):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {_MOST_ROUNDS}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, which is a number up to {_LAST_PORT}")
+    return int(text)
+
+
+def _add(
+    commands: argparse._SubParsersAction[_Parser], name: str, what: str, example: str, *more: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=what,
+        description=textwrap.fill(f"{what[0].upper()}{what[1:]}.", _WIDTH),
+        epilog="\n\n".join([f"example:\n  {example}", *more]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
 
 FAILED, INTERRUPTED, NO_VERDICT = 1, 2, 3
 _RUN_CHECKS = ("check", "plan", "predeploy", "postdeploy")
@@ -41,7 +261,7 @@ def run() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    from remediation.system.dispositions import unignore
+    from remediation.system.signals import unignore
 
     _open_closed_descriptors()
     unignore()
@@ -158,13 +378,13 @@ def _drill(known: argparse.Namespace, _: list[str]) -> int:
 
 
 def _pause(known: argparse.Namespace, _: list[str]) -> int:
-    from remediation.cli.pause import pause
+    from remediation.cli.service import pause
 
     return pause(known.seconds)
 
 
 def _resume(_known: argparse.Namespace, _: list[str]) -> int:
-    from remediation.cli.pause import resume
+    from remediation.cli.service import resume
 
     return resume()
 

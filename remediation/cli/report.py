@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from remediation.config.load import load_project
-from remediation.messages.columns import aligned
-from remediation.messages.formatting import spoken
+from remediation.messages.formatting import aligned, spoken
 from remediation.messages.message import first_line, printable
 from remediation.state.event_log import colourful
 from remediation.state.history import History, HistoryError

@@ -1,4 +1,4 @@
-"""`auto-heal start`, `stop` and `restart`: a service by hand."""
+"""`auto-heal start`, `stop` and `restart`: a service by hand; `pause` and `resume`: no healing meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from remediation.healing.remediator import Healer
 from remediation.state import incidents
 from remediation.state.event_log import Voice, terminal
 from remediation.state.records import recorder
-from remediation.state.service_state import Store
+from remediation.state.service_state import Pause, Store
 
 STDOUT = 1
 
@@ -60,3 +60,20 @@ def selected(project: Project, names: Sequence[str], *, with_dependencies: bool 
             pending += [need for need in needs if need not in wanted]
             wanted |= dict.fromkeys(needs)
     return [project.services[name] for name in wanted]
+
+
+def pause(seconds: float | None) -> int:
+    """Allow no healing for some seconds, or until `resume`; return 0."""
+    project = load_project(Path.cwd())
+    told = Pause() if seconds is None else Pause.lasting(seconds)
+    Store(project).pause(told)
+    Voice.of(project, terminal=terminal(STDOUT)).tell(told.phrase)
+    return 0
+
+
+def resume() -> int:
+    """Allow healing again; return 0."""
+    project = load_project(Path.cwd())
+    Store(project).resume()
+    Voice.of(project, terminal=terminal(STDOUT)).say("resumed")
+    return 0

@@ -13,7 +13,7 @@ import msgspec
 from remediation.cli.service import selected
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
-from remediation.messages.columns import aligned
+from remediation.messages.formatting import aligned
 from remediation.probes import liveness
 from remediation.probes.liveness import Condition
 from remediation.state.service_state import LastHeal, Store

@@ -16,7 +16,7 @@ from remediation.drill.checker import Checked, Checker
 from remediation.drill.faults import MAKE, RENEWED, Scene
 from remediation.drill.helper import HelperError, left_over
 from remediation.drill.interrupt import Attention
-from remediation.drill.observer import Watch
+from remediation.drill.observer import Watch, strays
 from remediation.drill.results import (
     Finding,
     Findings,
@@ -28,7 +28,6 @@ from remediation.drill.results import (
     Trial,
 )
 from remediation.drill.steady_state import Ground
-from remediation.drill.strays import strays
 from remediation.healing.context import longest
 from remediation.healing.incident import HealError
 from remediation.healing.remediator import Healer

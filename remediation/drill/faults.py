@@ -8,7 +8,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from remediation.config.model import MARK, Address, Project, Service
-from remediation.drill import processes
 from remediation.drill.bystanders import Herd
 from remediation.drill.helper import Helper
 from remediation.drill.results import SkipError, Struck
@@ -27,7 +26,7 @@ from remediation.healing.remediator import Healer
 from remediation.messages.message import Phrase
 from remediation.state.service_state import Memory, Store
 from remediation.system import files, ports
-from remediation.system.process import Identity, send
+from remediation.system.process import Identity, Life, send, terminate
 
 
 class Scene(Struct, frozen=True):
@@ -78,7 +77,7 @@ def _kill_process(scene: Scene, memory: Memory, note: Phrase | None = None) -> S
 
 
 def _dead(victims: list[Identity], scene: Scene) -> None:
-    if processes.kill(victims):
+    if kill(victims):
         raise SkipError("drill_immortal", name=scene.service.name)
 
 
@@ -109,7 +108,7 @@ def _orphan_on_port(scene: Scene) -> Struck:
         scene.stack.enter_context(orphan)
         pid, how = orphan.line().split()
         made = [identity] if (identity := Identity.of(int(pid))) else []
-        scene.stack.callback(processes.kill, made)
+        scene.stack.callback(kill, made)
         at = time.monotonic()
         _dead(list({*victims, victim}), scene)
         if how != "taken":
@@ -157,7 +156,7 @@ def _stranger(scene: Scene) -> Struck:
 def _stale_pid(scene: Scene) -> Struck:
     with scene.held() as memory:
         struck = _kill_process(scene, memory)
-        pid = processes.nobodys_pid(scene.rng)
+        pid = nobodys_pid(scene.rng)
         files.write(scene.service.pid_file, f"{pid}\n".encode(), mode=files.PUBLIC)
         return struck
 
@@ -201,3 +200,32 @@ MAKE: Mapping[str, Callable[[Scene], Struck]] = {
 }  # fmt: skip
 # After this the service, healed or not, writes to a log that nobody can see: it is restarted once more.
 RENEWED = "full-log"
+
+
+# How long a process may take to be gone after SIGKILL.
+_SECONDS = 5.0
+_FEWEST_PIDS = 32_768
+
+
+def kill(identities: Iterable[Identity]) -> list[Identity]:
+    """Kill processes by SIGKILL, and return those that are left."""
+    fixed = list(identities)
+    return terminate(lambda: fixed, signum=signal.SIGKILL, timeout=_SECONDS)
+
+
+def resume(identities: Iterable[Identity]) -> None:
+    """Let suspended processes go on."""
+    send((one for one in identities if one.life is Life.SUSPENDED), signal.SIGCONT)
+
+
+def nobodys_pid(rng: random.Random) -> int:
+    """Return a PID that no process and no thread has now, as far from those to come as can be."""
+    try:
+        limit = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        limit = _FEWEST_PIDS
+    while True:
+        # The kernel gives them out in order, so that the ones above are free for longest.
+        pid = rng.randrange(limit // 2, limit)
+        if Identity.of(pid) is None and not Path(f"/proc/{pid}").exists():
+            return pid

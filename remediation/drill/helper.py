@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import select
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation.config.model import Project
-from remediation.system.mark import marked
-from remediation.system.process import Identity, Life, terminate
+from remediation.drill.scripts.fulldisk import unmount
+from remediation.system.files import make_folder
+from remediation.system.process import Identity, Life, marked, terminate
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -123,3 +127,52 @@ def left_over(project: Project) -> list[Identity]:
 def end_left_over(project: Project) -> list[Identity]:
     """End what earlier drills left, and return what could not be ended."""
     return terminate(lambda: left_over(project), timeout=_PATIENCE)
+
+
+_PREFIX = "drill-"
+# How /proc/self/mountinfo writes what would break its columns, proc(5).
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+@contextmanager
+def room(project: Project) -> Iterator[Path]:
+    """Lend a folder for a drill, once all is gone that earlier drills left; only for who keeps other drills away."""
+    clean(project)
+    make_folder(project.memory)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=project.memory))
+    try:
+        yield folder
+    finally:
+        clean(project)
+
+
+def clean(project: Project) -> None:
+    """End processes of drills that were killed, undo their mounts, and remove their folders."""
+    end_left_over(project)
+    for target in mounts(project):
+        unmount(target)
+    if mounts(project):
+        # What is mounted there would be emptied.
+        return
+    for folder in project.memory.glob(f"{_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def mounts(project: Project) -> list[str]:
+    """Return where drills of a project have mounted something, the last first."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    beginning = str(project.memory / _PREFIX)
+    found = []
+    for line in lines:
+        place, _, kind = line.partition(" - ")
+        # They are called as the folder of their drill is, and so are those that show files of them elsewhere.
+        if _plain(kind.split(" ")[1]).startswith(beginning):
+            found.append(_plain(place.split(" ")[4]))
+    return found[::-1]
+
+
+def _plain(text: str) -> str:
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), text)

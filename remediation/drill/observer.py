@@ -1,15 +1,17 @@
-"""Watches one service from a fault on, until it answers again by a process of its own."""
+"""Watches one service from a fault on until a process of its own answers again, and finds those that should not be."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 
-from remediation.config.model import Service
+from remediation.config.model import MARK, Service
 from remediation.drill.results import Struck
+from remediation.messages.message import Phrase
 from remediation.probes import liveness
 from remediation.state.service_state import Store
-from remediation.system.process import Life
+from remediation.system.process import Identity, Life, descendants, describe, marked, value_of
 
 # How often it is looked at, in seconds; a look at a dead one takes next to nothing.
 _POLL_SECONDS = 0.005
@@ -62,3 +64,25 @@ class Watch:
         """Look no longer."""
         self._end.set()
         self._thread.join(self._service.probe_timeout + 1)
+
+
+# A service may itself begin and end processes; what is gone after so many seconds was none left over.
+_PATIENCE = 1.0
+_END_POLL_SECONDS = 0.02
+
+
+def strays(service: Service, store: Store, victims: Iterable[Identity] = ()) -> list[Phrase]:
+    """Return who is left over of a service, besides the one server that is remembered, in words."""
+    deadline = time.monotonic() + _PATIENCE
+    while found := _strays(service, store, victims):
+        if time.monotonic() > deadline:
+            return [Phrase("drill_left", {"holder": describe(one.pid)}) for one in found]
+        time.sleep(_END_POLL_SECONDS)
+    return []
+
+
+def _strays(service: Service, store: Store, victims: Iterable[Identity]) -> list[Identity]:
+    server = store.proven_process(service)
+    own = set(descendants([server])) if server else set()
+    suspects = [*marked(MARK, service.mark), *(one for one in victims if value_of(MARK, one.pid) is None)]
+    return [one for one in dict.fromkeys(suspects) if one not in own and one.alive]

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from remediation.config.model import Project, Service
-from remediation.drill import processes
-from remediation.drill.observer import is_up
+from remediation.drill import faults
+from remediation.drill.observer import is_up, strays
 from remediation.drill.results import RefusedError
-from remediation.drill.strays import strays
 from remediation.healing import ownership
 from remediation.healing.backoff import Spent
 from remediation.healing.context import longest
@@ -95,7 +94,7 @@ class Ground:
         """See that a service is up and alone, as it is configured. HealError if it cannot be."""
         well = self._store.pid_file_problem(service) is None and self._is_up(service)
         if service.name in self._doubted or not well or strays(service, self._store):
-            processes.resume(ownership.family(service, self._store.recall(service)))
+            faults.resume(ownership.family(service, self._store.recall(service)))
             self._healer.restart(service)
         self.trust(service)
 

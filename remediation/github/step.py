@@ -1,17 +1,20 @@
-"""A step on GitHub is told of a run in all three ways; elsewhere, nothing is told."""
+"""Tell a step on GitHub of a run: by annotations, a summary and outputs; elsewhere, nothing is told."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
-from remediation.github import outputs, place, summary
+from remediation.github import place, summary
 from remediation.github.annotations import annotation_lines, workspace
 from remediation.healing.treated import Treated
 from remediation.state.event_log import Voice
 from remediation.state.records import Run
+from remediation.system import files
 
 
 def tell(
@@ -44,6 +47,26 @@ def tell(
         voice.say("no_summary", problem=error)
     try:
         if path := place("GITHUB_OUTPUT"):
-            outputs.append(path, verdict=run.verdict, healed=run.verdict == "healed", report=report)
+            append(path, verdict=run.verdict, healed=run.verdict == "healed", report=report)
     except OSError as error:
         voice.say("no_outputs", problem=error)
+
+
+def append(path: Path, *, verdict: str, healed: bool, report: str | Path) -> None:
+    """Append the outputs of a run to what the step has there already. OSError as usual."""
+    told = {"verdict": verdict, "healed": "true" if healed else "false", "report": str(report)}
+    lines = "".join(_output(name, value) for name, value in told.items())
+    before = b""
+    with suppress(FileNotFoundError):
+        before = files.tail(path, start=0, limit=1)
+    # Who wrote there before may have left the last line open.
+    start = "" if before in (b"", b"\n") else "\n"
+    files.append(path, f"{start}{lines}".encode(errors="backslashreplace"))
+
+
+def _output(name: str, value: str) -> str:
+    if not {"\r", "\n"} & set(value):
+        return f"{name}={value}\n"
+    # A value that could guess its own end could go on with outputs of its choice.
+    end = f"auto-heal-{token_hex(16)}"
+    return f"{name}<<{end}\n{value}\n{end}\n"

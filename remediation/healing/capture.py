@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from remediation.healing.commands import Outliving, ended
-from remediation.system.mark import marked
-from remediation.system.process import Identity, await_death, descendants, group, send
+from remediation.system.process import Identity, await_death, descendants, group, marked, send
 
 _CHUNK = 65_536
 # Of its time, what is kept for ending it.

@@ -27,8 +27,7 @@ from remediation.healing.incident import Patient
 from remediation.state.evidence_store import Archive
 from remediation.state.service_state import Memory
 from remediation.system import files, logrotate, ports
-from remediation.system.mark import marked
-from remediation.system.process import Identity, describe, send
+from remediation.system.process import Identity, describe, marked, send
 from remediation.system.process_info import Facts, vitals
 from remediation.system.secrets import redacted, redacted_words
 from remediation.system.tracebacks import redacted_failure, redacted_output

@@ -10,9 +10,8 @@ from remediation.messages.message import Phrase
 from remediation.probes import liveness
 from remediation.state.service_state import Memory, Store
 from remediation.system import ports
-from remediation.system.mark import marked_by, value_of
 from remediation.system.ports import Listener
-from remediation.system.process import Identity, Life, Protection, descendants, describe, protected
+from remediation.system.process import Identity, Life, Protection, descendants, describe, marked_by, protected, value_of
 
 
 def out_of_reach(service: Service) -> HealError | None:

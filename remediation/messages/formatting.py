@@ -1,10 +1,11 @@
-"""Durations as people write them on a command line, and as they read them in a table."""
+"""Durations as people write and read them, and the rows of a table."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import re
+from collections.abc import Sequence
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 # Longer than anybody's history or pause; adding it to a clock is still a moment that can be written down.
@@ -53,3 +54,9 @@ def spoken(seconds: float) -> str:
             parts.append(f"{left // size}{unit}")
             left %= size
     return " ".join(parts[:2])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each row, its cells under those of the row before; all have as many cells as the first."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import shutil
+import struct
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+
 from remediation.checks.retries import heals
-from remediation.config.model import Project
-from remediation.monitor.claims import Claims, groups
+from remediation.config.model import Project, Service
 from remediation.monitor.protocol import (
     Again,
     Begin,
@@ -25,7 +28,7 @@ from remediation.monitor.protocol import (
     RoundEnded,
     Taken,
 )  # fmt: skip
-from remediation.monitor.round import Round
+from remediation.run.rounds import worst
 from remediation.supervision.channel import Channel
 from remediation.supervision.child import Child, fork
 from remediation.supervision.handover import Known
@@ -35,6 +38,123 @@ from remediation.system.exit_codes import INTERNAL_ERROR, VERDICTS
 
 if TYPE_CHECKING:
     import pytest
+
+# When all forks of a round have been at the same checks for so long, in seconds, another one goes on with the rest.
+STALLED = 0.2
+# Forks of one round; one that hangs costs no CPU, but memory.
+_MOST_FORKS = 20
+
+
+class Round(Struct):
+    """Checks that run now, in one fork or more; a cycle's first round, or a later one that it asked for."""
+
+    number: int
+    """That of the cycle."""
+    groups: list[list[pytest.Item]]
+    claims: Claims
+    folder: Path
+    asker: Child | None = None
+    """The cycle that waits for it; of a first round, once it has run its own part."""
+    later: bool = False
+    forks: list[Child] = field(default_factory=list)
+    """All of them, the first one of a first round being the cycle itself."""
+    is_helpless: bool = False
+    """Whether no further fork can be had for it."""
+    reported: bool = False
+    """Whether it has told how it ended."""
+    folders: list[str] = field(default_factory=list)
+    """Where those that somebody waits for leave what they find."""
+
+    @property
+    def selected(self) -> list[str]:
+        """The node IDs of the checks."""
+        return [item.nodeid for group in self.groups for item in group]
+
+    @property
+    def running(self) -> list[Child]:
+        """The forks that have not ended."""
+        return [child for child in self.forks if child.code is None]
+
+    def stalls_at(self, board: Board) -> float:
+        """Return when another fork should go on with what nobody has claimed, on the monotonic clock."""
+        running = self.running
+        if self.is_helpless or not running or len(running) >= _MOST_FORKS or not self.claims.left:
+            return FOR_EVER
+        return max(board.read(child.slot).claimed for child in running) + STALLED
+
+    def answer_if_over(self) -> None:
+        """Answer the cycle that waits for the others, if they have all ended."""
+        others = self.forks if self.later else self.forks[1:]
+        codes = [child.code for child in others if child.code is not None]
+        if self.asker and len(codes) == len(others):
+            self.asker.channel.send(RoundEnded(worst(codes), self.folders))
+
+
+_INDEX = struct.Struct("H")
+# As many as a pipe takes at once, pipe(7); what is more joins the last.
+_MOST = 4096 // _INDEX.size
+
+
+def groups(items: Iterable[pytest.Item], services: Mapping[str, Service]) -> list[list[pytest.Item]]:
+    """Return the checks in groups, each in order: together stay those of services that depend on each other.
+
+    So their heals are in order too. A check that heals nothing stays with those of its file.
+    """
+    links = {name: set(service.depends_on) for name, service in services.items()}
+    found: dict[str, list[pytest.Item]] = {}
+    ordered = [(item, heals(item)) for item in items]
+    for _, names in ordered:
+        for name in names[1:]:
+            links[names[0]].add(name)
+    leaders = _leaders(links)
+    for item, names in ordered:
+        found.setdefault(leaders[names[0]] if names else f"/{item.path}", []).append(item)
+    cut = list(found.values())
+    return [*cut[: _MOST - 1], [item for group in cut[_MOST - 1 :] for item in group]] if len(cut) > _MOST else cut
+
+
+def _leaders(links: Mapping[str, set[str]]) -> dict[str, str]:
+    """Return for each name one that stands for all that are linked, directly or not."""
+    both: dict[str, set[str]] = {name: set(others) for name, others in links.items()}
+    for name, others in links.items():
+        for other in others:
+            both[other].add(name)
+    leaders: dict[str, str] = {}
+    for name in both:
+        pending = [name]
+        while pending:
+            one = pending.pop()
+            if one not in leaders:
+                leaders[one] = name
+                pending += both[one]
+    return leaders
+
+
+class Claims:
+    """The groups that nobody runs yet, by index; a pipe, of which each reader gets another part."""
+
+    def __init__(self, count: int) -> None:
+        """Begin with all of them."""
+        self._reader, writer = os.pipe()
+        os.write(writer, b"".join(map(_INDEX.pack, range(count))))
+        os.close(writer)
+
+    def next(self) -> int | None:
+        """Claim the next group; None if there is none left."""
+        data = os.read(self._reader, _INDEX.size)
+        return int(_INDEX.unpack(data)[0]) if data else None
+
+    @property
+    def left(self) -> bool:
+        """Whether there is one left."""
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        return any(event & select.POLLIN for _, event in poll.poll(0))
+
+    def close(self) -> None:
+        """Let go of the pipe."""
+        os.close(self._reader)
+
 
 # How often the monitor is told that this process goes on, in seconds.
 _STILL_HERE = 5.0

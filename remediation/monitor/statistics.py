@@ -8,11 +8,11 @@ from collections.abc import Callable
 import msgspec
 
 from remediation.config.model import Project
+from remediation.monitor.pool import WarmSession
 from remediation.monitor.protocol import Over, Report
 from remediation.monitor.service_status import Standing
 from remediation.monitor.sinks import Outputs
 from remediation.monitor.tally import Tally
-from remediation.monitor.warm import WarmSession
 from remediation.state.history import History, HistoryError
 from remediation.state.records import Run
 from remediation.system.exit_codes import VERDICTS

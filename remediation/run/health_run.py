@@ -15,7 +15,6 @@ from remediation.checks.results import places
 from remediation.config.model import Project
 from remediation.deployment.context import Deployment
 from remediation.github import is_step
-from remediation.run.interruption import sigterm_interrupts
 from remediation.run.junit import IncompleteReportError
 from remediation.run.rounds import Round, read_round
 from remediation.run.run_state import Course
@@ -37,6 +36,7 @@ from remediation.system.exit_codes import (
     VERDICTS,
     Verdict,
 )
+from remediation.system.signals import sigterm_interrupts
 
 if TYPE_CHECKING:
     from remediation.healing.incident import Outcome, Patient

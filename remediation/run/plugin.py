@@ -10,7 +10,7 @@ import pytest
 
 from remediation.checks import FOLDER, conftest_loading, stale_report
 from remediation.supervision import protocol
-from remediation.system.dispositions import unignore
+from remediation.system.signals import unignore
 
 
 def load(pluginmanager: pytest.PytestPluginManager) -> None:

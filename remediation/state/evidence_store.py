@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from remediation.config.model import Project
-from remediation.system.folder import Folder
+from remediation.system.files import Folder
 
 _DAY = 86_400.0
 _MEGABYTE = 1_000_000

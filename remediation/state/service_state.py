@@ -22,8 +22,7 @@ from remediation.state import lock_grants
 from remediation.system import files
 from remediation.system.disk import Reserve
 from remediation.system.files import Lock, LockLostError, LockTimeoutError
-from remediation.system.mark import value_of
-from remediation.system.process import Identity, boot_id, describe
+from remediation.system.process import Identity, boot_id, describe, value_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self

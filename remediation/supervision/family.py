@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 from remediation.config.model import MARK, Project
 from remediation.state.service_state import Store
-from remediation.system.mark import value_of
-from remediation.system.process import Identity, descendants, terminate
+from remediation.system.process import Identity, descendants, terminate, value_of
 
 # After SIGKILL, how long the family is waited for, in seconds.
 _TIMEOUT = 1.0

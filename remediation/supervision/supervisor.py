@@ -47,7 +47,7 @@ from remediation.supervision.protocol import (
     Workers,
 )
 from remediation.supervision.round_files import ROUND_FOLDER
-from remediation.system import mark
+from remediation.system import process
 from remediation.system.exit_codes import INTERNAL_ERROR, INTERRUPTED, VERDICTS
 from remediation.system.process import Identity, descendants, has_proc, pids, terminate
 
@@ -415,6 +415,6 @@ def _orphans(run: str) -> list[Identity]:
     found = []
     for pid in pids():
         with suppress(OSError):
-            if os.getpgid(pid) == group and mark.value_of(RUN, pid) == run and (one := Identity.of(pid)):
+            if os.getpgid(pid) == group and process.value_of(RUN, pid) == run and (one := Identity.of(pid)):
                 found.append(one)
     return found

@@ -1,10 +1,13 @@
-"""What people and systemd ask of the monitor by signals, as wishes that its loop hears."""
+"""Signals: what a long-running process is asked for by them, and what this process was told to do with them, signal(7)."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
@@ -61,3 +64,39 @@ class Signals:
 
 def _noted(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: the wake-up descriptor tells."""
+
+
+def unignore() -> None:
+    """Ignore by a handler what we were told to ignore when we were started, as by nohup or in the background.
+
+    What is ignored so is not ignored by whom we start: a service might be stopped by SIGINT. For the main thread.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _do_nothing)
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    pass
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, of which a child in the same session hears nothing by itself."""
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Raise Terminated where SIGTERM strikes, unless somebody handles or ignores it already."""
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -14,9 +14,8 @@ from town import Town
 
 from remediation.config.model import Service
 from remediation.drill.helper import left_over
-from remediation.drill.strays import strays
-from remediation.system.mark import marked
-from remediation.system.process import describe
+from remediation.drill.observer import strays
+from remediation.system.process import describe, marked
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).resolve().parent.parent / "junit.xsd")
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[(INFO|SUCCESS|WARN|ERROR)\] [^\x00-\x1f\x7f-\x9f]+")

@@ -17,7 +17,7 @@ from pathlib import Path
 from town import CLIENT_DEEDS, Town
 
 from remediation.config.model import MARK, Service
-from remediation.drill import processes
+from remediation.drill import faults
 from remediation.drill.bystanders import Decoy
 from remediation.drill.faults import MAKE
 from remediation.drill.helper import Helper, HelperError
@@ -128,7 +128,7 @@ def _unharmed(decoy: Decoy) -> None:
 
 
 def _make_dead(town: Town, service: Service) -> None:
-    processes.kill(ownership.family(service, town.store.recall(service)))
+    faults.kill(ownership.family(service, town.store.recall(service)))
 
 
 def _forgotten(_: Town, service: Service, __: ExitStack) -> Mischief:
