@@ -1,4 +1,4 @@
-"""Signals: what a long-running process is asked for by them, and what this process was told to do with them, signal(7)."""
+"""Signals, signal(7): what people ask of a long-running process by them, and what this process was started to ignore."""
 
 from __future__ import annotations
 
