@@ -14,9 +14,9 @@ from sandbox import DEADLINE, Sandbox
 from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.monitor import metrics as module
+from remediation.monitor.cycle import Cycle
 from remediation.monitor.metrics import Metrics
 from remediation.monitor.service_status import Standing
-from remediation.monitor.statistics import Cycle
 from remediation.state.records import Heal, Run
 
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]

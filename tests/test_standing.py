@@ -10,9 +10,9 @@ from sandbox import Sandbox, wait_for
 from scraping import begun
 
 from remediation.config.load import load_project
+from remediation.monitor.cycle import Cycle
 from remediation.monitor.service_status import Standing
 from remediation.monitor.sinks import LONG, Outputs
-from remediation.monitor.statistics import Cycle
 from remediation.state.records import Result, Run
 
 

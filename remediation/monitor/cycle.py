@@ -1,94 +1,33 @@
-"""One cycle, seen from its own process: what it asks of the fork server, and what it tells the monitor."""
+"""A cycle under way, as the monitor sees it: which checks it runs, since when, and what it has told so far."""
 
 from __future__ import annotations
 
-import select
-import signal
-import time
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
+import msgspec
 
-from remediation.checks import attempts
-from remediation.config.model import Service
-from remediation.healing.context import longest
-from remediation.monitor.protocol import Again, Failed, Gather, Healing, Report, RoundEnded
-from remediation.supervision.channel import Channel
-from remediation.supervision.heartbeat import FOR_EVER, GRACE, Board, Phase
-from remediation.system.exit_codes import INTERRUPTED, PASSED
-
-if TYPE_CHECKING:
-    import pytest
-
-    from remediation.healing.incident import Patient
-    from remediation.run.health_run import HealthRun
+from remediation.monitor.pool import WarmSession
+from remediation.monitor.protocol import Report
 
 
-class Cycle:
-    """The errand of a fork."""
+class Cycle(msgspec.Struct):
+    """A cycle under way: of the checks of some services, or of all but those that others check at the moment."""
 
-    def __init__(self, channel: Channel, board: Board, slot: int, number: int) -> None:
-        """Talk over `channel`, and show at `slot` of the board that we go on."""
-        self._channel = channel
-        self._board = board
-        self._slot = slot
-        self._number = number
-        self._since: dict[str, float] = {}
-        self.services: Iterable[Service] = ()
+    number: int
+    services: list[str] | None
+    without: list[str]
+    session: WarmSession
+    began: float
+    """In epoch seconds;"""
+    began_steady: float
+    """the same on the monotonic clock."""
+    healing: dict[str, str] = msgspec.field(default_factory=dict)
+    """The services that it has begun to heal, with the causes."""
+    report: Report | None = None
 
-    def note(self, report: pytest.TestReport) -> None:
-        """Tell the monitor at once of a check that failed for good: what comes after that may take long."""
-        failed = attempts.attempt(report)
-        if failed is None:
-            return
-        since = self._since.setdefault(failed.nodeid, failed.started)
-        if failed.final and failed.heals:
-            self._channel.send(Failed(self._number, sorted(failed.heals), since, failed.message))
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it runs all checks."""
+        return self.services is None and not self.without
 
-    def may_heal(self, patients: list[Patient]) -> bool:
-        """Begin to heal, unless the monitor is about to end; from here on we are let go on to the end."""
-        # Every service may have to wait for another healer, and then take as long itself.
-        limit = sum(2 * longest(service) * len(service.ladder) for service in self.services)
-        self._board.put(self._slot, time.monotonic() + limit + GRACE, Phase.HEAL)
-        # Looked at after that: whoever ends the monitor first forbids heals, then looks at who heals.
-        if self._board.finishing:
-            self._board.put(self._slot, time.monotonic() + GRACE)
-            return False
-        causes = {patient.service.name: patient.cause for patient in patients}
-        since = {patient.service.name: patient.since for patient in patients}
-        self._channel.send(Healing(self._number, causes, since))
-        return True
-
-    def again(self, folder: Path) -> tuple[int, list[Path]]:
-        """Have the fork server run the suite once more; return the exit code and where the findings are."""
-        answer = self._ask(Again(str(folder)), Phase.HEAL)
-        self._board.put(self._slot, time.monotonic() + GRACE, Phase.HEAL)
-        return answer
-
-    def others(self) -> tuple[int, list[Path]]:
-        """Wait for the forks that run what we did not; return their exit code and where their findings are."""
-        if not self._board.read(self._slot).helped:
-            return PASSED, []
-        answer = self._ask(Gather(), Phase.OUTSIDE)
-        self._board.put(self._slot, time.monotonic() + GRACE)
-        return answer
-
-    def _ask(self, question: Again | Gather, phase: Phase) -> tuple[int, list[Path]]:
-        # Those that we wait for have deadlines of their own.
-        self._board.put(self._slot, FOR_EVER, phase)
-        self._channel.send(question)
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        answers: list[RoundEnded] = []
-        while not answers and self._channel.open:
-            poll.poll()
-            answers = self._channel.receive(RoundEnded)
-        if not answers:
-            return INTERRUPTED, []
-        return answers[0].code, [Path(folder) for folder in answers[0].folders]
-
-    def ended(self, run: HealthRun, code: int) -> None:
-        """Tell the monitor how it ended."""
-        # What has a verdict is not broken off any more.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._channel.send(Report(self._number, code, run.to_record(), run.heals, run.course.gave_up))
+    def checks(self, service: str) -> bool:
+        """Return whether it checks a service."""
+        return service not in self.without and (self.services is None or service in self.services)

@@ -31,10 +31,10 @@ from remediation.checks.client import prepare, project_of
 from remediation.checks.heartbeat_plugin import Pulse
 from remediation.checks.retries import heals
 from remediation.config.model import Project
-from remediation.monitor.cycle import Cycle
 from remediation.monitor.file_watch import imported_from
 from remediation.monitor.protocol import Ready
 from remediation.monitor.scheduler import Round, Server
+from remediation.monitor.worker import CycleWorker
 from remediation.probes import liveness
 from remediation.run import junit
 from remediation.run.junit import RoundReport
@@ -193,7 +193,7 @@ class ForkServer:
         self._pulse.outside()
         self._log, self._known = child.log, child.known
         write_stacks_to(child.stacks)
-        cycle = Cycle(channel, self._board, slot, one.number)
+        cycle = CycleWorker(channel, self._board, slot, one.number)
         fork = Fork(
             one.selected, folder, later, cycle.others, cycle.again, cycle.may_heal, cycle.ended, self._server.interval,
             child.log, child.known,

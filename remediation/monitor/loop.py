@@ -12,12 +12,13 @@ from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.messages.message import seconds
+from remediation.monitor.cycle import Cycle
 from remediation.monitor.pool import Sessions, WarmSession
 from remediation.monitor.process_watch import Deaths
 from remediation.monitor.protocol import Begin, Failed, Healing, Over, Ready, Report, Taken
 from remediation.monitor.service_status import Standing
 from remediation.monitor.sinks import Outputs
-from remediation.monitor.statistics import Cycle, Ledger
+from remediation.monitor.statistics import Ledger
 from remediation.state.event_log import Voice, terminal
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
 from remediation.system.files import Lock

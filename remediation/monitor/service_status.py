@@ -17,7 +17,7 @@ import msgspec
 from remediation.state.records import Result, Run
 
 if TYPE_CHECKING:
-    from remediation.monitor.statistics import Cycle
+    from remediation.monitor.cycle import Cycle
 
 Clock = Callable[[], float]
 

@@ -6,43 +6,37 @@ import time
 from collections.abc import Callable
 
 import msgspec
+from msgspec import Struct
 
 from remediation.config.model import Project
-from remediation.monitor.pool import WarmSession
+from remediation.monitor.cycle import Cycle
 from remediation.monitor.protocol import Over, Report
 from remediation.monitor.service_status import Standing
 from remediation.monitor.sinks import Outputs
-from remediation.monitor.tally import Tally
 from remediation.state.history import History, HistoryError
 from remediation.state.records import Run
 from remediation.system.exit_codes import VERDICTS
 
-_BROKEN = "INTERNALERROR> "
 
+class Tally(Struct):
+    """How many checks there were, in how many of them something failed for good, and how many heals helped."""
 
-class Cycle(msgspec.Struct):
-    """A cycle under way: of the checks of some services, or of all but those that others check at the moment."""
-
-    number: int
-    services: list[str] | None
-    without: list[str]
-    session: WarmSession
-    began: float
-    """In epoch seconds;"""
-    began_steady: float
-    """the same on the monotonic clock."""
-    healing: dict[str, str] = msgspec.field(default_factory=dict)
-    """The services that it has begun to heal, with the causes."""
-    report: Report | None = None
+    checks: int = 0
+    errors: int = 0
+    heals: int = 0
 
     @property
-    def is_of_all(self) -> bool:
-        """Whether it runs all checks."""
-        return self.services is None and not self.without
+    def successful(self) -> int:
+        """The checks in which nothing failed."""
+        return self.checks - self.errors
 
-    def checks(self, service: str) -> bool:
-        """Return whether it checks a service."""
-        return service not in self.without and (self.services is None or service in self.services)
+    @property
+    def uptime(self) -> float:
+        """The share of successful checks, in percent."""
+        return 100.0 * self.successful / self.checks if self.checks else 100.0
+
+
+_BROKEN = "INTERNALERROR> "
 
 
 class Ledger:

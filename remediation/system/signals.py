@@ -1,4 +1,4 @@
-"""Signals, signal(7): what people ask of a long-running process by them, and what this process was started to ignore."""
+"""Signals, signal(7): what people ask of a long-running process by them, and what it was started to ignore."""
 
 from __future__ import annotations
 
