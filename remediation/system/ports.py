@@ -161,15 +161,6 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
     return connection
 
 
-def accepts(host: str, port: int, timeout: float) -> bool:
-    """Return whether a TCP connection to host and port is accepted within `timeout` seconds."""
-    try:
-        connect(host, port, timeout).close()
-    except OSError:
-        return False
-    return True
-
-
 def refuses(host: str, port: int) -> bool:
     """Return whether the port is refused at once, as the kernel does when nobody listens.
 
