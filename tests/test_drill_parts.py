@@ -163,7 +163,7 @@ def test_an_orphan_keeps_the_very_socket_of_a_process_that_closes_it(loaded: Pro
                 pytest.skip("the kernel grants no descriptor of another process")
             server.close()
 
-            assert ports.accepts("127.0.0.1", number, 5)
+            ports.connect("127.0.0.1", number, 5).close()
     wait_for(lambda: ports.refuses("127.0.0.1", number))
 
 

@@ -1,4 +1,4 @@
-"""A run of the suite: rounds, attempts, the merged report, the verdict. Knows nothing of signals."""
+"""The pytest side of checks: what each one gets, its attempts and results, its retries, its redaction."""
 
 # The folder whose tests are checks.
 FOLDER = "healthtests"

@@ -1,1 +1,1 @@
-"""The command line: check, monitor, start, stop, restart, status, pause, resume, report and init."""
+"""The command line: a module for each command."""

@@ -1,1 +1,1 @@
-"""What is known before anything is done: configuration, memory on disk, texts, the log."""
+"""The configuration: read, checked, and decoded into the types that everything else works with."""

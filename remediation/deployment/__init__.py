@@ -1,1 +1,1 @@
-"""What a deployment needs besides: what was known before it, the wait for what was deployed, and the comparison."""
+"""Around a deployment: the baseline before it, the wait for the new version, the comparison after it."""

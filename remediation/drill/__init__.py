@@ -1,1 +1,1 @@
-"""Drills: real faults on the user's own services, and what becomes of them."""
+"""Drills: real faults on the services of the project, and what becomes of them."""

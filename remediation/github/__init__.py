@@ -1,4 +1,4 @@
-"""What GitHub is told of a run: annotations at the checks, a summary of the step, and its outputs."""
+"""Tell GitHub of a run: annotations at the checks, a summary of the step, its outputs."""
 
 from __future__ import annotations
 

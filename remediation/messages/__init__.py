@@ -1,1 +1,1 @@
-"""What is said to people, in the languages that there are."""
+"""Texts for people, in every language that there is, and how values are written in them."""

@@ -1,1 +1,1 @@
-"""The watch: a check at every interval and at every death, its manners, its numbers and its messages."""
+"""The monitor: a cycle of checks at every interval and at every death, its metrics and its notifications."""

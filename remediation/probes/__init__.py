@@ -1,1 +1,1 @@
-"""All that asks a service anything, each with a deadline and one way to say why there was no answer."""
+"""Everything that asks a service something: each probe has a deadline, and says why there was no answer."""

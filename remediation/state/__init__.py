@@ -1,1 +1,1 @@
-"""The memory of the past: what was checked and what was healed, kept for all who check or heal a project."""
+"""What is kept on disk: the state of each service, the history of runs, diagnostics, the event log."""

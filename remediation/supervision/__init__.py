@@ -1,1 +1,1 @@
-"""Whoever waits for a health run watches it from a process that runs no check: its end, its hangs, its crashes."""
+"""A process that runs no check waits for each health run: it sees its end, its hangs and its crashes."""
