@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remediation.deployment.baseline import Baseline, Known
-from remediation.deployment.comparison import Change
+from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github import is_step
 from remediation.github.annotations import annotation_lines, workspace
-from remediation.messages.message import Phrase, first_line, printable
+from remediation.messages.message import first_line, printable
 from remediation.state.records import Result
 
 HOSTILE = [
@@ -77,7 +77,7 @@ def check(name: str, *, failed: bool = False, well: bool = True, message: str | 
 
 def change(name: str, key: str, **values: object) -> Change:
     """Return what changed of a check."""
-    return Change(f"t.py::{name}", name, Phrase(key, values))
+    return Change(f"t.py::{name}", name, ChangeKind(key), values)
 
 
 def before(**outcomes: str) -> Baseline:

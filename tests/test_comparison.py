@@ -7,7 +7,7 @@ from msgspec import structs
 
 from remediation.config.model import LatencyLimits
 from remediation.deployment.baseline import Baseline, Known
-from remediation.deployment.comparison import Change, changes
+from remediation.deployment.comparison import Change, ChangeKind, changes
 from remediation.state.records import Result
 
 LIMITS = LatencyLimits(calls=5, factor=2, margin=0.05)
@@ -61,16 +61,25 @@ def test_a_check_is_compared_with_itself(before: str, after: str, words: str) ->
 def test_slower_is_by_a_factor_and_a_margin(before: float | None, after: float | None, is_slower: bool) -> None:
     found = compared(Known("/a", "passed", before), now("passed", after))
 
-    assert [change.is_slower for change in found] == [True][:is_slower]
+    assert [change.kind for change in found] == [ChangeKind.SLOWER][:is_slower]
 
 
 def test_what_fails_for_being_slower_alone_is_not_called_broken() -> None:
-    slow = structs.replace(now("failed"), message="takes 0.21s, before 0.05s")
+    slow = structs.replace(now("failed"), message="takes 0.21s, before 0.05s", only_slower=True)
 
     (change,) = compared(Known("/a", "passed"), slow)
 
     assert str(change.what) == "slower than before the deployment"
-    assert change.is_bad
+    assert change.kind is ChangeKind.TOO_SLOW
+    assert change.kind.is_failure
+
+
+def test_what_fails_with_the_words_of_a_slower_one_is_called_broken() -> None:
+    ill = structs.replace(now("failed"), message="takes 0.21s, before 0.05s")
+
+    (change,) = compared(Known("/a", "passed"), ill)
+
+    assert change.kind is ChangeKind.BROKEN_BY_DEPLOYMENT
 
 
 def test_a_slower_one_says_by_how_much() -> None:
@@ -84,7 +93,7 @@ def test_what_a_heal_broke_was_not_broken_by_the_deployment() -> None:
     [change] = compared(Known("/a", "passed"), now("failed"), {NODE: ("api", "db")})
 
     assert str(change.phrase) == "❌ /a: broken by the heal of api, db"
-    assert change.is_bad
+    assert change.kind.is_failure
 
 
 def test_without_a_baseline_only_the_harm_of_heals_is_told() -> None:
@@ -100,7 +109,7 @@ def test_what_passed_before_and_is_gone_is_told() -> None:
     [change] = changes([], baseline=before, limits=LIMITS, harmed={})
 
     assert (change.nodeid, str(change.phrase)) == (NODE, "⚠️ /a: passed before, did not run now")
-    assert change.is_missing
+    assert change.kind is ChangeKind.NOT_RUN
 
 
 def test_services_are_not_compared() -> None:

@@ -10,10 +10,9 @@ from markdown_it import MarkdownIt
 from sandbox import Sandbox
 
 from remediation.deployment.baseline import Baseline, Known
-from remediation.deployment.comparison import Change
+from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github import summary
 from remediation.healing.treated import Treated
-from remediation.messages.message import Phrase
 from remediation.state.records import Result, Run
 
 WELL = "✅ passed"
@@ -53,7 +52,7 @@ def check(name: str, *, failed: bool = False, well: bool = True, message: str | 
 
 def change(name: str, key: str, **values: object) -> Change:
     """Return what changed of a check."""
-    return Change(f"t.py::{name}", name, Phrase(key, values))
+    return Change(f"t.py::{name}", name, ChangeKind(key), values)
 
 
 def baseline(versions: dict[str, str] | None = None, **checks: Known) -> Baseline:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from remediation.checks.errors import Slower
 from remediation.supervision.attempt_log import NOTE
 from remediation.system.secrets import redacted
 
@@ -35,6 +36,8 @@ class Attempt(msgspec.Struct, frozen=True):
     number: int
     heals: dict[str, int]
     """The services that a failure may heal, each with the number of heals that had ended before the attempt."""
+    only_slower: bool = False
+    """Whether it failed only because it takes longer than before a deployment."""
 
 
 def note(
@@ -54,6 +57,7 @@ def note(
         "services": services,
         "latency": latency,
         "type": call.excinfo.typename if call.excinfo else "",
+        "only_slower": call.excinfo is not None and isinstance(call.excinfo.value, Slower),
     }
 
 
@@ -92,6 +96,7 @@ def attempt(report: pytest.TestReport) -> Attempt | None:
         final=outcome(report) == "failed",
         number=noted.get("number", getattr(report, "rerun", 0)),
         heals=noted.get("heals", {}),
+        only_slower=noted.get("only_slower", False),
     )
 
 

@@ -15,3 +15,9 @@ class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, name-defined]
         """Fail with one sentence for people; `hopeless` if asking again is pointless until it is healed."""
         super().__init__(reason, pytrace=False)
         self.hopeless = hopeless
+
+
+class Slower(ServiceDown):
+    """A check took longer than before the deployment."""
+
+    __module__ = "builtins"

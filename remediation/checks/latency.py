@@ -14,18 +14,12 @@ import pytest
 from _pytest.runner import runtestprotocol
 from _pytest.unittest import TestCaseFunction
 
-from remediation.checks.errors import ServiceDown
+from remediation.checks.errors import Slower
 from remediation.config.model import LatencyLimits
-from remediation.deployment.comparison import slower
+from remediation.deployment.comparison import slowdown
 
 _EARLIER = pytest.StashKey[list[float]]()
 _LATENCY = pytest.StashKey[float | None]()
-
-
-class Slower(ServiceDown):
-    """A check took longer than before the deployment."""
-
-    __module__ = "builtins"
 
 
 class Sampling:
@@ -72,9 +66,8 @@ class Sampling:
             return
         median = statistics.median([*item.stash[_EARLIER], time.perf_counter() - began])
         item.stash[_LATENCY] = median
-        if found := slower(median, self._before.get(item.nodeid), self._limits):
-            now, before = found.values["now"], found.values["before"]
-            raise Slower(f"takes {now}s, before {before}s", hopeless=True)
+        if found := slowdown(median, self._before.get(item.nodeid), self._limits):
+            raise Slower(f"takes {found.now}s, before {found.before}s", hopeless=True)
 
 
 def _may_be_repeated(item: pytest.Item) -> bool:

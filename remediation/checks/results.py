@@ -108,7 +108,9 @@ def _with_round(before: Result | None, one: CheckResult, failed: list[Attempt]) 
         "check", one.nodeid, one.check, one.services, one.at, failed_at=None, passed_at=None, attempts=0
     )
     if first and result.failed_at is None:
-        result = msgspec.structs.replace(result, failed_at=first.started, message=first.message)
+        result = msgspec.structs.replace(
+            result, failed_at=first.started, message=first.message, only_slower=first.only_slower
+        )
     if one.outcome != "skipped":
         result = msgspec.structs.replace(result, passed_at=one.passed_at, latency=one.latency)
     return msgspec.structs.replace(result, attempts=result.attempts + tried)

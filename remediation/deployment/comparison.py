@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 
 from msgspec import Struct
 
@@ -12,42 +12,65 @@ from remediation.deployment.baseline import Baseline, Known
 from remediation.messages.message import Phrase
 from remediation.state.records import Result
 
-# How a check fails that is only slower, if that is to fail it.
-_SLOWER = re.compile(r"takes [\d.]+s, before [\d.]+s")
+
+class ChangeKind(Enum):
+    """How a check can differ from what it was before; the value is the key of the text that says so."""
+
+    BROKEN_BY_HEAL = "broken_by_heal"
+    BROKEN_BY_DEPLOYMENT = "broken_by_deployment"
+    STILL_BROKEN = "still_broken"
+    FAILS_NEW = "fails_new"
+    """It fails, and the baseline does not know it."""
+    TOO_SLOW = "too_slow"
+    """It fails only because it takes longer than before, as --fail-on-slower demands."""
+    REPAIRED = "repaired"
+    SLOWER = "slower"
+    """It passes, but takes longer than before."""
+    NOT_RUN = "not_run"
+    """It passed before, and was skipped or not run at all."""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the check fails."""
+        return self in _FAILURES
+
+
+_FAILURES = frozenset({
+    ChangeKind.BROKEN_BY_HEAL,
+    ChangeKind.BROKEN_BY_DEPLOYMENT,
+    ChangeKind.STILL_BROKEN,
+    ChangeKind.FAILS_NEW,
+    ChangeKind.TOO_SLOW,
+})  # fmt: skip
+_DOUBTFUL = frozenset({ChangeKind.SLOWER, ChangeKind.NOT_RUN})
+
+
+class Slowdown(Struct, frozen=True):
+    """A latency beyond what the baseline allows, both in seconds."""
+
+    now: float
+    before: float
 
 
 class Change(Struct, frozen=True):
-    """What changed of one check; `what` says it in words, such as `broken by the deployment`."""
+    """What changed of one check."""
 
     nodeid: str
     check: str
-    what: Phrase
+    kind: ChangeKind
+    values: Mapping[str, object] = {}
+    """What the text of the change names besides."""
 
     @property
-    def is_bad(self) -> bool:
-        """Whether the check fails."""
-        return self.is_harm or self.what.key in ("broken_by_deployment", "still_broken", "fails_new", "too_slow")
-
-    @property
-    def is_harm(self) -> bool:
-        """Whether it is a heal that broke the check."""
-        return self.what.key == "broken_by_heal"
-
-    @property
-    def is_slower(self) -> bool:
-        """Whether the check passes, but takes longer than before."""
-        return self.what.key == "slower"
-
-    @property
-    def is_missing(self) -> bool:
-        """Whether the check passed before, and was skipped or not run at all."""
-        return self.what.key == "not_run"
+    def what(self) -> Phrase:
+        """The change in words, such as `broken by the deployment`."""
+        return Phrase(self.kind.value, self.values)
 
     @property
     def phrase(self) -> Phrase:
         """The change with the name of its check, to be told."""
-        kind = "bad" if self.is_bad else "doubtful" if self.is_slower or self.is_missing else "good"
-        return Phrase(f"changed_{kind}", {"check": self.check, "what": self.what})
+        tone = "bad" if self.kind.is_failure else "doubtful" if self.kind in _DOUBTFUL else "good"
+        return Phrase(f"changed_{tone}", {"check": self.check, "what": self.what})
 
 
 def changes(
@@ -62,41 +85,45 @@ def changes(
     `harmed` has those that passed before a heal and fail after it, with the services that were healed; without a
     baseline these are all that can be told.
     """
-    found, seen = [], set()
+    found, seen = list[Change](), set()
     for one in results:
         seen.add(one.key)
-        before = baseline.checks.get(one.key) if baseline else None
-        what = _heal_of(harmed[one.key]) if one.key in harmed else _change(one, before, limits)
-        if what is None and baseline and one.sick:
-            what = Phrase("fails_new", {})
-        if one.kind == "check" and what:
-            found.append(Change(one.key, one.name, what))
+        if one.kind != "check":
+            continue
+        if one.key in harmed:
+            healed = ", ".join(harmed[one.key])
+            found.append(Change(one.key, one.name, ChangeKind.BROKEN_BY_HEAL, {"others": healed}))
+        elif baseline and (change := _change(one, baseline.checks.get(one.key), limits)):
+            found.append(change)
     known = baseline.checks if baseline else {}
     lost = (nodeid for nodeid, one in known.items() if one.outcome == "passed" and nodeid not in seen)
-    return found + [Change(nodeid, known[nodeid].check, Phrase("not_run", {})) for nodeid in lost]
+    return found + [Change(nodeid, known[nodeid].check, ChangeKind.NOT_RUN) for nodeid in lost]
 
 
-def _heal_of(services: Sequence[str]) -> Phrase:
-    return Phrase("broken_by_heal", {"others": ", ".join(services)})
-
-
-def _change(now: Result, before: Known | None, limits: LatencyLimits) -> Phrase | None:
-    if before is None or before.outcome == "skipped":
+def _change(now: Result, before: Known | None, limits: LatencyLimits) -> Change | None:
+    if kind := _kind(now, before):
+        return Change(now.key, now.name, kind)
+    if before is None or before.outcome != "passed" or now.passed_at is None:
         return None
-    if now.sick and before.outcome == "passed" and _SLOWER.fullmatch(now.message or ""):
-        # With --fail-on-slower: it answers as it should.
-        return Phrase("too_slow", {})
-    if now.sick:
-        return Phrase("still_broken" if before.outcome == "failed" else "broken_by_deployment", {})
-    if now.passed_at is None:
-        return Phrase("not_run", {}) if before.outcome == "passed" else None
+    if slow := slowdown(now.latency, before.latency, limits):
+        return Change(now.key, now.name, ChangeKind.SLOWER, {"now": slow.now, "before": slow.before})
+    return None
+
+
+def _kind(now: Result, before: Known | None) -> ChangeKind | None:
+    """Return what changed, apart from the latency."""
+    if before is None or before.outcome == "skipped":
+        return ChangeKind.FAILS_NEW if now.sick else None
     if before.outcome == "failed":
-        return Phrase("repaired", {})
-    return slower(now.latency, before.latency, limits)
+        return ChangeKind.STILL_BROKEN if now.sick else ChangeKind.REPAIRED if now.passed_at is not None else None
+    if now.sick:
+        # With --fail-on-slower: it answers as it should.
+        return ChangeKind.TOO_SLOW if now.only_slower else ChangeKind.BROKEN_BY_DEPLOYMENT
+    return ChangeKind.NOT_RUN if now.passed_at is None else None
 
 
-def slower(now: float | None, before: float | None, limits: LatencyLimits) -> Phrase | None:
-    """Say that a latency, in seconds, is beyond what the one before allows, or return None."""
+def slowdown(now: float | None, before: float | None, limits: LatencyLimits) -> Slowdown | None:
+    """Return by how much a latency, in seconds, is beyond what the one before allows; None if it is not."""
     if now is None or before is None or now < before * limits.factor or now - before < limits.margin:
         return None
-    return Phrase("slower", {"now": round(now, 3), "before": round(before, 3)})
+    return Slowdown(round(now, 3), round(before, 3))

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from remediation.deployment.baseline import Baseline, Known
-from remediation.deployment.comparison import Change
+from remediation.deployment.comparison import Change, ChangeKind
 from remediation.messages.message import Phrase, first_line
 from remediation.state.records import Result
 
@@ -23,8 +23,8 @@ class Standing(Struct, frozen=True):
     kind: Kind
     words: str
     """What there is to say of it besides its reason, such as `broken by the deployment`."""
-    change: str
-    """The key of what changed, such as `still_broken`; empty if nothing did."""
+    change: ChangeKind | None
+    """What changed; None if nothing did."""
     before: Known | None
     """What was known of it before the deployment."""
 
@@ -48,20 +48,20 @@ def standings(
     checks = [one for one in results if one.kind == "check"]
     # One that is gone has a row as well: what vanishes must not go unnoticed.
     there = {one.key for one in checks}
-    gone = [change for change in by_check.values() if change.is_missing and change.nodeid not in there]
+    gone = [change for change in by_check.values() if change.kind is ChangeKind.NOT_RUN and change.nodeid not in there]
     checks += [Result("check", one.nodeid, one.check, [], 0.0, None, None, attempts=0) for one in gone]
     found = []
     for one in checks:
         change, before = by_check.get(one.key), known.get(one.key)
         kind, words = _kind(one, change, before, verdict)
-        found.append(Standing(one, kind, words, change.what.key if change else "", before))
+        found.append(Standing(one, kind, words, change.kind if change else None, before))
     # What was broken before the deployment is less of a surprise than what it broke.
-    return sorted(found, key=lambda one: (_BY_IMPORTANCE.index(one.kind), one.change == "still_broken"))
+    return sorted(found, key=lambda one: (_BY_IMPORTANCE.index(one.kind), one.change is ChangeKind.STILL_BROKEN))
 
 
 def _kind(one: Result, change: Change | None, before: Known | None, verdict: str) -> tuple[Kind, str]:
     changed = str(change.what) if change else ""
-    slower = change is not None and change.is_slower
+    slower = change is not None and change.kind is ChangeKind.SLOWER
     if one.sick:
         return "sick", changed
     if one.passed_at is None:
@@ -77,4 +77,4 @@ def _undone(before: Known | None) -> str:
     """Say that a check which passes now failed until the deployment was rolled back, unless it failed before it."""
     if before is None or before.outcome == "skipped":
         return "failed, rolled back"
-    return "" if before.outcome == "failed" else f"{Phrase('broken_by_deployment', {})}, rolled back"
+    return "" if before.outcome == "failed" else f"{Phrase(ChangeKind.BROKEN_BY_DEPLOYMENT.value, {})}, rolled back"

@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from remediation.deployment.baseline import Baseline
-from remediation.deployment.comparison import Change
+from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github.check_status import Kind, Standing, standings
 from remediation.healing.treated import Treated
 from remediation.messages.message import first_line, printable, seconds
@@ -89,7 +89,7 @@ def _known_before(one: Standing) -> str:
 
 def _at_first(one: Standing) -> str:
     """Say what was found of a check before anything was done."""
-    if one.change == "broken_by_heal":
+    if one.change is ChangeKind.BROKEN_BY_HEAL:
         return _PASSED
     if one.check.failed_at is not None:
         return _FAILED

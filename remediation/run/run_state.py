@@ -11,7 +11,7 @@ from remediation.checks.attempts import Attempt
 from remediation.checks.results import over_all_rounds
 from remediation.config.model import Project, Rung
 from remediation.deployment.baseline import Baseline
-from remediation.deployment.comparison import Change, changes
+from remediation.deployment.comparison import Change, ChangeKind, changes
 from remediation.healing.treated import Treated, treated
 from remediation.run import junit
 from remediation.run.harm import harmed
@@ -111,7 +111,11 @@ class Course(Struct):
     def newly_harmed(self) -> list[Change]:
         """Return what is broken since the last heal."""
         before = harmed(self.rounds[:-1])
-        return [change for change in self.changes() if change.is_harm and change.nodeid not in before]
+        return [
+            change
+            for change in self.changes()
+            if change.kind is ChangeKind.BROKEN_BY_HEAL and change.nodeid not in before
+        ]
 
     def treated(self) -> list[Treated]:
         """Return what was done for each service, over all rounds."""
@@ -174,7 +178,7 @@ class Course(Struct):
         """Return what is known of failed checks besides their failure."""
         back = [outcome.action for outcome in self._done if outcome.rolled_back]
         after = f", also after {'; '.join(dict.fromkeys(back))}" if back else ""
-        return {change.nodeid: f"{change.what}{after}" for change in self.changes() if change.is_bad}
+        return {change.nodeid: f"{change.what}{after}" for change in self.changes() if change.kind.is_failure}
 
     def names(self, checks: Iterable[junit.Address]) -> list[str]:
         """Name checks of the report as people know them."""

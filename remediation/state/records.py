@@ -38,6 +38,8 @@ class Result(msgspec.Struct, frozen=True):
     attempts: int = 1
     """Attempts in all, over all rounds."""
     message: str | None = None
+    only_slower: bool = False
+    """Whether it failed only because it takes longer than before a deployment."""
 
     @property
     def sick(self) -> bool:
