@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -191,8 +190,7 @@ class Drill:
         if not finding.detected:
             self._judge(finding, checked)
             return
-        named = re.search(rf"PID {stranger}\b", checked.actions.get(scene.service.name, ""))
-        if checked.code != FAILED or not named:
+        if checked.code != FAILED or self._store.recall(scene.service).port_holder != stranger:
             finding.wrong.append(Phrase("drill_not_refused", {"holder": describe(stranger)}))
         # The stranger goes, as its owner would see to it.
         scene.stack.close()

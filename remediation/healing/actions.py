@@ -8,7 +8,7 @@ import uuid
 from remediation.config.model import Service
 from remediation.healing import ownership
 from remediation.healing.commands import Started, launch, reap, run_command
-from remediation.healing.incident import HealError
+from remediation.healing.incident import DiedError, HealError
 from remediation.messages.message import Phrase
 from remediation.probes import liveness
 from remediation.state import lock_grants
@@ -223,8 +223,8 @@ class Steps:
         left = zombies(dead)
         try:
             self._launch(service, memory)
-        except HealError as error:
-            if not left or not error.phrase.key.startswith("died"):
+        except DiedError:
+            if not left:
                 raise
             # A server that finds its own old PID in a file, as PostgreSQL does, takes a zombie for one that runs. The
             # others do not ask, and are not kept waiting where nobody ever waits for a dead process.
@@ -283,7 +283,7 @@ class Steps:
         if started and (how := started.death()):
             last = self._tell_tail(service, started)
             key = "died_saying" if last else "died"
-            raise HealError(key, name=service.name, command=" ".join(service.command), how=how, last=last)
+            raise DiedError(key, name=service.name, command=" ".join(service.command), how=how, last=last)
 
     def _tell_tail(self, service: Service, started: Started | None) -> str:
         """Tell that the service did not start, with the last lines of its log; return the most telling one."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from remediation.config.model import MARK, START, Service
-from remediation.healing.incident import HealError
+from remediation.healing.incident import CommandFailedError, CommandLateError, HealError
 from remediation.messages.message import Phrase
 from remediation.system import disk, files, logrotate
 from remediation.system.process import Identity, await_death, descendants, signal_name, terminate
@@ -143,13 +143,13 @@ def run_command(
         status = child.wait(timeout)
     except subprocess.TimeoutExpired:
         _end(child, service)
-        raise HealError("command_late", name=service.name, command=words, timeout=timeout) from None
+        raise CommandLateError("command_late", name=service.name, command=words, timeout=timeout) from None
     except BaseException:
         _end(child, service)
         raise
     if status:
         log = service.log_file.name
-        raise HealError("command_failed", name=service.name, command=words, how=ended(status), log=log)
+        raise CommandFailedError(name=service.name, command=words, how=ended(status), log=log)
 
 
 def _end(child: subprocess.Popen[bytes], service: Service) -> None:

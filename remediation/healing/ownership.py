@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from remediation.config.model import MARK, START, Service
-from remediation.healing.incident import HealError
+from remediation.healing.incident import ForeignPortError, HealError
 from remediation.messages.message import Phrase
 from remediation.probes import liveness
 from remediation.state.service_state import Memory, Store
@@ -118,8 +118,7 @@ def _obstacle(service: Service, number: int, pid: int | None) -> HealError | Non
 
 def foreign(service: Service, number: int, pid: int | None, why: Phrase) -> HealError:
     """Return the error that a port is held by somebody who may not be ended."""
-    holder = describe(pid) if pid else Phrase("somebody", {})
-    return HealError("foreign_port", name=service.name, port=number, holder=holder, why=why)
+    return ForeignPortError(name=service.name, port=number, pid=pid, why=why)
 
 
 def _protection(pid: int) -> Protection | None:

@@ -12,7 +12,7 @@ from remediation.config.model import Rung, Service
 from remediation.healing import backoff, ownership
 from remediation.healing.backoff import Spent
 from remediation.healing.context import Care
-from remediation.healing.incident import HealError, Outcome, Patient
+from remediation.healing.incident import ForeignPortError, HealError, Outcome, Patient
 from remediation.healing.preconditions import hindrance
 from remediation.healing.rollback import WayBack
 from remediation.state.event_log import Voice
@@ -121,8 +121,10 @@ class Healer:
             quiet = self._care.origin == "monitor" and not refusal.first
             return self._care.refused(patient, refusal.why, quiet=quiet, gave_up=refusal.first)
         rung = service.ladder[patient.rung]
+        memory.port_holder = None
         # A command of the rung may be what mends that.
         if not rung.run and (problem := hindrance(service, memory)):
+            memory.port_holder = _port_holder(problem)
             self._not_spent(service, memory, before)
             if service.command and not self._steps.lives(service, memory):
                 self._voice.say("not_started", name=service.name)
@@ -152,6 +154,7 @@ class Healer:
             reason = ""
         except HealError as error:
             reason = str(error)
+            memory.port_holder = _port_holder(error)
             self._voice.tell(error.phrase)
         if not self._steps.has_acted(service):
             return Outcome(
@@ -164,6 +167,10 @@ class Healer:
             service.name, patient.cause, rung.action, not reason, reason, used_rung=True,
             seen=memory.heals, answered_at=done.at if done.ok else None, evidence=evidence,
         )  # fmt: skip
+
+
+def _port_holder(error: HealError) -> int | None:
+    return error.pid if isinstance(error, ForeignPortError) else None
 
 
 def _by_hand(action: str) -> LastHeal:

@@ -17,7 +17,7 @@ from remediation.config.model import Rollback, Service
 from remediation.healing import ownership
 from remediation.healing.commands import run_command
 from remediation.healing.context import Care, explained, longest
-from remediation.healing.incident import HealError, Outcome, Patient
+from remediation.healing.incident import CommandFailedError, CommandLateError, HealError, Outcome, Patient
 from remediation.messages.message import Phrase, seconds
 from remediation.state import lock_grants
 from remediation.state.service_state import LastHeal, Memory
@@ -158,10 +158,13 @@ class WayBack:
 
     def _why(self, error: HealError) -> str:
         """Return why the command failed, as it stands beside the command."""
-        how, name = error.phrase.values.get("how"), error.phrase.values["name"]
-        if error.phrase.key == "command_late":
-            return f"did not end within {seconds(self._rollback.timeout)}s"
-        return str(how) if how else str(error).removeprefix(f"{name}: ")
+        match error:
+            case CommandLateError():
+                return f"did not end within {seconds(self._rollback.timeout)}s"
+            case CommandFailedError(how=how):
+                return str(how)
+            case _:
+                return str(error).removeprefix(f"{error.phrase.values['name']}: ")
 
     # And the service.
 

@@ -69,6 +69,8 @@ class Memory(msgspec.Struct):
     command: tuple[int, str] | None = None
     """PID and birth of a command of the configuration that runs now, or whose healer died."""
     last_heal: LastHeal | None = None
+    port_holder: int | None = None
+    """PID of the process that the last heal found on the port and may not end; None if there was none."""
 
     @property
     def identity(self) -> Identity | None:
