@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from outcomes import outcome_of
 from receiving import messengers
 from sandbox import DEADLINE, Sandbox
 
@@ -36,7 +37,9 @@ def result(name: str, state: str) -> Result:
     passed_at = 990.0 if state in ("healed", "well") else None
     kind: Kind = "check" if "/" in name else "service"
     services = [name] if kind == "service" else []
-    return Result(kind, name, name, services, 0.0, failed_at, passed_at, message="no answer")
+    return Result(
+        kind, name, name, services, 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at, message="no answer"
+    )
 
 
 def heal(name: str, *, ok: bool = True, reason: str = "") -> Heal:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from outcomes import outcome_of
+
 from remediation.config.load import load_project
 from remediation.state.history import History
 from remediation.state.records import Heal, Kind, Result, Run
@@ -31,7 +33,7 @@ def result(
     """Return a result whose moments are seconds after the window's begin."""
     failed_at, passed_at = (None if moment is None else BEGIN + moment for moment in (failed, passed))
     name, services = more.pop("name", key), more.pop("services", [])
-    return Result(kind, key, name, services, BEGIN + at, failed_at, passed_at, **more)
+    return Result(kind, key, name, services, BEGIN + at, outcome_of(failed_at, passed_at), failed_at, passed_at, **more)
 
 
 def record(history: History, *results: Result, interval: float | None = None, took: float = 0.0) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from remediation.config.load import load_project
 from remediation.state.history import History
-from remediation.state.records import Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
 
 
 def configured(root: Path, limits: str = "") -> History:
@@ -18,7 +18,14 @@ def configured(root: Path, limits: str = "") -> History:
 
 def run(at: float, message: str = "", key: str = "api") -> Run:
     """Return a run in which one service was well."""
-    return Run(at, at + 1, "check", "healthy", None, [Result("service", key, key, [], at, None, at, message=message)])
+    return Run(
+        at,
+        at + 1,
+        "check",
+        "healthy",
+        None,
+        [Result("service", key, key, [], at, CheckOutcome.PASSED, None, at, message=message)],
+    )
 
 
 def rows(history: History, query: str) -> list[Any]:

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outcomes import outcome_of
 
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github import is_step
 from remediation.github.annotations import annotation_lines, workspace
 from remediation.messages.message import first_line, printable
-from remediation.state.records import Result
+from remediation.state.records import CheckOutcome, Result
 
 HOSTILE = [
     "::error::fake", "##[error]fake", "a::b::c", "%0A::error::x", "%25 %2C %3A %", "line\n::stop-commands::x\r\n",
@@ -69,8 +70,9 @@ def taken(line: str) -> Command:
 
 def check(name: str, *, failed: bool = False, well: bool = True, message: str | None = None, tries: int = 3) -> Result:
     """Return what became of a check."""
+    failed_at, passed_at = 1.0 if failed else None, 2.0 if well else None
     return Result(
-        "check", f"t.py::{name}", name, ["api"], 0.0, 1.0 if failed else None, 2.0 if well else None,
+        "check", f"t.py::{name}", name, ["api"], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at,
         latency=0.2 if well else None, attempts=tries, message=message,
     )  # fmt: skip
 
@@ -82,7 +84,7 @@ def change(name: str, key: str, **values: object) -> Change:
 
 def before(**outcomes: str) -> Baseline:
     """Return a baseline of checks."""
-    return Baseline(0.0, {f"t.py::{name}": Known(name, outcome) for name, outcome in outcomes.items()})  # type: ignore[arg-type]
+    return Baseline(0.0, {f"t.py::{name}": Known(name, CheckOutcome(outcome)) for name, outcome in outcomes.items()})
 
 
 ROOT = Path("/nowhere/repo")
@@ -188,7 +190,7 @@ def test_what_failed_until_the_rollback_is_an_error_unless_it_failed_before(
 
 
 def test_a_service_alone_gets_none() -> None:
-    service = Result("service", "api", "api", ["api"], 0.0, failed_at=1.0, passed_at=None)
+    service = Result("service", "api", "api", ["api"], 0.0, CheckOutcome.FAILED, failed_at=1.0)
 
     assert not told([service])
 

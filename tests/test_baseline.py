@@ -13,12 +13,12 @@ from remediation.config.schema import ConfigError
 from remediation.deployment import baseline, context
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.context import Deployment
-from remediation.state.records import Result
+from remediation.state.records import CheckOutcome, Result
 
-WELL = Result("check", "t.py::a", "/a", ["api"], 0.0, None, 1.0, latency=0.25)
-SICK = Result("check", "t.py::b", "/b", ["api"], 0.0, 1.0, None, message="no answer")
-SKIPPED = Result("check", "t.py::c", "/c", [], 0.0, None, None)
-SERVICE = Result("service", "api", "api", ["api"], 0.0, None, 1.0)
+WELL = Result("check", "t.py::a", "/a", ["api"], 0.0, CheckOutcome.PASSED, None, 1.0, latency=0.25)
+SICK = Result("check", "t.py::b", "/b", ["api"], 0.0, CheckOutcome.FAILED, 1.0, message="no answer")
+SKIPPED = Result("check", "t.py::c", "/c", [], 0.0, CheckOutcome.SKIPPED)
+SERVICE = Result("service", "api", "api", ["api"], 0.0, CheckOutcome.PASSED, None, 1.0)
 
 
 def test_what_a_run_found_is_read_back(tmp_path: Path) -> None:
@@ -29,9 +29,9 @@ def test_what_a_run_found_is_read_back(tmp_path: Path) -> None:
     read = baseline.read(tmp_path / "new" / "b.json")
     assert read == written
     assert read.checks == {
-        "t.py::a": Known("/a", "passed", 0.25),
-        "t.py::b": Known("/b", "failed", message="no answer"),
-        "t.py::c": Known("/c", "skipped"),
+        "t.py::a": Known("/a", CheckOutcome.PASSED, 0.25),
+        "t.py::b": Known("/b", CheckOutcome.FAILED, message="no answer"),
+        "t.py::c": Known("/c", CheckOutcome.SKIPPED),
     }
     assert [read.failed(nodeid) for nodeid in ("t.py::a", "t.py::b", "t.py::c", "t.py::new")] == [0, 1, 0, 0]
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", read.moment)
@@ -55,6 +55,7 @@ def test_none_is_none(tmp_path: Path) -> None:
         b"[" * 100_000, b'{"at": 1, "checks": {}, "format": 2}', b'{"at": 1e300, "checks": {}}',
         b'{"at": -1, "checks": {}}',
         b'{"at": 1, "checks": {"a": {"check": "a", "outcome": "passed", "latency": -1}}}',
+        b'{"at": 1, "checks": {"a": {"check": "a", "outcome": "healed"}}}',
         b'{"at": 1, "checks": {}, "versions": {"api": "%s"}}' % (b"x" * 201),
         b"\xff\xfe", b'{"at": 1, "checks": {"\\ud800": {}}}',
     ],

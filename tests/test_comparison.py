@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
+from outcomes import outcome_of
 
 from remediation.config.model import LatencyLimits
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change, ChangeKind, changes
-from remediation.state.records import Result
+from remediation.state.records import CheckOutcome, Result
 
 LIMITS = LatencyLimits(calls=5, factor=2, margin=0.05)
 NODE = "t.py::a"
@@ -23,7 +24,9 @@ def now(outcome: str, latency: float | None = None) -> Result:
     """Return a check as it is after the deployment."""
     failed_at = 1.0 if outcome in ("failed", "healed") else None
     passed_at = 2.0 if outcome in ("passed", "healed") else None
-    return Result("check", NODE, "/a", ["api"], 0.0, failed_at, passed_at, latency=latency)
+    return Result(
+        "check", NODE, "/a", ["api"], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at, latency=latency
+    )
 
 
 def compared(before: Known | None, after: Result, harmed: dict[str, tuple[str, ...]] | None = None) -> list[Change]:
@@ -43,7 +46,7 @@ def compared(before: Known | None, after: Result, harmed: dict[str, tuple[str, .
     ],
 )  # fmt: skip
 def test_a_check_is_compared_with_itself(before: str, after: str, words: str) -> None:
-    known = None if before == "new" else Known("/a", before)  # type: ignore[arg-type]
+    known = None if before == "new" else Known("/a", CheckOutcome(before))
 
     found = compared(known, now(after))
 
@@ -59,7 +62,7 @@ def test_a_check_is_compared_with_itself(before: str, after: str, words: str) ->
     ],
 )  # fmt: skip
 def test_slower_is_by_a_factor_and_a_margin(before: float | None, after: float | None, is_slower: bool) -> None:
-    found = compared(Known("/a", "passed", before), now("passed", after))
+    found = compared(Known("/a", CheckOutcome.PASSED, before), now("passed", after))
 
     assert [change.kind for change in found] == [ChangeKind.SLOWER][:is_slower]
 
@@ -67,7 +70,7 @@ def test_slower_is_by_a_factor_and_a_margin(before: float | None, after: float |
 def test_what_fails_for_being_slower_alone_is_not_called_broken() -> None:
     slow = structs.replace(now("failed"), message="takes 0.21s, before 0.05s", only_slower=True)
 
-    (change,) = compared(Known("/a", "passed"), slow)
+    (change,) = compared(Known("/a", CheckOutcome.PASSED), slow)
 
     assert str(change.what) == "slower than before the deployment"
     assert change.kind is ChangeKind.TOO_SLOW
@@ -77,20 +80,20 @@ def test_what_fails_for_being_slower_alone_is_not_called_broken() -> None:
 def test_what_fails_with_the_words_of_a_slower_one_is_called_broken() -> None:
     ill = structs.replace(now("failed"), message="takes 0.21s, before 0.05s")
 
-    (change,) = compared(Known("/a", "passed"), ill)
+    (change,) = compared(Known("/a", CheckOutcome.PASSED), ill)
 
     assert change.kind is ChangeKind.BROKEN_BY_DEPLOYMENT
 
 
 def test_a_slower_one_says_by_how_much() -> None:
-    [change] = compared(Known("/a", "passed", 0.05), now("passed", 0.2104))
+    [change] = compared(Known("/a", CheckOutcome.PASSED, 0.05), now("passed", 0.2104))
 
     assert str(change.what) == "slower: 0.21s, before 0.05s"
     assert change.phrase.render("ru", named=True) == "⚠️ /a: медленнее: 0.21s, прежде 0.05s"
 
 
 def test_what_a_heal_broke_was_not_broken_by_the_deployment() -> None:
-    [change] = compared(Known("/a", "passed"), now("failed"), {NODE: ("api", "db")})
+    [change] = compared(Known("/a", CheckOutcome.PASSED), now("failed"), {NODE: ("api", "db")})
 
     assert str(change.phrase) == "❌ /a: broken by the heal of api, db"
     assert change.kind.is_failure
@@ -104,7 +107,7 @@ def test_without_a_baseline_only_the_harm_of_heals_is_told() -> None:
 
 
 def test_what_passed_before_and_is_gone_is_told() -> None:
-    before = Baseline(0.0, {NODE: Known("/a", "passed"), "t.py::b": Known("/b", "failed")})
+    before = Baseline(0.0, {NODE: Known("/a", CheckOutcome.PASSED), "t.py::b": Known("/b", CheckOutcome.FAILED)})
 
     [change] = changes([], baseline=before, limits=LIMITS, harmed={})
 
@@ -113,6 +116,9 @@ def test_what_passed_before_and_is_gone_is_told() -> None:
 
 
 def test_services_are_not_compared() -> None:
-    service = Result("service", "api", "api", ["api"], 0.0, 1.0, None)
+    service = Result("service", "api", "api", ["api"], 0.0, CheckOutcome.FAILED, 1.0)
 
-    assert changes([service], baseline=Baseline(0.0, {"api": Known("x", "passed")}), limits=LIMITS, harmed={}) == []
+    assert (
+        changes([service], baseline=Baseline(0.0, {"api": Known("x", CheckOutcome.PASSED)}), limits=LIMITS, harmed={})
+        == []
+    )

@@ -12,15 +12,16 @@ from sandbox import PATIENT, Sandbox
 from remediation.checks.results import CheckResult, Findings
 from remediation.run.harm import harmed
 from remediation.run.rounds import Part, Round
+from remediation.state.records import CheckOutcome
 
-LETTERS = {"p": "passed", "f": "failed", "s": "skipped"}
+LETTERS = {"p": CheckOutcome.PASSED, "f": CheckOutcome.FAILED, "s": CheckOutcome.SKIPPED}
 
 
 def rounds(history: str, healed: str) -> list[Round]:
     """Return the rounds of a check: a letter for how each ended, and who was healed before it."""
     made = []
     for letter, names in zip(history, f" {healed}", strict=True):
-        found = [CheckResult("t.py::a", "/a", [], 0.0, LETTERS[letter])] if letter != "-" else []  # type: ignore[arg-type]
+        found = [CheckResult("t.py::a", "/a", [], 0.0, LETTERS[letter])] if letter != "-" else []
         made.append(Round(1, [Part(Path(), Findings([], found))], tuple(names.strip())))
     return made
 
@@ -75,7 +76,10 @@ def test_a_check_that_a_heal_broke_is_named_everywhere(harmful: Sandbox) -> None
 
 
 def test_a_version_is_broken_by_no_heal() -> None:
-    found = [CheckResult("auto-heal::api version", "api version", [], 0.0, how) for how in ("passed", "failed")]
+    found = [
+        CheckResult("auto-heal::api version", "api version", [], 0.0, how)
+        for how in (CheckOutcome.PASSED, CheckOutcome.FAILED)
+    ]
 
     assert harmed([Round(1, [Part(Path(), Findings([], [one]))], ("api",)) for one in found]) == {}
 

@@ -15,7 +15,7 @@ from recording import configured, is_sound, moments, rows, run
 
 from remediation.state import history as module
 from remediation.state.history import History, HistoryError
-from remediation.state.records import Heal, Result, Run
+from remediation.state.records import CheckOutcome, Heal, Result, Run
 
 DAY = 86_400.0
 
@@ -30,8 +30,10 @@ def history(tmp_path: Path) -> History:
 
 
 def test_what_is_recorded_is_there(history: History) -> None:
-    check = Result("check", "t.py::test_a", "/a", ["api", "db"], 2.0, 3.0, 4.0, 0.25, 3, "no answer")
-    skipped = Result("check", "t.py::test_b", "/b", [], 5.0, None, None)
+    check = Result(
+        "check", "t.py::test_a", "/a", ["api", "db"], 2.0, CheckOutcome.HEALED, 3.0, 4.0, 0.25, 3, "no answer"
+    )
+    skipped = Result("check", "t.py::test_b", "/b", [], 5.0, CheckOutcome.SKIPPED)
     heal = Heal("api", 6.0, "hand", "dead", "restart", ok=False, reason="exited", since=2.5, answered_at=5.5)
     heal = structs.replace(heal, evidence=".auto-heal/evidence/1")
 
@@ -51,7 +53,9 @@ def test_what_is_recorded_is_there(history: History) -> None:
 
 def test_a_subject_is_kept_once_and_anew_when_its_name_changes(history: History) -> None:
     for name in ("old", "old", "new", "old"):
-        history.record_run(Run(1.0, 2.0, "check", "", None, [Result("check", "key", name, [], 1.0, None, 1.0)]))
+        history.record_run(
+            Run(1.0, 2.0, "check", "", None, [Result("check", "key", name, [], 1.0, CheckOutcome.PASSED, None, 1.0)])
+        )
 
     assert rows(history, "SELECT name FROM subjects ORDER BY id") == [("old",), ("new",)]
     assert rows(history, "SELECT subject FROM results ORDER BY run") == [(1,), (1,), (2,), (1,)]

@@ -25,14 +25,14 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from remediation.state.history import History
-from remediation.state.records import Heal, Result, Run
+from remediation.state.records import CheckOutcome, Heal, Result, Run
 from remediation.config.load import load_project
 history, name = History(load_project(Path.cwd(), {})), sys.argv[1]
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(int(sys.argv[2])):
     at = time.time()
-    result = Result("check", name, "a check", ["api"], at, None, at, message=str(number))
+    result = Result("check", name, "a check", ["api"], at, CheckOutcome.PASSED, None, at, message=str(number))
     history.record_run(Run(at, at, "check", "healthy", None, [result]))
     history.record_heal(Heal("api", at, "check", name, "restart", True))
 """

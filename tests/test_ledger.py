@@ -16,7 +16,7 @@ from remediation.monitor.protocol import Over, Report
 from remediation.monitor.service_status import Standing
 from remediation.monitor.sinks import Outputs
 from remediation.monitor.statistics import Ledger
-from remediation.state.records import Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
 
 
 class Told:
@@ -39,7 +39,7 @@ class Told:
         """Enter a cycle that found nothing wrong."""
         self._cycles += 1
         cycle = begun(self.standing, self._cycles, services=services, without=without)
-        results = [Result("service", name, name, [name], 0.0, None, 1.0) for name in well]
+        results = [Result("service", name, name, [name], 0.0, CheckOutcome.PASSED, None, 1.0) for name in well]
         run = Run(0.0, 2.0, "monitor", "healthy", 1.0, results)
         cycle.report = Report(cycle.number, 0, run, [], [])
         self.ledger.enter(cycle, Over(cycle.number, 0), self._project)

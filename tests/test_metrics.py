@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from outcomes import outcome_of
 from sandbox import REPOSITORY, Sandbox
 from scraping import DB, Watched, one, scrape, serving, text, two_services
 
@@ -35,14 +36,14 @@ def metrics(configured: Project) -> Iterator[Watched]:
 
 def service(name: str, failed_at: float | None = None, passed_at: float | None = None) -> Result:
     """Return what became of a service."""
-    return Result("service", name, name, [name], 0.0, failed_at, passed_at)
+    return Result("service", name, name, [name], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at)
 
 
 def check(
     key: str, failed_at: float | None = None, passed_at: float | None = None, latency: float | None = None
 ) -> Result:
     """Return what became of a check of api."""
-    return Result("check", key, key, ["api"], 0.0, failed_at, passed_at, latency)
+    return Result("check", key, key, ["api"], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at, latency)
 
 
 def run(*results: Result, verdict: str = "healthy", ended: float = 100.0) -> Run:

@@ -13,7 +13,7 @@ from receiving import SECRET, messengers
 from sandbox import Sandbox
 
 from remediation.monitor import notification_worker
-from remediation.state.records import Heal, Result
+from remediation.state.records import CheckOutcome, Heal, Result
 
 EVIL = "a\x1b[31mred\r\n2025-01-01 forged\x00\x07\u2028\u202e\udcffb"
 
@@ -80,7 +80,9 @@ def test_each_event_is_told_once_an_incident(make: Make, runs: list[str], events
 def test_a_check_of_a_service_is_that_services_business(make: Make) -> None:
     notifier = make("json://127.0.0.1:9/")
 
-    notifier.observe(run(Result("check", "a", "/a", ["api"], 0.0, 900.0, None), result("api", "sick")), [], ())
+    notifier.observe(
+        run(Result("check", "a", "/a", ["api"], 0.0, CheckOutcome.FAILED, 900.0), result("api", "sick")), [], ()
+    )
 
     assert [message.title.partition(" (")[0] for message in waiting(notifier)] == ["auto-heal: api is sick"]
 
@@ -205,7 +207,7 @@ def test_what_comes_from_outside_is_harmless_in_a_message(make: Make) -> None:
     long = (
         f"{EVIL.replace(chr(10), chr(9))} http://user:{SECRET}@127.0.0.1/x@y ftp://{SECRET}@host " + "long " * 100_000
     )
-    ill = Result("service", "api", EVIL, ["api"], 0.0, 900.0, None, message=long)
+    ill = Result("service", "api", EVIL, ["api"], 0.0, CheckOutcome.FAILED, 900.0, message=long)
 
     notifier.observe(run(ill), [Heal("api", 0.0, "monitor", long, long, ok=False, reason=long)], ["api"])
 

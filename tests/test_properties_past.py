@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outcomes import outcome_of
 from past import BEGIN, NOW, SINCE, chapters, no_past
 from properties import looking_at
 
@@ -17,7 +18,7 @@ from remediation.checks.attempts import Attempt
 from remediation.checks.results import CheckResult, Findings, over_all_rounds
 from remediation.healing.incident import Outcome
 from remediation.messages.formatting import duration, spoken
-from remediation.state.records import Heal, Result, Run
+from remediation.state.records import CheckOutcome, Heal, Result, Run
 from remediation.state.statistics import Figures
 
 # Seconds after the begin of the window: also before it, after its end, and the same moment several times.
@@ -36,8 +37,9 @@ def runs(draw: st.DrawFn) -> Run:
         passed_at = draw(st.none() | SPANS.map(lambda span: at + span))
         latency = draw(st.none() | st.floats(0, 10))
         services = ["api"] if key == "x::a" else []
+        outcome, began = outcome_of(failed_at, passed_at), at + draw(SPANS)
         results.append(
-            Result(kind, key, key, services, at + draw(SPANS), failed_at, passed_at, latency, message="m")  # type: ignore[arg-type]
+            Result(kind, key, key, services, began, outcome, failed_at, passed_at, latency, message="m")  # type: ignore[arg-type]
         )
     interval = draw(st.none() | st.sampled_from([1.0, 30.0, 3_600.0]))
     return Run(at, at + took, "monitor" if interval else "check", "", interval, results)
@@ -94,8 +96,7 @@ def is_sound(one: Figures) -> None:
 # Over all rounds.
 
 CHECKS = st.sampled_from(["x::a", "x::b"])
-ENDS: list[Literal["passed", "failed", "skipped"]] = ["passed", "failed", "skipped"]
-OUTCOMES = st.sampled_from(ENDS)
+OUTCOMES = st.sampled_from([CheckOutcome.PASSED, CheckOutcome.FAILED, CheckOutcome.SKIPPED])
 
 
 @st.composite
@@ -104,12 +105,12 @@ def findings(draw: st.DrawFn) -> Findings:
     results, attempts = [], []
     for nodeid in draw(st.lists(CHECKS, unique=True)):
         at, outcome = draw(st.floats(0, 1e6)), draw(OUTCOMES)
-        passed = outcome == "passed"
+        passed = outcome is CheckOutcome.PASSED
         results.append(
             CheckResult(nodeid, nodeid, ["api"], at, outcome, at + 1 if passed else None, 0.5 if passed else None)
         )
         for number in range(draw(st.integers(0, 2))):
-            final = outcome == "failed" and number == 0
+            final = outcome is CheckOutcome.FAILED and number == 0
             attempts.append(Attempt(nodeid, nodeid, False, "m", "E", "t", at + number, final, number, {"api": 0}))
     return Findings(attempts, results)
 
@@ -141,11 +142,13 @@ def test_each_check_and_service_has_one_result_whose_end_is_that_of_the_last_rou
     assert ("service", "api") in keys or not seen
     for result in results:
         assert result.attempts >= 0
+        assert result.outcome is outcome_of(result.failed_at, result.passed_at)
         if result.kind == "check":
             ends = [one.outcome for found in rounds for one in found.results if one.nodeid == result.key]
-            last = next((end for end in reversed(ends) if end != "skipped"), "skipped")
-            assert (result.passed_at is not None) == (last == "passed")
-    sick = any(result.sick for result in results if result.kind == "check")
+            said = [end for end in ends if end is not CheckOutcome.SKIPPED]
+            assert result.outcome.is_well == (said[-1:] == [CheckOutcome.PASSED])
+            assert result.outcome.has_failed == (CheckOutcome.FAILED in said)
+    sick = any(result.outcome is CheckOutcome.FAILED for result in results if result.kind == "check")
     assert all(result.passed_at is None for result in results if result.kind == "service") or not sick
 
 

@@ -30,11 +30,13 @@ from remediation.monitor.protocol import (
     Report,
     RoundEnded,
 )
-from remediation.state.records import Heal, Result, Run
+from remediation.state.records import CheckOutcome, Heal, Result, Run
 from remediation.supervision.channel import Channel
 from remediation.supervision.heartbeat import FOR_EVER, SLOTS, Board, Phase
 
-RESULT = Result("check", "test_a.py::test_ж", "/api", ["api"], 1.0, 2.0, None, 0.5, 3, "line\nbreak \x00 ж")
+RESULT = Result(
+    "check", "test_a.py::test_ж", "/api", ["api"], 1.0, CheckOutcome.FAILED, 2.0, None, 0.5, 3, "line\nbreak \x00 ж"
+)
 RUN = Run(1.0, 2.0, "monitor", "healed", 30.0, [RESULT])
 HEAL = Heal("api", 3.0, "monitor", "cause", "restart", True, "", 1.0, 2.0)
 

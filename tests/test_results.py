@@ -9,7 +9,7 @@ import pytest
 from remediation.checks.attempts import Attempt
 from remediation.checks.results import CheckResult, Findings, Results, over_all_rounds, places
 from remediation.healing.incident import Outcome
-from remediation.state.records import Result
+from remediation.state.records import CheckOutcome, Result
 from remediation.supervision.attempt_log import NOTE
 
 Phase = Literal["setup", "call", "teardown"]
@@ -50,6 +50,9 @@ ROUNDS: dict[str, tuple[list[tuple[Phase, str]], tuple[str, float | None, float 
         [("setup", RERUN), ("teardown", PASSED), ("setup", PASSED), ("call", PASSED), ("teardown", PASSED)],
         (PASSED, 3.0, 0.5),
     ),
+    "a plugin repeats it in a way of its own": (
+        [("setup", PASSED), ("call", "retried"), ("teardown", PASSED)], (SKIPPED, None, None)
+    ),
     "it broke off before another try": (
         [("setup", PASSED), ("call", RERUN), ("teardown", PASSED)], (SKIPPED, None, None)
     ),
@@ -66,7 +69,7 @@ def test_what_becomes_of_a_check_in_a_round(
         results.add(report(when, outcome, float(second)))
 
     (result,) = results.all
-    assert (result.outcome, result.passed_at, result.latency) == expected
+    assert (result.outcome.value, result.passed_at, result.latency) == expected
     assert (result.nodeid, result.check, result.services, result.at) == (NODE, "test_a", ["api"], 0.0)
 
 
@@ -78,7 +81,7 @@ def test_checks_stay_apart_and_in_the_order_in_which_they_began() -> None:
     results.add(report("call", FAILED, nodeid=NODE))
     results.add(report("call", PASSED, nodeid=OTHER))
 
-    assert [(one.nodeid, one.outcome) for one in results.all] == [(OTHER, PASSED), (NODE, FAILED)]
+    assert [(one.nodeid, one.outcome.value) for one in results.all] == [(OTHER, PASSED), (NODE, FAILED)]
 
 
 def test_a_check_has_its_place() -> None:
@@ -117,10 +120,10 @@ def attempt(at: float, nodeid: str = NODE, *, final: bool = True, message: str =
     return Attempt(nodeid, nodeid[-6:], False, message, "Failed", "", at, final, number, {"api": 0})
 
 
-def became(outcome: Any, passed_at: float | None = None, nodeid: str = NODE, at: float = 1.0) -> CheckResult:
+def became(outcome: str, passed_at: float | None = None, nodeid: str = NODE, at: float = 1.0) -> CheckResult:
     """Return what became of a check of api in a round."""
     latency = None if passed_at is None else 0.25
-    return CheckResult(nodeid, nodeid[-6:], ["api"], at, outcome, passed_at, latency)
+    return CheckResult(nodeid, nodeid[-6:], ["api"], at, CheckOutcome(outcome), passed_at, latency)
 
 
 def healed(answered_at: float | None, *, ok: bool = True) -> Outcome:
@@ -145,7 +148,7 @@ def test_a_healthy_run_has_the_moments_and_the_latency_of_the_calls_that_passed(
     assert [times(results[key]) for key in (NODE, OTHER, "api")] == [(None, 3.0), (None, 5.0), (None, 3.0)]
     assert (results[NODE].latency, results[NODE].attempts, results[NODE].message) == (0.25, 1, None)
     assert [results[key].kind for key in (NODE, "api")] == ["check", "service"]
-    assert not any(one.sick for one in results.values())
+    assert not any(one.outcome.has_failed for one in results.values())
 
 
 def test_a_service_that_no_check_asked_has_no_result() -> None:
@@ -179,7 +182,7 @@ def test_a_run_that_ends_sick_leaves_check_and_service_sick() -> None:
     results = results_of(ill, still, outcomes=[healed(7.0)])
 
     assert [times(results[key]) for key in (NODE, "api")] == [(2.0, None), (2.0, None)]
-    assert all(one.sick for one in results.values())
+    assert all(one.outcome is CheckOutcome.FAILED for one in results.values())
     assert (results[NODE].attempts, results[NODE].message) == (2, "ill")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from outcomes import outcome_of
 from receiving import answering
 from sandbox import Sandbox, wait_for
 from scraping import begun
@@ -53,12 +54,14 @@ class History:
 
 def service(name: str, failed_at: float | None = None, passed_at: float | None = None) -> Result:
     """Return what became of a service."""
-    return Result("service", name, name, [name], 0.0, failed_at, passed_at, message="no answer")
+    return Result(
+        "service", name, name, [name], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at, message="no answer"
+    )
 
 
 def check(key: str, *services: str, failed_at: float | None = None, passed_at: float | None = None) -> Result:
     """Return what became of a check."""
-    return Result("check", key, key, list(services), 0.0, failed_at, passed_at)
+    return Result("check", key, key, list(services), 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at)
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from outcomes import outcome_of
 from sandbox import Sandbox
 
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github import summary
 from remediation.healing.treated import Treated
-from remediation.state.records import Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
 
 WELL = "✅ passed"
 HOSTILE = [
@@ -44,8 +45,9 @@ def run(*results: Result, verdict: str = "healed") -> Run:
 
 def check(name: str, *, failed: bool = False, well: bool = True, message: str | None = None) -> Result:
     """Return what became of a check."""
+    failed_at, passed_at = 1.0 if failed else None, 2.0 if well else None
     return Result(
-        "check", f"t.py::{name}", name, ["api"], 0.0, 1.0 if failed else None, 2.0 if well else None,
+        "check", f"t.py::{name}", name, ["api"], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at,
         latency=0.01234 if well else None, attempts=3, message=message,
     )  # fmt: skip
 
@@ -102,9 +104,10 @@ def test_what_a_heal_broke_had_passed_before() -> None:
 
 def test_a_baseline_is_shown_beside_what_there_is_now() -> None:
     known = baseline(
-        broken=Known("broken", "passed", 0.05), still=Known("still", "failed", message="old"),
-        repaired=Known("repaired", "failed"), slow=Known("slow", "passed", 0.002), skipped=Known("skipped", "skipped"),
-        same=Known("same", "passed", 0.0119), away=Known("away", "passed", 0.1),
+        broken=Known("broken", CheckOutcome.PASSED, 0.05), still=Known("still", CheckOutcome.FAILED, message="old"),
+        repaired=Known("repaired", CheckOutcome.FAILED), slow=Known("slow", CheckOutcome.PASSED, 0.002),
+        skipped=Known("skipped", CheckOutcome.SKIPPED),
+        same=Known("same", CheckOutcome.PASSED, 0.0119), away=Known("away", CheckOutcome.PASSED, 0.1),
     )  # fmt: skip
     results = run(
         check("same"), check("new"), check("skipped"), check("repaired"), check("slow"),
@@ -135,7 +138,7 @@ def test_after_a_rollback_it_is_said_what_the_deployment_broke() -> None:
     back = Treated("api", "HTTP 500", "restart in vain (still sick), then rollback by git checkout v1", 9.0, ())
     results = run(check("a", failed=True, message="HTTP 500"), check("b"), verdict="rolled-back")
 
-    root = html(summary.written(results, [back], baseline=baseline(a=Known("a", "passed")), deployed=True))
+    root = html(summary.written(results, [back], baseline=baseline(a=Known("a", CheckOutcome.PASSED)), deployed=True))
 
     assert [heading.text for heading in root.iter("h3")] == ["⏪ auto-heal: rolled-back"]
     assert cells(root)[1][2] == "⏪ broken by the deployment, rolled back: HTTP 500"
@@ -164,7 +167,7 @@ def test_versions_are_shown_as_far_as_they_are_known() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_gets_out_of_its_cell(text: str) -> None:
     healed = Treated(text, text, text, None, (text,))
-    known = Baseline(0.0, {f"t.py::{text}": Known(text, "failed", message=text)}, {text: text})
+    known = Baseline(0.0, {f"t.py::{text}": Known(text, CheckOutcome.FAILED, message=text)}, {text: text})
     results = run(check(text, failed=True, well=False, message=text))
     changes = [change(text, "broken_by_heal", others=text)]
 
@@ -181,7 +184,9 @@ def test_nothing_gets_out_of_its_cell(text: str) -> None:
 
 def test_a_thousand_checks_with_long_messages_stay_far_below_the_limit() -> None:
     worst = "\U000e0001" * 10_000
-    known = Baseline(0.0, {f"t.py::/{number}": Known("", "failed", message=worst) for number in range(1000)}, {})
+    known = Baseline(
+        0.0, {f"t.py::/{number}": Known("", CheckOutcome.FAILED, message=worst) for number in range(1000)}, {}
+    )
     checks = [check(f"/{number}", failed=True, well=False, message=worst) for number in range(1000)]
     heals = [Treated(worst, worst, worst, 1.0, (worst,)) for _ in range(1000)]
     versions = {f"{number}{worst}": worst for number in range(1000)}

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from remediation.checks.errors import Slower
-from remediation.supervision.attempt_log import NOTE
+from remediation.supervision.attempt_log import NOTE, ReportOutcome
 from remediation.system.secrets import redacted
 
 # What pytest colours a difference with on a terminal, ECMA-48 section 8.3.117.
@@ -72,14 +72,15 @@ def label(item: pytest.Item) -> str:
     return f"{redacted(first)} [{parameters}" if bracket and hasattr(item, "callspec") else first
 
 
-def outcome(report: pytest.TestReport) -> str:
+def outcome(report: pytest.TestReport) -> ReportOutcome:
     """Return the outcome of a report, which rerunfailures also sets to `rerun`."""
-    return report.outcome
+    return ReportOutcome(report.outcome)
 
 
 def attempt(report: pytest.TestReport) -> Attempt | None:
     """Return the failed attempt that a report tells of, or None if it tells of none."""
-    if outcome(report) not in ("failed", "rerun"):
+    said = outcome(report)
+    if said not in (ReportOutcome.FAILED, ReportOutcome.REPEATED):
         return None
     noted: dict[str, Any] = getattr(report, NOTE, {})
     text, message = _told(report)
@@ -93,7 +94,7 @@ def attempt(report: pytest.TestReport) -> Attempt | None:
         type=kind,
         text=text,
         started=report.start,
-        final=outcome(report) == "failed",
+        final=said is ReportOutcome.FAILED,
         number=noted.get("number", getattr(report, "rerun", 0)),
         heals=noted.get("heals", {}),
         only_slower=noted.get("only_slower", False),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from remediation.checks import attempts
+from remediation.supervision.attempt_log import ReportOutcome
 
 
 class Ends:
@@ -20,7 +21,7 @@ class Ends:
 
     def add(self, report: pytest.TestReport) -> None:
         """Take what a report says: a check ends by the teardown of an attempt that no other follows."""
-        if attempts.outcome(report) == "rerun":
+        if attempts.outcome(report) is ReportOutcome.REPEATED:
             self._retried.add(report.nodeid)
         elif report.when == "setup":
             self._retried.discard(report.nodeid)

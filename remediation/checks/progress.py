@@ -8,7 +8,7 @@ import pytest
 
 from remediation.checks import attempts
 from remediation.state.event_log import Voice
-from remediation.supervision.attempt_log import NOTE
+from remediation.supervision.attempt_log import NOTE, ReportOutcome
 
 
 class Narrator:
@@ -41,19 +41,19 @@ class Narrator:
     def reports(self, report: pytest.TestReport) -> None:
         """Say how a check ended, if this report says so."""
         noted: dict[str, Any] = getattr(report, NOTE, {})
-        check = noted.get("check", report.nodeid)
+        check, outcome = noted.get("check", report.nodeid), attempts.outcome(report)
         if hasattr(report, "node"):
             # Workers run side by side, so the controller hears of a check when it has ended.
             if report.when == "setup":
                 self.begins(report.nodeid, check)
-            if attempts.outcome(report) == "rerun":
+            if outcome is ReportOutcome.REPEATED:
                 self.retries(check, getattr(report, "rerun", 0) + 1, noted.get("attempts", 1), noted.get("delay", 0.0))
-        if report.outcome == "failed":
+        if outcome is ReportOutcome.FAILED:
             self._fails(report, check)
-        elif report.outcome == "skipped":
+        elif outcome is ReportOutcome.SKIPPED:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", "")
             self._voice.say("skipped", check=check, reason=reason.removeprefix("Skipped: "))
-        elif report.outcome == "passed" and report.when == "call":
+        elif outcome is ReportOutcome.PASSED and report.when == "call":
             shown = ", ".join(f"{name}: {value}" for name, value in report.user_properties)
             self._voice.say("passed_showing" if shown else "passed", check=check, shown=shown)
 

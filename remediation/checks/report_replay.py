@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from remediation.checks import attempts
+from remediation.supervision.attempt_log import ReportOutcome
+
 # Who is not told: pytest itself, we, those that we build upon, and who would run a check again at its failed report.
 _NOT_TOLD = ("_pytest.", "remediation.", "pytest_rerunfailures", "pytest_timeout", "pytest_retry")
 _MAKE = "pytest_runtest_makereport"
@@ -47,7 +50,7 @@ class Retelling:
         call = _call_of(report)
         for plugin in self._listeners(report.when):
             self._report = copy(report)
-            if report.outcome == "rerun":  # type: ignore[comparison-overlap]
+            if attempts.outcome(report) is ReportOutcome.REPEATED:
                 # It is called so only later.
                 self._report.outcome = "failed"
             with suppress(Exception, pytest.fail.Exception, pytest.skip.Exception):
@@ -94,7 +97,7 @@ def keep_results(config: pytest.Config) -> None:
 def _call_of(report: pytest.TestReport) -> pytest.CallInfo[None]:
     """Return what pytest would have had in hand when it made a report."""
     excinfo = None
-    if report.outcome != "passed":
+    if not report.passed:
         kind = pytest.skip.Exception if report.skipped else pytest.fail.Exception
         try:
             raise kind(str(report.longrepr))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from remediation.checks import attempts
 from remediation.checks.attempts import Attempt
-from remediation.state.records import Result
-from remediation.supervision.attempt_log import NOTE
+from remediation.state.records import CheckOutcome, Result
+from remediation.supervision.attempt_log import NOTE, ReportOutcome
 
 if TYPE_CHECKING:
     from remediation.healing.incident import Outcome
@@ -24,7 +24,7 @@ class CheckResult(msgspec.Struct):
     check: str
     services: list[str]
     at: float
-    outcome: Literal["passed", "failed", "skipped"] = "skipped"
+    outcome: CheckOutcome = CheckOutcome.SKIPPED
     passed_at: float | None = None
     latency: float | None = None
     file: str = ""
@@ -60,14 +60,14 @@ class Results:
             report.nodeid, CheckResult(report.nodeid, check, noted.get("services", []), report.start)
         )
         known.file, known.line = _place(report)
-        if attempts.outcome(report) == "failed":
-            known.outcome, known.passed_at, known.latency = "failed", None, None
-        elif attempts.outcome(report) == "rerun":
-            known.passed_at, known.latency = None, None
-            known.outcome = "skipped"
-        elif report.passed and report.when == "call" and known.outcome != "failed":
-            known.outcome, known.passed_at = "passed", report.start
-            known.latency = report.duration if noted.get("latency") is None else noted["latency"]
+        match attempts.outcome(report):
+            case ReportOutcome.FAILED:
+                known.outcome, known.passed_at, known.latency = CheckOutcome.FAILED, None, None
+            case ReportOutcome.REPEATED:
+                known.outcome, known.passed_at, known.latency = CheckOutcome.SKIPPED, None, None
+            case ReportOutcome.PASSED if report.when == "call" and known.outcome is not CheckOutcome.FAILED:
+                known.outcome, known.passed_at = CheckOutcome.PASSED, report.start
+                known.latency = report.duration if noted.get("latency") is None else noted["latency"]
 
 
 def _place(report: pytest.TestReport) -> tuple[str, int | None]:
@@ -102,18 +102,21 @@ def _checks(rounds: list[Findings]) -> list[Result]:
 
 def _with_round(before: Result | None, one: CheckResult, failed: list[Attempt]) -> Result:
     """Add what a further round says of a check; a skip proves nothing."""
-    tried = len(failed) + (one.outcome == "passed")
-    first = failed[0] if one.outcome == "failed" and failed else None
-    result = before or Result(
-        "check", one.nodeid, one.check, one.services, one.at, failed_at=None, passed_at=None, attempts=0
-    )
-    if first and result.failed_at is None:
-        result = msgspec.structs.replace(
-            result, failed_at=first.started, message=first.message, only_slower=first.only_slower
-        )
-    if one.outcome != "skipped":
-        result = msgspec.structs.replace(result, passed_at=one.passed_at, latency=one.latency)
-    return msgspec.structs.replace(result, attempts=result.attempts + tried)
+    result = before or Result("check", one.nodeid, one.check, one.services, one.at, CheckOutcome.SKIPPED, attempts=0)
+    tried = len(failed) + (one.outcome is CheckOutcome.PASSED)
+    result = msgspec.structs.replace(result, attempts=result.attempts + tried)
+    if one.outcome is CheckOutcome.SKIPPED:
+        return result
+    if one.outcome is CheckOutcome.FAILED and not result.outcome.has_failed:
+        result = msgspec.structs.replace(result, failed_at=one.at)
+        if failed:
+            first = failed[0]
+            result = msgspec.structs.replace(
+                result, failed_at=first.started, message=first.message, only_slower=first.only_slower
+            )
+    is_healed = one.outcome is CheckOutcome.PASSED and result.outcome.has_failed
+    outcome = CheckOutcome.HEALED if is_healed else one.outcome
+    return msgspec.structs.replace(result, outcome=outcome, passed_at=one.passed_at, latency=one.latency)
 
 
 def _service(name: str, checks: Iterable[Result], outcomes: list[Outcome]) -> Result | None:
@@ -121,16 +124,19 @@ def _service(name: str, checks: Iterable[Result], outcomes: list[Outcome]) -> Re
     own = [one for one in checks if name in one.services]
     if not own:
         return None
-    failed = [one for one in own if one.failed_at is not None]
+    worst = CheckOutcome.worst(one.outcome for one in own)
+    failed = [one for one in own if one.outcome.has_failed]
     passed = [one.passed_at for one in own if one.passed_at is not None]
     first = min(failed, key=lambda one: one.failed_at or 0.0, default=None)
     answered = [outcome.answered_at for outcome in outcomes if outcome.ok and outcome.answered_at is not None]
     recovered = [*answered[-1:], *(one.passed_at for one in failed if one.passed_at is not None)]
     well_at = None
-    if not any(one.sick for one in failed):
-        well_at = recovered[0] if failed else min(passed, default=None)
+    if worst is CheckOutcome.HEALED:
+        well_at = recovered[0]
+    elif worst is CheckOutcome.PASSED:
+        well_at = min(passed)
     return Result(
-        "service", name, name, [name], min(one.at for one in own),
+        "service", name, name, [name], min(one.at for one in own), worst,
         failed_at=first.failed_at if first else None,
         passed_at=well_at,
         message=first.message if first else None,

@@ -15,9 +15,10 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
+from remediation.checks import attempts
 from remediation.checks.heartbeat_plugin import Pulse
 from remediation.checks.report_replay import keep_results
-from remediation.supervision.attempt_log import AttemptLog, Begun, Collecting, read_log
+from remediation.supervision.attempt_log import AttemptLog, Begun, Collecting, ReportOutcome, read_log
 from remediation.supervision.death import Death, read_stack, write_stacks_to
 from remediation.supervision.handover import DeadAttempt, Known
 from remediation.supervision.heartbeat import GRACE, Board, Phase
@@ -128,7 +129,7 @@ class ControllerSide:
         begun = self._last_attempt(report.node, crashitem)
         if begun is None:
             return result
-        is_final = report.outcome == "failed"
+        is_final = attempts.outcome(report) is ReportOutcome.FAILED
         dead = DeadAttempt(begun, self._death(report.node))
         reports = dead.reports(final=is_final)
         before, failed, after = _around(reports)
@@ -182,5 +183,5 @@ def _exit_code(node: Any) -> int:
 
 def _around(reports: list[pytest.TestReport]) -> tuple[list[Any], pytest.TestReport, list[Any]]:
     """Return the reports of an attempt before the one that failed, that one, and those after it."""
-    at = next(number for number, one in enumerate(reports) if one.outcome != "passed")
+    at = next(number for number, one in enumerate(reports) if not one.passed)
     return reports[:at], reports[at], reports[at + 1 :]

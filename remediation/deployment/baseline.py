@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from remediation.config.schema import ConfigError
-from remediation.state.records import Result
+from remediation.state.records import CheckOutcome, Result
 from remediation.system import files
 
 # Thousands of checks with their messages; a file beyond this was not written by us.
@@ -31,11 +31,17 @@ class Known(msgspec.Struct, frozen=True):
     """One check before the deployment."""
 
     check: str
-    outcome: Literal["passed", "failed", "skipped"]
+    outcome: CheckOutcome
+    """HEALED is not among them: what failed before the deployment failed, whatever a heal did."""
     latency: Annotated[float, Meta(ge=0)] | None = None
     """The median of its calls, in seconds; None if it did not pass."""
     message: str | None = None
     """Why it failed."""
+
+    def __post_init__(self) -> None:
+        """ValueError for an outcome that no baseline has."""
+        if self.outcome is CheckOutcome.HEALED:
+            raise ValueError("Invalid enum value 'healed'")
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -55,7 +61,7 @@ class Baseline(msgspec.Struct, frozen=True):
     def failed(self, nodeid: str) -> bool:
         """Return whether a check is known to have failed before the deployment."""
         known = self.checks.get(nodeid)
-        return known is not None and known.outcome == "failed"
+        return known is not None and known.outcome is CheckOutcome.FAILED
 
     @property
     def moment(self) -> str:
@@ -64,9 +70,9 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 def _known(one: Result) -> Known:
-    if one.failed_at is not None:
-        return Known(one.name, "failed", message=one.message)
-    return Known(one.name, "skipped" if one.passed_at is None else "passed", latency=one.latency)
+    if one.outcome.has_failed:
+        return Known(one.name, CheckOutcome.FAILED, message=one.message)
+    return Known(one.name, one.outcome, latency=one.latency)
 
 
 def read(path: Path) -> Baseline | None:

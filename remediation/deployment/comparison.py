@@ -10,7 +10,7 @@ from msgspec import Struct
 from remediation.config.model import LatencyLimits
 from remediation.deployment.baseline import Baseline, Known
 from remediation.messages.message import Phrase
-from remediation.state.records import Result
+from remediation.state.records import CheckOutcome, Result
 
 
 class ChangeKind(Enum):
@@ -96,14 +96,14 @@ def changes(
         elif baseline and (change := _change(one, baseline.checks.get(one.key), limits)):
             found.append(change)
     known = baseline.checks if baseline else {}
-    lost = (nodeid for nodeid, one in known.items() if one.outcome == "passed" and nodeid not in seen)
+    lost = (nodeid for nodeid, one in known.items() if one.outcome is CheckOutcome.PASSED and nodeid not in seen)
     return found + [Change(nodeid, known[nodeid].check, ChangeKind.NOT_RUN) for nodeid in lost]
 
 
 def _change(now: Result, before: Known | None, limits: LatencyLimits) -> Change | None:
     if kind := _kind(now, before):
         return Change(now.key, now.name, kind)
-    if before is None or before.outcome != "passed" or now.passed_at is None:
+    if before is None or before.outcome is not CheckOutcome.PASSED or not now.outcome.is_well:
         return None
     if slow := slowdown(now.latency, before.latency, limits):
         return Change(now.key, now.name, ChangeKind.SLOWER, {"now": slow.now, "before": slow.before})
@@ -112,14 +112,15 @@ def _change(now: Result, before: Known | None, limits: LatencyLimits) -> Change 
 
 def _kind(now: Result, before: Known | None) -> ChangeKind | None:
     """Return what changed, apart from the latency."""
-    if before is None or before.outcome == "skipped":
-        return ChangeKind.FAILS_NEW if now.sick else None
-    if before.outcome == "failed":
-        return ChangeKind.STILL_BROKEN if now.sick else ChangeKind.REPAIRED if now.passed_at is not None else None
-    if now.sick:
+    fails = now.outcome is CheckOutcome.FAILED
+    if before is None or before.outcome is CheckOutcome.SKIPPED:
+        return ChangeKind.FAILS_NEW if fails else None
+    if before.outcome is CheckOutcome.FAILED:
+        return ChangeKind.STILL_BROKEN if fails else ChangeKind.REPAIRED if now.outcome.is_well else None
+    if fails:
         # With --fail-on-slower: it answers as it should.
         return ChangeKind.TOO_SLOW if now.only_slower else ChangeKind.BROKEN_BY_DEPLOYMENT
-    return ChangeKind.NOT_RUN if now.passed_at is None else None
+    return ChangeKind.NOT_RUN if now.outcome is CheckOutcome.SKIPPED else None
 
 
 def slowdown(now: float | None, before: float | None, limits: LatencyLimits) -> Slowdown | None:

@@ -78,7 +78,7 @@ def _title(kind: Kind) -> str:
 def _message(one: Standing) -> str:
     words = one.text if one.kind != "sick" or one.words else f"sick: {one.text}"
     attempts = ""
-    if one.check.failed_at is not None:
+    if one.check.outcome.has_failed:
         attempts = " (1 attempt)" if one.check.attempts == 1 else f" ({one.check.attempts} attempts)"
     return f"{_short(one.check.name, _LONGEST_NAME)}: {_short(words, _LONGEST_TEXT)}{attempts}"
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change, ChangeKind
 from remediation.messages.message import Phrase, first_line
-from remediation.state.records import Result
+from remediation.state.records import CheckOutcome, Result
 
 Kind = Literal["sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped"]
 _BY_IMPORTANCE: tuple[Kind, ...] = ("sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped")
@@ -34,7 +34,7 @@ class Standing(Struct, frozen=True):
         reason = first_line(self.check.message or "")
         if self.kind in ("sick", "undone"):
             return ": ".join(filter(None, (self.words, reason or "failed")))
-        if self.check.failed_at is None:
+        if not self.check.outcome.has_failed:
             return self.words
         return f"{self.words}, after: {reason or 'a failure'}"
 
@@ -49,7 +49,7 @@ def standings(
     # One that is gone has a row as well: what vanishes must not go unnoticed.
     there = {one.key for one in checks}
     gone = [change for change in by_check.values() if change.kind is ChangeKind.NOT_RUN and change.nodeid not in there]
-    checks += [Result("check", one.nodeid, one.check, [], 0.0, None, None, attempts=0) for one in gone]
+    checks += [Result("check", one.nodeid, one.check, [], 0.0, CheckOutcome.SKIPPED, attempts=0) for one in gone]
     found = []
     for one in checks:
         change, before = by_check.get(one.key), known.get(one.key)
@@ -62,11 +62,11 @@ def standings(
 def _kind(one: Result, change: Change | None, before: Known | None, verdict: str) -> tuple[Kind, str]:
     changed = str(change.what) if change else ""
     slower = change is not None and change.kind is ChangeKind.SLOWER
-    if one.sick:
+    if one.outcome is CheckOutcome.FAILED:
         return "sick", changed
-    if one.passed_at is None:
+    if one.outcome is CheckOutcome.SKIPPED:
         return ("gone", changed) if change else ("skipped", "skipped")
-    if one.failed_at is None:
+    if one.outcome is CheckOutcome.PASSED:
         return "passed" if not change else "slower" if slower else "repaired", changed or "passed"
     if verdict == "rolled-back" and (undone := _undone(before)):
         return "undone", undone
@@ -75,6 +75,10 @@ def _kind(one: Result, change: Change | None, before: Known | None, verdict: str
 
 def _undone(before: Known | None) -> str:
     """Say that a check which passes now failed until the deployment was rolled back, unless it failed before it."""
-    if before is None or before.outcome == "skipped":
+    if before is None or before.outcome is CheckOutcome.SKIPPED:
         return "failed, rolled back"
-    return "" if before.outcome == "failed" else f"{Phrase(ChangeKind.BROKEN_BY_DEPLOYMENT.value, {})}, rolled back"
+    return (
+        ""
+        if before.outcome is CheckOutcome.FAILED
+        else f"{Phrase(ChangeKind.BROKEN_BY_DEPLOYMENT.value, {})}, rolled back"
+    )

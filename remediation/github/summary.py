@@ -16,7 +16,7 @@ from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github.check_status import Kind, Standing, standings
 from remediation.healing.treated import Treated
 from remediation.messages.message import first_line, printable, seconds
-from remediation.state.records import Run
+from remediation.state.records import CheckOutcome, Run
 from remediation.system import files
 
 # GitHub shows no summary of a step beyond 1 MiB, https://docs.github.com/en/actions/reference/workflow-commands
@@ -82,16 +82,16 @@ def _known_before(one: Standing) -> str:
     """Say what the baseline knew of a check."""
     if one.before is None:
         return "new"
-    if one.before.outcome == "failed":
+    if one.before.outcome is CheckOutcome.FAILED:
         return ": ".join(filter(None, (_FAILED, first_line(one.before.message or ""))))
-    return _PASSED if one.before.outcome == "passed" else "skipped"
+    return _PASSED if one.before.outcome is CheckOutcome.PASSED else "skipped"
 
 
 def _at_first(one: Standing) -> str:
     """Say what was found of a check before anything was done."""
     if one.change is ChangeKind.BROKEN_BY_HEAL:
         return _PASSED
-    if one.check.failed_at is not None:
+    if one.check.outcome.has_failed:
         return _FAILED
     return "skipped" if one.kind == "skipped" else _PASSED
 

@@ -23,7 +23,7 @@ from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
 from remediation.monitor.gauges import Now
 from remediation.monitor.service_status import Standing
-from remediation.state.records import Heal, Result, Run
+from remediation.state.records import CheckOutcome, Heal, Result, Run
 from remediation.system import ports
 from remediation.system.process import describe
 
@@ -112,7 +112,7 @@ class _Numbers:
         self._ended.set(run.ended)
         checks = {result.key: result for result in run.results if result.kind == "check"}
         for result in run.results:
-            if result.kind == "service" and result.key in self._services and result.failed_at is not None:
+            if result.kind == "service" and result.key in self._services and result.outcome.has_failed:
                 self._failures.labels(result.key).inc()
         for key in self._known_checks - checks.keys() if whole else ():
             _remove(self._check_up, key)
@@ -129,20 +129,15 @@ class _Numbers:
         latency = self._latency.labels(key)
         if result.latency is not None:
             latency.observe(result.latency)
-        if _tells(result):
-            self._check_up.labels(key).set(not result.sick)
-        else:
+        if result.outcome is CheckOutcome.SKIPPED:
             _remove(self._check_up, key)
+        else:
+            self._check_up.labels(key).set(result.outcome.is_well)
 
     def _forget(self, name: str) -> None:
         _remove(self._failures, name)
         for ok in ("true", "false"):
             _remove(self._heals, name, ok)
-
-
-def _tells(result: Result) -> bool:
-    """Return whether a check or a service was seen sick or well, not merely skipped."""
-    return result.failed_at is not None or result.passed_at is not None
 
 
 def _remove(metric: Any, *labels: str) -> None:

@@ -20,7 +20,7 @@ from remediation.config.schema import ConfigError
 from remediation.messages.catalog import Level, Text
 from remediation.messages.message import first_line, printable, seconds
 from remediation.monitor.notification_worker import Message, Messengers, refused
-from remediation.state.records import Heal, Result, Run
+from remediation.state.records import CheckOutcome, Heal, Result, Run
 from remediation.system.secrets import redacted
 
 Event = Literal["sick", "healed", "gave-up"]
@@ -148,7 +148,7 @@ class Notifier:
         if gave_up and not incident.gave_up:
             incident.gave_up = True
             events.append("gave-up")
-        if result.passed_at is not None:
+        if result.outcome.is_well:
             del self._incidents[key]
             events.append("healed")
         until = run.ended if result.passed_at is None else result.passed_at
@@ -191,10 +191,11 @@ def _unchecked(name: str, run: Run, heals: list[Heal], *, gave_up: bool) -> Resu
     """Return what a run tells by its heals alone of a service that no check names."""
     since = next((heal.since for heal in heals if heal.since is not None), run.began)
     answered = [heal.answered_at or run.ended for heal in heals if heal.ok]
+    outcome = CheckOutcome.FAILED if gave_up else CheckOutcome.PASSED if answered else CheckOutcome.SKIPPED
     return Result(
-        "service", name, name, [name], run.began,
-        failed_at=since if gave_up else None,
-        passed_at=answered[-1] if answered and not gave_up else None,
+        "service", name, name, [name], run.began, outcome,
+        failed_at=since if outcome is CheckOutcome.FAILED else None,
+        passed_at=answered[-1] if outcome is CheckOutcome.PASSED else None,
         message=heals[0].cause if heals else None,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from remediation.state.records import Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
 
 if TYPE_CHECKING:
     from remediation.monitor.cycle import Cycle
@@ -164,12 +164,12 @@ class Standing:
                     self._well.discard(name)
             if is_broken:
                 told += [
-                    Result("service", name, name, [name], one.since, one.since, None, message=one.cause)
+                    Result("service", name, name, [name], one.since, CheckOutcome.FAILED, one.since, message=one.cause)
                     for name, one in sorted(self._troubles.items())
                     if not one.entered and name not in known and cycle.checks(name)
                 ]
             for result in told:
-                if result.failed_at is not None and (trouble := self._troubles.get(result.key)):
+                if result.outcome.has_failed and (trouble := self._troubles.get(result.key)):
                     trouble.entered = trouble.told = True
             return msgspec.structs.replace(run, results=told)
 
@@ -178,9 +178,9 @@ class Standing:
         for key in self._failing.keys() - {one.key for one in checks} if whole else ():
             del self._failing[key]
         for one in checks:
-            if one.sick:
+            if one.outcome is CheckOutcome.FAILED:
                 self._failing[one.key] = one.services
-            elif one.passed_at is not None:
+            elif one.outcome.is_well:
                 self._failing.pop(one.key, None)
 
     def _is_failing(self, name: str) -> bool:
@@ -196,13 +196,14 @@ class Standing:
             trouble = self._worsen(name, one.failed_at, cycle.number, cause, by=cycle.number, earliest=earliest)
             if not trouble.entered and trouble.since < one.failed_at:
                 one = msgspec.structs.replace(one, at=min(one.at, trouble.since), failed_at=trouble.since)
-        elif one.passed_at is None:
+        elif one.outcome is CheckOutcome.SKIPPED:
             self._well.discard(name)
         if one.passed_at is None:
             return one
         if not is_news or self._is_failing(name):
             # It was well, and is no longer; or only with some of its checks.
-            return msgspec.structs.replace(one, passed_at=None)
+            outcome = CheckOutcome.FAILED if one.outcome.has_failed else CheckOutcome.SKIPPED
+            return msgspec.structs.replace(one, outcome=outcome, passed_at=None)
         self._end(name, one.passed_at)
         if name in self._services:
             self._well.add(name)

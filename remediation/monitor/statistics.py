@@ -74,7 +74,7 @@ class Ledger:
         whole = cycle.is_of_all and run.verdict != "incomplete"
         sick = bool(problem) or run.verdict not in ("healthy", "healed")
         self.tally.checks += 1
-        self.tally.errors += sick or any(one.failed_at is not None for one in run.results)
+        self.tally.errors += sick or any(one.outcome.has_failed for one in run.results)
         self.tally.heals += sum(heal.ok for heal in report.heals)
         self._tell_verdict(run, whole=whole)
         self._say("status_sick" if sick or not self._standing.is_well else "status_healthy")

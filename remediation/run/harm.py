@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from remediation.checks import OWN
 from remediation.checks.results import CheckResult
 from remediation.run.rounds import Round
+from remediation.state.records import CheckOutcome
 
 
 def harmed(rounds: Sequence[Round]) -> dict[str, tuple[str, ...]]:
@@ -20,9 +21,11 @@ def harmed(rounds: Sequence[Round]) -> dict[str, tuple[str, ...]]:
         healed_since = {nodeid: (*names, *one.healed) for nodeid, names in healed_since.items()}
         before, broken = broken, {}
         for result in one.findings.results:
-            if result.outcome == "passed":
+            if result.outcome is CheckOutcome.PASSED:
                 healed_since[result.nodeid] = ()
-            elif result.outcome == "failed" and (names := before.get(result.nodeid) or _own(result, healed_since)):
+            elif result.outcome is CheckOutcome.FAILED and (
+                names := before.get(result.nodeid) or _own(result, healed_since)
+            ):
                 broken[result.nodeid] = tuple(dict.fromkeys(names))
     return broken
 

@@ -20,7 +20,7 @@ from remediation.run.patients import to_heal, to_roll_back
 from remediation.run.publication import Publication
 from remediation.run.rounds import Round
 from remediation.state import incidents
-from remediation.state.records import Result
+from remediation.state.records import CheckOutcome, Result
 from remediation.system.exit_codes import Verdict
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Course(Struct):
 
     def treated(self) -> list[Treated]:
         """Return what was done for each service, over all rounds."""
-        still_sick = {one.key for one in self.results() if one.kind == "service" and one.sick}
+        still_sick = {one.key for one in self.results() if one.kind == "service" and one.outcome is CheckOutcome.FAILED}
         return treated(self.outcomes, self._since, still_sick=still_sick)
 
     def _since(self, service: str) -> float:
@@ -152,10 +152,10 @@ class Course(Struct):
         """
         results = self.last.findings.results
         checked = {name for one in results for name in one.services}
-        proven = {name for one in results if one.outcome != "skipped" for name in one.services}
+        proven = {name for one in results if one.outcome is not CheckOutcome.SKIPPED for name in one.services}
         if names := sorted(checked - proven):
             return ", ".join(names)
-        if results and all(one.outcome == "skipped" for one in results):
+        if results and all(one.outcome is CheckOutcome.SKIPPED for one in results):
             return ", ".join(self.project.services)
         return None
 

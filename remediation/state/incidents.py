@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from remediation.config.model import Project
-from remediation.state.records import Run
+from remediation.state.records import CheckOutcome, Run
 from remediation.system import files
 
 # No service can be called so, and have its memory there.
@@ -31,9 +31,9 @@ def note(project: Project, run: Run) -> None:
     known = began(project)
     found = dict(known)
     for one in run.results:
-        if one.kind == "service" and one.sick and one.failed_at is not None:
+        if one.kind == "service" and one.outcome is CheckOutcome.FAILED and one.failed_at is not None:
             found[one.key] = min(one.failed_at, found.get(one.key, one.failed_at))
-        elif one.kind == "service" and one.passed_at is not None:
+        elif one.kind == "service" and one.outcome.is_well:
             found.pop(one.key, None)
     _keep(project, known, found)
 

@@ -5,7 +5,8 @@ Apart from the database, so that a heal does not wait for it to be imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import Literal
 
 import msgspec
@@ -17,11 +18,46 @@ Kind = Literal["check", "service"]
 Origin = Literal["check", "monitor", "hand"]
 
 
+class CheckOutcome(Enum):
+    """What became of a check or a service: decided where a result is made, and compared everywhere else.
+
+    The values are what baselines and the rounds of a run have on disk.
+    """
+
+    FAILED = "failed"
+    """It failed for good, and was not well at the end."""
+    HEALED = "healed"
+    """It failed for good in one round, and was well at the end; one round alone never finds that."""
+    PASSED = "passed"
+    SKIPPED = "skipped"
+    """It neither passed nor failed."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it failed for good, even if it was well at the end."""
+        return self in _HAS_FAILED
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it was well at the end."""
+        return self in _IS_WELL
+
+    @classmethod
+    def worst(cls, outcomes: Iterable[CheckOutcome]) -> CheckOutcome:
+        """Return the worst of several, SKIPPED if there is none."""
+        found = set(outcomes)
+        # In the order in which they stand above.
+        return next((one for one in cls if one in found), cls.SKIPPED)
+
+
+_HAS_FAILED = frozenset({CheckOutcome.FAILED, CheckOutcome.HEALED})
+_IS_WELL = frozenset({CheckOutcome.PASSED, CheckOutcome.HEALED})
+
+
 class Result(msgspec.Struct, frozen=True):
     """What became of one check, or of one service, in one run; moments in epoch seconds, latency in seconds.
 
-    A run of several rounds gives one result: `failed_at` is the first failed attempt of what failed for good in any
-    of them, `passed_at` the moment from which on it was well at the end. With neither, it was skipped.
+    A run of several rounds gives one result.
     """
 
     kind: Kind
@@ -31,8 +67,11 @@ class Result(msgspec.Struct, frozen=True):
     services: list[str]
     """The services that a failure of the check may heal."""
     at: float
-    failed_at: float | None
-    passed_at: float | None
+    outcome: CheckOutcome
+    failed_at: float | None = None
+    """When the first attempt failed of what failed for good in any round."""
+    passed_at: float | None = None
+    """From when on it was well at the end."""
     latency: float | None = None
     """What the passing call took."""
     attempts: int = 1
@@ -40,11 +79,6 @@ class Result(msgspec.Struct, frozen=True):
     message: str | None = None
     only_slower: bool = False
     """Whether it failed only because it takes longer than before a deployment."""
-
-    @property
-    def sick(self) -> bool:
-        """Whether it had failed for good and was not well at the end."""
-        return self.failed_at is not None and self.passed_at is None
 
 
 class Run(msgspec.Struct, frozen=True):

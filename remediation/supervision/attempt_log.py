@@ -10,6 +10,7 @@ import os
 import struct
 import tempfile
 from copy import copy
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,6 +22,23 @@ if TYPE_CHECKING:
 # On a report, what of ours goes with it; a plain value, so that it travels from a worker of xdist to its controller.
 NOTE = "auto_heal"
 _LENGTH = struct.Struct("I")
+
+
+class ReportOutcome(Enum):
+    """What a report says of one phase of an attempt at a check, as pytest and rerunfailures call it."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    """For good: no other attempt follows."""
+    REPEATED = "rerun"
+    """It failed, and another attempt follows."""
+    SKIPPED = "skipped"
+    OTHER = ""
+    """What another plugin calls it, such as the `retried` of pytest-retry."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> ReportOutcome:  # noqa: ARG003 - as Enum calls it
+        return cls.OTHER
 
 
 class Begun(msgspec.Struct, frozen=True, tag=True):
@@ -47,7 +65,7 @@ class Reported(msgspec.Struct, frozen=True, tag=True):
 
     nodeid: str
     when: str | None
-    outcome: str
+    outcome: ReportOutcome
     data: bytes
 
     def load(self) -> pytest.TestReport:
@@ -104,7 +122,7 @@ class AttemptLog:
             data = pickle.dumps(report, pickle.HIGHEST_PROTOCOL)
         except Exception:  # noqa: BLE001 - a plugin or a check has put something into it that cannot be handed on
             data = pickle.dumps(_plain(report), pickle.HIGHEST_PROTOCOL)
-        self.note(Reported(report.nodeid, report.when, report.outcome, data))
+        self.note(Reported(report.nodeid, report.when, ReportOutcome(report.outcome), data))
 
     def read(self) -> list[Record]:
         """Return all records, up to one that was not written to its end."""

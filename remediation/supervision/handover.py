@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from remediation.supervision.attempt_log import NOTE, Begun, Claimed, Collecting, Record, Reported
+from remediation.supervision.attempt_log import NOTE, Begun, Claimed, Collecting, Record, Reported, ReportOutcome
 from remediation.supervision.death import Death
 from remediation.supervision.heartbeat import Phase
 
@@ -55,7 +55,7 @@ class DeadAttempt(Struct):
         }  # fmt: skip
         setattr(report, NOTE, note)
         if failed and not final:
-            report.outcome = "rerun"  # type: ignore[assignment]
+            report.outcome = ReportOutcome.REPEATED.value  # type: ignore[assignment]
         return report
 
 
@@ -130,7 +130,7 @@ class Known(Struct):
                 case Reported(nodeid, when) if current and nodeid == current.nodeid:
                     reports.append(record)
                     if when == "teardown":
-                        is_over = not any(one.outcome == "rerun" for one in reports)
+                        is_over = not any(one.outcome is ReportOutcome.REPEATED for one in reports)
                         self._end_attempt(nodeid, reports, is_over=is_over)
                         current = None
         return current, collecting
