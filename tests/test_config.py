@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from sandbox import REPOSITORY
 
 from remediation.config.load import language, load_project
-from remediation.config.model import Address, Budget, LatencyLimits, Project, Rollback, Rung, Version
-from remediation.config.schema import ConfigError, ProjectTable, ServiceTable
+from remediation.config.model import Address, Budget, LatencyLimits, Project, Rollback, Rung, Service, Version
+from remediation.config.schema import ConfigError, keys
 
 API = '[services.api]\ncommand = "node index.js"\nurl = "http://localhost:8787"\n'
 OTHER = '[services.db]\nrestart = "x"\nurl = "tcp://localhost:5432"\n'
@@ -49,7 +49,7 @@ def test_a_service_has_what_is_configured_and_a_default_for_everything_else(tmp_
     assert (api.ready, api.free_port, api.depends_on, api.cwd) == ("tcp", "user", (), root)
     assert (api.stop_signal, api.stop_timeout, api.start_timeout, api.probe_timeout) == (SIGTERM, 10, 30, 5)
     assert (api.pid_file, api.log_file) == (root / ".api-server.pid", root / "api-server.log")
-    assert (api.ladder, api.rollback, api.budget) == ((Rung(),), None, Budget(5, 600, calm=600))
+    assert (api.ladder, api.rollback, api.budget) == ((Rung(()),), None, Budget(5, 600, calm=600))
 
 
 def test_every_key_is_taken(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
     assert str(api.address) == "https://[::1]:443"
     assert (api.ready, api.stop_signal, api.stop_timeout, api.start_timeout) == ("/up", SIGINT, 0, 1.5)
     assert (api.pid_file, api.log_file, api.free_port) == (Path("/run/x"), root / "x.log", "own")
-    assert (api.depends_on, api.ladder) == (("db",), (Rung(), Rung(("npm", "ci"), 9)))
+    assert (api.depends_on, api.ladder) == (("db",), (Rung(()), Rung(("npm", "ci"), 9)))
     assert (api.rollback, api.budget) == (Rollback(("./back", "a b"), 120, restart=True), Budget(0, 1, calm=60))
     assert api.version == Version("/v", "build.id")
 
@@ -227,6 +227,8 @@ WRONG: list[tuple[str, str, str]] = [
     ("version", "{ path = 'x' }", ".version.path: 'x' is no path such as"),
     ("budget", "5", ".budget: expected a table"),
     ("budget", "{ restart = 1 }", ".budget: unknown key 'restart'; did you mean 'restarts'?"),
+    *((key, "'x'", f": unknown key {key!r}; ") for key in ("name", "root", "mark", "log_size", "restart_command")),
+    ("budget", "{ calm = 1 }", ".budget: unknown key 'calm'; known keys: restarts, window"),
     ("budget", "{ restarts = -1 }", ".budget.restarts: expected a whole number >= 0"),
 ]  # fmt: skip
 
@@ -245,6 +247,27 @@ def test_a_mistake_in_a_service_is_told_by_its_key(tmp_path: Path, key: str, val
     (tmp_path / "pyproject.toml").write_text("\n".join(lines), encoding="utf-8")
 
     assert refusal(tmp_path).startswith(f"pyproject.toml: tool.auto-heal.services.api{expected}")
+
+
+def test_all_unknown_keys_are_told_in_one_run(tmp_path: Path) -> None:
+    ladder = "ladder = ['restart', { run = 'x', zz = 1 }]"
+    text = f"intervall = 1\n{API}budget = {{ restart = 1 }}\n{ladder}\n[services.db]\nurll = 5"
+    (tmp_path / "auto-heal.toml").write_text(text, encoding="utf-8")
+
+    assert refusal(tmp_path) == (
+        "auto-heal.toml: unknown key 'intervall'; did you mean 'interval'? "
+        "auto-heal.toml: services.api.budget: unknown key 'restart'; did you mean 'restarts'? "
+        "auto-heal.toml: services.api.ladder[1]: unknown key 'zz'; known keys: run, timeout. "
+        "auto-heal.toml: services.db: unknown key 'urll'; did you mean 'url'?"
+    )
+
+
+def test_an_address_of_the_environment_does_not_hide_a_wrong_one_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "auto-heal.toml").write_text("[services.api]\nurl = 5", encoding="utf-8")
+
+    told = refusal(tmp_path, {"API_URL": "http://h"})
+
+    assert told == "auto-heal.toml: services.api.url: expected a string, got a whole number"
 
 
 @pytest.mark.parametrize(
@@ -309,8 +332,8 @@ def toml(value: object) -> str:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    top=st.dictionaries(st.sampled_from(["zz", *ProjectTable.__struct_fields__[:-1]]), VALUES, max_size=2),
-    service=st.dictionaries(st.sampled_from(["zz", *ServiceTable.__struct_fields__]), VALUES, max_size=3),
+    top=st.dictionaries(st.sampled_from(["zz", *list(keys(Project))[:-1]]), VALUES, max_size=2),
+    service=st.dictionaries(st.sampled_from(["zz", *keys(Service)]), VALUES, max_size=3),
     noise=st.just(b"") | st.binary(max_size=9),
 )
 def test_any_content_is_a_project_or_one_sentence(

@@ -147,7 +147,7 @@ def test_what_cannot_be_found_is_told(configured: Project, monkeypatch: pytest.M
 
 def with_limits(project: Project, *, days: float = 30.0, megabytes: float = 100.0) -> Archive:
     """Return the project's archive, with these limits."""
-    return Archive(replace(project, evidence=EvidenceLimits(days, megabytes)))
+    return Archive(replace(project, evidence=EvidenceLimits(days=days, megabytes=megabytes)))
 
 
 def keep(archive: Archive, service: str = "api", size: int = 10) -> str:

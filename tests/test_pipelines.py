@@ -18,7 +18,7 @@ from sandbox import REPOSITORY, Sandbox
 from tree_sitter import Language, Node, Parser
 
 from remediation.cli.main import parser
-from remediation.config.schema import ProjectTable
+from remediation.config.model import Project
 
 ACTION = REPOSITORY / "action.yml"
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
@@ -31,7 +31,7 @@ SCHEMAS = [
     (ACTION, "vendor.github-actions"),
     (GITLAB, "vendor.gitlab-ci"),
 ]
-REPORT = ProjectTable().report
+REPORT = str(Project(source=Path("pyproject.toml")).report)
 
 
 def loaded(path: Path) -> Any:

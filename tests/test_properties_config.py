@@ -12,8 +12,8 @@ from properties import looking_at
 from test_config import API, VALUES, load, toml
 
 from remediation.config.load import load_project
-from remediation.config.model import Project
-from remediation.config.schema import LONGEST, ConfigError
+from remediation.config.model import LONGEST, Project
+from remediation.config.schema import ConfigError
 
 OVERRIDES = ("API_URL", "MAX_RETRIES", "RETRY_DELAY", "CHECK_INTERVAL", "LOG_FILE", "AUTO_HEAL_LANG", "LANG", "LC_ALL")
 INNER = (

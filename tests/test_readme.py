@@ -14,7 +14,8 @@ from sandbox import REPOSITORY, Sandbox
 
 from remediation.cli.main import parser
 from remediation.config.load import load_project
-from remediation.config.schema import BudgetTable, EvidenceTable, HistoryTable, NotifyTable, ProjectTable, ServiceTable
+from remediation.config.model import Budget, EvidenceLimits, HistoryLimits, Notices, Project, Service
+from remediation.config.schema import keys
 from remediation.monitor.metrics import HOST, Metrics
 from remediation.monitor.service_status import Standing
 
@@ -38,24 +39,24 @@ def written(number: float) -> str:
 
 def numbers(table: type[msgspec.Struct]) -> dict[str, str]:
     """Return the defaults of a table that are numbers, as the README writes them."""
-    fields = msgspec.structs.fields(table)
-    return {field.name: written(field.default) for field in fields if isinstance(field.default, int | float)}
+    defaults = {field.encode_name: field.default for field in msgspec.structs.fields(table)}
+    return {key: written(defaults[key]) for key in keys(table) if type(defaults[key]) in {bool, int, float}}
 
 
-@pytest.mark.parametrize("table", [ProjectTable, ServiceTable, NotifyTable])
+@pytest.mark.parametrize("table", [Project, Service, Notices])
 def test_every_key_of_the_configuration_is_explained(table: type[msgspec.Struct]) -> None:
-    keys = {field.name for field in msgspec.structs.fields(table)} - {"services"}
+    known = keys(table).keys() - {"services"}
 
-    assert not {key for key in keys if f"`{key}`" not in README and f"[tool.auto-heal.{key}]" not in README}
+    assert not {key for key in known if f"`{key}`" not in README and f"[tool.auto-heal.{key}]" not in README}
 
 
-@pytest.mark.parametrize("table", [ProjectTable, ServiceTable])
+@pytest.mark.parametrize("table", [Project, Service])
 def test_the_defaults_of_the_configuration_are_those_of_the_table(table: type[msgspec.Struct]) -> None:
     assert not {name for name, number in numbers(table).items() if f"| `{name}` | `{number}` |" not in README}
 
 
 @pytest.mark.parametrize(
-    ("key", "table"), [("budget", BudgetTable), ("history", HistoryTable), ("evidence", EvidenceTable)]
+    ("key", "table"), [("budget", Budget), ("history", HistoryLimits), ("evidence", EvidenceLimits)]
 )
 def test_the_defaults_of_an_inline_table_are_those_of_the_table(key: str, table: type[msgspec.Struct]) -> None:
     default = ", ".join(f"{name} = {number}" for name, number in numbers(table).items())
@@ -65,7 +66,7 @@ def test_the_defaults_of_an_inline_table_are_those_of_the_table(key: str, table:
 
 @pytest.mark.parametrize("key", ["urls", "on"])
 def test_the_defaults_of_the_messages_are_those_of_the_table(key: str) -> None:
-    assert f"| `{key}` | `{json.dumps(getattr(NotifyTable(), key))}` |" in README
+    assert f"| `{key}` | `{json.dumps(getattr(Notices(), key))}` |" in README
 
 
 @pytest.mark.parametrize("command", commands())

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from remediation.checks import FOLDER
 from remediation.config.load import OWN_FILE, SHARED_FILE, parse, tomllib
+from remediation.config.model import Project, Service
 from remediation.config.resolve import resolve_service
-from remediation.config.schema import ConfigError, ProjectTable
+from remediation.config.schema import ConfigError, check_keys
 from remediation.system import files
 
 _HOOK = "conftest.py"
@@ -46,7 +47,8 @@ def init(folder: str, *, name: str, command: str | None, url: str | None, ready:
         raise ConfigError(f"--command: cannot be split as a shell would: {error}") from None
     values = {"command": words, "url": url or _URL, "ready": ready or _READY}
     # The same rules as for the file that is to be written.
-    resolve_service(name, values, root=root, project=ProjectTable(), evidence_timeout=0.0, where="init: ", url=None)
+    check_keys({name: values}, Mapping[str, Service], "init: ")
+    resolve_service(name, values, project=Project(source=root / OWN_FILE), where="init: ", url=None)
     table = _configuration(name, values)
     try:
         for line in _write_all(root, name, ready or _READY, table):

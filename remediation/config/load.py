@@ -11,27 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from remediation.config.model import (
-    MEMORY,
-    EvidenceLimits,
-    HistoryLimits,
-    LatencyLimits,
-    Notices,
-    Project,
-    Service,
-)
+from remediation.config.model import LONGEST, InvalidValueError, Project, Service, address_of
 from remediation.config.resolve import resolve_service
-from remediation.config.schema import (
-    LONGEST,
-    ConfigError,
-    EvidenceTable,
-    HistoryTable,
-    LatencyTable,
-    NotifyTable,
-    ProjectTable,
-    read_table,
-)
+from remediation.config.schema import ConfigError, check_keys, read, refuse_nul
 from remediation.system import files, secrets
 
 if sys.version_info >= (3, 11):
@@ -63,51 +47,34 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     secrets.learn(environ)
     found = _find(start.resolve())
     where = f"{found.file.name}: {found.prefix}"
-    table = read_table(found.table, ProjectTable, where)
-    if not table.services:
+    table = read(found.table, dict[str, Any], where)
+    refuse_nul(table, where)
+    check_keys(table, Project, where)
+    tables = read(table.get("services", {}), dict[str, Any], f"{where}services")
+    project = read(table | {"source": found.file, "services": {}}, Project, where)
+    if not tables:
         raise ConfigError(f"{where}services: there is none; add [{found.prefix}services.NAME] with command and url")
-    evidence = read_table(table.evidence, EvidenceTable, f"{where}evidence.")
-    root = found.file.parent
-    files.never_make(root)
-    _check_memory(root / MEMORY)
-    override = _url_override(table.services, environ)
+    files.never_make(project.root)
+    _check_memory(project.memory)
+    override = _url_override(tables, environ)
     services = {
-        name: resolve_service(
-            name,
-            values,
-            root=root,
-            project=table,
-            evidence_timeout=evidence.timeout,
-            where=f"{where}services.",
-            url=override.get(name),
-        )
-        for name, values in table.services.items()
+        name: resolve_service(name, values, project=project, where=f"{where}services.", url=override.get(name))
+        for name, values in tables.items()
     }
     for service in services.values():
         _learn_secrets(service)
     _check_dependencies(services, f"{where}services")
     _check_rivals(services, f"{where}services")
-    kept = read_table(table.history, HistoryTable, f"{where}history.")
-    latency = read_table(table.latency, LatencyTable, f"{where}latency.")
-    notify = read_table(table.notify, NotifyTable, f"{where}notify.")
-    for url in notify.urls:
+    for url in project.notify.urls:
         secrets.learn_url(url, whole=True)
-    return Project(
-        source=found.file,
+    return replace(
+        project,
         services=services,
-        interval=_override("CHECK_INTERVAL", environ, table.interval, least=0.001),
-        retries=_override("MAX_RETRIES", environ, table.retries, least=1),
-        retry_delay=_override("RETRY_DELAY", environ, table.retry_delay, least=0),
-        timeout=table.timeout,
-        collect_timeout=table.collect_timeout,
-        log_file=root / (environ.get("LOG_FILE") or table.log_file),
-        log_size=table.log_size,
-        report=root / table.report,
-        language=language(table.language, environ),
-        history=HistoryLimits(kept.days, kept.megabytes),
-        evidence=EvidenceLimits(evidence.days, evidence.megabytes),
-        latency=LatencyLimits(latency.calls, latency.factor, latency.margin),
-        notify=Notices(tuple(notify.urls), tuple(notify.on)),
+        interval=_override("CHECK_INTERVAL", environ, project.interval, least=0.001),
+        retries=_override("MAX_RETRIES", environ, project.retries, least=1),
+        retry_delay=_override("RETRY_DELAY", environ, project.retry_delay, least=0),
+        log_file=environ.get("LOG_FILE") or project.log_file,
+        language=language(project.language if "language" in table else None, environ),
     )
 
 
@@ -176,6 +143,10 @@ def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) ->
     url = environ.get("API_URL")
     if not url:
         return {}
+    try:
+        address_of(url)
+    except InvalidValueError as error:
+        raise ConfigError(f"environment: API_URL: {error}") from None
     if "api" in services:
         return {"api": url}
     if len(services) > 1:

@@ -1,19 +1,35 @@
-"""The values that everything else is about: a project, its services, and how each may be healed."""
+"""The values that everything else is about: a project, its services, and how each may be healed.
+
+msgspec decodes the configuration straight into these structs, so each key has its type, its bounds and its default
+here and nowhere else. Of the validating libraries tried it adds the least to the start of every run (4 ms after pytest
+itself; the next one twice that).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping
+import re
+import shlex
+from collections.abc import Container, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from signal import Signals
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
 
 from remediation.system.secrets import redacted_words
 
+# A bound on seconds, since TOML also knows `inf`: a deadline has to be a moment. Three years.
+LONGEST = 1e8
+Positive = Annotated[float, Meta(gt=0, le=LONGEST)]
+NotNegative = Annotated[float, Meta(ge=0, le=LONGEST)]
+Megabytes = Annotated[float, Meta(ge=1, le=LONGEST)]
+Text = Annotated[str, Meta(min_length=1)]
 FreePort = Literal["own", "user", "never"]
+Event = Literal["sick", "healed", "gave-up"]
 
 # The environment variable by which a process, and all that it starts, is known as a service of a project.
 MARK = "AUTO_HEAL_SERVICE"
@@ -22,52 +38,87 @@ START = "AUTO_HEAL_START"
 # The folder of what is remembered, beside the configuration.
 MEMORY = ".auto-heal"
 
+# What a path in an HTTP request may hold, RFC 3986 section 3.3 and percent-encoding.
+_PATH = re.compile(r"/[!-~]*")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class InvalidValueError(ValueError):
+    """What is wrong with a value, at a key below the table that is decoded (empty: the table itself)."""
+
+    def __init__(self, problem: str, key: str) -> None:
+        super().__init__(problem)
+        self.key = key
+
+
+def _words(words: Sequence[str] | str, key: str) -> tuple[str, ...]:
+    """Return the program and the arguments of a command; none if the file has no such key."""
+    if words == ():
+        return ()
+    try:
+        split = tuple(shlex.split(words) if isinstance(words, str) else words)
+    except ValueError as error:
+        raise InvalidValueError(f"cannot be split as a shell would: {error}", key) from None
+    if not split or not split[0].strip():
+        raise InvalidValueError('is empty; give a program and its arguments, such as ["node", "index.js"]', key)
+    return split
+
 
 class Budget(Struct, frozen=True):
-    """How many restarts are allowed in how many seconds."""
+    """`budget = { restarts = 5, window = 600 }`: how many restarts are allowed in how many seconds."""
 
-    restarts: int
-    window: float
-    calm: float
+    derived: ClassVar = ("calm",)
+    restarts: Annotated[int, Meta(ge=0)] = 5
+    window: Positive = 600.0
+    calm: float = 600.0
     """After so many seconds without trouble all begins anew; longer than a monitor takes from check to check."""
 
 
 class HistoryLimits(Struct, frozen=True):
-    """How old and how big the history may become."""
+    """`history = { days = 90, megabytes = 100 }`: how old and how big the history may become."""
 
-    days: float
-    megabytes: float
+    days: Positive = 90.0
+    megabytes: Megabytes = 100.0
 
 
 class EvidenceLimits(Struct, frozen=True):
-    """How old and how big the evidence of heals may become."""
+    """`evidence = { timeout = 3, days = 30, megabytes = 100 }`: the bounds of the evidence that heals leave."""
 
-    days: float
-    megabytes: float
+    timeout: NotNegative = 3.0
+    """How long a heal may look before it acts; 0 for not at all."""
+    days: Positive = 30.0
+    megabytes: Megabytes = 100.0
 
 
 class LatencyLimits(Struct, frozen=True):
-    """How often a check is called beside a deployment, and from when on it counts as slower than before."""
+    """`latency = { calls = 5, factor = 2, margin = 0.05 }`: when a check counts as slower than before a deployment."""
 
-    calls: int
-    factor: float
+    calls: Annotated[int, Meta(ge=1, le=1000)] = 5
+    """How often a check is called beside a deployment."""
+    factor: Annotated[float, Meta(ge=1, le=LONGEST)] = 2.0
     """So many times the latency of before,"""
-    margin: float
+    margin: NotNegative = 0.05
     """and so many seconds more than it."""
 
 
 class Notices(Struct, frozen=True):
-    """Who is told by message of an incident (apprise URLs), and of which of its events."""
+    """`[tool.auto-heal.notify]`: who gets a message of an incident (apprise URLs), and of which of its events."""
 
-    urls: tuple[str, ...] = ()
-    on: tuple[str, ...] = ()
+    urls: tuple[Text, ...] = ()
+    on: tuple[Event, ...] = ("sick", "healed", "gave-up")
 
 
 class Rung(Struct, frozen=True):
-    """One step of the ladder: a restart, after `run` if there is one, which may take `timeout` seconds."""
+    """One step of the ladder: a restart, after `run` if there is one, which may take `timeout` seconds.
 
-    run: tuple[str, ...] = ()
-    timeout: float = 120.0
+    In the file it is "restart", or a table such as `{ run = ["npm", "ci"], timeout = 120 }`.
+    """
+
+    run: Command
+    timeout: Positive = 120.0
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "run", _words(self.run, "run"))
 
     @property
     def action(self) -> str:
@@ -76,11 +127,17 @@ class Rung(Struct, frozen=True):
 
 
 class Rollback(Struct, frozen=True):
-    """The way back to what was deployed before: a command that may take `timeout` seconds, and a restart after it."""
+    """The way back to what was deployed before: a command that may take `timeout` seconds, and a restart after it.
 
-    run: tuple[str, ...]
-    timeout: float
-    restart: bool
+    In the file it is the command, or a table such as `{ run = ["./rollback.sh"], timeout = 300, restart = false }`.
+    """
+
+    run: Command
+    timeout: Positive = 120.0
+    restart: bool = True
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "run", _words(self.run, "run"))
 
     @property
     def action(self) -> str:
@@ -89,10 +146,14 @@ class Rollback(Struct, frozen=True):
 
 
 class Version(Struct, frozen=True):
-    """Where a service tells its version: a path that answers JSON, and a field of that, such as `build.version`."""
+    """`version = { path = "/api/health", field = "build.version" }`: a path that answers JSON, and a field of that."""
 
-    path: str
-    field: str
+    path: Text
+    field: Text = "version"
+
+    def __post_init__(self) -> None:
+        if not _PATH.fullmatch(self.path):
+            raise InvalidValueError(f'{self.path!r} is no path such as "/api/health"', "path")
 
 
 class Address(Struct, frozen=True):
@@ -109,44 +170,116 @@ class Address(Struct, frozen=True):
         return f"{self.scheme}://{host}:{self.port}"
 
 
-class Service(Struct, frozen=True):
-    """One service, all paths absolute, all times in seconds.
+if TYPE_CHECKING:
+    # The types of the fields once __post_init__ has run.
+    Command = tuple[str, ...]
+    FilePath = Path
+    Url = Address
+    SignalName = Signals
+    Ladder = tuple[Rung, ...]
+    RollbackOrCommand = Rollback
+else:
+    # The types in the file, by which msgspec decodes the same fields before that.
+    Command = list[str] | str
+    FilePath = Text
+    Url = Text
+    SignalName = Text
+    Ladder = Annotated[tuple[Rung | Literal["restart"], ...], Meta(min_length=1)]
+    RollbackOrCommand = Rollback | list[str] | str
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """`[tool.auto-heal.services.NAME]`: one service, all paths absolute, all times in seconds.
 
     `command` is what we start ourselves; `restart_command` (with `start_command` and `stop_command`) is
     what asks somebody else to. With neither the service is checked and never healed.
     """
 
+    derived: ClassVar = ("name", "root", "probe_timeout", "log_size", "evidence_timeout")
     name: str
-    mark: str
-    cwd: Path
-    env: Mapping[str, str]
-    address: Address | None
-    ready: str
-    command: tuple[str, ...]
-    restart_command: tuple[str, ...]
-    start_command: tuple[str, ...]
-    stop_command: tuple[str, ...]
-    stop_signal: Signals
-    stop_timeout: float
-    start_timeout: float
+    root: Path
+    """The folder of the configuration."""
     probe_timeout: float
-    pid_file: Path
-    log_file: Path
     log_size: int
-    free_port: FreePort
-    depends_on: tuple[str, ...]
-    ladder: tuple[Rung, ...]
-    rollback: Rollback | None
-    version: Version | None
-    budget: Budget
-    evidence: tuple[str, ...]
-    """A command that tells more of the sick process, whose PID stands for `{pid}`."""
     evidence_timeout: float
     """How long a heal may look before it acts; 0 for not at all."""
-    verify: bool
+
+    command: Command = ()
+    cwd: FilePath = Path()
+    env: Mapping[str, str] = {}
+    address: Url | None = field(name="url", default=None)
+    ready: Text = ""
+    """A path, "tcp" or "none"; by default "tcp" if there is an address, else "none"."""
+    stop_signal: SignalName = Signals.SIGTERM
+    stop_timeout: NotNegative = 10.0
+    start_timeout: Positive = 30.0
+    pid_file: FilePath
+    log_file: FilePath
+    free_port: FreePort = "user"
+    depends_on: tuple[str, ...] = ()
+    restart_command: Command = field(name="restart", default=())
+    start_command: Command = field(name="start", default=())
+    stop_command: Command = field(name="stop", default=())
+    ladder: Ladder = (Rung(()),)
+    rollback: RollbackOrCommand | None = None
+    version: Version | None = None
+    budget: Budget = Budget()
+    evidence: Command = ()
+    """A command that tells more of the sick process, whose PID stands for `{pid}`."""
+    verify: bool = True
     """Whether the certificate of an https url must be proven."""
-    ca_file: Path | None
+    ca_file: FilePath | None = None
     """Who may have signed it; None for whom this machine trusts."""
+
+    def __post_init__(self) -> None:
+        """Make of each value what it stands for, and refuse what does not go together."""
+        for name in ("command", "restart_command", "start_command", "stop_command", "evidence"):
+            force_setattr(self, name, _words(getattr(self, name), name.removesuffix("_command")))
+        for name in ("cwd", "pid_file", "log_file"):
+            force_setattr(self, name, self.root / getattr(self, name))
+        if self.ca_file is not None:
+            force_setattr(self, "ca_file", self.root / self.ca_file)
+        force_setattr(self, "address", self.address and address_of(self.address))
+        force_setattr(self, "stop_signal", _signal(self.stop_signal))
+        force_setattr(self, "ready", self.ready or ("tcp" if self.address else "none"))
+        force_setattr(self, "ladder", tuple(rung if isinstance(rung, Rung) else Rung(()) for rung in self.ladder))
+        if self.rollback is not None and not isinstance(self.rollback, Rollback):
+            force_setattr(self, "rollback", Rollback(_words(self.rollback, "rollback")))
+        self._check()
+
+    def _check(self) -> None:
+        if self.command and (self.restart_command or self.start_command or self.stop_command):
+            raise InvalidValueError("has both command and restart, start or stop; keep one way to run it", "")
+        if (self.start_command or self.stop_command) and not self.restart_command:
+            raise InvalidValueError("start and stop need restart beside them", "")
+        for name in self.env:
+            if not name or "=" in name:
+                raise InvalidValueError("is no name of an environment variable", f"env.{name}")
+        self._check_ready()
+        if self.version and (self.address is None or self.address.scheme == "tcp"):
+            raise InvalidValueError("needs an http or https url, where the version is asked for", "version")
+        if self.ca_file and not self.verify:
+            raise InvalidValueError("is of no use with verify = false; leave one of them out", "ca_file")
+
+    def _check_ready(self) -> None:
+        is_path = bool(_PATH.fullmatch(self.ready))
+        if self.ready not in ("tcp", "none") and not is_path:
+            raise InvalidValueError(
+                f'{self.ready!r} is neither a path such as "/health" (other characters percent-encoded) '
+                'nor "tcp" nor "none"',
+                "ready",
+            )
+        if self.ready != "none" and not self.address:
+            raise InvalidValueError(f'missing; ready = "{self.ready}" has to ask somewhere', "url")
+        if is_path and self.address and self.address.scheme == "tcp":
+            raise InvalidValueError(f'a path needs an http or https url; with {self.address} use "tcp"', "ready")
+        if self.ready == "none" and not self.address and not self.command:
+            raise InvalidValueError("has neither command nor url; there is nothing to check or to start", "")
+
+    @property
+    def mark(self) -> str:
+        """The value of MARK in the environment of its processes."""
+        return f"{self.root}:{self.name}"
 
     @property
     def healable(self) -> bool:
@@ -154,26 +287,32 @@ class Service(Struct, frozen=True):
         return bool(self.command or self.restart_command)
 
 
-class Project(Struct, frozen=True):
-    """A configured project; `source` is the file that says so."""
+class Project(Struct, frozen=True, kw_only=True):
+    """`[tool.auto-heal]`: a configured project; `source` is the file that says so."""
 
+    derived: ClassVar = ("source",)
     source: Path
-    services: Mapping[str, Service]
-    interval: float
-    retries: int
-    retry_delay: float
-    timeout: float
-    collect_timeout: float
+
+    interval: Positive = 30.0
+    retries: Annotated[int, Meta(ge=1)] = 3
+    retry_delay: NotNegative = 5.0
+    timeout: Positive = 5.0
+    collect_timeout: Positive = 30.0
     """How long a module may take to be imported, and what is no check of one, in seconds."""
-    log_file: Path
-    log_size: int
+    log_file: FilePath = Path("auto-heal.log")
+    log_size: Annotated[int, Meta(ge=10_000, le=int(1e12))] = 5_000_000
     """The bytes at which a log is rotated: our own, and that of each service."""
-    report: Path
-    language: Literal["en", "ru"]
-    history: HistoryLimits
-    evidence: EvidenceLimits
-    latency: LatencyLimits
-    notify: Notices
+    report: FilePath = Path("reports/health.xml")
+    language: Literal["en", "ru"] = "en"
+    history: HistoryLimits = HistoryLimits()
+    evidence: EvidenceLimits = EvidenceLimits()
+    latency: LatencyLimits = LatencyLimits()
+    notify: Notices = Notices()
+    services: Mapping[str, Service] = {}
+
+    def __post_init__(self) -> None:
+        for name in ("log_file", "report"):
+            force_setattr(self, name, self.root / getattr(self, name))
 
     @property
     def root(self) -> Path:
@@ -198,3 +337,32 @@ class Project(Struct, frozen=True):
     def relative(self, path: Path) -> str:
         """Shorten a path for messages."""
         return os.path.relpath(path, self.root) if path.is_relative_to(self.root) else str(path)
+
+
+def address_of(url: Address | str) -> Address:
+    """Return where a URL leads; InvalidValueError says what is wrong with it."""
+    if isinstance(url, Address):
+        return url
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidValueError(f"{url!r} is no URL: {error}", "url") from None
+    if parts.scheme not in (*_DEFAULT_PORTS, "tcp") or not host or not url.isprintable() or " " in url:
+        raise InvalidValueError(f"{url!r} is no URL such as http://localhost:8787", "url")
+    if parts.query or parts.fragment:
+        raise InvalidValueError(
+            f"{url!r} has a query or a fragment; paths are put after it, so it has to end before", "url"
+        )
+    if port == 0 or (port is None and parts.scheme == "tcp"):
+        raise InvalidValueError(f"{url!r} has no port", "url")
+    return Address(url.rstrip("/"), parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
+
+
+def _signal(name: Signals | str) -> Signals:
+    if isinstance(name, Signals):
+        return name
+    for candidate in (name.upper(), f"SIG{name.upper()}"):
+        if candidate in Signals.__members__:
+            return Signals[candidate]
+    raise InvalidValueError(f"{name!r} is no signal of this system; SIGTERM and SIGINT are usual", "stop_signal")

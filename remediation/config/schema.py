@@ -1,137 +1,26 @@
-"""The configuration as it is written: which keys there are, of which type, with which default.
+"""Say what is wrong with a configuration: which keys are not known, which values are of the wrong type.
 
-msgspec checks types: of the validating libraries tried it adds the least to the start of every run
-(4 ms after pytest itself; the next one twice that).
+msgspec finds a wrong value, and stops at the first; the walk over the keys finds every wrong one in one run.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
+from remediation.config.model import InvalidValueError
 from remediation.messages.message import printable
 from remediation.system.secrets import redacted
 
-# A bound on seconds, since TOML also knows `inf`: a deadline has to be a moment. Three years.
-LONGEST = 1e8
-Positive = Annotated[float, Meta(gt=0, le=LONGEST)]
-NotNegative = Annotated[float, Meta(ge=0, le=LONGEST)]
-Text = Annotated[str, Meta(min_length=1)]
-Words = list[str] | str
-
-
-class BudgetTable(Struct, frozen=True):
-    """`budget = { restarts = 5, window = 600 }`."""
-
-    restarts: Annotated[int, Meta(ge=0)] = 5
-    window: Positive = 600.0
-
-
-class RunTable(Struct, frozen=True):
-    """`{ run = ["npm", "ci"], timeout = 120 }`, a rung of the ladder."""
-
-    run: Words
-    timeout: Positive = 120.0
-
-
-class RollbackTable(Struct, frozen=True):
-    """`rollback = { run = ["./rollback.sh"], timeout = 300, restart = false }`."""
-
-    run: Words
-    timeout: Positive = 120.0
-    restart: bool = True
-
-
-class VersionTable(Struct, frozen=True):
-    """`version = { path = "/api/health", field = "version" }`."""
-
-    path: Text
-    field: Text = "version"
-
-
-class ServiceTable(Struct, frozen=True):
-    """`[tool.auto-heal.services.NAME]`."""
-
-    command: Words | None = None
-    cwd: Text = "."
-    env: dict[str, Any] = {}
-    url: Text | None = None
-    ready: Text | None = None
-    stop_signal: Text = "SIGTERM"
-    stop_timeout: NotNegative = 10.0
-    start_timeout: Positive = 30.0
-    pid_file: Text | None = None
-    log_file: Text | None = None
-    free_port: Literal["own", "user", "never"] = "user"
-    depends_on: list[str] = []
-    restart: Words | None = None
-    start: Words | None = None
-    stop: Words | None = None
-    ladder: Annotated[list[Literal["restart"] | dict[str, Any]], Meta(min_length=1)] = msgspec.field(
-        default_factory=lambda: ["restart"]
-    )
-    rollback: Words | dict[str, Any] | None = None
-    version: dict[str, Any] | None = None
-    budget: dict[str, Any] = {}
-    evidence: Words | None = None
-    verify: bool = True
-    ca_file: Text | None = None
-
-
-class HistoryTable(Struct, frozen=True):
-    """`history = { days = 90, megabytes = 100 }`."""
-
-    days: Positive = 90.0
-    megabytes: Annotated[float, Meta(ge=1, le=LONGEST)] = 100.0
-
-
-class EvidenceTable(Struct, frozen=True):
-    """`evidence = { timeout = 3, days = 30, megabytes = 100 }`."""
-
-    timeout: NotNegative = 3.0
-    days: Positive = 30.0
-    megabytes: Annotated[float, Meta(ge=1, le=LONGEST)] = 100.0
-
-
-class LatencyTable(Struct, frozen=True):
-    """`latency = { calls = 5, factor = 2, margin = 0.05 }`."""
-
-    calls: Annotated[int, Meta(ge=1, le=1000)] = 5
-    factor: Annotated[float, Meta(ge=1, le=LONGEST)] = 2.0
-    margin: NotNegative = 0.05
-
-
-class NotifyTable(Struct, frozen=True):
-    """`[tool.auto-heal.notify]`."""
-
-    urls: list[Text] = []
-    on: list[Literal["sick", "healed", "gave-up"]] = msgspec.field(
-        default_factory=lambda: ["sick", "healed", "gave-up"]
-    )
-
-
-class ProjectTable(Struct, frozen=True):
-    """`[tool.auto-heal]`."""
-
-    interval: Positive = 30.0
-    retries: Annotated[int, Meta(ge=1)] = 3
-    retry_delay: NotNegative = 5.0
-    timeout: Positive = 5.0
-    collect_timeout: Positive = 30.0
-    log_file: Text = "auto-heal.log"
-    log_size: Annotated[int, Meta(ge=10_000, le=int(1e12))] = 5_000_000
-    report: Text = "reports/health.xml"
-    language: Literal["en", "ru"] | None = None
-    history: dict[str, Any] = {}
-    evidence: dict[str, Any] = {}
-    latency: dict[str, Any] = {}
-    notify: dict[str, Any] = {}
-    services: dict[str, Any] = {}
+# Part of file names and of pytest's markers.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+NAME_RULE = "a service's name has up to 64 letters, digits, - and _"
 
 
 class ConfigError(Exception):
@@ -143,7 +32,6 @@ class ConfigError(Exception):
 
 
 Kind = TypeVar("Kind")
-Table = TypeVar("Table", bound=Struct)
 
 _KINDS = {
     "array": "a list", "bool": "true or false", "date": "a date", "datetime": "a date", "float": "a number",
@@ -156,32 +44,42 @@ _UNIONS = {
 }
 
 
-def read_table(values: object, kind: type[Table], where: str) -> Table:
-    """Return a table of the file as a `kind`; `where` says where it stands, and ends as a key may follow.
+def check_keys(values: object, kind: Any, where: str) -> None:
+    """Raise ConfigError if a table holds keys that a `kind` does not have; it names all of them.
 
-    ConfigError names the key, and for an unknown one the nearest that is known.
+    `where` says where the table stands, and ends as a key may follow.
     """
-    known = [field.name for field in msgspec.structs.fields(kind)]
-    for key in read(values, dict[str, Any], where):
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-            raise ConfigError(f"{where.rstrip('.: ')}: unknown key {key!r}; {hint}")
-    return read(values, kind, where)
+    wrong = list(_wrong_keys(values, kind, where))
+    if len(wrong) == 1:
+        raise ConfigError(wrong[0])
+    if wrong:
+        raise ConfigError(" ".join(one if one.endswith("?") else f"{one}." for one in wrong))
+
+
+@cache
+def keys(kind: type[Struct]) -> Mapping[str, Any]:
+    """Return the type of each key that the file may have for a struct, by its name in the file."""
+    derived = getattr(kind, "derived", ())
+    return {one.encode_name: one.type for one in msgspec.structs.fields(kind) if one.name not in derived}
 
 
 def read(value: object, kind: type[Kind], where: str) -> Kind:
     """Return a value of the file as a `kind`; ConfigError says where it is of another."""
-    refuse_nul(value, where)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `")
-        key = path.removeprefix("$").removeprefix(".").rstrip("`")
-        if missing := re.fullmatch(r"Object missing required field `(\w+)`", problem):
-            key, problem = f"{key}.{missing[1]}".removeprefix("."), "Missing"
-        place = f"{where}{key}" if key else where.rstrip(".: ")
-        raise ConfigError(f"{place}: {_plain(problem, kind, key)}") from None
+        cause = error.__cause__ if isinstance(error.__cause__, InvalidValueError) else None
+        problem = str(cause) if cause else str(error).partition(" - at `")[0]
+        key = str(error)[len(problem) :].removeprefix(" - at `").rstrip("`").removeprefix("$")
+        if cause:
+            key += f".{cause.key}" if cause.key else ""
+        elif missing := re.fullmatch(r"Object missing required field `(\w+)`", problem):
+            key, problem = f"{key}.{missing[1]}", "missing"
+        else:
+            key = _named(value, key)
+            problem = _plain(problem, kind, key)
+        place = f"{where}{key.removeprefix('.')}" if key else where.rstrip(".: ")
+        raise ConfigError(f"{place}: {problem}") from None
 
 
 def refuse_nul(value: object, where: str) -> None:
@@ -197,6 +95,53 @@ def refuse_nul(value: object, where: str) -> None:
         raise ConfigError(f"{where.rstrip('.: ')}: holds a NUL character, which no path and no command can")
 
 
+def _wrong_keys(value: object, kind: Any, where: str) -> Iterator[str]:
+    for one in _alternatives(kind):
+        inner = get_args(one)
+        if isinstance(value, Mapping) and isinstance(one, type) and issubclass(one, Struct):
+            known = keys(one)
+            for key, content in value.items():
+                if key in known:
+                    yield from _wrong_keys(content, known[key], f"{where}{key}.")
+                else:
+                    yield f"{where.rstrip('.: ')}: unknown key {key!r}; {_hint(key, list(known))}"
+        elif isinstance(value, Mapping) and get_origin(one) is Mapping and issubclass(inner[1], Struct):
+            for name, content in value.items():
+                if NAME.fullmatch(name):
+                    yield from _wrong_keys(content, inner[1], f"{where}{name}.")
+                else:
+                    yield f"{where}{name!r}: {NAME_RULE} only"
+        elif isinstance(value, list) and get_origin(one) is tuple:
+            for index, content in enumerate(value):
+                yield from _wrong_keys(content, inner[0], f"{where.removesuffix('.')}[{index}].")
+
+
+def _hint(key: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+
+
+def _alternatives(kind: Any) -> Iterator[Any]:
+    """Yield each of the types that a type is made of."""
+    if get_origin(kind) in (Annotated, Union, UnionType):
+        for one in get_args(kind):
+            yield from _alternatives(one)
+    else:
+        yield kind
+
+
+def _named(value: Any, key: str) -> str:
+    """Return a key with the name of the entry that is wrong, which msgspec does not give: `env.A` for `env[...]`."""
+    table, is_table, _ = key.partition("[...]")
+    if not is_table:
+        return key
+    for part in table.split(".")[1:]:
+        value = value[part]
+    return next((f"{table}.{name}" for name, text in value.items() if not isinstance(text, str)), table)
+
+
 def _plain(problem: str, kind: Any, key: str) -> str:
     """Say in TOML's words what msgspec says in its own."""
     if bad := re.fullmatch(r"Invalid enum value (.*)", problem):
@@ -207,14 +152,12 @@ def _plain(problem: str, kind: Any, key: str) -> str:
 
 def _choices(kind: Any, key: str) -> list[str]:
     """Return the strings that a field takes."""
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    pending: list[Any] = [fields[key.partition("[")[0]]]
-    found: list[str] = []
-    while pending:
-        inner = get_args(pending.pop())
-        found += [one for one in inner if isinstance(one, str)]
-        pending += [one for one in inner if not isinstance(one, str)]
-    return found
+    for part in re.findall(r"[a-z_]+|\[", key):
+        if part == "[":
+            kind = next(get_args(one)[0] for one in _alternatives(kind) if get_origin(one) is tuple)
+        else:
+            kind = next(keys(one)[part] for one in _alternatives(kind) if hasattr(one, "__struct_fields__"))
+    return [word for one in _alternatives(kind) if get_origin(one) is Literal for word in get_args(one)]
 
 
 def _kinds(words: str) -> str:
