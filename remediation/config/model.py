@@ -170,6 +170,8 @@ class Address(Struct, frozen=True):
         return f"{self.scheme}://{host}:{self.port}"
 
 
+# A value may be written in another form than it is used in. msgspec asks `dec_hook` only about types that it does not
+# know, and it knows tuples, enums and structs. So __post_init__ turns the written form into the other.
 if TYPE_CHECKING:
     # The types of the fields once __post_init__ has run.
     Command = tuple[str, ...]

@@ -96,6 +96,7 @@ def refuse_nul(value: object, where: str) -> None:
 
 
 def _wrong_keys(value: object, kind: Any, where: str) -> Iterator[str]:
+    """Yield a sentence for each unknown key of a value and of all that is in it; other mistakes are for `read`."""
     for one in _alternatives(kind):
         inner = get_args(one)
         if isinstance(value, Mapping) and isinstance(one, type) and issubclass(one, Struct):
