@@ -73,7 +73,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         interval=_override("CHECK_INTERVAL", environ, project.interval, least=0.001),
         retries=_override("MAX_RETRIES", environ, project.retries, least=1),
         retry_delay=_override("RETRY_DELAY", environ, project.retry_delay, least=0),
-        log_file=environ.get("LOG_FILE") or project.log_file,
+        log_file=project.root / (environ.get("LOG_FILE") or project.log_file),
         language=language(project.language if "language" in table else None, environ),
     )
 
