@@ -1,7 +1,7 @@
-"""A health suite that heals: run the checks, heal what is sick, run them again, let the report decide.
+"""A health suite that heals: run the checks, heal sick services, run the checks again, let the report decide.
 
-The checks are in `healthtests/`, the healing is in `remediation/`. A session that runs no checks is none of
-our business: `pytest tests` heals nothing.
+The checks are in `healthtests/`, the healing is in `remediation/`. These hooks leave a session without checks alone:
+`pytest tests` heals nothing.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add --heal and what goes with it; let no report of an earlier run stay."""
+    """Add --heal and its companions, and remove the report of an earlier run."""
     plugin.add_options(parser)
     plugin.load(pluginmanager)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Run a health run in a process of its own, and see it through: a check may hang or crash, the run ends."""
+    """Fork and supervise a health run, so that it ends even if a check hangs or crashes."""
     return plugin.supervise(config)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Make a health run of a session that runs checks: retries, deadlines, a report of every attempt."""
+    """Turn a session with checks into a health run: retries, deadlines, a report of every attempt."""
     plugin.begin(config)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
-    """When round one is over and its report written: heal, check again, and set the exit code."""
+    """After round one and its report: heal, check again, and set the exit code."""
     yield
     plugin.finish(session)
 

@@ -10,10 +10,10 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "venv"
 
 
-# Reused, because the services that are started run with what is installed there.
+# Reused, because the services that it starts keep running with the packages that are installed there.
 @nox.session(reuse_venv=True)
 def predeploy(session: nox.Session) -> None:
-    """Check before a deployment, heal nothing, and keep what was found as the baseline."""
+    """Check before a deployment without healing, and keep the results as the baseline."""
     session.install("-e", ".")
     session.run("auto-heal", "predeploy", *session.posargs)
 
@@ -27,48 +27,48 @@ def postdeploy(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def monitor(session: nox.Session) -> None:
-    """Watch, and heal what falls ill, until Ctrl+C."""
+    """Watch the services and heal sick ones until Ctrl+C."""
     session.install("-e", ".")
-    # The terminal's Ctrl+C reaches the monitor too. It may be in the middle of a heal: it is waited for, however long.
+    # The terminal's Ctrl+C reaches the monitor too. Wait without a limit, because it may be in the middle of a heal.
     session.run("auto-heal", "monitor", *session.posargs, interrupt_timeout=None)
 
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
 def tests(session: nox.Session) -> None:
-    """Test the project itself, on each Python that is installed here."""
+    """Test the project itself on every installed Python."""
     session.install("-e", ".[test]")
     session.run("pytest", "tests", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, and the direction of imports."""
+    """Check style, types and the direction of imports."""
     session.install("-e", ".[test,lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
-    # Apart, because each of the two folders has a conftest.
+    # Separately, because each of the two folders has a conftest.
     session.run("mypy", "tests")
     session.run("lint-imports")
 
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Make faults of all kinds at random, kill healers at random moments, and see that all is well after each."""
+    """Cause random faults, kill healers at random moments, and verify that everything recovers after each."""
     session.install("-e", ".[test]")
     session.run("python", "tests/chaos/soak.py", *session.posargs)
 
 
 @nox.session
 def plugins(session: nox.Session) -> None:
-    """Heal, check and monitor with each of the plugins of pytest that people have, and print a table."""
+    """Heal, check and monitor with each of the popular pytest plugins, and print a table."""
     session.install("-e", ".")
     session.run("python", "tests/plugins/run.py", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed, side by side with plain pytest and with other watchers, and print ratios."""
+    """Measure speed side by side with plain pytest and with other watchers, and print ratios."""
     # superlance is supervisord's HTTP check. monit and runit take part if they are installed.
     session.install("-e", ".", "supervisor", "superlance")
     tools = Path(session.create_tmp()).resolve()

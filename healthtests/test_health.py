@@ -1,4 +1,4 @@
-"""Readiness: the service answers, and says that it is well."""
+"""Readiness: the service answers and reports that it is healthy."""
 
 import pytest
 
@@ -11,6 +11,6 @@ def test_health(services):
 
     assert response.status_code == 200
     health = response.json()
-    assert isinstance(health, dict), "the JSON is no object"
+    assert isinstance(health, dict), "the JSON is not an object"
     assert "status" in health, "there is no status"
     assert health["status"] == "ok"

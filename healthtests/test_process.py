@@ -1,4 +1,4 @@
-"""Liveness: the process behind the PID file is alive, is the one that was started, and owns the port."""
+"""Liveness: the process behind the PID file is alive, is the one that auto-heal started, and owns the port."""
 
 import pytest
 

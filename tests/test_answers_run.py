@@ -47,9 +47,9 @@ def checked(project: Sandbox, number: int, *, scheme: str = "http", service: str
 @pytest.mark.parametrize(
     ("health", "girls", "reasons"),
     [
-        (["ok"], {"girls": []}, ("the JSON is no object", "the JSON is no list")),
+        (["ok"], {"girls": []}, ("the JSON is not an object", "the JSON is not a list")),
         ({}, [], ("there is no status", "the list is empty")),
-        (None, [{"id": 1, "name": "Anna"}, "Mila"], ("the JSON is no object", "an item is no object")),
+        (None, [{"id": 1, "name": "Anna"}, "Mila"], ("the JSON is not an object", "an item is not an object")),
         ({"status": "ill"}, [{"id": 1}], ("assert 'ill' == 'ok'", "an item has no id or no name")),
     ],
     ids=["swapped", "empty", "other kinds", "other values"],

@@ -1,5 +1,5 @@
 // The Peachmini API, with nothing but Node's standard library: GET /api/health and GET /api/girls.
-// Listens where HOST and PORT say, by default on localhost:8787.
+// Listens on HOST and PORT, by default localhost:8787.
 'use strict';
 
 const http = require('node:http');

@@ -1,6 +1,6 @@
 """The Peachmini API, with nothing but the standard library: GET /api/health and GET /api/girls.
 
-Listens where HOST and PORT say, by default on localhost:8787.
+Listens on HOST and PORT, by default localhost:8787.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def answer(path: str) -> tuple[int, object]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers in JSON, errors too."""
+    """Answers in JSON, even errors."""
 
     protocol_version = "HTTP/1.1"
-    # Head and body leave in one piece; in two, a client that keeps the connection waits for a delayed ACK.
+    # Send head and body in one piece; otherwise a client that keeps the connection waits for a delayed ACK.
     wbufsize = -1
 
     def do_GET(self) -> None:
@@ -42,12 +42,12 @@ class Handler(BaseHTTPRequestHandler):
         self._reply(*answer(self.path))
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer whatever http.server itself refuses in JSON as well."""
+        """Answer in JSON, too, when http.server itself refuses a request."""
         self.close_connection = True
         self._reply(code, {"error": message or explain or self.responses[code][0]})
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name for it
-        """Log a request, if the log takes it."""
+        """Log a request if the log can be written."""
         with suppress(OSError):
             super().log_message(format, *args)
 
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on the first address that HOST has."""
+    """Listens on the first address of HOST."""
 
     daemon_threads = True
 
@@ -76,12 +76,12 @@ class Server(ThreadingHTTPServer):
 
 
 def main() -> None:
-    """Serve until we are ended."""
+    """Serve until a signal ends the process."""
     host, port = os.environ.get("HOST", "localhost"), int(os.environ.get("PORT", "8787"))
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     Server.address_family = family
     with Server((str(address[0]), port), Handler) as server:
-        # Without room for its log it serves all the same.
+        # Keep serving even if the log cannot be written.
         with suppress(OSError):
             print(f"Peachmini API on http://{host}:{port}", flush=True)
         try:
