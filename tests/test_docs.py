@@ -1,8 +1,10 @@
-"""What README and docs give to paste can be pasted: TOML loads, commands have no gaps, what is said is explained."""
+"""What README and docs give to paste can be pasted, and the architecture page names rooms and files that exist."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,46 @@ def test_the_names_that_an_example_leaves_open_are_said_to_be_open() -> None:
 
     assert "OWNER and COMMIT stand for" in deploying
     assert "IMAGE stands for" in monitoring
+
+
+# The architecture page.
+
+ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+PACKAGE = REPOSITORY / "remediation"
+QUESTIONS = re.findall(r"^\| ([^|]+\?) \| `(grep [^`]+)` \| `([^`]+)` \|$", ARCHITECTURE, re.MULTILINE)
+# More files than this are no answer.
+_MOST_FILES = 6
+
+
+def test_the_picture_shows_the_rooms_in_the_order_in_which_they_may_import() -> None:
+    configuration = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = configuration["tool"]["importlinter"]["contracts"][0]["layers"]
+    picture = _BLOCK.findall(ARCHITECTURE)[0][1]
+    # In parentheses is a room that need not be there.
+    needed = {room for layer in layers if not layer.startswith("(") for room in layer.split(" | ")}
+
+    assert re.findall(r"^ (\w+(?: \| \w+)*) {2,}", picture, re.MULTILINE) == [layer.strip("()") for layer in layers]
+    assert {room for room in needed if not (PACKAGE / room / "__init__.py").is_file()} == set()
+
+
+def test_every_file_that_the_architecture_page_names_exists() -> None:
+    named = re.findall(r"`((?:[\w-]+/)+[\w-]+\.\w+|[\w-]+\.py|[\w-]+/)`", ARCHITECTURE)
+
+    assert len(named) > len(QUESTIONS)
+    assert [name for name in named if not any((folder / name).exists() for folder in (PACKAGE, REPOSITORY))] == []
+
+
+def test_the_architecture_page_fits_on_a_page_and_answers_twenty_questions() -> None:
+    assert len(ARCHITECTURE.splitlines()) <= 200
+    assert len({question for question, _, _ in QUESTIONS}) >= 20
+
+
+@pytest.mark.parametrize(("question", "command", "file"), QUESTIONS, ids=lambda value: value)
+def test_one_grep_for_a_word_of_the_question_finds_the_file(question: str, command: str, file: str) -> None:
+    words = shlex.split(command)
+    result = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    found = {line.partition(":")[0] for line in result.stdout.splitlines()}
+
+    assert f"remediation/{file}" in found
+    assert len(found) <= _MOST_FILES
+    assert any(word in question.lower() for word in re.findall(r"[a-z]{4,}", words[2].lower()))
