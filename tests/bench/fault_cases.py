@@ -92,11 +92,11 @@ def _talker(place: Ground) -> Service:
 _FAULTS = (
     Fault("crash (`kill -9`)", done.kill),
     Fault("hang (`kill -STOP`)", done.suspended),
-    Fault("hang that only the answers show", done.hung, _patient()),
+    Fault("hang that shows only in the answers", done.hung, _patient()),
     Fault("crash beside a deaf child", done.kill, _patient(CHILDREN="1", DEAF="1")),
     Fault("crash, and an orphaned child keeps the port", done.kill, _patient(HOLDERS="1")),
     Fault("crash, and a silent stranger takes the port", done.robbed),
-    Fault("crash, and the PID file names nobody", done.stale_pid_file, pid_file=True),
+    Fault("crash, and the PID file names no process", done.stale_pid_file, pid_file=True),
     Fault("crash, and the PID file names a bystander", done.reused_pid_file, pid_file=True),
     Fault("crash, log disk full", done.full_disk, lambda _: Service(log=f"{DISK}/api.log"), root=True),
     Fault("crash, log disk full, and the service dies of that", done.full_disk, _talker, root=True),
