@@ -15,9 +15,18 @@ from typing import Any
 
 import msgspec
 
-from remediation.state.records import Heal, Kind
+from remediation.state.records import CheckOutcome, Heal, Kind
 from remediation.state.timeline import BUCKETS, INTERVALS_VOUCHED, SECONDS_VOUCHED, Bucket, timelines
 
+
+def _is(outcome: CheckOutcome, table: str = "") -> str:
+    """Return the condition of SQL for an outcome: on disk, it is which of two moments there are."""
+    failed, well = ("NOT NULL" if one else "NULL" for one in (outcome.has_failed, outcome.is_well))
+    return f"({table}failed_at IS {failed} AND {table}passed_at IS {well})"
+
+
+_IS_SKIPPED, _IS_PASSED, _IS_FAILED = map(_is, (CheckOutcome.SKIPPED, CheckOutcome.PASSED, CheckOutcome.FAILED))
+_LAST_HAD_FAILED = _is(CheckOutcome.FAILED, "last.")
 # A line is a service or a check, whatever docstring and marker it had over time; a run has one result of it. Numbers
 # that follow each other are neighbours in time.
 _LAYOUT = (
@@ -29,59 +38,59 @@ _LAYOUT = (
         latency REAL
     )
     """,
-    """
+    f"""
     INSERT INTO entries
     SELECT NULL, line, lines.subject, at, max(at, ended) + coalesce(:intervals * interval, :seconds), failed_at,
         passed_at, latency
     FROM results JOIN runs ON runs.id = run JOIN lines ON lines.subject = results.subject
     WHERE run >= (SELECT min(id) FROM runs WHERE ended >= :begin) AND at BETWEEN :begin AND :now
-        AND coalesce(failed_at, passed_at) IS NOT NULL
+        AND NOT {_IS_SKIPPED}
     ORDER BY line, at, run
-    """,
+    """,  # noqa: S608 - of texts of our own alone
     "CREATE INDEX temp.latencies ON entries (line, latency) WHERE latency IS NOT NULL",
     # Where a line turns sick, and what ends that: the same result, or the next one here.
-    """
+    f"""
     CREATE TEMP TABLE incidents AS
     SELECT line, failed_at AS began, max(0, ended - failed_at) AS repair
     FROM (
         SELECT *, coalesce(passed_at, lead(passed_at) OVER (PARTITION BY line ORDER BY number)) AS ended
         FROM (
-            SELECT this.*, coalesce(last.failed_at IS NOT NULL AND last.passed_at IS NULL, 0) AS was_sick
+            SELECT this.*, coalesce({_LAST_HAD_FAILED}, 0) AS was_sick
             FROM entries AS this LEFT JOIN entries AS last ON last.number = this.number - 1 AND last.line = this.line
         )
         WHERE CASE WHEN was_sick THEN passed_at ELSE failed_at END IS NOT NULL
     )
     WHERE NOT was_sick
-    """,
+    """,  # noqa: S608 - as above
     "CREATE INDEX temp.repairs ON incidents (line, repair) WHERE repair IS NOT NULL",
 )
 _TABLES = ("incidents", "entries", "lines")
 # The name and services of a line are those of its last result: SQLite takes bare columns from the row of the maximum,
 # https://sqlite.org/lang_select.html#bareagg
-_COUNTS = """
-    SELECT line, subject, max(number), count(*) AS runs, sum(failed_at IS NULL) AS passed, count(latency) AS answers
+_COUNTS = f"""
+    SELECT line, subject, max(number), count(*) AS runs, sum({_IS_PASSED}) AS passed, count(latency) AS answers
     FROM entries GROUP BY line
-"""
-_SKIPPED = """
+"""  # noqa: S608 - as above
+_SKIPPED = f"""
     SELECT line, lines.subject, max(at), count(*) AS skipped
     FROM results JOIN lines ON lines.subject = results.subject
     WHERE run >= (SELECT min(id) FROM runs WHERE ended >= :begin) AND at BETWEEN :begin AND :now
-        AND failed_at IS NULL AND passed_at IS NULL
+        AND {_IS_SKIPPED}
     GROUP BY line
-"""
+"""  # noqa: S608 - as above
 _INCIDENTS = """
     SELECT line, count(*) AS failures, count(repair) AS repairs,
         max(CASE WHEN repair IS NULL THEN began END) AS down_since
     FROM incidents GROUP BY line
 """
 # Run by run, from the heal on, until one has looked at the service.
-_LOOK_AFTER = """
-    SELECT failed_at IS NULL OR passed_at IS NOT NULL
+_LOOK_AFTER = f"""
+    SELECT NOT {_IS_FAILED}
     FROM runs CROSS JOIN results ON results.run = runs.id
-        AND subject IN (SELECT id FROM subjects WHERE kind = 'service' AND key = {service})
-    WHERE ended >= {at} AND coalesce(failed_at, passed_at) IS NOT NULL
+        AND subject IN (SELECT id FROM subjects WHERE kind = 'service' AND key = {{service}})
+    WHERE ended >= {{at}} AND NOT {_IS_SKIPPED}
     ORDER BY ended, runs.id LIMIT 1
-"""
+"""  # noqa: S608 - as above
 _HELPED = _LOOK_AFTER.format(service="heals.service", at="heals.at")
 # What somebody does by hand is no heal.
 _HEALS = f"""
