@@ -11,7 +11,7 @@ from sandbox import Result, Sandbox
 
 from remediation.config.load import load_project
 from remediation.config.model import Project
-from remediation.drill.helper import MARK
+from remediation.system.environment import DRILL_MARK
 from remediation.system.process import marked
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
@@ -52,7 +52,7 @@ def nothing_is_left(project: Sandbox) -> bool:
     memory = project.root.resolve() / ".auto-heal"
     mounted = str(memory) in Path("/proc/self/mountinfo").read_text()
     files = [*memory.glob("drill-*"), *memory.glob("run-*")]
-    return not marked(MARK, str(memory)) and not files and not mounted
+    return not marked(DRILL_MARK, str(memory)) and not files and not mounted
 
 
 def remembered(project: Sandbox) -> dict[str, Any]:

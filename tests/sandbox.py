@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from remediation.config.model import MARK
+from remediation.system.environment import SERVICE_MARK
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENT = REPOSITORY / "tests" / "patient.py"
@@ -189,7 +189,7 @@ class Sandbox:
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                ours = process.environ().get(MARK, "").startswith(f"{self.root.resolve()}:")
+                ours = process.environ().get(SERVICE_MARK, "").startswith(f"{self.root.resolve()}:")
                 if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found

@@ -27,6 +27,7 @@ from remediation.drill.report import document, table
 from remediation.drill.results import Finding, Findings, Trial
 from remediation.messages.message import Phrase
 from remediation.system import ports
+from remediation.system.environment import DRILL_MARK
 from remediation.system.process import Identity
 
 
@@ -131,7 +132,7 @@ def test_whatever_was_printed_a_report_can_be_read(printed: str) -> None:
 
 
 def test_processes_of_a_drill_that_was_killed_are_ended(project: Sandbox, loaded: Project) -> None:
-    left = project.stranger(sys.executable, "-c", "import time; time.sleep(600)", **{helper.MARK: str(loaded.memory)})
+    left = project.stranger(sys.executable, "-c", "import time; time.sleep(600)", **{DRILL_MARK: str(loaded.memory)})
     wait_for(lambda: helper.left_over(loaded))
 
     with helper.room(loaded) as folder:
@@ -144,7 +145,7 @@ def test_processes_of_a_drill_that_was_killed_are_ended(project: Sandbox, loaded
 
 def test_another_projects_drill_is_left_alone(project: Sandbox, loaded: Project) -> None:
     other = project.stranger(
-        sys.executable, "-c", "import time; time.sleep(600)", **{helper.MARK: str(loaded.memory) + "-other"}
+        sys.executable, "-c", "import time; time.sleep(600)", **{DRILL_MARK: str(loaded.memory) + "-other"}
     )
 
     with helper.room(loaded):

@@ -12,6 +12,7 @@ from sandbox import DEADLINE, Sandbox
 from remediation.config.model import Service
 from remediation.state import lock_grants
 from remediation.state.service_state import Store
+from remediation.system.environment import HELD_LOCKS
 from remediation.system.files import LockTimeoutError
 from remediation.system.process import Identity
 
@@ -59,7 +60,7 @@ def test_what_is_forged_or_stale_locks_as_ever(
 ) -> None:
     stranger = of(project.stranger("sleep", "600").pid)
     with store.lock(service, timeout=DEADLINE):
-        monkeypatch.setenv(lock_grants.HELD, forge(service, stranger))
+        monkeypatch.setenv(HELD_LOCKS, forge(service, stranger))
 
         with pytest.raises(LockTimeoutError), store.lock(service, timeout=0):
             pass
@@ -69,7 +70,7 @@ def test_a_dead_holder_grants_nothing(
     project: Sandbox, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = project.stranger("sleep", "600")
-    monkeypatch.setenv(lock_grants.HELD, grant(of(process.pid), service.mark))
+    monkeypatch.setenv(HELD_LOCKS, grant(of(process.pid), service.mark))
     process.kill()
     process.wait()
 
@@ -81,7 +82,7 @@ def test_an_ancestor_grants_its_lock_to_one_at_a_time(
     service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with store.lock(service, timeout=DEADLINE):
-        monkeypatch.setenv(lock_grants.HELD, grant(of(os.getppid()), "other", service.mark))
+        monkeypatch.setenv(HELD_LOCKS, grant(of(os.getppid()), "other", service.mark))
 
         with store.lock(service, timeout=0), pytest.raises(LockTimeoutError), store.lock(service, timeout=0):
             pass
@@ -90,7 +91,7 @@ def test_an_ancestor_grants_its_lock_to_one_at_a_time(
 def test_what_an_ancestor_grants_and_nobody_holds_is_taken(
     service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(lock_grants.HELD, grant(of(os.getppid()), service.mark))
+    monkeypatch.setenv(HELD_LOCKS, grant(of(os.getppid()), service.mark))
 
     with store.lock(service, timeout=0):
         assert store.is_locked(service)
@@ -99,7 +100,7 @@ def test_what_an_ancestor_grants_and_nobody_holds_is_taken(
 
 
 def test_a_grant_names_us_and_the_services(service: Service) -> None:
-    pid, born, marks = json.loads(lock_grants.granted([service])[lock_grants.HELD])
+    pid, born, marks = json.loads(lock_grants.granted([service])[HELD_LOCKS])
 
     assert Identity(pid, born) == Identity.of(os.getpid())
     assert marks == [service.mark]

@@ -20,9 +20,10 @@ import pytest
 from sandbox import DEADLINE, REPOSITORY, Sandbox, wait_for
 
 from remediation.config.load import load_project
-from remediation.config.model import MARK, Service
+from remediation.config.model import Service
 from remediation.healing.commands import Started, ended, launch, reap, run_command
 from remediation.healing.incident import HealError
+from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity
 
 LONG = 600.0
@@ -88,7 +89,7 @@ def test_a_service_runs_in_a_session_of_its_own_with_what_it_is_to_know(
     assert environ["KEPT"] == "ours"
     assert environ["MINE"] == "1"
     assert (environ["HOST"], environ["PORT"]) == ("127.0.0.1", str(project.port))
-    assert environ[MARK] == service.mark
+    assert environ[SERVICE_MARK] == service.mark
     assert "ours" not in {value for name, value in environ.items() if name != "KEPT"}
 
 

@@ -12,7 +12,7 @@ import pytest
 from rolling import AUTO_HEAL, BACK, RUN, Deployed
 from sandbox import Sandbox, wait_for
 
-from remediation.state import lock_grants
+from remediation.system.environment import HELD_LOCKS
 from remediation.system.process import Identity
 
 
@@ -35,7 +35,7 @@ def test_a_command_may_restart_the_service_by_auto_heal(deployed: Deployed, step
     memory = deployed.project.memory
     assert memory["last_heal"]["action"] == RUN
     assert (memory["stopped_by_hand"], memory["command"]) == (False, None)
-    assert lock_grants.HELD not in psutil.Process(deployed.project.pid).environ()
+    assert HELD_LOCKS not in psutil.Process(deployed.project.pid).environ()
 
 
 def test_a_service_that_the_command_stopped_by_auto_heal_is_started(deployed: Deployed) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import psutil
 from sandbox import DEADLINE, Sandbox, wait_for
 
-from remediation.config.model import MARK
+from remediation.system.environment import SERVICE_MARK
 
 # In the environment of a monitor and of all that it starts, so that what it leaves behind is found.
 _MONITOR_MARK = "AUTO_HEAL_TEST_MONITOR"
@@ -103,7 +103,7 @@ class Watching:
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 environ = process.environ()
-                ours = environ.get(_MONITOR_MARK) == str(self._project.root) and MARK not in environ
+                ours = environ.get(_MONITOR_MARK) == str(self._project.root) and SERVICE_MARK not in environ
                 if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found

@@ -31,10 +31,6 @@ Text = Annotated[str, Meta(min_length=1)]
 FreePort = Literal["own", "user", "never"]
 Event = Literal["sick", "healed", "gave-up"]
 
-# The environment variable by which a process, and all that it starts, is known as a service of a project.
-MARK = "AUTO_HEAL_SERVICE"
-# The one by which all that one start began is known, also when the folder of the project has another path by now.
-START = "AUTO_HEAL_START"
 # The folder of what is remembered, beside the configuration.
 MEMORY = ".auto-heal"
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from remediation.config.model import MARK, Project, Service
+from remediation.config.model import Project, Service
 from remediation.drill.helper import Helper
 from remediation.messages.message import Phrase
+from remediation.system import environment
 from remediation.system.process import Life, signal_name
 
 if TYPE_CHECKING:
@@ -74,11 +75,11 @@ class Herd:
         return [number for number in near if number > 0 and number not in taken]
 
     def _start(self, ports: Iterable[int]) -> Helper:
-        name, environ = os.path.basename(self._service.command[0]), dict(os.environ)  # noqa: PTH119 - a word
-        environ.pop(MARK, None)
+        name = os.path.basename(self._service.command[0])  # noqa: PTH119 - a word
         return Helper(
-            "decoy", name, ",".join(map(str, ports)), *self._service.command, project=self._project, env=environ
-        )
+            "decoy", name, ",".join(map(str, ports)), *self._service.command,
+            project=self._project, env=environment.unmarked(),
+        )  # fmt: skip
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import stat
@@ -15,7 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from remediation.config.model import MARK, Address, Project, Service
+from remediation.config.model import Address, Project, Service
 from remediation.drill.bystanders import Herd
 from remediation.drill.helper import Helper
 from remediation.drill.results import SkipError, Struck
@@ -25,7 +24,7 @@ from remediation.healing.context import longest
 from remediation.healing.remediator import Healer
 from remediation.messages.message import Phrase
 from remediation.state.service_state import Memory, Store
-from remediation.system import files, ports
+from remediation.system import environment, files, ports
 from remediation.system.process import Identity, Life, send, terminate
 
 
@@ -140,9 +139,10 @@ def _bound(holder: Helper, scene: Scene) -> None:
 
 def _stranger(scene: Scene) -> Struck:
     address = scene.address
-    environ = {name: value for name, value in os.environ.items() if name != MARK}
     places = [str(address.port), *sorted(ports.resolve(address.host))]
-    stranger = scene.stack.enter_context(Helper("holder", "stranger", *places, project=scene.project, env=environ))
+    stranger = scene.stack.enter_context(
+        Helper("holder", "stranger", *places, project=scene.project, env=environment.unmarked())
+    )
     stranger.line()
     with scene.held() as memory:
         victims = frozenset(ownership.family(scene.service, memory)) | {scene.process(memory)}

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 
 from remediation.config.model import Project
 from remediation.drill.scripts.fulldisk import unmount
+from remediation.system.environment import DRILL_MARK
 from remediation.system.files import make_folder
 from remediation.system.process import Identity, Life, marked, terminate
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# What belongs to a drill of a project is known by this variable in its environment.
-MARK = "AUTO_HEAL_DRILL"
 # How long one of our own little programs may take to begin or to end, in seconds.
 _PATIENCE = 10.0
 _LONGEST_LINE = 4096
@@ -45,7 +44,7 @@ class Helper:
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-S", str(path), *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
-            cwd="/", env={**(os.environ if env is None else env), MARK: str(project.memory)},
+            cwd="/", env={**(os.environ if env is None else env), DRILL_MARK: str(project.memory)},
         )  # fmt: skip
         # It is not waited for yet, so the PID is its own.
         self.identity = Identity.of(self._child.pid)
@@ -121,7 +120,7 @@ class Helper:
 
 def left_over(project: Project) -> list[Identity]:
     """Return the processes of drills of this project that still live."""
-    return marked(MARK, str(project.memory))
+    return marked(DRILL_MARK, str(project.memory))
 
 
 def end_left_over(project: Project) -> list[Identity]:

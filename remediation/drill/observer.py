@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Iterable
 
-from remediation.config.model import MARK, Service
+from remediation.config.model import Service
 from remediation.drill.results import Struck
 from remediation.messages.message import Phrase
 from remediation.probes import liveness
 from remediation.state.service_state import Store
+from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity, Life, descendants, describe, marked, value_of
 
 # How often it is looked at, in seconds; a look at a dead one takes next to nothing.
@@ -84,5 +85,8 @@ def strays(service: Service, store: Store, victims: Iterable[Identity] = ()) -> 
 def _strays(service: Service, store: Store, victims: Iterable[Identity]) -> list[Identity]:
     server = store.proven_process(service)
     own = set(descendants([server])) if server else set()
-    suspects = [*marked(MARK, service.mark), *(one for one in victims if value_of(MARK, one.pid) is None)]
+    suspects = [
+        *marked(SERVICE_MARK, service.mark),
+        *(one for one in victims if value_of(SERVICE_MARK, one.pid) is None),
+    ]
     return [one for one in dict.fromkeys(suspects) if one not in own and one.alive]

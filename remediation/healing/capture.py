@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from remediation.healing.commands import Outliving, ended
+from remediation.system.environment import CAPTURE_MARK
 from remediation.system.process import Identity, await_death, descendants, group, marked, send
 
 _CHUNK = 65_536
@@ -20,8 +21,6 @@ _CHUNK = 65_536
 _TO_END = 0.1
 # After SIGKILL; only one that hangs in the kernel takes longer.
 _TO_DIE = 1.0
-# By this all that it starts is known, whatever becomes of their parents.
-_MARK = "AUTO_HEAL_CAPTURE"
 
 
 class Captured(NamedTuple):
@@ -42,7 +41,7 @@ def capture(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], ti
         child = Outliving(
             list(command),
             cwd=cwd,
-            env={**environ, _MARK: mark},
+            env={**environ, CAPTURE_MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -86,7 +85,7 @@ def _end(child: Outliving, mark: str, deadline: float, problem: str) -> str:
     if identity and not problem:
         await_death(identity, deadline - time.monotonic())
         problem = "did not end in time" if identity.alive else ""
-    left = {*descendants([identity] if identity else []), *group(child.pid), *marked(_MARK, mark)}
+    left = {*descendants([identity] if identity else []), *group(child.pid), *marked(CAPTURE_MARK, mark)}
     send(left, signal.SIGKILL)
     try:
         status = child.wait(_TO_DIE)

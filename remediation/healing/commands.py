@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from remediation.config.model import MARK, START, Service
+from remediation.config.model import Service
 from remediation.healing.incident import CommandFailedError, CommandLateError, HealError
 from remediation.messages.message import Phrase
-from remediation.system import disk, files, logrotate
+from remediation.system import disk, environment, files, logrotate
 from remediation.system.process import Identity, await_death, descendants, signal_name, terminate
 from remediation.system.tracebacks import redacted_output
 
@@ -102,11 +102,11 @@ def child_environment(service: Service) -> dict[str, str]:
     environ = {
         name: value
         for name, value in os.environ.items()
-        if name not in _NOT_INHERITED and not name.startswith(("AUTO_HEAL_", "PYTEST_XDIST_"))
+        if name not in _NOT_INHERITED and not name.startswith((environment.PREFIX, "PYTEST_XDIST_"))
     }
     if service.address:
         environ |= {"PORT": str(service.address.port), "HOST": service.address.host}
-    return environ | dict(service.env) | {MARK: service.mark}
+    return environ | dict(service.env) | {environment.SERVICE_MARK: service.mark}
 
 
 def launch(service: Service, start: str = "") -> Started:
@@ -114,7 +114,7 @@ def launch(service: Service, start: str = "") -> Started:
 
     HealError if it cannot be started.
     """
-    environ = child_environment(service) | ({START: start} if start else {})
+    environ = child_environment(service) | ({environment.START_MARK: start} if start else {})
     child, log_start = _spawn(Outliving, service, service.command, environ)
     _children.append(child)
     return Started(child, service.log_file, log_start)
@@ -133,9 +133,8 @@ def run_command(
     After `timeout` seconds it is ended with all its children. `begun` is told which process it is, as soon as
     it runs. HealError unless it exits with 0.
     """
-    environ = child_environment(service) | dict(more or {})
     # What a command leaves running, as systemctl or docker do, is not the service's process.
-    del environ[MARK]
+    environ = environment.unmarked(child_environment(service)) | dict(more or {})
     child, _ = _spawn(_Bounded, service, command, environ)
     words = " ".join(command)
     try:

@@ -19,21 +19,19 @@ from pathlib import Path
 
 import msgspec
 
-from remediation.config.model import MARK, Service
+from remediation.config.model import Service
 from remediation.healing import ownership
 from remediation.healing.capture import capture
 from remediation.healing.commands import child_environment
 from remediation.healing.incident import Patient
 from remediation.state.evidence_store import Archive
 from remediation.state.service_state import Memory
-from remediation.system import files, logrotate, ports
+from remediation.system import environment, files, logrotate, ports
 from remediation.system.process import Identity, describe, marked, send
 from remediation.system.process_info import Facts, vitals
 from remediation.system.secrets import redacted, redacted_words
 from remediation.system.tracebacks import redacted_failure, redacted_output
 
-# By this the commands that a healer left behind when it was killed are known.
-_MARK = "AUTO_HEAL_EVIDENCE"
 _LOG_BYTES = 65_536
 _LOG_LINES = 200
 _MOST_OUTPUT = 262_144
@@ -121,9 +119,7 @@ def _parts(service: Service, memory: Memory, patient: Patient, deadline: float) 
         parts.append(_Part("processes.json", partial(_processes, members)))
     if service.address and ports.is_local(service.address.host):
         parts.append(_Part("port.json", partial(_port, service.address.host, service.address.port, members)))
-    environ = child_environment(service)
-    del environ[MARK]
-    environ |= {_MARK: service.mark}
+    environ = environment.unmarked(child_environment(service)) | {environment.EVIDENCE_MARK: service.mark}
     run = partial(_printed, cwd=service.cwd, environ=environ, deadline=deadline)
     py_spy = _py_spy() if members else None
     if service.evidence or py_spy:
@@ -139,7 +135,7 @@ def _parts(service: Service, memory: Memory, patient: Patient, deadline: float) 
 
 
 def _end_commands(service: Service) -> None:
-    send(marked(_MARK, service.mark), signal.SIGKILL)
+    send(marked(environment.EVIDENCE_MARK, service.mark), signal.SIGKILL)
 
 
 def _once(text: bytes) -> Iterator[object]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from remediation.config.model import MARK, START, Service
+from remediation.config.model import Service
 from remediation.healing.incident import ForeignPortError, HealError
 from remediation.messages.message import Phrase
 from remediation.probes import liveness
 from remediation.state.service_state import Memory, Store
 from remediation.system import ports
+from remediation.system.environment import SERVICE_MARK, START_MARK
 from remediation.system.ports import Listener
 from remediation.system.process import Identity, Life, Protection, descendants, describe, marked_by, protected, value_of
 
@@ -74,17 +75,21 @@ def roots(service: Service, memory: Memory) -> list[Identity]:
 
 def _marked(service: Service, memory: Memory) -> list[Identity]:
     """Return what bears the mark of the service, or of the last start of it: the one has its folder's path in it."""
-    found = marked_by({MARK: service.mark} | ({START: memory.start} if memory.start else {}))
+    found = marked_by({SERVICE_MARK: service.mark} | ({START_MARK: memory.start} if memory.start else {}))
     # Whoever took the mark off does not want to be of the service any more.
-    return [one for one in found if (value_of(MARK, one.pid) or "").endswith(f":{service.name}")]
+    return [one for one in found if (value_of(SERVICE_MARK, one.pid) or "").endswith(f":{service.name}")]
 
 
 def family(service: Service, memory: Memory) -> list[Identity]:
     """Return the service's processes and their descendants, but for what is out of bounds or another service's."""
     own = roots(service, memory)
     # Of a service that was started when its folder had another path, the mark is that of then.
-    marks = {None, service.mark, *(value_of(MARK, root.pid) for root in own)}
-    return [member for member in descendants(own) if not protected(member.pid) and value_of(MARK, member.pid) in marks]
+    marks = {None, service.mark, *(value_of(SERVICE_MARK, root.pid) for root in own)}
+    return [
+        member
+        for member in descendants(own)
+        if not protected(member.pid) and value_of(SERVICE_MARK, member.pid) in marks
+    ]
 
 
 def untouchable(service: Service, memory: Memory) -> HealError | None:

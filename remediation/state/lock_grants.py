@@ -11,10 +11,8 @@ import os
 from collections.abc import Iterable
 
 from remediation.config.model import Service
+from remediation.system import environment
 from remediation.system.process import Identity, Protection, protected
-
-# The environment variable that says who holds which locks; no service inherits it.
-HELD = "AUTO_HEAL_HELD"
 
 
 def granted(services: Iterable[Service]) -> dict[str, str]:
@@ -22,12 +20,12 @@ def granted(services: Iterable[Service]) -> dict[str, str]:
     ourselves = Identity.of(os.getpid())
     if ourselves is None:
         return {}
-    return {HELD: json.dumps([ourselves.pid, ourselves.born, [service.mark for service in services]])}
+    return {environment.HELD_LOCKS: json.dumps([ourselves.pid, ourselves.born, [service.mark for service in services]])}
 
 
 def is_granted(service: Service) -> bool:
     """Return whether we are, or belong to, a command of a healer that holds the lock of this service."""
-    if not (text := os.environ.get(HELD)):
+    if not (text := environment.value(environment.HELD_LOCKS)):
         return False
     try:
         grant = json.loads(text)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from remediation.config.model import MARK, Budget, Project, Service
+from remediation.config.model import Budget, Project, Service
 from remediation.messages.message import Phrase
 from remediation.state import lock_grants
 from remediation.system import files
 from remediation.system.disk import Reserve
+from remediation.system.environment import SERVICE_MARK
 from remediation.system.files import Lock, LockLostError, LockTimeoutError
 from remediation.system.process import Identity, boot_id, describe, value_of
 
@@ -155,7 +156,7 @@ class Store:
     def _disown(service: Service, memory: Memory) -> None:
         """Forget the processes of a memory that was copied, unless they bear the mark of this very project."""
         memory.command = None
-        if not memory.pid or value_of(MARK, memory.pid) != service.mark:
+        if not memory.pid or value_of(SERVICE_MARK, memory.pid) != service.mark:
             memory.pid, memory.born, memory.start = None, "", ""
 
     def keep(self, service: Service, memory: Memory) -> None:

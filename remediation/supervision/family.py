@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable
 
-from remediation.config.model import MARK, Project
+from remediation.config.model import Project
 from remediation.state.service_state import Store
+from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity, descendants, terminate, value_of
 
 # After SIGKILL, how long the family is waited for, in seconds.
@@ -33,6 +34,6 @@ def without_services(found: Iterable[Identity], project: Project) -> list[Identi
     """
     store, found = Store(project), list(found)
     proven = {store.proven_process(service) for service in project.services.values()}
-    services = [one for one in found if one in proven or value_of(MARK, one.pid) is not None]
+    services = [one for one in found if one in proven or value_of(SERVICE_MARK, one.pid) is not None]
     spared = {*services, *descendants(services)}
     return [one for one in found if one not in spared]

@@ -16,13 +16,14 @@ from pathlib import Path
 
 from town import CLIENT_DEEDS, Town
 
-from remediation.config.model import MARK, Service
+from remediation.config.model import Service
 from remediation.drill import faults
 from remediation.drill.bystanders import Decoy
 from remediation.drill.faults import MAKE
 from remediation.drill.helper import Helper, HelperError
 from remediation.drill.results import SkipError
 from remediation.healing import ownership
+from remediation.system.environment import SERVICE_MARK
 
 _LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 # How often the kernel is asked for a number that others may get first.
@@ -106,7 +107,7 @@ def _pid_given_away(town: Town, service: Service, stack: ExitStack) -> Mischief:
         if victim is None or not os.access(_LAST_PID, os.W_OK):
             raise ImpossibleError("no PID can be asked for here")
         _make_dead(town, service)
-        environ = {name: value for name, value in os.environ.items() if name != MARK}
+        environ = {name: value for name, value in os.environ.items() if name != SERVICE_MARK}
         for _ in range(_ATTEMPTS):
             try:
                 _LAST_PID.write_text(str(victim.pid - 1), encoding="ascii")

@@ -19,13 +19,14 @@ import psutil
 from sandbox import REPOSITORY, Sandbox, free_port
 
 from remediation.config.load import load_project
-from remediation.config.model import MARK, Project, Service
+from remediation.config.model import Project, Service
 from remediation.drill.bystanders import Herd
 from remediation.drill.faults import Scene
 from remediation.healing.remediator import Healer
 from remediation.state.event_log import Voice
 from remediation.state.records import recorder
 from remediation.state.service_state import Store
+from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity
 
 CITIZEN = Path(__file__).with_name("citizen.py")
@@ -182,7 +183,7 @@ class Town:
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 environ = process.environ()
-                ours = environ.get(HEALER_MARK) == str(self.root) and MARK not in environ
+                ours = environ.get(HEALER_MARK) == str(self.root) and SERVICE_MARK not in environ
                 if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
@@ -256,7 +257,7 @@ class Town:
         for _ in range(3):
             for process in psutil.process_iter():
                 with suppress(psutil.Error):
-                    if process.environ().get(MARK, "").startswith(f"{self.root}:"):
+                    if process.environ().get(SERVICE_MARK, "").startswith(f"{self.root}:"):
                         process.kill()
 
 
