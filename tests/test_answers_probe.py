@@ -13,7 +13,7 @@ from sandbox import DEADLINE, Sandbox, free_port
 from test_answers import handle
 
 from remediation.config.load import load_project
-from remediation.probes import liveness
+from remediation.probes import readiness
 
 Serve = Callable[..., Server]
 
@@ -30,7 +30,7 @@ def probed(
 ) -> str | None:
     """Return what the probe of readiness has against a service."""
     handle(project, number, host=host, more=f'ready = "{ready}"')
-    return liveness.unready(load_project(project.root, {}).services["api"], timeout=timeout)
+    return readiness.unready(load_project(project.root, {}).services["api"], timeout=timeout)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ exec "$@"
 ASK = """
 import socket, sys, time
 from pathlib import Path
-from remediation.probes import liveness
+from remediation.healing import liveness
 from remediation.config.load import load_project
 from remediation.state.service_state import Store
 from remediation.checks.errors import ServiceDown
@@ -121,7 +121,7 @@ from remediation.checks.client import Services
 silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 silent.bind(("127.0.0.1", 53))
 found = load_project(Path(sys.argv[1]), {})
-print(liveness.unready(found.services["api"], timeout=0.5))
+print(readiness.unready(found.services["api"], timeout=0.5))
 try:
     Services(found, Store(found), sessions={}, properties=[])["api"].get("/")
 except ServiceDown as error:

@@ -18,7 +18,8 @@ from sandbox import Sandbox, wait_for
 
 from remediation.config.load import load_project
 from remediation.config.model import EvidenceLimits, Project
-from remediation.healing import diagnostics, ownership
+from remediation.engines import ownership
+from remediation.healing import diagnostics
 from remediation.healing.incident import Patient
 from remediation.healing.remediator import Healer
 from remediation.state.event_log import Voice

@@ -16,8 +16,8 @@ from sandbox import Result, Sandbox, free_port, wait_for
 from watching import watching
 
 from remediation.config.model import Service
-from remediation.healing import actions
-from remediation.healing.incident import HealError
+from remediation.engines import local
+from remediation.engines.errors import HealError
 from remediation.healing.remediator import Healer
 from remediation.state.event_log import Voice
 from remediation.state.service_state import Store
@@ -279,7 +279,7 @@ def test_a_service_of_which_a_process_lives_is_not_told_as_stopped(
     healthy: Sandbox, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pid = healthy.pid
-    monkeypatch.setattr(actions, "terminate", lambda *_, **__: [])
+    monkeypatch.setattr(local, "terminate", lambda *_, **__: [])
     healer = Healer(store, Voice.of(store.project), record=lambda _: None, origin="hand")
 
     with pytest.raises(HealError, match=rf"PID {pid}, .*is still alive; nothing more was done"):

@@ -21,8 +21,9 @@ from sandbox import DEADLINE, REPOSITORY, Sandbox, wait_for
 
 from remediation.config.load import load_project
 from remediation.config.model import Service
-from remediation.healing.commands import Started, ended, launch, reap, run_command
-from remediation.healing.incident import HealError
+from remediation.engines.errors import HealError
+from remediation.engines.spawn import Started, ended, launch, reap
+from remediation.healing.commands import run_command
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity
 
@@ -106,7 +107,7 @@ def test_a_service_outlives_whoever_started_it(project: Sandbox) -> None:
     configured(project, "sleep", "600")
     script = (
         "import sys; from pathlib import Path\n"
-        "from remediation.healing.commands import launch; from remediation.config.load import load_project\n"
+        "from remediation.engines.spawn import launch; from remediation.config.load import load_project\n"
         "print(launch(load_project(Path(sys.argv[1]), {}).services['api']).identity.pid)\n"
     )
     environ = project.environment(PYTHONWARNINGS="error")

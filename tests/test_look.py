@@ -17,8 +17,10 @@ from sandbox import DEADLINE, PATIENT, Sandbox, wait_for
 
 from remediation.config.load import load_project
 from remediation.config.model import Service
-from remediation.probes import liveness
-from remediation.probes.liveness import Condition
+from remediation.engines import ownership
+from remediation.engines.engine import Condition
+from remediation.healing import liveness
+from remediation.probes import readiness
 from remediation.state.service_state import Memory, Store
 from remediation.system.process import Identity, descendants, terminate
 
@@ -182,7 +184,7 @@ def test_a_service_is_ready_when_it_answers_2xx(project: Sandbox, serve: Serve, 
     service, _ = configured(project)
     requests = serve(f"HTTP/1.1 {status} Any\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode())
 
-    assert liveness.answers(service, timeout=DEADLINE) is ready
+    assert readiness.answers(service, timeout=DEADLINE) is ready
 
     assert [request.splitlines()[0] for request in requests] == [b"GET /api/health HTTP/1.1"]
 
@@ -192,22 +194,22 @@ def test_an_answer_that_is_no_http_is_none(project: Sandbox, serve: Serve, answe
     service, _ = configured(project)
     serve(answer)
 
-    assert not liveness.answers(service, timeout=5)
+    assert not readiness.answers(service, timeout=5)
 
 
 def test_a_port_that_refuses_is_no_answer(project: Sandbox) -> None:
     service, _ = configured(project)
 
-    assert not liveness.answers(service, timeout=DEADLINE)
-    assert not liveness.answers(configured(project, 'ready = "tcp"')[0], timeout=DEADLINE)
-    assert liveness.answers(configured(project, 'ready = "none"')[0], timeout=DEADLINE)
+    assert not readiness.answers(service, timeout=DEADLINE)
+    assert not readiness.answers(configured(project, 'ready = "tcp"')[0], timeout=DEADLINE)
+    assert readiness.answers(configured(project, 'ready = "none"')[0], timeout=DEADLINE)
 
 
 def test_the_path_of_the_url_comes_before_that_of_readiness(project: Sandbox, serve: Serve) -> None:
     service, _ = configured(project, f'url = "{project.url}/base/"')
     requests = serve(OK)
 
-    assert liveness.answers(service, timeout=DEADLINE)
+    assert readiness.answers(service, timeout=DEADLINE)
 
     assert requests[0].startswith(b"GET /base/api/health HTTP/1.1\r\n")
     assert f"\r\nHost: 127.0.0.1:{project.port}\r\n".encode() in requests[0]
@@ -217,7 +219,7 @@ def test_a_body_is_not_waited_for(project: Sandbox, serve: Serve) -> None:
     service, _ = configured(project)
     serve(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", drip=b"x")
 
-    assert liveness.answers(service, timeout=DEADLINE)
+    assert readiness.answers(service, timeout=DEADLINE)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_an_answer_that_trickles_does_not_stretch_the_deadline(
     service, _ = configured(project)
     serve(answer, drip=drip)
     results: list[bool] = []
-    thread = threading.Thread(target=lambda: results.append(liveness.answers(service, timeout=0.5)), daemon=True)
+    thread = threading.Thread(target=lambda: results.append(readiness.answers(service, timeout=0.5)), daemon=True)
     thread.start()
 
     thread.join(5)
@@ -249,14 +251,14 @@ def test_an_answer_over_ipv6_is_an_answer(project: Sandbox, serve: Serve) -> Non
     except OSError:
         pytest.skip("this machine has no IPv6")
 
-    assert liveness.answers(service, timeout=DEADLINE)
+    assert readiness.answers(service, timeout=DEADLINE)
 
 
 def test_a_tcp_service_is_ready_when_it_accepts(project: Sandbox, serve: Serve) -> None:
     service, _ = configured(project, f'url = "tcp://127.0.0.1:{project.port}"\nready = "tcp"')
     serve(b"")
 
-    assert liveness.answers(service, timeout=DEADLINE)
+    assert readiness.answers(service, timeout=DEADLINE)
 
 
 def test_the_longest_timeout_that_may_be_configured_is_no_error(project: Sandbox, serve: Serve) -> None:
@@ -264,7 +266,7 @@ def test_the_longest_timeout_that_may_be_configured_is_no_error(project: Sandbox
     service = load_project(project.root, {}).services["api"]
     serve(OK)
 
-    assert liveness.answers(service, timeout=service.probe_timeout)
+    assert readiness.answers(service, timeout=service.probe_timeout)
 
 
 # How often, and whose port.
@@ -278,7 +280,7 @@ def test_polls_come_quickly_at_first_and_then_less_often_until_the_time_is_over(
         time.sleep(seconds)
 
     start = time.monotonic()
-    left = list(liveness.polls(0.5, sleep))
+    left = list(readiness.polls(0.5, sleep))
 
     assert time.monotonic() - start >= 0.5
     assert len(left) == len(pauses) + 1
@@ -290,7 +292,7 @@ def test_polls_come_quickly_at_first_and_then_less_often_until_the_time_is_over(
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, 0.001])
 def test_there_is_one_poll_at_least_with_some_time_for_it(timeout: float) -> None:
-    assert all(left > 0 for left in [next(liveness.polls(timeout)), *liveness.polls(timeout)])
+    assert all(left > 0 for left in [next(readiness.polls(timeout)), *readiness.polls(timeout)])
 
 
 def test_a_port_is_owned_by_its_listener_and_its_ancestors_but_by_nobody_else(project: Sandbox) -> None:
@@ -303,10 +305,10 @@ def test_a_port_is_owned_by_its_listener_and_its_ancestors_but_by_nobody_else(pr
     assert root is not None
     family = descendants([root])
     try:
-        assert liveness.owns_port(project.port, server.pid)
-        assert liveness.owns_port(project.port, family[-1].pid)
-        assert not liveness.owns_port(project.port, bystander.pid)
-        assert not liveness.owns_port(project.port, 2**22 + 1)
-        assert not liveness.owns_port(project.port + 1, server.pid)
+        assert ownership.owns_port(project.port, server.pid)
+        assert ownership.owns_port(project.port, family[-1].pid)
+        assert not ownership.owns_port(project.port, bystander.pid)
+        assert not ownership.owns_port(project.port, 2**22 + 1)
+        assert not ownership.owns_port(project.port + 1, server.pid)
     finally:
         terminate(lambda: family, timeout=DEADLINE)

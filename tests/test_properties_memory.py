@@ -16,7 +16,8 @@ from sandbox import Sandbox, sandbox
 
 from remediation.config.load import load_project
 from remediation.config.model import Service
-from remediation.probes import liveness
+from remediation.engines.engine import Condition
+from remediation.healing import liveness
 from remediation.state.service_state import Memory, Store
 from remediation.system.process import Identity
 
@@ -65,7 +66,7 @@ def test_no_content_is_raised_at_or_proves_a_process(kept: Kept, memory: bytes, 
 
     assert store.proven_process(service) is None
     assert store.pid_file_problem(service)
-    assert liveness.condition(service, store) in liveness.Condition
+    assert liveness.condition(service, store) in Condition
     assert isinstance(store.recall(service), Memory)
 
 

@@ -19,7 +19,7 @@ from test_answers import LATE, failure, handle
 
 from remediation.checks.client import Handle
 from remediation.config.load import load_project
-from remediation.probes import liveness
+from remediation.probes import readiness
 
 Serve = Callable[..., Server]
 OK = whole(b"ok")
@@ -75,7 +75,7 @@ def configured(
 
 def probed(project: Sandbox, timeout: float = 20.0) -> str | None:
     """Return what the probe of readiness has against the service."""
-    return liveness.unready(load_project(project.root, {}).services["api"], timeout=timeout)
+    return readiness.unready(load_project(project.root, {}).services["api"], timeout=timeout)
 
 
 def trust(project: Sandbox, authority: trustme.CA) -> str:

@@ -12,12 +12,12 @@ import pytest
 from sandbox import Sandbox
 
 from remediation.config.load import load_project
-from remediation.healing import dependencies
+from remediation.engines.engine import Condition
+from remediation.healing import dependencies, liveness
 from remediation.healing.incident import Outcome, Patient
 from remediation.messages.catalog import CATALOGUE
 from remediation.messages.message import Phrase, first_line
-from remediation.probes import liveness
-from remediation.probes.liveness import Condition
+from remediation.probes import readiness
 from remediation.state.event_log import Voice
 from remediation.state.service_state import Store
 
@@ -210,7 +210,7 @@ def test_a_service_whose_main_process_is_dead_has_not_recovered_by_itself(
     configured = load_project(project.root)
     service, store = configured.services["api"], Store(configured)
     monkeypatch.setattr(liveness, "condition", lambda *_: condition)
-    monkeypatch.setattr(liveness, "answers", lambda *_, **__: True)
+    monkeypatch.setattr(readiness, "answers", lambda *_, **__: True)
     healed = Outcome("db", "", "restart", ok=True)
 
     done = dependencies._after_dependencies(Patient(service, "", 0.0, 0), [healed], store, Voice.of(configured))

@@ -12,8 +12,9 @@ from remediation.checks.errors import ServiceDown
 from remediation.config.load import load_project
 from remediation.config.model import Address, Project, Service
 from remediation.config.schema import ConfigError
+from remediation.engines import engine_of
+from remediation.healing import liveness
 from remediation.messages.message import seconds
-from remediation.probes import liveness
 from remediation.state.service_state import Store
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Handle:
         Raises ServiceDown, which says what is wrong with it.
         """
         __tracebackhide__ = True
-        if not self._service.command:
+        engine = engine_of(self._service)
+        if not engine.knows_process:
             pytest.skip(f"{self.name}: something else runs it, so its process is not ours to know")
         if problem := liveness.hopeless(self._service, self._store) or self._store.pid_file_problem(self._service):
             raise ServiceDown(problem if problem.startswith(self.name) else f"{self.name}: {problem}", hopeless=True)
@@ -83,7 +85,7 @@ class Handle:
         if process is None:
             raise ServiceDown(f"{self.name}: its process is gone")
         address = self._service.address
-        if address and not liveness.owns_port(address.port, process.pid):
+        if address and not engine.owns_address(self._store.recall(self._service)):
             raise ServiceDown(f"{self.name}: its process {process.pid} does not listen on port {address.port}")
         return process
 

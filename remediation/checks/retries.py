@@ -9,7 +9,7 @@ import pytest
 
 from remediation.checks import OWN
 from remediation.config.model import Project
-from remediation.probes import liveness
+from remediation.healing import liveness
 from remediation.state.service_state import Store
 
 

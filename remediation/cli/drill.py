@@ -19,7 +19,7 @@ from remediation.config.load import load_project
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
 from remediation.drill.fault_names import FAULTS
-from remediation.healing import ownership
+from remediation.engines import engine_of
 from remediation.messages.catalog import Level
 from remediation.messages.message import Phrase
 from remediation.state.event_log import Voice, terminal
@@ -96,7 +96,8 @@ def _drillable(project: Project, names: Sequence[str], voice: Voice) -> list[Ser
 
 def _is_here(service: Service) -> bool:
     """Return whether auto-heal itself starts and ends a service, here."""
-    return bool(service.command) and ownership.out_of_reach(service) is None
+    engine = engine_of(service)
+    return engine.owns_processes and engine.out_of_reach() is None
 
 
 def _report(project: Project, wanted: Path | None) -> Path:

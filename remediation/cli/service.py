@@ -8,7 +8,8 @@ from pathlib import Path
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
-from remediation.healing.incident import HealError
+from remediation.engines import engine_of
+from remediation.engines.errors import HealError
 from remediation.healing.remediator import Healer
 from remediation.state import incidents
 from remediation.state.event_log import Voice, terminal
@@ -43,7 +44,8 @@ def by_hand(action: str, names: Sequence[str]) -> int:
 
 
 def _can(action: str, service: Service) -> bool:
-    return bool(service.command or service.stop_command) if action == "stop" else service.healable
+    engine = engine_of(service)
+    return engine.can_stop if action == "stop" else engine.can_start
 
 
 def selected(project: Project, names: Sequence[str], *, with_dependencies: bool = False) -> list[Service]:

@@ -13,9 +13,11 @@ import msgspec
 from remediation.cli.service import selected
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
+from remediation.engines import engine_of
+from remediation.engines.engine import Condition
+from remediation.healing import liveness
 from remediation.messages.formatting import aligned
-from remediation.probes import liveness
-from remediation.probes.liveness import Condition
+from remediation.probes import readiness
 from remediation.state.service_state import LastHeal, Store
 from remediation.system.process import Identity
 
@@ -59,7 +61,7 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
 def examine(service: Service, store: Store) -> Status:
     """Look at one service."""
     memory = store.recall(service)
-    identity = store.proven_process(service)
+    identity = engine_of(service).main_process(memory)
     uptime, used = _measure(identity) if identity else (None, None)
     return Status(
         service=service.name,
@@ -93,17 +95,12 @@ def _state(service: Service, store: Store) -> str:
         return "stopped by hand"
     if condition in (Condition.SUSPENDED, Condition.DEAD):
         return "suspended" if condition is Condition.SUSPENDED else "down"
-    answers = liveness.answers(service, timeout=service.probe_timeout)
-    if not service.command:
-        return "up" if answers else "down"
-    identity = store.proven_process(service)
-    if identity is None:
-        return "foreign" if answers else "down"
+    answers = readiness.answers(service, timeout=service.probe_timeout)
+    engine, memory = engine_of(service), store.recall(service)
     if not answers:
-        return "not answering"
+        return "not answering" if engine.main_process(memory) else "down"
     # What answers may be somebody else, while our process does not listen at all.
-    ours = service.address is None or liveness.owns_port(service.address.port, identity.pid)
-    return "up" if ours else "foreign"
+    return "up" if engine.owns_address(memory) else "foreign"
 
 
 def _measure(identity: Identity) -> tuple[float | None, int | None]:

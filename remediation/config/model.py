@@ -279,11 +279,6 @@ class Service(Struct, frozen=True, kw_only=True):
         """The value of MARK in the environment of its processes."""
         return f"{self.root}:{self.name}"
 
-    @property
-    def healable(self) -> bool:
-        """Whether there is any way to restart it."""
-        return bool(self.command or self.restart_command)
-
 
 class Project(Struct, frozen=True, kw_only=True):
     """`[tool.auto-heal]`: a configured project; `source` is the file that says so."""

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from remediation.config.model import Service
 from remediation.deployment.versions import mismatch
+from remediation.engines.engine import Condition
+from remediation.healing import liveness
 from remediation.messages.message import Phrase
-from remediation.probes import liveness
-from remediation.probes.liveness import Condition
+from remediation.probes import readiness
 from remediation.state.event_log import Voice
 from remediation.state.service_state import Store
 
@@ -48,7 +49,7 @@ class _Arrival:
     def awaited(self, deadline: float) -> None:
         """Poll until it is there, until `deadline` on the monotonic clock, or until it is known not to come."""
         told, problem = False, None
-        for left in liveness.polls(max(0.0, deadline - time.monotonic())):
+        for left in readiness.polls(max(0.0, deadline - time.monotonic())):
             problem = self._problem(min(max(left, _LAST_LOOK), self._service.probe_timeout))
             if problem is None:
                 if told:
@@ -71,7 +72,7 @@ class _Arrival:
 
     def _problem(self, timeout: float) -> Phrase | str | None:
         """Say what is still missing."""
-        if problem := liveness.unready(self._service, timeout=timeout):
+        if problem := readiness.unready(self._service, timeout=timeout):
             return problem
         return mismatch(self._service, self._version, timeout=timeout) if self._version else None
 

@@ -27,8 +27,8 @@ from remediation.drill.results import (
     Trial,
 )
 from remediation.drill.steady_state import Ground
+from remediation.engines.errors import HealError
 from remediation.healing.context import longest
-from remediation.healing.incident import HealError
 from remediation.healing.remediator import Healer
 from remediation.messages.message import Phrase
 from remediation.state.event_log import Voice

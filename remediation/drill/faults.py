@@ -18,8 +18,8 @@ from remediation.config.model import Address, Project, Service
 from remediation.drill.bystanders import Herd
 from remediation.drill.helper import Helper
 from remediation.drill.results import SkipError, Struck
-from remediation.healing import ownership
-from remediation.healing.commands import child_environment
+from remediation.engines import ownership
+from remediation.engines.spawn import child_environment
 from remediation.healing.context import longest
 from remediation.healing.remediator import Healer
 from remediation.messages.message import Phrase

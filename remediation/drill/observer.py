@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 from remediation.config.model import Service
 from remediation.drill.results import Struck
+from remediation.engines import ownership
 from remediation.messages.message import Phrase
-from remediation.probes import liveness
+from remediation.probes import readiness
 from remediation.state.service_state import Store
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity, Life, descendants, describe, marked, value_of
@@ -23,9 +24,9 @@ def is_up(service: Service, store: Store, *, owns_port: bool) -> bool:
     identity = store.proven_process(service)
     if identity is None or identity.life is not Life.RUNNING:
         return False
-    if not liveness.answers(service, timeout=service.probe_timeout):
+    if not readiness.answers(service, timeout=service.probe_timeout):
         return False
-    return not owns_port or service.address is None or liveness.owns_port(service.address.port, identity.pid)
+    return not owns_port or service.address is None or ownership.owns_port(service.address.port, identity.pid)
 
 
 def is_back(service: Service, store: Store, struck: Struck, *, owns_port: bool) -> bool:

@@ -9,14 +9,14 @@ from remediation.config.model import Project, Service
 from remediation.drill import faults
 from remediation.drill.observer import is_up, strays
 from remediation.drill.results import RefusedError
-from remediation.healing import ownership
+from remediation.engines import engine_of, ownership
+from remediation.engines.engine import Condition
+from remediation.engines.errors import HealError
+from remediation.healing import liveness
 from remediation.healing.backoff import Spent
 from remediation.healing.context import longest
-from remediation.healing.incident import HealError
 from remediation.healing.remediator import Healer
 from remediation.messages.message import Phrase
-from remediation.probes import liveness
-from remediation.probes.liveness import Condition
 from remediation.state.service_state import Store
 from remediation.system.files import LockTimeoutError
 
@@ -44,13 +44,13 @@ class Ground:
             if liveness.condition(service, self._store) is Condition.BY_HAND:
                 raise RefusedError("drill_by_hand", name=service.name)
         for service in self._project.services.values():
-            if service.healable:
+            if engine_of(service).can_start:
                 self._budgets[service.name] = Spent.of(self._store.recall(service))
         for service in services:
             self._touched.append(service)
             self._make_ready(service)
             identity = self._store.proven_process(service)
-            if identity and service.address and liveness.owns_port(service.address.port, identity.pid):
+            if identity and service.address and ownership.owns_port(service.address.port, identity.pid):
                 self._owners.add(service.name)
 
     def _make_ready(self, service: Service) -> None:

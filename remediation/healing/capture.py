@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from remediation.healing.commands import Outliving, ended
+from remediation.engines.spawn import Outliving, ended
 from remediation.system.environment import CAPTURE_MARK
 from remediation.system.process import Identity, await_death, descendants, group, marked, send
 

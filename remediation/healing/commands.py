@@ -1,123 +1,22 @@
-"""Start a service's command so that it outlives us, and run other people's commands within bounds."""
+"""Run the commands of a configuration within bounds, and leave nothing of those that do not end in time."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import TypeVar
 
 from remediation.config.model import Service
-from remediation.healing.incident import CommandFailedError, CommandLateError, HealError
-from remediation.messages.message import Phrase
-from remediation.system import disk, environment, files, logrotate
-from remediation.system.process import Identity, await_death, descendants, signal_name, terminate
-from remediation.system.tracebacks import redacted_output
-
-# How much of a service's log explains why it did not start.
-TAIL_LINES = 20
-_TAIL_BYTES = 16_384
-# With less space than this for its log, a command would soon have none.
-_LOG_ROOM = 65_536
+from remediation.engines.errors import CommandFailedError, CommandLateError
+from remediation.engines.spawn import child_environment, ended, spawn
+from remediation.system import environment
+from remediation.system.process import Identity, descendants, terminate
 
 # How long a command that took too long has between SIGTERM and SIGKILL.
 _COMMAND_GRACE = 2.0
 
-# What belongs to us and not to a child that stays: GitHub's runner and Jenkins end whatever carries theirs.
-_NOT_INHERITED = (
-    "RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "PYTEST_CURRENT_TEST", "PYTEST_VERSION"
-)  # fmt: skip
-
-
-class Outliving(subprocess.Popen[bytes]):
-    """A child that is meant to outlive us: being forgotten is no leak, so nothing is said of it."""
-
-    def __del__(self, _maxsize: int = 0, _warn: object = None) -> None:
-        pass
-
 
 class _Bounded(subprocess.Popen[bytes]):
     """A child that is waited for."""
-
-
-_Child = TypeVar("_Child", bound="subprocess.Popen[bytes]")
-
-# Kept so that a long-lived healer can reap the children that died since.
-_children: list[Outliving] = []
-
-
-def reap() -> None:
-    """Collect the exit status of children that have ended, so that they do not stay as zombies."""
-    _children[:] = [child for child in _children if child.poll() is None]
-
-
-class Started:
-    """A command just started, with the place in its log where its own output begins."""
-
-    def __init__(self, child: Outliving, log_file: Path, log_start: int | None) -> None:
-        """Watch the child; without `log_start`, what it prints goes nowhere."""
-        self._child = child
-        self._log_file = log_file
-        self._log_start = log_start
-        self.is_logged = log_start is not None
-        self.identity = Identity.of(child.pid)
-        """None if it was gone before we could look."""
-
-    def death(self) -> Phrase | None:
-        """Say how the process ended, or None while it lives."""
-        status = self._child.poll()
-        if status is None:
-            return None
-        return ended(status)
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than the process lives."""
-        if self.identity:
-            await_death(self.identity, seconds)
-
-    def log_tail(self) -> list[str]:
-        """Return the last lines that it wrote to its log."""
-        if self._log_start is None:
-            return []
-        try:
-            data = files.tail(self._log_file, start=self._log_start, limit=_TAIL_BYTES)
-        except OSError:
-            return []
-        # Before it is cut into lines: a secret may have several.
-        return redacted_output(data.decode(errors="backslashreplace")).splitlines()[-TAIL_LINES:]
-
-
-def ended(status: int) -> Phrase:
-    """Say what an exit status as subprocess gives it means."""
-    if status >= 0:
-        return Phrase("exited" if status else "exited_0", {"status": status})
-    return Phrase("killed", {"signal": signal_name(-status)})
-
-
-def child_environment(service: Service) -> dict[str, str]:
-    """Return the environment of a service: ours, PORT and HOST from its url, its own env, and its mark."""
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _NOT_INHERITED and not name.startswith((environment.PREFIX, "PYTEST_XDIST_"))
-    }
-    if service.address:
-        environ |= {"PORT": str(service.address.port), "HOST": service.address.host}
-    return environ | dict(service.env) | {environment.SERVICE_MARK: service.mark}
-
-
-def launch(service: Service, start: str = "") -> Started:
-    """Start the service's command so that it outlives us; all that it begins is known by `start` in its environment.
-
-    HealError if it cannot be started.
-    """
-    environ = child_environment(service) | ({environment.START_MARK: start} if start else {})
-    child, log_start = _spawn(Outliving, service, service.command, environ)
-    _children.append(child)
-    return Started(child, service.log_file, log_start)
 
 
 def run_command(
@@ -135,7 +34,7 @@ def run_command(
     """
     # What a command leaves running, as systemctl or docker do, is not the service's process.
     environ = environment.unmarked(child_environment(service)) | dict(more or {})
-    child, _ = _spawn(_Bounded, service, command, environ)
+    child, _ = spawn(_Bounded, service, command, environ)
     words = " ".join(command)
     try:
         begun(Identity.of(child.pid))
@@ -156,83 +55,3 @@ def _end(child: subprocess.Popen[bytes], service: Service) -> None:
     roots = [identity] if identity else []
     terminate(lambda: descendants(roots), timeout=min(_COMMAND_GRACE, service.stop_timeout))
     child.wait()
-
-
-def _spawn(
-    kind: Callable[..., _Child], service: Service, command: Sequence[str], environ: Mapping[str, str]
-) -> tuple[_Child, int | None]:
-    """Start a command in a session of its own, without stdin, its output appended to the service's log.
-
-    It inherits no descriptor but these. Returns it with the place in the log where its output begins, None if it is
-    not kept.
-    """
-    log, is_kept = _open_log(service)
-    try:
-        start = os.fstat(log).st_size
-        child = kind(
-            list(command),
-            cwd=service.cwd,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise _explained(error, service, command) from None
-    finally:
-        os.close(log)
-    return child, start if is_kept else None
-
-
-def _open_log(service: Service) -> tuple[int, bool]:
-    """Return where a command's output goes, and whether it is kept: not while the disk under the log is full.
-
-    Many programs die of a line that they cannot write.
-    """
-    try:
-        _rotate(service)
-        if disk.has_room(service.log_file.parent, _LOG_ROOM):
-            return files.open_append(service.log_file), True
-    except OSError as error:
-        if not disk.is_full(error):
-            problem = error.strerror or error
-            raise HealError("no_log", name=service.name, log=service.log_file, problem=problem) from None
-    return os.open(os.devnull, os.O_WRONLY), False
-
-
-def _rotate(service: Service) -> None:
-    # What cannot be rotated is appended to all the same.
-    with suppress(OSError):
-        logrotate.part(service.log_file)
-        logrotate.running(service.log_file, service.log_size)
-
-
-def unstartable(service: Service, command: Sequence[str]) -> HealError | None:
-    """Return why a command of the service cannot be started, as far as can be told without starting it."""
-    program, cwd = command[0], service.cwd
-    folders = child_environment(service).get("PATH", os.defpath).split(os.pathsep)
-    # As it is looked for by the child, which is in its working directory by then.
-    path = os.pathsep.join(str(cwd / folder) for folder in folders)
-    own = cwd / program if "/" in program else None
-    if cwd.is_dir() and shutil.which(own or program, path=path):
-        return None
-    error = PermissionError() if own and own.is_file() else FileNotFoundError()
-    return _explained(error, service, command)
-
-
-def _explained(error: OSError, service: Service, command: Sequence[str]) -> HealError:
-    """Return why a program could not be started, in terms of the configuration."""
-    program, name, cwd = command[0], service.name, service.cwd
-    if not cwd.is_dir():
-        return HealError("not_a_folder" if cwd.exists() else "no_folder", name=name, cwd=cwd)
-    match error:
-        case FileNotFoundError() if (cwd / program).is_file():
-            key = "no_interpreter"
-        case FileNotFoundError():
-            key = "not_found"
-        case PermissionError():
-            key = "not_executable"
-        case _:
-            key = "not_runnable"
-    return HealError(key, name=name, program=repr(program), problem=error.strerror or error)

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from msgspec.structs import replace
 
 from remediation.config.model import Service
+from remediation.engines.errors import HealError
+from remediation.engines.spawn import reap
 from remediation.healing.actions import Steps
-from remediation.healing.commands import reap
-from remediation.healing.incident import HealError, Outcome, Patient
+from remediation.healing.incident import Outcome, Patient
 from remediation.messages.message import Phrase
 from remediation.state.event_log import Voice
 from remediation.state.evidence_store import Archive

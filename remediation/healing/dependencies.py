@@ -9,11 +9,12 @@ from queue import SimpleQueue
 from threading import Thread
 
 from remediation.config.model import Service
+from remediation.engines.engine import Condition
+from remediation.healing import liveness
 from remediation.healing.incident import Outcome, Patient
 from remediation.healing.remediator import Healer
 from remediation.messages.message import Phrase
-from remediation.probes import liveness
-from remediation.probes.liveness import Condition
+from remediation.probes import readiness
 from remediation.state.event_log import Voice
 from remediation.state.service_state import Store
 
@@ -116,7 +117,7 @@ def _down(service: Service, dependent: Patient, store: Store, earlier: Sequence[
     condition = liveness.condition(service, store)
     if condition is Condition.RUNNING:
         return None
-    if condition is Condition.UNKNOWN and liveness.answers(service, timeout=service.probe_timeout):
+    if condition is Condition.UNKNOWN and readiness.answers(service, timeout=service.probe_timeout):
         return None
     state = "down" if condition is Condition.UNKNOWN else condition.value
     cause = f"{dependent.service.name} depends on it and it is {state}"
@@ -141,8 +142,8 @@ def _after_dependencies(patient: Patient, before: list[Outcome], store: Store, v
         why = Phrase("dependency", {"name": service.name, "others": ", ".join(failed)})
         voice.tell(why)
         return Outcome(service.name, patient.cause, "", ok=False, reason=str(why))
-    for left in liveness.polls(service.probe_timeout):
-        if liveness.answers(service, timeout=left):
+    for left in readiness.polls(service.probe_timeout):
+        if readiness.answers(service, timeout=left):
             others = ", ".join(outcome.service for outcome in before)
             voice.say("recovered", name=service.name, others=others)
             return Outcome(service.name, patient.cause, f"recovered after {others}", ok=True, answered_at=time.time())

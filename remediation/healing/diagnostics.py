@@ -20,9 +20,9 @@ from pathlib import Path
 import msgspec
 
 from remediation.config.model import Service
-from remediation.healing import ownership
+from remediation.engines import engine_of, ownership
+from remediation.engines.spawn import child_environment
 from remediation.healing.capture import capture
-from remediation.healing.commands import child_environment
 from remediation.healing.incident import Patient
 from remediation.state.evidence_store import Archive
 from remediation.state.service_state import Memory
@@ -109,7 +109,7 @@ class _IncompleteError(Exception):
 
 
 def _parts(service: Service, memory: Memory, patient: Patient, deadline: float) -> list[_Part]:
-    members = ownership.family(service, memory)[:_MOST_PROCESSES]
+    members = engine_of(service).processes(memory)[:_MOST_PROCESSES]
     parts = [
         _Part("attempts.txt", partial(_once, patient.story.encode(errors="backslashreplace"))),
         _Part("log.txt", partial(_log, service)),

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 
 from remediation.config.model import Service
-from remediation.healing import backoff, ownership
-from remediation.healing.commands import unstartable
+from remediation.engines import engine_of
+from remediation.engines.errors import HealError
+from remediation.healing import backoff, liveness
 from remediation.healing.dependencies import treated
 from remediation.healing.incident import Patient
 from remediation.messages.message import Phrase
-from remediation.probes import liveness
+from remediation.probes import readiness
 from remediation.state.service_state import Memory, Store
-from remediation.system import ports
 from remediation.system.process import describe
 
 
@@ -62,16 +62,17 @@ def _treatment(patient: Patient, memory: Memory, store: Store) -> Iterator[Phras
     if why := _refusal(service, memory):
         yield Phrase("plan_nothing", {"why": why})
         return
-    if lost := ownership.lost(service, memory, store):
+    if lost := liveness.lost_process(service, memory, store):
         yield Phrase("plan_adopt", {"holder": describe(lost.pid)})
         return
     rung, *others = service.ladder[patient.rung :]
     if rung.run:
-        yield _command(rung.run, rung.timeout)
-    if service.command:
-        yield from _replacement(service, memory)
+        yield Phrase("plan_command", {"command": " ".join(rung.run), "timeout": rung.timeout})
+    try:
+        yield from engine_of(service).plan(memory)
+    except HealError as error:
+        yield Phrase("plan_fails", {"why": error.phrase})
     else:
-        yield _command(service.restart_command, service.start_timeout)
         yield from _readiness(service)
     if others:
         actions = "; ".join(rung.action for rung in others)
@@ -80,41 +81,13 @@ def _treatment(patient: Patient, memory: Memory, store: Store) -> Iterator[Phras
 
 def _refusal(service: Service, memory: Memory) -> Phrase | None:
     """Return why it would not be healed."""
-    if problem := ownership.out_of_reach(service):
+    if problem := engine_of(service).out_of_reach():
         return problem.phrase
     # What it notes in this memory is not kept.
     refusal = backoff.refusal(service, memory)
     return refusal.why if refusal else None
 
 
-def _replacement(service: Service, memory: Memory) -> Iterator[Phrase]:
-    """Yield how the processes of a service would be replaced."""
-    if problem := ownership.untouchable(service, memory):
-        yield Phrase("plan_fails", {"why": problem.phrase})
-        return
-    family = ownership.family(service, memory)
-    for member in family:
-        values = {"signal": service.stop_signal.name, "timeout": service.stop_timeout}
-        yield Phrase("plan_end", {"holder": describe(member.pid), **values})
-    if address := service.address:
-        own = {member.pid for member in family}
-        strangers = ownership.holders(ports.listeners(address.port, address.host)) - own
-        if problem := ownership.obstacle(service, address.port, strangers):
-            yield Phrase("plan_fails", {"why": problem.phrase})
-            return
-        for pid in sorted(filter(None, strangers)):
-            yield Phrase("plan_free", {"port": address.port, "holder": describe(pid)})
-    if problem := unstartable(service, service.command):
-        yield Phrase("plan_fails", {"why": problem.phrase})
-        return
-    yield Phrase("plan_start", {"command": " ".join(service.command), "cwd": service.cwd})
-    yield from _readiness(service)
-
-
 def _readiness(service: Service) -> Iterator[Phrase]:
     if service.ready != "none":
-        yield Phrase("plan_ready", {"asked": liveness.asked(service), "timeout": service.start_timeout})
-
-
-def _command(command: tuple[str, ...], timeout: float) -> Phrase:
-    return Phrase("plan_command", {"command": " ".join(command), "timeout": timeout})
+        yield Phrase("plan_ready", {"asked": readiness.asked(service), "timeout": service.start_timeout})

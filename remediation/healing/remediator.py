@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager
 from msgspec.structs import replace
 
 from remediation.config.model import Rung, Service
-from remediation.healing import backoff, ownership
+from remediation.engines import engine_of
+from remediation.engines.errors import ForeignPortError, HealError
+from remediation.healing import backoff
 from remediation.healing.backoff import Spent
 from remediation.healing.context import Care
-from remediation.healing.incident import ForeignPortError, HealError, Outcome, Patient
-from remediation.healing.preconditions import hindrance
+from remediation.healing.incident import Outcome, Patient
 from remediation.healing.rollback import WayBack
 from remediation.state.event_log import Voice
 from remediation.state.records import Heal, Origin
@@ -42,23 +43,16 @@ class Healer:
         with self._held(service) as memory:
             self._begin_anew(service, memory)
             if not self._steps.already_up(service, memory):
-                self._steps.stop_and_free(service, memory)
-                self._steps.start(service, memory, service.start_command or service.restart_command)
+                self._steps.start(service, memory)
                 self._care.count(service, memory, _by_hand("start"))
 
     def stop(self, service: Service) -> None:
         """Stop a service and free its port; it stays stopped until started by hand. HealError if it lives on."""
-        if service.healable and not service.command and not service.stop_command:
+        engine = engine_of(service)
+        if engine.can_start and not engine.can_stop:
             raise HealError("no_stop", name=service.name)
         with self._held(service) as memory:
-            if service.stop_command:
-                self._voice.say("stopping", name=service.name)
-                self._steps.run_stop(service, memory)
-            else:
-                if self._steps.lives(service, memory):
-                    self._voice.say("stopping", name=service.name)
-                self._steps.end(service, memory)
-                self._steps.free(service, strict=False)
+            self._steps.stop(service, memory)
             memory.stopped_by_hand = True
             self._store.keep(service, memory)
             self._voice.say("stopped", name=service.name)
@@ -99,7 +93,7 @@ class Healer:
 
     def _held(self, service: Service) -> AbstractContextManager[Memory]:
         """Hold the service's lock, and lend what is remembered. HealError if nothing may or can be done."""
-        if unreachable := ownership.out_of_reach(service):
+        if unreachable := engine_of(service).out_of_reach():
             raise unreachable
         return self._care.held(service)
 
@@ -123,10 +117,10 @@ class Healer:
         rung = service.ladder[patient.rung]
         memory.port_holder = None
         # A command of the rung may be what mends that.
-        if not rung.run and (problem := hindrance(service, memory)):
+        if not rung.run and (problem := engine_of(service).obstacle(memory)):
             memory.port_holder = _port_holder(problem)
             self._not_spent(service, memory, before)
-            if service.command and not self._steps.lives(service, memory):
+            if engine_of(service).is_running(memory) is False:
                 self._voice.say("not_started", name=service.name)
             self._voice.tell(problem.phrase)
             return Outcome(service.name, patient.cause, "", ok=False, reason=str(problem), used_rung=True)

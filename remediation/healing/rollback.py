@@ -14,10 +14,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from remediation.config.model import Rollback, Service
-from remediation.healing import ownership
+from remediation.engines import engine_of
+from remediation.engines.errors import CommandFailedError, CommandLateError, HealError
 from remediation.healing.commands import run_command
 from remediation.healing.context import Care, explained, longest
-from remediation.healing.incident import CommandFailedError, CommandLateError, HealError, Outcome, Patient
+from remediation.healing.incident import Outcome, Patient
 from remediation.messages.message import Phrase, seconds
 from remediation.state import lock_grants
 from remediation.state.service_state import LastHeal, Memory
@@ -203,7 +204,7 @@ class WayBack:
 
     def _restarts(self, case: _Case, memory: Memory) -> bool:
         """Return whether it is on us to restart the service."""
-        if not self._rollback.restart or ownership.out_of_reach(case.service):
+        if not self._rollback.restart or engine_of(case.service).out_of_reach():
             return False
         last = memory.last_heal
         was_restarted = memory.heals != case.heals and last and last.ok

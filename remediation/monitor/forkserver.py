@@ -31,11 +31,11 @@ from remediation.checks.client import prepare, project_of
 from remediation.checks.heartbeat_plugin import Pulse
 from remediation.checks.retries import heals
 from remediation.config.model import Project
+from remediation.healing import liveness
 from remediation.monitor.file_watch import imported_from
 from remediation.monitor.protocol import Ready
 from remediation.monitor.scheduler import Round, Server
 from remediation.monitor.worker import CycleWorker
-from remediation.probes import liveness
 from remediation.run import junit
 from remediation.run.junit import RoundReport
 from remediation.run.rounds import Fork

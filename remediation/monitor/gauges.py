@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from remediation.config.model import Project
+from remediation.engines import engine_of
 from remediation.healing import backoff
 from remediation.monitor.service_status import Standing
 from remediation.monitor.versions import Versions
@@ -69,7 +70,7 @@ class Now:
         if memory.stopped_by_hand:
             self._standing.stopped(name)
         up, left, gave_up = self._standing.is_up(name), None, None
-        if service.healable:
+        if engine_of(service).can_start:
             # 0 means that the next heal is refused, whatever for.
             left = 0 if paused else backoff.left(service, memory)
             gave_up = backoff.waits_still(service, memory) and not up

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable
 
 from remediation.config.model import Project, Service
+from remediation.engines import engine_of
+from remediation.engines.engine import Condition
+from remediation.healing import liveness
 from remediation.monitor.service_status import Standing
 from remediation.monitor.watch import Watch
-from remediation.probes import liveness
-from remediation.probes.liveness import Condition
 from remediation.state.service_state import Store
 
 # While somebody else is at work on a service that died, or a cycle that may be about to notice, how often to look
@@ -39,7 +40,7 @@ class Deaths:
     def refresh(self, started: Iterable[str] = ()) -> None:
         """Watch the processes that they have by now; of those `started` meanwhile, nobody may have seen the death."""
         services = (self._project.services[name] for name in self._checked)
-        self._watch.refresh(service for service in services if service.command)
+        self._watch.refresh(service for service in services if engine_of(service).knows_process)
         # After that: who dies from here on is watched.
         for name in started:
             service = self._project.services.get(name)

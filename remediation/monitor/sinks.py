@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
+from remediation.engines import engine_of
 from remediation.monitor.metrics import Metrics
 from remediation.monitor.notifications import Notifier, require
 from remediation.monitor.protocol import Report
@@ -101,5 +102,6 @@ class Outputs:
 def _refuse_port_of_service(project: Project, port: int | None) -> None:
     """Raise ConfigError if the metrics would take the port from a service, which may be down right now."""
     for service in project.services.values():
-        if port and service.command and service.address and service.address.port == port:
+        address = service.address if engine_of(service).owns_processes else None
+        if port and address and address.port == port:
             raise ConfigError(f"--metrics: port {port} is that of the service {service.name}; choose another one")

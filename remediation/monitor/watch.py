@@ -7,6 +7,7 @@ import select
 from collections.abc import Iterable
 
 from remediation.config.model import Service
+from remediation.engines import engine_of
 from remediation.state.service_state import Store
 from remediation.system.process import Identity, pidfd
 
@@ -24,7 +25,8 @@ class Watch:
 
     def refresh(self, services: Iterable[Service]) -> None:
         """Watch the processes that these services have now, and no others."""
-        wanted = {service.name: identity for service in services if (identity := self._store.proven_process(service))}
+        processes = {one.name: engine_of(one).main_process(self._store.recall(one)) for one in services}
+        wanted = {name: identity for name, identity in processes.items() if identity}
         for name, (identity, _) in list(self._watched.items()):
             if wanted.get(name) != identity and identity.alive:
                 self._drop(name)

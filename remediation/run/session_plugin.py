@@ -31,9 +31,9 @@ from remediation.checks.session_failure import SessionFailure
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
 from remediation.deployment.context import VARIABLE
-from remediation.healing import backoff
+from remediation.engines import engine_of
+from remediation.healing import backoff, liveness
 from remediation.messages.catalog import Level
-from remediation.probes import liveness
 from remediation.run.health_run import Heals, HealthRun, Options
 from remediation.run.report_files import Files, only_lists
 from remediation.run.rounds import Fork, Part, Round, read_round, together
@@ -242,7 +242,7 @@ class Checks:
         services = [self._project.services[name] for name in names]
         memories = [self._store.recall(service) for service in services]
         held = any(backoff.waits(memory) or memory.stopped_by_hand for memory in memories)
-        return not held and all(service.healable for service in services)
+        return not held and all(engine_of(service).can_start for service in services)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:

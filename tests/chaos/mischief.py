@@ -22,7 +22,7 @@ from remediation.drill.bystanders import Decoy
 from remediation.drill.faults import MAKE
 from remediation.drill.helper import Helper, HelperError
 from remediation.drill.results import SkipError
-from remediation.healing import ownership
+from remediation.engines import ownership
 from remediation.system.environment import SERVICE_MARK
 
 _LAST_PID = Path("/proc/sys/kernel/ns_last_pid")

@@ -1,54 +1,20 @@
-"""Whom a heal is about: the service's own processes, and whoever is on its port; and whom it may not end."""
+"""Whose processes these are: the service's own, and whoever is on its port; and which of them may not be ended."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from remediation.config.model import Service
-from remediation.healing.incident import ForeignPortError, HealError
+from remediation.engines.errors import ForeignPortError, HealError
 from remediation.messages.message import Phrase
-from remediation.probes import liveness
-from remediation.state.service_state import Memory, Store
+from remediation.state.service_state import Memory
 from remediation.system import ports
 from remediation.system.environment import SERVICE_MARK, START_MARK
 from remediation.system.ports import Listener
-from remediation.system.process import Identity, Life, Protection, descendants, describe, marked_by, protected, value_of
+from remediation.system.process import Identity, Protection, descendants, describe, marked_by, protected, value_of
 
 
-def out_of_reach(service: Service) -> HealError | None:
-    """Return why nothing can ever be done for a service, or None if something can."""
-    if not service.healable:
-        return HealError("never_healed", name=service.name)
-    if service.command and service.address and not ports.is_local(service.address.host):
-        return HealError("not_here", name=service.name, url=service.address)
-    return None
-
-
-def lost(service: Service, memory: Memory, store: Store) -> Identity | None:
-    """Return a process of ours that answers, but that PID file or memory lost; None if there is none.
-
-    A healer that died between starting it and writing its PID leaves it marked, but nameless.
-    """
-    if not service.command or store.pid_file_problem(service) is None:
-        return None
-    identity = memory.identity or _nameless(service, memory)
-    # Of one that is remembered and dead, only children are left, however well these keep its port.
-    if not identity or identity.life is not Life.RUNNING:
-        return None
-    return identity if liveness.answers(service, timeout=service.probe_timeout) else None
-
-
-def _nameless(service: Service, memory: Memory) -> Identity | None:
-    """Return the process that a healer started and had no time to write down; None if it cannot be told."""
-    if service.ready == "none":
-        # Nobody can be asked whether it is the service or only a part that was left of it.
-        return None
-    if service.address and ports.refuses(service.address.host, service.address.port):
-        return None
-    return _marked_root(service, memory)
-
-
-def _marked_root(service: Service, memory: Memory) -> Identity | None:
+def marked_root(service: Service, memory: Memory) -> Identity | None:
     """Return the one marked process that is no child of another; None if there is none, or more than one."""
     members = _marked(service, memory)
     pids = {identity.pid for identity in members}
@@ -90,6 +56,14 @@ def family(service: Service, memory: Memory) -> list[Identity]:
         for member in descendants(own)
         if not protected(member.pid) and value_of(SERVICE_MARK, member.pid) in marks
     ]
+
+
+def owns_port(number: int, pid: int) -> bool:
+    """Return whether the process, or one of its descendants, listens on a port."""
+    if ports.listens({pid}, number):
+        return True
+    identity = Identity.of(pid)
+    return identity is not None and ports.listens({member.pid for member in descendants([identity])}, number)
 
 
 def untouchable(service: Service, memory: Memory) -> HealError | None:

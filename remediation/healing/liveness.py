@@ -1,0 +1,55 @@
+"""Look at a service without touching it: whether its process lives, it answers, and it is meant to be up."""
+
+from __future__ import annotations
+
+from remediation.config.model import Service
+from remediation.engines import engine_of
+from remediation.engines.engine import Condition
+from remediation.probes import readiness
+from remediation.state.service_state import Memory, Store
+from remediation.system.process import Identity
+
+# How long somebody who listens in place of a dead process has to answer, in seconds: a server that was started by
+# hand does, a stranger that keeps silent does not.
+_STRANGER_TIMEOUT = 0.5
+
+
+def condition(service: Service, store: Store) -> Condition:
+    """Return what is known of the service's process, in well under a millisecond."""
+    return engine_of(service).condition(store.recall(service))
+
+
+def retry_can_help(service: Service, store: Store) -> bool:
+    """Return whether another attempt at a failed check could pass without a heal."""
+    match condition(service, store):
+        case Condition.RUNNING:
+            # A PID file that is wrong stays wrong; the heal writes it anew.
+            return store.pid_file_problem(service) is None
+        case Condition.UNKNOWN:
+            return True
+        case _:
+            return False
+
+
+def hopeless(service: Service, store: Store) -> str | None:
+    """Say why asking the service anything is pointless until it is healed, or None if it is not."""
+    match condition(service, store):
+        case Condition.DEAD:
+            return f"{service.name}: its process is not running"
+        case Condition.SUSPENDED:
+            identity = store.recall(service).identity
+            return f"{service.name}: its process {identity.pid if identity else ''} is stopped (SIGSTOP)"
+        case Condition.BY_HAND:
+            return f"{service.name}: stopped by hand; `auto-heal start {service.name}` ends that"
+        case Condition.REPLACED if not readiness.answers(
+            service, timeout=min(service.probe_timeout, _STRANGER_TIMEOUT)
+        ):
+            return f"{service.name}: its process is not running, and whoever listens on its port does not answer for it"
+        case _:
+            return None
+
+
+def lost_process(service: Service, memory: Memory, store: Store) -> Identity | None:
+    """Return a process of ours that answers, but that PID file or memory lost; None if there is none."""
+    identity = engine_of(service).lost_process(memory, store)
+    return identity if identity and readiness.answers(service, timeout=service.probe_timeout) else None

@@ -1,0 +1,55 @@
+"""Readiness probes: whether a service answers as it should, and how often it is asked while it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from remediation.config.model import Service
+from remediation.messages.message import Phrase
+from remediation.probes import deadline_io, http
+
+# Readiness is polled at first this often, then at a twentieth of the time waited, at most every
+# quarter second: a fast start is seen at once, a slow one is not pestered.
+_FIRST_POLL = 0.002
+_LONGEST_POLL = 0.25
+
+
+def polls(timeout: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[float]:
+    """Yield at each moment to poll the seconds that are left of `timeout`, and `sleep` in between."""
+    start = time.monotonic()
+    while True:
+        waited = time.monotonic() - start
+        yield max(0.001, timeout - waited)
+        waited = time.monotonic() - start
+        if waited >= timeout:
+            return
+        sleep(min(timeout - waited, max(_FIRST_POLL, min(_LONGEST_POLL, waited / 20))))
+
+
+def answers(service: Service, *, timeout: float) -> bool:
+    """Return whether the service is ready; takes at most about `timeout` seconds."""
+    return unready(service, timeout=timeout) is None
+
+
+def unready(service: Service, *, timeout: float) -> str | None:
+    """Say why the service is not ready, or None if it is: 2xx at its path, a TCP connection, or nothing to ask.
+
+    Takes at most about `timeout` seconds. No redirect is followed and no body is read.
+    """
+    address = service.address
+    if address is None or service.ready == "none":
+        return None
+    deadline = time.monotonic() + timeout
+    try:
+        if service.ready == "tcp":
+            deadline_io.connect(address.host, address.port, deadline).close()
+            return None
+        return http.get(service, service.ready, deadline=deadline).problem
+    except (OSError, ValueError) as error:
+        return http.why(error, service, deadline)
+
+
+def asked(service: Service) -> Phrase:
+    """Return what a service is asked to know whether it is ready, in words."""
+    return Phrase("asked_tcp", {}) if service.ready == "tcp" else Phrase("asked_path", {"path": service.ready})
