@@ -113,14 +113,19 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_checked(tmp_p
             baseline.make_room(place)
 
 
-def test_a_round_knows_the_deployment_from_its_environment() -> None:
+def test_a_round_knows_the_deployment_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Deployment("after", "/b.json", {"api": "1.0"}, fail_on_slower=True)
+    assert context.told() is None
 
-    assert context.from_environment(told.to_environment()) == told
-    assert context.from_environment({}) is None
+    for name, value in told.to_environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert context.told() == told
 
 
 @pytest.mark.parametrize("text", ["x", "{}", "[]", '{"phase": "between", "baseline": "b"}', "\ud800"])
-def test_what_auto_heal_did_not_set_is_refused(text: str) -> None:
+def test_what_auto_heal_did_not_set_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTO_HEAL_DEPLOYMENT", os.fsdecode(text.encode(errors="surrogatepass")))
+
     with pytest.raises(ConfigError, match="AUTO_HEAL_DEPLOYMENT is set by auto-heal alone"):
-        context.from_environment({"AUTO_HEAL_DEPLOYMENT": text})
+        context.told()

@@ -15,8 +15,8 @@ from remediation.checks.stale_report import RUNS_NOTHING
 from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
+from remediation.deployment.context import Deployment
 from remediation.supervision.child import flush
-from remediation.supervision.round_files import TERMINAL_FD
 from remediation.system.exit_codes import FAILED, PASSED, VERDICTS
 from remediation.system.secrets import redacted
 
@@ -24,21 +24,17 @@ from remediation.system.secrets import redacted
 _WITH_PATH = ("--deselect", "--ignore", "--ignore-glob", "--junitxml", "--junit-xml", "--rootdir", "--confcutdir")
 
 
-def check(arguments: list[str], *, verbose: bool) -> int:
+def check(arguments: list[str], *, verbose: bool, deployment: Deployment | None = None) -> int:
     """Run the checks beside the configuration, with pytest's further `arguments`, and return its exit code.
 
-    ConfigError if there is no configuration or there are no checks.
+    `deployment` says on which side of one it is. ConfigError if there is no configuration or there are no checks.
     """
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
     if verbose:
-        return _pytest(project, [*arguments, "-v"])
-    with _quiet() as (told, output):
-        os.environ[TERMINAL_FD] = str(told)
-        try:
-            code = _pytest(project, arguments)
-        finally:
-            del os.environ[TERMINAL_FD]
+        return _pytest(project, [*arguments, "-v"], deployment, None)
+    with _quiet() as (terminal_fd, output):
+        code = _pytest(project, arguments, deployment, terminal_fd)
     if code not in VERDICTS:
         # Interrupted, broken or wrongly used: only pytest can say how.
         output.seek(0)
@@ -67,10 +63,10 @@ def _names_checks(argument: str, option: str | None) -> bool:
     return not argument.startswith("-") and option not in _WITH_PATH and FOLDER in Path(path).parts
 
 
-def _pytest(project: Project, arguments: list[str]) -> int:
+def _pytest(project: Project, arguments: list[str], deployment: Deployment | None, terminal_fd: int | None) -> int:
     from remediation.run.supervised import from_beginning
 
-    code, has_verdict = from_beginning(project, arguments)
+    code, has_verdict = from_beginning(project, arguments, deployment=deployment, terminal_fd=terminal_fd)
     if code in (PASSED, FAILED) and not has_verdict:
         # Without our hooks a pass proves nothing, and nobody would be told of it.
         raise ConfigError(f"pytest ran without auto-heal's hooks; {FOLDER} or a folder above it needs its conftest.py")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,8 +27,7 @@ def predeploy(arguments: list[str], *, baseline: Path | None, allow_sick: bool, 
     project = load_project(Path.cwd())
     path = _baseline(project, baseline)
     make_room(path)
-    os.environ.update(Deployment("before", str(path)).to_environment())
-    code = check([*arguments, "--heal=off"], verbose=verbose)
+    code = check([*arguments, "--heal=off"], verbose=verbose, deployment=Deployment("before", str(path)))
     if code == FAILED and allow_sick:
         Voice.of(project, terminal=terminal(STDOUT)).say("sick_allowed")
         return PASSED
@@ -63,8 +61,7 @@ def postdeploy(
     voice = Voice.of(project, terminal=terminal(STDOUT))
     await_arrival(project.services.values(), Store(project), voice, wait=wait, versions=wanted)
     told = Deployment("after", str(path), wanted, fail_on_slower=fail_on_slower, wait=wait)
-    os.environ.update(told.to_environment())
-    return check([*arguments, "--rollback"], verbose=verbose)
+    return check([*arguments, "--rollback"], verbose=verbose, deployment=told)
 
 
 def _baseline(project: Project, named: Path | None) -> Path:

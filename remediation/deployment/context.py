@@ -9,9 +9,8 @@ from typing import Literal
 import msgspec
 
 from remediation.config.schema import ConfigError
-
-# A round is a process of its own, and so is a worker of xdist; all of them inherit this.
-VARIABLE = "AUTO_HEAL_DEPLOYMENT"
+from remediation.system import environment
+from remediation.system.environment import DEPLOYMENT
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -41,16 +40,21 @@ class Deployment(msgspec.Struct, frozen=True):
         return Path(self.baseline)
 
     def to_environment(self) -> dict[str, str]:
-        """Return the variable by which a round knows of it."""
-        return {VARIABLE: msgspec.json.encode(self).decode()}
+        """Return the variable by which a round knows of it, and each worker of xdist in it."""
+        return {DEPLOYMENT: msgspec.json.encode(self).decode()}
 
 
-def from_environment(environ: Mapping[str, str]) -> Deployment | None:
+def is_told() -> bool:
+    """Return whether this process was told of a deployment."""
+    return environment.value(DEPLOYMENT) is not None
+
+
+def told() -> Deployment | None:
     """Return the deployment that a round was told of, None for an ordinary run. ConfigError for anything else."""
-    text = environ.get(VARIABLE)
-    if not text:
+    text = environment.value(DEPLOYMENT)
+    if text is None:
         return None
     try:
         return msgspec.json.decode(text, type=Deployment)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ConfigError(f"environment: {VARIABLE} is set by auto-heal alone; unset it ({error})") from None
+        raise ConfigError(f"environment: {DEPLOYMENT} is set by auto-heal alone; unset it ({error})") from None

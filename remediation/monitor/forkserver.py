@@ -1,8 +1,9 @@
 """The process that the monitor's cycles are forked from: a pytest session that has collected and waits.
 
 A cycle so pays neither for the start of Python nor for imports nor for collection, and whatever a check does, to its
-memory or by `sys.exit`, ends with its own process. Run as `python -m remediation.monitor.forkserver FD ARGUMENTS`;
-FD is a socket to the monitor.
+memory or by `sys.exit`, ends with its own process. Run as
+`python -m remediation.monitor.forkserver FD TERMINAL ARGUMENTS`; FD is a socket to the monitor, TERMINAL the descriptor
+on which cycles tell what they do.
 """
 
 from __future__ import annotations
@@ -48,7 +49,6 @@ from remediation.supervision.child import Child, flush
 from remediation.supervision.death import write_stacks_to
 from remediation.supervision.frames import with_room
 from remediation.supervision.heartbeat import Board
-from remediation.supervision.round_files import TERMINAL_FD
 from remediation.system import files
 from remediation.system.exit_codes import INTERNAL_ERROR
 from remediation.system.process import Identity
@@ -228,15 +228,17 @@ class ForkServer:
 def main() -> None:
     """Collect and serve; in a fork, end as its session does."""
     # What checks start must not keep the monitor from seeing our end.
-    for fd in (int(sys.argv[1]), int(os.environ[TERMINAL_FD])):
+    monitor_fd, terminal_fd = map(int, sys.argv[1:3])
+    for fd in (monitor_fd, terminal_fd):
         os.set_inheritable(fd, False)
+    protocol.terminal_fd = terminal_fd
     protocol.is_watched = True
     # In a session of our own, so the terminal's Ctrl+C does not reach us; whoever ends us does so on purpose.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    server = ForkServer(Channel(socket.socket(fileno=int(sys.argv[1]))))
+    server = ForkServer(Channel(socket.socket(fileno=monitor_fd)))
     # Descriptors that capture into a file would be shared by all forks; what they print goes to a file of each.
     try:
-        code = with_room(lambda: int(pytest.main([*sys.argv[2:], "--capture=sys"], plugins=[server])))
+        code = with_room(lambda: int(pytest.main([*sys.argv[3:], "--capture=sys"], plugins=[server])))
     except BaseException:
         if not server.is_fork:
             raise

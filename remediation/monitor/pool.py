@@ -16,7 +16,6 @@ from remediation.monitor.file_watch import Sources
 from remediation.monitor.protocol import Finish, News, Order, Ready
 from remediation.supervision.channel import Channel
 from remediation.supervision.family import end_family
-from remediation.supervision.round_files import TERMINAL_FD
 from remediation.system.process import pidfd
 from remediation.system.secrets import redacted
 
@@ -39,12 +38,13 @@ class WarmSession:
         ours, its = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
         with its:
-            command = [sys.executable, "-m", "remediation.monitor.forkserver", str(its.fileno()), *arguments]
+            fds = (its.fileno(), terminal_fd)
+            command = [sys.executable, "-m", "remediation.monitor.forkserver", *map(str, fds), *arguments]
             self._process = subprocess.Popen(
-                command, cwd=project.root, env=os.environ | {TERMINAL_FD: str(terminal_fd)},
+                command, cwd=project.root,
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
                 # The terminal's Ctrl+C is for the monitor alone.
-                start_new_session=True, pass_fds=(its.fileno(), terminal_fd),
+                start_new_session=True, pass_fds=fds,
             )  # fmt: skip
         self.channel = Channel(ours)
         self.began = time.monotonic()

@@ -5,8 +5,6 @@ Loaded only there.
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from remediation.checks.latency import Sampling
@@ -37,7 +35,7 @@ class Beside:
         One with --rollback alone is one after a deployment, with the usual baseline.
         """
         try:
-            told = context.from_environment(os.environ)
+            told = context.told()
             if told is None and config.getoption("rollback"):
                 told = Deployment("after", str(project.baseline))
             return cls(project, told) if told else None

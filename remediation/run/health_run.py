@@ -240,7 +240,7 @@ class HealthRun(msgspec.Struct):
             return
         if self.deployment:
             known = self.course.baseline.versions if self.course.baseline else {}
-            rollback.await_what_was(outcomes, self.deployment, known, self.store, self.voice)
+            self.deployment = rollback.await_what_was(outcomes, self.deployment, known, self.store, self.voice)
         self.voice.say("verifying_rollback")
         self._run_again(outcomes)
         if self.course.last.code not in (PASSED, FAILED, INTERRUPTED):

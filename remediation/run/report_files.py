@@ -15,7 +15,8 @@ import pytest
 
 from remediation.config.model import Project
 from remediation.supervision import protocol
-from remediation.supervision.round_files import ROUND_FOLDER, XML_NAME
+from remediation.supervision.round_files import XML_NAME
+from remediation.system import environment
 from remediation.system.disk import Reserve
 from remediation.system.exit_codes import INTERNAL_ERROR
 from remediation.system.process import Identity
@@ -43,7 +44,7 @@ class Files:
         self._reserve = reserve
         self.problem = ""
         """Why pytest may not have written its XML to the end."""
-        later_round = os.environ.get(ROUND_FOLDER)
+        later_round = environment.value(environment.ROUND_FOLDER)
         self._is_first = later_round is None
         if not option.xmlpath:
             # pytest warns of what its XML cannot hold, which would be news to a project that asked for none.

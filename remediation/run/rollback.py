@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -88,8 +87,8 @@ def _kept(rounds: Iterable[Round]) -> Iterator[None]:
 
 def await_what_was(
     outcomes: Iterable[Outcome], told: Deployment, known: Mapping[str, str], store: Store, voice: Voice
-) -> None:
-    """Let the next round expect the versions that were `known` before, and wait for them.
+) -> Deployment:
+    """Wait for the versions that were `known` before, and return what the next round has to expect.
 
     Whoever runs a service may take a while to bring the old one back.
     """
@@ -98,5 +97,5 @@ def await_what_was(
     services = store.project.services
     back = [services[one.service] for one in outcomes if one.rolled_back and not one.rollback_problem]
     after = told.back([service.name for service in back if service.version], known)
-    os.environ.update(after.to_environment())
     wait.await_arrival(back, store, voice, wait=told.wait, versions=after.versions)
+    return after

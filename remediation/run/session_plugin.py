@@ -30,7 +30,8 @@ from remediation.checks.selection import Selection
 from remediation.checks.session_failure import SessionFailure
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
-from remediation.deployment.context import VARIABLE
+from remediation.deployment import context
+from remediation.deployment.context import Deployment
 from remediation.engines import engine_of
 from remediation.healing import backoff, liveness
 from remediation.messages.catalog import Level
@@ -45,8 +46,8 @@ from remediation.supervision.death import write_stacks_to
 from remediation.supervision.handover import Known
 from remediation.supervision.heartbeat import Phase
 from remediation.supervision.protocol import Errand, Healing, Verdict
-from remediation.supervision.round_files import FINDINGS_NAME, ROUND_FOLDER, TERMINAL_FD
-from remediation.system import files
+from remediation.supervision.round_files import FINDINGS_NAME
+from remediation.system import environment, files
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED, VERDICTS
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Checks:
         """Read the configuration. UsageError if it cannot be used."""
         self._config = config
         self._project, self._store, _ = project_of(config)
-        self._later_round = os.environ.get(ROUND_FOLDER)
+        self._later_round = environment.value(environment.ROUND_FOLDER)
         self._fork: Fork | None = None
         self._began = time.time()
         self._heal = _heal_wanted(config)
@@ -80,8 +81,8 @@ class Checks:
         self._ends = Ends()
         self._speak_to(_own_terminal())
         self._beside = _beside(config, self._project)
-        deployment = self._beside.deployment if self._beside else None
-        self._selection = Selection(config, self._project, deployment, self._later_round)
+        beside = self._beside.deployment if self._beside else None
+        self._selection = Selection(config, self._project, beside, self._later_round)
         self._patience = Patience(config, self._project, self._store)
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project, self._store.reserve)
@@ -396,7 +397,7 @@ class Checks:
             course=Course(
                 self._project, beside.baseline if beside else None, option.junitprefix, rollback=options.rollback
             ),
-            again=self._again,
+            again=lambda folder: self._again(folder, run.deployment),
             selected=self._selection.selected, deployment=beside.deployment if beside else None, began=self._began,
         )  # fmt: skip
         if fork:
@@ -412,11 +413,11 @@ class Checks:
         told.channel.send(Healing())
         return True
 
-    def _again(self, folder: Path) -> tuple[int, list[Path]]:
+    def _again(self, folder: Path, told: Deployment | None) -> tuple[int, list[Path]]:
         """Have the supervisor run the suite once more; a rollback may have changed which versions are expected."""
         if self._told is None:
             raise OSError("conftest.py lacks the hook pytest_cmdline_main; `auto-heal init` writes it")
-        return self._told.again(folder, {name: os.environ[name] for name in (VARIABLE,) if name in os.environ})
+        return self._told.again(folder, told)
 
     def _pytest_terminal(self) -> Callable[[str, Level], None] | None:
         manager = self._config.pluginmanager
@@ -429,13 +430,13 @@ class Checks:
 
 
 def _own_terminal(patience: float | None = None) -> Terminal | None:
-    fd = os.environ.get(TERMINAL_FD, "")
-    return terminal(int(fd), patience=patience) if fd.isdigit() else None
+    fd = protocol.terminal_fd
+    return None if fd is None else terminal(fd, patience=patience)
 
 
 def _beside(config: pytest.Config, project: Project) -> Beside | None:
     """Return what a session beside a deployment has besides, None for an ordinary one."""
-    if not (config.getoption("rollback") or VARIABLE in os.environ):
+    if not (config.getoption("rollback") or context.is_told()):
         return None
     from remediation.run.deploy_session import Beside
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation.config.model import Project
+from remediation.deployment.context import Deployment
 from remediation.state.event_log import Voice, terminal
 from remediation.supervision.child import flush
-from remediation.supervision.round_files import TERMINAL_FD
 from remediation.supervision.supervisor import Supervisor
 from remediation.system.exit_codes import INTERNAL_ERROR, USAGE_ERROR
 
@@ -37,7 +37,7 @@ def go_on(config: pytest.Config, project: Project) -> int:
         _take_back(config)
         return _pytest(list(invocation.args), invocation.dir, invocation.plugins)
 
-    code = Supervisor(project, _voice(project), first=first, again=again).run()
+    code = Supervisor(project, _voice(project, STDOUT), first=first, again=again).run()
     if _is_all():
         flush()
         os._exit(code)
@@ -60,21 +60,26 @@ def _take_back(config: pytest.Config) -> None:
             manager.subset_hook_caller("pytest_unconfigure", others)(config=config)
 
 
-def from_beginning(project: Project, arguments: list[str]) -> tuple[int, bool]:
-    """Run pytest with these arguments; return its exit code, and whether it came to a verdict."""
+def from_beginning(
+    project: Project, arguments: list[str], *, deployment: Deployment | None = None, terminal_fd: int | None = None
+) -> tuple[int, bool]:
+    """Run pytest with these arguments; return its exit code, and whether it came to a verdict.
+
+    `deployment` says on which side of one it is; `terminal_fd` is where to tell of the run, if not on pytest's stdout.
+    """
     place = Path.cwd()
 
     def begin() -> int:
         return _pytest(arguments, place)
 
-    supervisor = Supervisor(project, _voice(project), first=begin, again=begin)
+    voice = _voice(project, STDOUT if terminal_fd is None else terminal_fd)
+    supervisor = Supervisor(project, voice, first=begin, again=begin, deployment=deployment, terminal_fd=terminal_fd)
     code = supervisor.run()
     return code, supervisor.verdict is not None
 
 
-def _voice(project: Project) -> Voice:
-    told = os.environ.get(TERMINAL_FD, "")
-    return Voice.of(project, terminal=terminal(int(told) if told.isdigit() else STDOUT))
+def _voice(project: Project, fd: int) -> Voice:
+    return Voice.of(project, terminal=terminal(fd))
 
 
 def _pytest(arguments: list[str], place: Path, plugins: Sequence[object] | None = None) -> int:

@@ -9,6 +9,7 @@ from typing import IO
 
 import msgspec
 
+from remediation.deployment.context import Deployment
 from remediation.supervision.attempt_log import AttemptLog
 from remediation.supervision.channel import Channel
 from remediation.supervision.handover import Known
@@ -16,10 +17,10 @@ from remediation.supervision.heartbeat import FOR_EVER, Board, Phase
 
 
 class Again(msgspec.Struct, frozen=True, tag=True):
-    """To the supervisor: run the suite once more as `folder` lists it, with these variables in the environment."""
+    """To the supervisor: run the suite once more as `folder` lists it, on this side of a deployment if there is one."""
 
     folder: bytes
-    environ: dict[str, str]
+    deployment: Deployment | None
 
 
 class RoundOver(msgspec.Struct, frozen=True, tag=True):
@@ -69,10 +70,10 @@ class Errand(msgspec.Struct):
     stacks: IO[bytes]
     known: Known
 
-    def again(self, folder: Path, environ: dict[str, str]) -> tuple[int, list[Path]]:
+    def again(self, folder: Path, deployment: Deployment | None) -> tuple[int, list[Path]]:
         """Run the suite once more; return the exit code and where the findings are."""
         self.board.put(self.slot, FOR_EVER, Phase.HEAL)
-        self.channel.send(Again(os.fsencode(folder), environ))
+        self.channel.send(Again(os.fsencode(folder), deployment))
         for answer in self._answers():
             if isinstance(answer, RoundOver):
                 return answer.code, [folder]
@@ -91,6 +92,9 @@ class Errand(msgspec.Struct):
 
 current: Errand | None = None
 """That of this process, if it is such a session."""
+
+terminal_fd: int | None = None
+"""The descriptor on which this process tells of its run, if not on pytest's terminal."""
 
 is_watched = False
 """Whether somebody else sees this process through, as the monitor does its own, so that it needs no supervisor."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NoReturn
 from msgspec import Struct, field
 
 from remediation.config.model import Project
+from remediation.deployment.context import Deployment
 from remediation.state.event_log import Voice
 from remediation.supervision import protocol
 from remediation.supervision.child import Child, flush, fork
@@ -46,8 +47,7 @@ from remediation.supervision.protocol import (
     Verdict,
     Workers,
 )
-from remediation.supervision.round_files import ROUND_FOLDER
-from remediation.system import process
+from remediation.system import environment, process
 from remediation.system.exit_codes import INTERNAL_ERROR, INTERRUPTED, VERDICTS
 from remediation.system.process import Identity, descendants, has_proc, pids, terminate
 
@@ -64,8 +64,6 @@ _OVERSLEPT = 1.0
 _LOOK = 0.02
 # Of a stack, in lines.
 _MOST_LINES = 20
-# In the environment of what checks start: whose it is.
-RUN = "AUTO_HEAL_RUN"
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -74,7 +72,8 @@ class _Session(Struct):
     folder: str = ""
     """Of a later round, where it leaves what it finds."""
     asker: _Session | None = None
-    environ: dict[str, str] | None = None
+    deployment: Deployment | None = None
+    """On which side of one it is, as far as the supervisor knows."""
     verdict: Verdict | None = None
     ended: int | None = None
     workers: WorkerWatch | None = None
@@ -88,11 +87,25 @@ class _Session(Struct):
 class Supervisor:
     """Runs sessions of one project until there is an exit code."""
 
-    def __init__(self, project: Project, voice: Voice, *, first: Callable[[], int], again: Callable[[], int]) -> None:
-        """Run pytest by `first`, and once more by `again`; each returns its exit code."""
+    def __init__(
+        self,
+        project: Project,
+        voice: Voice,
+        *,
+        first: Callable[[], int],
+        again: Callable[[], int],
+        deployment: Deployment | None = None,
+        terminal_fd: int | None = None,
+    ) -> None:
+        """Run pytest by `first`, and once more by `again`; each returns its exit code.
+
+        `deployment` is what sessions are told of; `terminal_fd` where they speak, if not on pytest's terminal.
+        """
         self._project = project
         self._voice = voice
         self._first, self._again = first, again
+        self._deployment, self._terminal_fd = deployment, terminal_fd
+        self._run_mark = os.urandom(16).hex()
         self._board = Board()
         self._slot = 0
         self._sessions: list[_Session] = []
@@ -106,10 +119,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Run a session to its end, with all that follows from it, and return the exit code."""
-        os.environ[RUN] = os.urandom(16).hex()
+        environment.tell_children({environment.RUN_MARK: self._run_mark})
         try:
             with self._signals():
-                self._start(_Session(self._child(Known())), self._first)
+                self._start(_Session(self._child(Known()), deployment=self._deployment), self._first)
                 while self._sessions:
                     self._wait()
                     self._hand_on_signals()
@@ -118,7 +131,7 @@ class Supervisor:
         finally:
             self._tidy_up()
             gc.unfreeze()
-            del os.environ[RUN]
+            environment.tell_children_no_more(environment.RUN_MARK)
         return self._code
 
     def _tidy_up(self) -> None:
@@ -160,12 +173,14 @@ class Supervisor:
             child = session.child
             channel = child.become()
             _hear_interrupts(self._board, child.slot)
+            if session.deployment:
+                environment.tell_children(session.deployment.to_environment())
             if session.folder:
-                os.environ.update(session.environ or {})
-                os.environ[ROUND_FOLDER] = session.folder
+                environment.tell_children({environment.ROUND_FOLDER: session.folder})
             # What was registered before the fork is not ours to run.
             atexit._clear()  # noqa: SLF001 - there is no public way
             write_stacks_to(child.stacks)
+            protocol.terminal_fd = self._terminal_fd
             protocol.current = Errand(channel, self._board, child.slot, child.log, child.stacks, child.known)
             code = with_room(body)
         except BaseException:  # noqa: BLE001 - the interpreter's own code for it would be that of checks which fail
@@ -201,10 +216,10 @@ class Supervisor:
 
     def _hear(self, session: _Session, message: FromSession) -> None:
         match message:
-            case Again(folder, environ):
+            case Again(folder, deployment):
                 # What could not be collected once is not tried again in the round after.
                 seen = session.child.known.after(session.child.log.read(), None, self._project.root) or Known()
-                later = _Session(self._child(Known(broken=seen.broken)), os.fsdecode(folder), session, environ)
+                later = _Session(self._child(Known(broken=seen.broken)), os.fsdecode(folder), session, deployment)
                 self._start(later, self._again)
             case Healing():
                 _preload()
@@ -240,7 +255,7 @@ class Supervisor:
                 code = INTERRUPTED
             elif known := child.known.after(child.log.read(), death, self._project.root):
                 child.forget()
-                successor = _Session(self._child(known), session.folder, session.asker, session.environ)
+                successor = _Session(self._child(known), session.folder, session.asker, session.deployment)
                 self._start(successor, self._again)
                 return
             else:
@@ -269,7 +284,7 @@ class Supervisor:
         left, self._left = self._left + session.lifeline.holders(), []
         session.lifeline.close()
         if not self._sessions:
-            left += _orphans(os.environ[RUN])
+            left += _orphans(self._run_mark)
         if left := [one for one in left if one.alive]:
             ours = without_services(left, self._project)
             terminate(lambda: ours, signum=signal.SIGKILL, timeout=_GONE_WITHIN)
@@ -415,6 +430,10 @@ def _orphans(run: str) -> list[Identity]:
     found = []
     for pid in pids():
         with suppress(OSError):
-            if os.getpgid(pid) == group and process.value_of(RUN, pid) == run and (one := Identity.of(pid)):
+            if (
+                os.getpgid(pid) == group
+                and process.value_of(environment.RUN_MARK, pid) == run
+                and (one := Identity.of(pid))
+            ):
                 found.append(one)
     return found
