@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from pathlib import Path
 
 from _pytest.junitxml import bin_xml_escape, mangle_test_address
@@ -37,6 +38,25 @@ class RoundReport(Struct, frozen=True):
     attempts: list[Attempt]
 
 
+class _CaseOutcome(Enum):
+    """What a case of a report says, from the worst on; the values are the names of the elements that say so."""
+
+    FAILURE = "failure"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    PASSED = "passed"
+    """No element says so."""
+
+    @property
+    def is_sick(self) -> bool:
+        """Whether the check failed, or what is around it."""
+        return self in (_CaseOutcome.FAILURE, _CaseOutcome.ERROR)
+
+
+_BY_RANK = list(_CaseOutcome)
+_SAY_SICK = [one.value for one in _CaseOutcome if one.is_sick]
+
+
 class _Case(Struct):
     """All that is known of one check, over all rounds."""
 
@@ -45,7 +65,7 @@ class _Case(Struct):
     attempts: list[Attempt] = field(default_factory=list)
 
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> _CaseOutcome:
         return _outcome(self.element)
 
 
@@ -119,7 +139,7 @@ def failed(path: Path) -> list[Address]:
     cases = list(_suite(path).iter("testcase"))
     if not cases:
         raise IncompleteReportError("the report has no case")
-    return [_address(case) for case in cases if _outcome(case) in ("failure", "error")]
+    return [_address(case) for case in cases if _outcome(case).is_sick]
 
 
 def _suite(path: Path) -> ET.Element:
@@ -143,9 +163,9 @@ def _address(case: ET.Element) -> Address:
     return case.get("classname", ""), case.get("name", "")
 
 
-def _outcome(case: ET.Element) -> str:
-    tags = [child.tag for child in case]
-    return next((tag for tag in ("failure", "error", "skipped") if tag in tags), "passed")
+def _outcome(case: ET.Element) -> _CaseOutcome:
+    tags = {child.tag for child in case}
+    return next((one for one in _CaseOutcome if one.value in tags), _CaseOutcome.PASSED)
 
 
 def _add_round(cases: dict[Address, _Case], suite: ET.Element, attempts: Iterable[Attempt], prefix: str | None) -> None:
@@ -163,7 +183,7 @@ def _add_round(cases: dict[Address, _Case], suite: ET.Element, attempts: Iterabl
         if before := cases.get(key):
             case.seconds += before.seconds
             case.attempts = before.attempts + case.attempts
-            if case.outcome == "skipped" and before.outcome in ("failure", "error"):
+            if case.outcome is _CaseOutcome.SKIPPED and before.outcome.is_sick:
                 case.element = before.element
         cases[key] = case
 
@@ -177,7 +197,7 @@ def _deciding(written: list[ET.Element], failed: list[Attempt]) -> ET.Element:
     last = written[-1]
     if failed and not any(attempt.final for attempt in failed):
         return last
-    worst = max(reversed(written), key=lambda element: _rank(_outcome(element)))
+    worst = min(reversed(written), key=lambda element: _BY_RANK.index(_outcome(element)))
     if worst is not last and worst.find("system-out") is None and worst.find("system-err") is None:
         worst.extend(child for child in last if child.tag.startswith("system-"))
     return worst
@@ -190,19 +210,15 @@ def _seconds(element: ET.Element) -> float:
         raise IncompleteReportError(f"a time is no number: {element.get('time')}") from None
 
 
-def _rank(outcome: str) -> int:
-    return ("passed", "skipped", "error", "failure").index(outcome)
-
-
 def _case_element(key: Address, case: _Case, note: str) -> ET.Element:
     element = ET.Element("testcase", classname=key[0], name=key[1], time=f"{case.seconds:.3f}")
     others = list(case.attempts)
     seen: set[str] = set()
     for child in case.element:
-        if child.tag not in (case.outcome, "system-out", "system-err") or child.tag in seen:
+        if child.tag not in (case.outcome.value, "system-out", "system-err") or child.tag in seen:
             continue
         seen.add(child.tag)
-        if child.tag in ("failure", "error"):
+        if child.tag in _SAY_SICK:
             final = next((attempt for attempt in reversed(others) if attempt.final), None)
             if final:
                 others.remove(final)
@@ -212,7 +228,7 @@ def _case_element(key: Address, case: _Case, note: str) -> ET.Element:
                 child.set("message", _text(f"{note}: {child.get('message', '')}"))
                 child.text = _text(f"{note}\n\n{child.text or ''}")
         element.append(child)
-    kind = "rerun" if case.outcome in ("failure", "error") else "flaky"
+    kind = "rerun" if case.outcome.is_sick else "flaky"
     for attempt in others:
         tag = f"{kind}{'Error' if attempt.error else 'Failure'}"
         child = ET.SubElement(element, tag, message=_text(attempt.message), type=_text(attempt.type))
@@ -239,7 +255,10 @@ def _add_places(cases: Iterable[ET.Element], places: Mapping[Address, tuple[str,
 def _count(suite: ET.Element, cases: list[ET.Element]) -> None:
     outcomes = [_outcome(case) for case in cases]
     suite.set("tests", str(len(cases)))
-    for counter, outcome in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+    counters = {
+        "failures": _CaseOutcome.FAILURE, "errors": _CaseOutcome.ERROR, "skipped": _CaseOutcome.SKIPPED
+    }  # fmt: skip
+    for counter, outcome in counters.items():
         suite.set(counter, str(outcomes.count(outcome)))
 
 
