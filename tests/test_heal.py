@@ -113,6 +113,19 @@ def test_a_stranger_that_may_not_be_ended_is_named(project: Sandbox, free_port: 
     name, user = psutil.Process(stranger.pid).name(), psutil.Process(stranger.pid).username()
     assert f"port {project.port} is held by {name} (PID {stranger.pid}, user {user})" in result.output
     assert project.property("verdict") == "sick"
+    assert project.memory["port_holder"] == stranger.pid
+
+
+def test_who_held_the_port_is_forgotten_once_the_service_is_healed(project: Sandbox) -> None:
+    project.configure('free_port = "never"', top=IMPATIENT)
+    stranger = project.stranger_on_port()
+    project.check()
+    stranger.kill()
+    stranger.wait()
+
+    is_healed(project)
+
+    assert project.memory["port_holder"] is None
 
 
 @pytest.mark.parametrize("content", ["999999999\n", "", "nonsense\n", "-1\n", "0\n", "1\n", "9" * 400])
