@@ -18,7 +18,8 @@ from sandbox import DEADLINE, IMPATIENT, PATIENT, REPOSITORY, Sandbox, wait_for
 from remediation.config.load import load_project
 from remediation.engines import engine_of
 from remediation.engines.command import CommandEngine
-from remediation.engines.engine import Condition, Engine, HealError, Operation
+from remediation.engines.engine import Condition, Engine, Operation
+from remediation.engines.errors import HealError
 from remediation.engines.local import LocalEngine
 from remediation.healing.actions import Steps
 from remediation.healing.remediator import Healer
