@@ -43,7 +43,7 @@ from msgspec.structs import asdict
 from pathlib import Path
 
 from remediation.healing.remediator import Healer
-from remediation.healing.incident import Patient
+from remediation.healing.incident import Incident
 from remediation.config.load import load_project
 from remediation.state.service_state import Store
 from remediation.state.event_log import Voice
@@ -51,13 +51,13 @@ from remediation.state.event_log import Voice
 project = load_project(Path.cwd())
 store = Store(project)
 healer = Healer(store, Voice.of(project), record=lambda _: None, origin="check")
-patients = []
+incidents = []
 for words in sys.argv[2:]:
     name, _, seen = words.partition("=")
     service = project.services[name]
-    patients.append(Patient(service, "ill", time.time(), int(seen or store.recall(service).heals)))
+    incidents.append(Incident(service, "ill", time.time(), int(seen or store.recall(service).heals)))
 Path(f"{sys.argv[1]}.begins").touch()
-done = healer.roll_back(patients) if sys.argv[1] == "roll_back" else [healer.heal(*patients)]
+done = healer.roll_back(incidents) if sys.argv[1] == "roll_back" else [healer.heal(*incidents)]
 print(json.dumps([asdict(outcome) for outcome in done]))
 """
 AUTO_HEAL = f"'{sys.executable}' -m remediation"
@@ -98,9 +98,9 @@ class Deployed:
         """Return what the table of each service has."""
         return f'env = {{ STARTS = "{starts}", PYTHONPATH = "{REPOSITORY}" }}\nstop_timeout = 2'
 
-    def begin(self, act: str, *patients: str) -> subprocess.Popen[str]:
+    def begin(self, act: str, *services: str) -> subprocess.Popen[str]:
         """Begin to heal or to roll back."""
-        return self.project.start("healing", act, *patients)
+        return self.project.start("healing", act, *services)
 
     @staticmethod
     def end(process: subprocess.Popen[str]) -> Outcomes:
@@ -110,9 +110,9 @@ class Deployed:
         outcomes: Outcomes = json.loads(output)
         return outcomes
 
-    def roll_back(self, *patients: str) -> dict[str, Any]:
-        """Roll back, and return the outcome of the first patient."""
-        return self.end(self.begin("roll_back", *(patients or ["api"])))[0]
+    def roll_back(self, *services: str) -> dict[str, Any]:
+        """Roll back, and return the outcome of the first service."""
+        return self.end(self.begin("roll_back", *(services or ["api"])))[0]
 
     def lines(self, name: str) -> list[str]:
         """Return the lines of a file; none if there is none."""

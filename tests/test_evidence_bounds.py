@@ -20,7 +20,7 @@ from remediation.config.load import load_project
 from remediation.config.model import EvidenceLimits, Project
 from remediation.engines import ownership
 from remediation.healing import diagnostics
-from remediation.healing.incident import Patient
+from remediation.healing.incident import Incident
 from remediation.healing.remediator import Healer
 from remediation.state.event_log import Voice
 from remediation.state.evidence_store import Archive
@@ -53,7 +53,7 @@ def test_a_process_that_hangs_in_the_kernel_costs_the_deadline_and_its_own_furth
     service = replace(configured.services["api"], evidence_timeout=0.3)
     began = time.monotonic()
 
-    folder = diagnostics.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
+    folder = diagnostics.collect(service, Memory(), Incident(service, "ill", 0.0, 0), archive=Archive(configured))
 
     took = time.monotonic() - began
     over.set()
@@ -105,7 +105,7 @@ def test_whatever_goes_wrong_with_it_the_service_is_healed(
     voice = Voice.of(configured, terminal=lambda text, _: told.append(text))
     healer = Healer(Store(configured), voice, record=lambda _: None, origin="check")
 
-    outcome = healer.heal(Patient(service, "ill", 0.0, 0))
+    outcome = healer.heal(Incident(service, "ill", 0.0, 0))
 
     assert outcome.ok
     assert "No evidence of this: nobody thought of this" in told
@@ -119,7 +119,7 @@ def test_a_command_that_cannot_be_ended_is_not_waited_for(configured: Project, m
     service = replace(configured.services["api"], evidence_timeout=0.5, evidence=("sleep", "600"))
 
     folders = [
-        diagnostics.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
+        diagnostics.collect(service, Memory(), Incident(service, "ill", 0.0, 0), archive=Archive(configured))
         for _ in range(2)
     ]
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_found_is_told(configured: Project, monkeypatch: pytest.M
     monkeypatch.setattr(diagnostics, "_machine", fails)
     service = configured.services["api"]
 
-    folder = diagnostics.collect(service, Memory(), Patient(service, "ill", 0.0, 0), archive=Archive(configured))
+    folder = diagnostics.collect(service, Memory(), Incident(service, "ill", 0.0, 0), archive=Archive(configured))
 
     assert folder
     missing = json.loads((folder / "heal.json").read_text())["missing"]

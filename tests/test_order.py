@@ -13,7 +13,7 @@ from sandbox import PATIENT, Sandbox, free_port
 
 from remediation.config.load import load_project
 from remediation.healing import dependencies
-from remediation.healing.incident import Outcome, Patient
+from remediation.healing.incident import Incident, Outcome
 from remediation.state.event_log import Voice
 from remediation.state.service_state import Store
 
@@ -144,18 +144,20 @@ def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
 ) -> None:
     project, healed = load_project(pair.root, {}), list[str]()
     store, voice = Store(project), Voice.of(project)
-    patients = [Patient(service, "ill", 0.0, 0) for service in project.services.values()]
+    incidents = [Incident(service, "ill", 0.0, 0) for service in project.services.values()]
 
     class Healer:
-        def heal(self, patient: Patient) -> Outcome:
-            healed.append(patient.service.name)
-            return Outcome(patient.service.name, "", "restart", ok=True)
+        def heal(self, incident: Incident) -> Outcome:
+            healed.append(incident.service.name)
+            return Outcome(incident.service.name, "", "restart", ok=True)
 
     def refuse(_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("threading.Thread.start", refuse)
-    outcomes = dependencies.heal_all(patients, project.services, healer=cast("Any", Healer()), store=store, voice=voice)
+    outcomes = dependencies.heal_all(
+        incidents, project.services, healer=cast("Any", Healer()), store=store, voice=voice
+    )
 
     assert healed == ["db", "api"]
     assert [outcome.service for outcome in outcomes] == ["db", "api"]

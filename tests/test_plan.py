@@ -14,7 +14,7 @@ from sandbox import PATIENT, Sandbox, free_port
 
 from remediation.config.load import load_project
 from remediation.healing.dry_run import plan
-from remediation.healing.incident import Patient
+from remediation.healing.incident import Incident
 from remediation.state.service_state import Store
 
 
@@ -249,8 +249,8 @@ def test_the_port_s_own_clients_would_be_left(healthy: Sandbox) -> None:
 def at_last(project: Sandbox, *, rollback: bool = True) -> list[str]:
     """Return what would be done for api in the end, by what is told of a heal that may roll back."""
     found = load_project(project.root, {})
-    patients = [Patient(found.services["api"], "ill", 0.0, seen=0)]
-    told = [str(phrase) for phrase in plan(patients, found.services, Store(found), rollback=rollback)]
+    incidents = [Incident(found.services["api"], "ill", 0.0, seen=0)]
+    told = [str(phrase) for phrase in plan(incidents, found.services, Store(found), rollback=rollback)]
     return [line for line in told if "rolled back" in line or "nothing would be done" in line]
 
 

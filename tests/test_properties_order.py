@@ -13,7 +13,7 @@ from properties import looking_at
 from remediation.config.load import load_project
 from remediation.config.model import Service
 from remediation.healing.dependencies import heal_all
-from remediation.healing.incident import Outcome, Patient
+from remediation.healing.incident import Incident, Outcome
 from remediation.healing.remediator import Healer
 from remediation.state.event_log import Voice
 from remediation.state.service_state import Store
@@ -30,14 +30,14 @@ class Recorder:
         self._lock = threading.Lock()
         self.events: list[tuple[str, str]] = []
 
-    def heal(self, patient: Patient) -> Outcome:
+    def heal(self, incident: Incident) -> Outcome:
         """Take note."""
-        name = patient.service.name
+        name = incident.service.name
         with self._lock:
             self.events.append(("begins", name))
         with self._lock:
             self.events.append(("ends", name))
-        return Outcome(name, patient.cause, "restart", ok=name in self._succeeds)
+        return Outcome(name, incident.cause, "restart", ok=name in self._succeeds)
 
 
 def services(root: Path, graph: dict[str, set[str]], elsewhere: set[str]) -> tuple[dict[str, Service], Store, Voice]:
@@ -71,9 +71,9 @@ def test_each_is_healed_once_and_after_all_that_it_depends_on(
     sick = (sick & graph.keys()) or {NAMES[0]}
     configured, store, voice = services(tmp_path, graph, elsewhere)
     recorder = Recorder(succeeds)
-    patients = [Patient(configured[name], "sick", 0.0, 0) for name in sorted(sick)]
+    incidents = [Incident(configured[name], "sick", 0.0, 0) for name in sorted(sick)]
 
-    outcomes = heal_all(patients, configured, healer=cast("Healer", recorder), store=store, voice=voice)
+    outcomes = heal_all(incidents, configured, healer=cast("Healer", recorder), store=store, voice=voice)
 
     treated = sick.union(*(all_needs(graph, name) for name in sick))
     assert sorted(outcome.service for outcome in outcomes) == sorted(treated)
@@ -97,7 +97,7 @@ def test_a_hundred_services_that_all_depend_on_each_other_are_put_in_order(tmp_p
     recorder = Recorder(set(names))
 
     heal_all(
-        [Patient(configured["s99"], "sick", 0.0, 0)],
+        [Incident(configured["s99"], "sick", 0.0, 0)],
         configured,
         healer=cast("Healer", recorder),
         store=store,

@@ -10,7 +10,7 @@ from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
 from remediation.config.load import load_project
 from remediation.healing import context
-from remediation.healing.incident import Patient
+from remediation.healing.incident import Incident
 from remediation.healing.remediator import Healer
 from remediation.state.event_log import Voice
 from remediation.state.service_state import Store
@@ -89,10 +89,10 @@ def test_a_lock_that_is_not_to_be_had_refuses_all(both: Deployed, monkeypatch: p
     found = load_project(both.project.root, {})
     store = Store(found)
     healer = Healer(store, Voice.of(found), record=lambda _: None, origin="check")
-    patients = [Patient(service, "ill", 0.0, seen=1) for service in found.services.values()]
+    incidents = [Incident(service, "ill", 0.0, seen=1) for service in found.services.values()]
 
     with store.lock(found.services["web"], timeout=DEADLINE):
-        outcomes = healer.roll_back(patients)
+        outcomes = healer.roll_back(incidents)
 
     assert [(outcome.refused, outcome.rolled_back) for outcome in outcomes] == [(True, False)] * 2
     assert all("web: another auto-heal has been at work on it" in outcome.reason for outcome in outcomes)

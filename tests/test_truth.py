@@ -14,7 +14,7 @@ from sandbox import Sandbox
 from remediation.config.load import load_project
 from remediation.engines.engine import Condition
 from remediation.healing import dependencies, liveness
-from remediation.healing.incident import Outcome, Patient
+from remediation.healing.incident import Incident, Outcome
 from remediation.messages.catalog import CATALOGUE
 from remediation.messages.message import Phrase, first_line
 from remediation.probes import readiness
@@ -213,7 +213,7 @@ def test_a_service_whose_main_process_is_dead_has_not_recovered_by_itself(
     monkeypatch.setattr(readiness, "answers", lambda *_, **__: True)
     healed = Outcome("db", "", "restart", ok=True)
 
-    done = dependencies._after_dependencies(Patient(service, "", 0.0, 0), [healed], store, Voice.of(configured))
+    done = dependencies._after_dependencies(Incident(service, "", 0.0, 0), [healed], store, Voice.of(configured))
 
     assert done is None
 

@@ -11,7 +11,7 @@ from remediation.config.model import Service
 from remediation.engines.errors import HealError
 from remediation.engines.spawn import reap
 from remediation.healing.actions import Steps
-from remediation.healing.incident import Outcome, Patient
+from remediation.healing.incident import Incident, Outcome
 from remediation.messages.message import Phrase
 from remediation.state.event_log import Voice
 from remediation.state.evidence_store import Archive
@@ -48,55 +48,55 @@ class Care:
             reap()
 
     def count(
-        self, service: Service, memory: Memory, done: LastHeal, patient: Patient | None = None, evidence: str = ""
+        self, service: Service, memory: Memory, done: LastHeal, incident: Incident | None = None, evidence: str = ""
     ) -> None:
         """Let those who wait for the lock know that they need not do the same, and record it."""
         memory.heals += 1
         memory.last_heal = done
         self.store.keep(service, memory)
         heal = Heal(
-            service.name, done.at, self.origin, patient.cause if patient else "by hand", done.action, done.ok,
+            service.name, done.at, self.origin, incident.cause if incident else "by hand", done.action, done.ok,
             done.reason,
-            since=patient.since if patient else None,
+            since=incident.since if incident else None,
             answered_at=done.at if done.ok else None,
             evidence=evidence,
         )  # fmt: skip
         self.done.append(heal)
         self._record(heal)
 
-    def evidence(self, patient: Patient, memory: Memory) -> str:
+    def evidence(self, incident: Incident, memory: Memory) -> str:
         """Keep what can be known of the service now, tell where, and return that; empty if there is nothing."""
         from remediation.healing.diagnostics import collect
 
         try:
-            folder = collect(patient.service, memory, patient, archive=self._archive)
+            folder = collect(incident.service, memory, incident, archive=self._archive)
         except Exception as error:  # noqa: BLE001 - its cure is worth more than its history
-            self.voice.say("no_evidence", name=patient.service.name, problem=error)
+            self.voice.say("no_evidence", name=incident.service.name, problem=error)
             return ""
         if folder is None:
             return ""
         where = self.store.project.relative(folder)
-        self.voice.say("evidence", name=patient.service.name, folder=where)
+        self.voice.say("evidence", name=incident.service.name, folder=where)
         return where
 
-    def spared(self, patient: Patient, memory: Memory) -> Outcome | None:
+    def spared(self, incident: Incident, memory: Memory) -> Outcome | None:
         """Return what becomes of a service that is to be left alone, or None if it is not.
 
         That is one stopped by hand, and one that somebody else healed since it failed.
         """
         if memory.stopped_by_hand:
-            why = Phrase("by_hand", {"name": patient.service.name})
+            why = Phrase("by_hand", {"name": incident.service.name})
             # A monitor's check has just said so.
-            return self.refused(patient, why, quiet=self.origin == "monitor")
-        if memory.heals != patient.seen and memory.last_heal:
-            outcome = self._healed_elsewhere(patient, memory.last_heal)
-            if memory.rolled_back > patient.seen:
+            return self.refused(incident, why, quiet=self.origin == "monitor")
+        if memory.heals != incident.seen and memory.last_heal:
+            outcome = self._healed_elsewhere(incident, memory.last_heal)
+            if memory.rolled_back > incident.seen:
                 return replace(outcome, rolled_back=True, rollback_problem=memory.rollback_problem)
             return outcome
         return None
 
-    def _healed_elsewhere(self, patient: Patient, last: LastHeal) -> Outcome:
-        name = patient.service.name
+    def _healed_elsewhere(self, incident: Incident, last: LastHeal) -> Outcome:
+        name = incident.service.name
         if last.ok:
             self.voice.say("healed_elsewhere", name=name)
             reason = ""
@@ -104,16 +104,16 @@ class Care:
             self.voice.say("failed_elsewhere", name=name, reason=last.reason)
             reason = f"another auto-heal just tried and failed: {last.reason}"
         return Outcome(
-            name, patient.cause, f"{last.action} by another auto-heal", last.ok, reason, used_rung=True,
+            name, incident.cause, f"{last.action} by another auto-heal", last.ok, reason, used_rung=True,
             answered_at=last.at if last.ok else None,
         )  # fmt: skip
 
-    def refused(self, patient: Patient, why: Phrase, *, quiet: bool = False, gave_up: bool = False) -> Outcome:
+    def refused(self, incident: Incident, why: Phrase, *, quiet: bool = False, gave_up: bool = False) -> Outcome:
         """Tell why nothing is done for a service, and return that."""
         if not quiet:
             self.voice.tell(why)
         return Outcome(
-            patient.service.name, patient.cause, "", ok=False, reason=str(why), refused=True, gave_up=gave_up
+            incident.service.name, incident.cause, "", ok=False, reason=str(why), refused=True, gave_up=gave_up
         )
 
 

@@ -11,7 +11,7 @@ from threading import Thread
 from remediation.config.model import Service
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
-from remediation.healing.incident import Outcome, Patient
+from remediation.healing.incident import Incident, Outcome
 from remediation.healing.remediator import Healer
 from remediation.messages.message import Phrase
 from remediation.probes import readiness
@@ -23,7 +23,7 @@ _NOT_ITSELF = (Condition.DEAD, Condition.REPLACED, Condition.SUSPENDED)
 
 
 def heal_all(
-    patients: list[Patient],
+    incidents: list[Incident],
     services: Mapping[str, Service],
     *,
     healer: Healer,
@@ -31,12 +31,12 @@ def heal_all(
     voice: Voice,
     earlier: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> list[Outcome]:
-    """Heal every patient, and before it whatever it depends on that is not there; each once.
+    """Heal the service of every incident, and before it whatever it depends on that is not there; each once.
 
     A dependent that answers again once its dependency was healed is left to the next checks. `earlier` are the outcomes
     of the rounds before: a dependency whose ladder they have used up is not healed again, and its dependents neither.
     """
-    sick, graph = treated(patients, services, store, earlier)
+    sick, graph = treated(incidents, services, store, earlier)
     outcomes: dict[str, Outcome] = {}
 
     def treat(name: str) -> Outcome:
@@ -87,17 +87,17 @@ def _begin(work: Callable[[str], None], name: str, threads: list[Thread]) -> Non
 
 
 def treated(
-    patients: list[Patient],
+    incidents: list[Incident],
     services: Mapping[str, Service],
     store: Store,
     earlier: Mapping[str, Sequence[Outcome]] | None = None,
-) -> tuple[dict[str, Patient], dict[str, set[str]]]:
+) -> tuple[dict[str, Incident], dict[str, set[str]]]:
     """Return all who are to be healed by name, and which of them have to be healed before each."""
     past = earlier or {}
-    sick = {patient.service.name: patient for patient in patients}
-    for patient in patients:
-        for name in sorted(_needs(patient.service.name, services)):
-            if name not in sick and (found := _down(services[name], patient, store, past.get(name, ()))):
+    sick = {incident.service.name: incident for incident in incidents}
+    for incident in incidents:
+        for name in sorted(_needs(incident.service.name, services)):
+            if name not in sick and (found := _down(services[name], incident, store, past.get(name, ()))):
                 sick[name] = found
     return sick, {name: _needs(name, services) & sick.keys() for name in sick}
 
@@ -112,8 +112,8 @@ def _needs(name: str, services: Mapping[str, Service]) -> set[str]:
     return found
 
 
-def _down(service: Service, dependent: Patient, store: Store, earlier: Sequence[Outcome]) -> Patient | None:
-    """Return a dependency without failing checks as a patient, if it is not there for its dependent."""
+def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence[Outcome]) -> Incident | None:
+    """Return the incident of a dependency without failing checks, if it is not there for its dependent."""
     condition = liveness.condition(service, store)
     if condition is Condition.RUNNING:
         return None
@@ -122,29 +122,29 @@ def _down(service: Service, dependent: Patient, store: Store, earlier: Sequence[
     state = "down" if condition is Condition.UNKNOWN else condition.value
     cause = f"{dependent.service.name} depends on it and it is {state}"
     rung, adopted = sum(one.used_rung for one in earlier), any(one.adopted for one in earlier)
-    return Patient(service, cause, dependent.since, store.recall(service).heals, rung, adopted)
+    return Incident(service, cause, dependent.since, store.recall(service).heals, rung, adopted)
 
 
-def _spent(patient: Patient, earlier: Sequence[Outcome]) -> Outcome | None:
+def _spent(incident: Incident, earlier: Sequence[Outcome]) -> Outcome | None:
     """Return an outcome if nothing more is to be done for a service in this run, which it was told before."""
-    if patient.rung < len(patient.service.ladder) and not any(one.refused for one in earlier):
+    if incident.steps_used < len(incident.service.ladder) and not any(one.refused for one in earlier):
         return None
     reason = earlier[-1].reason if earlier else ""
-    return Outcome(patient.service.name, patient.cause, "", ok=False, reason=reason, refused=True)
+    return Outcome(incident.service.name, incident.cause, "", ok=False, reason=reason, refused=True)
 
 
-def _after_dependencies(patient: Patient, before: list[Outcome], store: Store, voice: Voice) -> Outcome | None:
+def _after_dependencies(incident: Incident, before: list[Outcome], store: Store, voice: Voice) -> Outcome | None:
     """Return an outcome if the service is to be left alone, now that its dependencies were treated."""
-    service = patient.service
+    service = incident.service
     if not before or liveness.condition(service, store) in _NOT_ITSELF:
         return None
     if failed := [outcome.service for outcome in before if not outcome.ok]:
         why = Phrase("dependency", {"name": service.name, "others": ", ".join(failed)})
         voice.tell(why)
-        return Outcome(service.name, patient.cause, "", ok=False, reason=str(why))
+        return Outcome(service.name, incident.cause, "", ok=False, reason=str(why))
     for left in readiness.polls(service.probe_timeout):
         if readiness.answers(service, timeout=left):
             others = ", ".join(outcome.service for outcome in before)
             voice.say("recovered", name=service.name, others=others)
-            return Outcome(service.name, patient.cause, f"recovered after {others}", ok=True, answered_at=time.time())
+            return Outcome(service.name, incident.cause, f"recovered after {others}", ok=True, answered_at=time.time())
     return None

@@ -23,7 +23,7 @@ from remediation.config.model import Service
 from remediation.engines import engine_of, ownership
 from remediation.engines.spawn import child_environment
 from remediation.healing.capture import capture
-from remediation.healing.incident import Patient
+from remediation.healing.incident import Incident
 from remediation.state.evidence_store import Archive
 from remediation.state.service_state import Memory
 from remediation.system import environment, files, logrotate, ports
@@ -40,7 +40,7 @@ _MOST_STACKS = 5
 _PYTHON = re.compile(r"python[\d.]*")
 
 
-def collect(service: Service, memory: Memory, patient: Patient, *, archive: Archive) -> Path | None:
+def collect(service: Service, memory: Memory, incident: Incident, *, archive: Archive) -> Path | None:
     """Keep what can be known of a service within its `evidence_timeout`, and return the folder.
 
     None if it is not wanted. OSError if it cannot be kept.
@@ -49,7 +49,7 @@ def collect(service: Service, memory: Memory, patient: Patient, *, archive: Arch
         return None
     deadline = time.monotonic() + service.evidence_timeout
     with archive.new(service.name) as folder:
-        parts = _parts(service, memory, patient, deadline)
+        parts = _parts(service, memory, incident, deadline)
         try:
             for part in parts:
                 part.start()
@@ -62,7 +62,7 @@ def collect(service: Service, memory: Memory, patient: Patient, *, archive: Arch
         for part in parts:
             if state := part.state:
                 folder.write(part.name, state if isinstance(state, bytes) else _encode(state))
-        folder.write("heal.json", _encode(_about(service, patient, parts)))
+        folder.write("heal.json", _encode(_about(service, incident, parts)))
         return folder.path
 
 
@@ -108,10 +108,10 @@ class _IncompleteError(Exception):
     """A part was found, but not all of it."""
 
 
-def _parts(service: Service, memory: Memory, patient: Patient, deadline: float) -> list[_Part]:
+def _parts(service: Service, memory: Memory, incident: Incident, deadline: float) -> list[_Part]:
     members = engine_of(service).processes(memory)[:_MOST_PROCESSES]
     parts = [
-        _Part("attempts.txt", partial(_once, patient.story.encode(errors="backslashreplace"))),
+        _Part("attempts.txt", partial(_once, incident.story.encode(errors="backslashreplace"))),
         _Part("log.txt", partial(_log, service)),
         _Part("machine.json", partial(_machine, service)),
     ]
@@ -232,12 +232,12 @@ def _pythons(members: list[Identity]) -> list[int]:
     return found[:_MOST_STACKS]
 
 
-def _about(service: Service, patient: Patient, parts: list[_Part]) -> object:
+def _about(service: Service, incident: Incident, parts: list[_Part]) -> object:
     about = {
         "service": service.name,
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "cause": patient.cause,
-        "sick_since": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(patient.since)),
+        "cause": incident.cause,
+        "sick_since": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(incident.since)),
         "missing": {part.name: part.problem for part in parts if part.problem},
     }
     return _without_secrets(about)

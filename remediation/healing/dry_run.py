@@ -10,7 +10,7 @@ from remediation.engines import engine_of
 from remediation.engines.errors import HealError
 from remediation.healing import backoff, liveness
 from remediation.healing.dependencies import treated
-from remediation.healing.incident import Patient
+from remediation.healing.incident import Incident
 from remediation.messages.message import Phrase
 from remediation.probes import readiness
 from remediation.state.service_state import Memory, Store
@@ -18,14 +18,14 @@ from remediation.system.process import describe
 
 
 def plan(
-    patients: list[Patient], services: Mapping[str, Service], store: Store, *, rollback: bool = False
+    incidents: list[Incident], services: Mapping[str, Service], store: Store, *, rollback: bool = False
 ) -> Iterator[Phrase]:
-    """Yield what would be done for each patient, and before it for what it depends on; nothing is touched.
+    """Yield what would be done in each incident, and before that for what its service depends on; nothing is touched.
 
     With `rollback`, also what would be done at last.
     """
-    failing = {patient.service.name for patient in patients}
-    sick, graph = treated(patients, services, store)
+    failing = {incident.service.name for incident in incidents}
+    sick, graph = treated(incidents, services, store)
     for name in TopologicalSorter(graph).static_order():
         yield Phrase("plan", {"name": name, "cause": sick[name].cause.removeprefix(f"{name}: ")})
         service, memory = sick[name].service, store.recall(sick[name].service)
@@ -38,12 +38,12 @@ def plan(
             yield Phrase("plan_rollback", values)
 
 
-def nothing_may_be_done(patients: list[Patient], services: Mapping[str, Service], store: Store) -> bool:
-    """Return whether each of the patients, and all that has to be healed before it, has to be left alone."""
-    sick, _ = treated(patients, services, store)
-    for patient in sick.values():
-        memory = store.recall(patient.service)
-        if not memory.stopped_by_hand and _refusal(patient.service, memory) is None:
+def nothing_may_be_done(incidents: list[Incident], services: Mapping[str, Service], store: Store) -> bool:
+    """Return whether the service of each incident, and all that has to be healed before it, has to be left alone."""
+    sick, _ = treated(incidents, services, store)
+    for incident in sick.values():
+        memory = store.recall(incident.service)
+        if not memory.stopped_by_hand and _refusal(incident.service, memory) is None:
             return False
     return True
 
@@ -57,15 +57,15 @@ def _spared(service: Service, memory: Memory, store: Store) -> Phrase | None:
     return Phrase("plan_at_work", {}) if store.is_locked(service) else None
 
 
-def _treatment(patient: Patient, memory: Memory, store: Store) -> Iterator[Phrase]:
-    service = patient.service
+def _treatment(incident: Incident, memory: Memory, store: Store) -> Iterator[Phrase]:
+    service = incident.service
     if why := _refusal(service, memory):
         yield Phrase("plan_nothing", {"why": why})
         return
     if lost := liveness.lost_process(service, memory, store):
         yield Phrase("plan_adopt", {"holder": describe(lost.pid)})
         return
-    rung, *others = service.ladder[patient.rung :]
+    rung, *others = service.ladder[incident.steps_used :]
     if rung.run:
         yield Phrase("plan_command", {"command": " ".join(rung.run), "timeout": rung.timeout})
     try:

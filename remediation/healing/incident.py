@@ -7,8 +7,8 @@ from msgspec import Struct
 from remediation.config.model import Service
 
 
-class Patient(Struct, frozen=True):
-    """A service whose checks failed.
+class Incident(Struct, frozen=True):
+    """A service that is sick, and what is known of that.
 
     `seen` is the number of heals that had ended when the failing attempt began: if more have ended
     since, somebody else acted on the same fault.
@@ -19,8 +19,8 @@ class Patient(Struct, frozen=True):
     since: float
     """When its first attempt failed, in epoch seconds."""
     seen: int
-    rung: int = 0
-    """How many rungs of its ladder were used in this run; with all of them, nothing more is done for it."""
+    steps_used: int = 0
+    """How many steps of its ladder were used in this run; with all of them, nothing more is done for it."""
     adopted: bool = False
     """Whether its process was found again in this run, which did not help."""
     story: str = ""

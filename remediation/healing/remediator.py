@@ -14,7 +14,7 @@ from remediation.engines.errors import ForeignPortError, HealError
 from remediation.healing import backoff
 from remediation.healing.backoff import Spent
 from remediation.healing.context import Care
-from remediation.healing.incident import Outcome, Patient
+from remediation.healing.incident import Incident, Outcome
 from remediation.healing.rollback import WayBack
 from remediation.state.event_log import Voice
 from remediation.state.records import Heal, Origin
@@ -73,23 +73,23 @@ class Healer:
 
     # On behalf of the checks.
 
-    def heal(self, patient: Patient) -> Outcome:
+    def heal(self, incident: Incident) -> Outcome:
         """Climb one rung of the ladder, unless there is a reason not to."""
         try:
-            with self._held(patient.service) as memory:
-                return self._heal(patient, memory)
+            with self._held(incident.service) as memory:
+                return self._heal(incident, memory)
         except HealError as error:
-            return self._care.refused(patient, error.phrase)
+            return self._care.refused(incident, error.phrase)
 
-    def roll_back(self, patients: list[Patient]) -> list[Outcome]:
+    def roll_back(self, incidents: list[Incident]) -> list[Outcome]:
         """Run the rollback that all of these have, once, and restart them, unless there is a reason not to.
 
         It is the last resort: a spent restart budget is no such reason. All have the same working directory, too.
         """
-        rollback = patients[0].service.rollback
+        rollback = incidents[0].service.rollback
         if rollback is None:
-            raise ValueError(f"{patients[0].service.name} has no rollback")
-        return WayBack(self._care, rollback, patients).take()
+            raise ValueError(f"{incidents[0].service.name} has no rollback")
+        return WayBack(self._care, rollback, incidents).take()
 
     def _held(self, service: Service) -> AbstractContextManager[Memory]:
         """Hold the service's lock, and lend what is remembered. HealError if nothing may or can be done."""
@@ -97,24 +97,24 @@ class Healer:
             raise unreachable
         return self._care.held(service)
 
-    def _heal(self, patient: Patient, memory: Memory) -> Outcome:
-        service = patient.service
-        if spared := self._care.spared(patient, memory):
+    def _heal(self, incident: Incident, memory: Memory) -> Outcome:
+        service = incident.service
+        if spared := self._care.spared(incident, memory):
             return spared
         # Once a run: a service that writes its own PID file is found again as often as it is looked for.
-        if not patient.adopted and self._steps.adopt(service, memory):
+        if not incident.adopted and self._steps.adopt(service, memory):
             done = LastHeal(time.time(), "found its process again", ok=True)
-            self._care.count(service, memory, done, patient)
+            self._care.count(service, memory, done, incident)
             return Outcome(
-                service.name, patient.cause, done.action, ok=True, adopted=True, seen=memory.heals, answered_at=done.at
+                service.name, incident.cause, done.action, ok=True, adopted=True, seen=memory.heals, answered_at=done.at
             )
         before = Spent.of(memory)
         if refusal := backoff.refusal(service, memory):
             self._store.keep(service, memory)
             # To a monitor, the waiting that follows is no news at every check.
             quiet = self._care.origin == "monitor" and not refusal.first
-            return self._care.refused(patient, refusal.why, quiet=quiet, gave_up=refusal.first)
-        rung = service.ladder[patient.rung]
+            return self._care.refused(incident, refusal.why, quiet=quiet, gave_up=refusal.first)
+        rung = service.ladder[incident.steps_used]
         memory.port_holder = None
         # A command of the rung may be what mends that.
         if not rung.run and (problem := engine_of(service).obstacle(memory)):
@@ -123,12 +123,12 @@ class Healer:
             if engine_of(service).is_running(memory) is False:
                 self._voice.say("not_started", name=service.name)
             self._voice.tell(problem.phrase)
-            return Outcome(service.name, patient.cause, "", ok=False, reason=str(problem), used_rung=True)
+            return Outcome(service.name, incident.cause, "", ok=False, reason=str(problem), used_rung=True)
         # Before anything is done: a healer that is killed half-way has restarted it all the same.
         memory.restarts.append(time.time())
         self._store.keep(service, memory)
         try:
-            return self._climb(patient, memory, rung)
+            return self._climb(incident, memory, rung)
         finally:
             if not self._steps.has_acted(service):
                 self._not_spent(service, memory, before)
@@ -138,9 +138,9 @@ class Healer:
         replace(before, troubled_at=memory.troubled_at).put(memory)
         self._store.keep(service, memory)
 
-    def _climb(self, patient: Patient, memory: Memory, rung: Rung) -> Outcome:
-        service = patient.service
-        evidence = self._care.evidence(patient, memory)
+    def _climb(self, incident: Incident, memory: Memory, rung: Rung) -> Outcome:
+        service = incident.service
+        evidence = self._care.evidence(incident, memory)
         try:
             if rung.run:
                 self._steps.try_running(service, memory, rung.run, rung.timeout)
@@ -152,13 +152,13 @@ class Healer:
             self._voice.tell(error.phrase)
         if not self._steps.has_acted(service):
             return Outcome(
-                service.name, patient.cause, "", ok=False, reason=reason, used_rung=True, evidence=evidence
+                service.name, incident.cause, "", ok=False, reason=reason, used_rung=True, evidence=evidence
             )  # fmt: skip
         # Counted whether it helped or not: those who wait for the lock must not repeat it.
         done = LastHeal(time.time(), rung.action, not reason, reason)
-        self._care.count(service, memory, done, patient, evidence)
+        self._care.count(service, memory, done, incident, evidence)
         return Outcome(
-            service.name, patient.cause, rung.action, not reason, reason, used_rung=True,
+            service.name, incident.cause, rung.action, not reason, reason, used_rung=True,
             seen=memory.heals, answered_at=done.at if done.ok else None, evidence=evidence,
         )  # fmt: skip
 

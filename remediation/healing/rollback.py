@@ -18,7 +18,7 @@ from remediation.engines import engine_of
 from remediation.engines.errors import CommandFailedError, CommandLateError, HealError
 from remediation.healing.commands import run_command
 from remediation.healing.context import Care, explained, longest
-from remediation.healing.incident import Outcome, Patient
+from remediation.healing.incident import Incident, Outcome
 from remediation.messages.message import Phrase, seconds
 from remediation.state import lock_grants
 from remediation.state.service_state import LastHeal, Memory
@@ -26,9 +26,9 @@ from remediation.system.process import Identity
 
 
 class _Case(Struct, frozen=True):
-    """A patient that is rolled back, and what there was of it before."""
+    """An incident whose service is rolled back, and what there was of it before."""
 
-    patient: Patient
+    incident: Incident
     heals: int
     noted: float
     """The moment of its entry in the restart budget."""
@@ -36,44 +36,44 @@ class _Case(Struct, frozen=True):
 
     @property
     def service(self) -> Service:
-        return self.patient.service
+        return self.incident.service
 
 
 class WayBack:
     """One rollback, of all the services that it is for."""
 
-    def __init__(self, care: Care, rollback: Rollback, patients: list[Patient]) -> None:
-        """Take `care` of `patients`, all of which have this rollback and the same working directory."""
+    def __init__(self, care: Care, rollback: Rollback, incidents: list[Incident]) -> None:
+        """Take `care` of `incidents`, whose services all have this rollback and the same working directory."""
         self._care = care
         self._rollback = rollback
-        self._patients = patients
+        self._incidents = incidents
         self._store = care.store
         self._ran = False
 
     def take(self) -> list[Outcome]:
-        """Roll back and restart, unless there is a reason not to; return what became of each patient."""
+        """Roll back and restart, unless there is a reason not to; return what became of each service."""
         memories: dict[str, Memory] = {}
         try:
             with ExitStack() as locks:
                 # In one order for all, so that no two wait for each other.
-                for service in sorted((patient.service for patient in self._patients), key=lambda found: found.name):
+                for service in sorted((incident.service for incident in self._incidents), key=lambda found: found.name):
                     memories[service.name] = locks.enter_context(self._care.held(service))
                 return self._take(memories)
         except HealError as error:
             refused = partial(self._care.refused, why=error.phrase)
             # Told once, for all of them.
-            outcomes = [refused(patient, quiet=number > 0) for number, patient in enumerate(self._patients)]
+            outcomes = [refused(incident, quiet=number > 0) for number, incident in enumerate(self._incidents)]
             return [replace(outcome, rolled_back=self._ran) for outcome in outcomes]
 
     def _take(self, memories: dict[str, Memory]) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}
         cases: list[_Case] = []
-        for patient in self._patients:
-            name = patient.service.name
-            if spared := self._spared(patient, memories[name]):
+        for incident in self._incidents:
+            name = incident.service.name
+            if spared := self._spared(incident, memories[name]):
                 outcomes[name] = spared
             else:
-                cases.append(self._case(patient, memories[name]))
+                cases.append(self._case(incident, memories[name]))
         try:
             return self._take_all(cases, outcomes)
         finally:
@@ -91,22 +91,22 @@ class WayBack:
             for service in self._store.project.ordered(by_name):
                 outcome = self._brought_back(by_name[service.name], action, problem)
                 outcomes[service.name] = replace(outcome, rolled_back=True, rollback_problem=problem)
-        return [outcomes[patient.service.name] for patient in self._patients]
+        return [outcomes[incident.service.name] for incident in self._incidents]
 
-    def _spared(self, patient: Patient, memory: Memory) -> Outcome | None:
-        if lock_grants.is_granted(patient.service):
+    def _spared(self, incident: Incident, memory: Memory) -> Outcome | None:
+        if lock_grants.is_granted(incident.service):
             # Its command has come to this by itself, and would again.
-            return self._care.refused(patient, Phrase("rollback_within", {"name": patient.service.name}))
+            return self._care.refused(incident, Phrase("rollback_within", {"name": incident.service.name}))
         # A restart by somebody else meanwhile is no reason: the ladder's own did not help either.
-        again = memory.rolled_back > patient.seen
-        return self._care.spared(patient, memory) if again or memory.stopped_by_hand else None
+        again = memory.rolled_back > incident.seen
+        return self._care.spared(incident, memory) if again or memory.stopped_by_hand else None
 
-    def _case(self, patient: Patient, memory: Memory) -> _Case:
+    def _case(self, incident: Incident, memory: Memory) -> _Case:
         """Note that a service is acted on, and keep the evidence. A spent budget is no obstacle to the last resort."""
         moment = time.time()
         memory.restarts.append(moment)
-        self._store.keep(patient.service, memory)
-        return _Case(patient, memory.heals, moment, self._care.evidence(patient, memory))
+        self._store.keep(incident.service, memory)
+        return _Case(incident, memory.heals, moment, self._care.evidence(incident, memory))
 
     def _take_back(self, case: _Case) -> None:
         """Give the budget back what was not done: the command was not run, and the service not touched."""
@@ -176,12 +176,12 @@ class WayBack:
                 return self._bring_back(case, action, problem)
         except HealError as error:
             self._care.voice.tell(error.phrase)
-            name, cause = case.service.name, case.patient.cause
+            name, cause = case.service.name, case.incident.cause
             return Outcome(name, cause, action, ok=False, reason=str(error), used_rung=True)
 
     def _bring_back(self, case: _Case, action: str, problem: str) -> Outcome:
         """Restart a service unless the command has done so, and wait until it is ready."""
-        service, patient, reason = case.service, case.patient, ""
+        service, incident, reason = case.service, case.incident, ""
         # What the command left running in the background may still be at work on it.
         with self._store.guests(service, timeout=longest(service)):
             memory = self._store.recall(service)
@@ -196,9 +196,9 @@ class WayBack:
             action = f"{action}, restart" if restarts else action
             done = LastHeal(time.time(), action, not reason, reason)
             memory.rolled_back, memory.rollback_problem = memory.heals + 1, problem
-            self._care.count(service, memory, done, patient, case.evidence)
+            self._care.count(service, memory, done, incident, case.evidence)
         return Outcome(
-            service.name, patient.cause, action, not reason, reason, used_rung=True, seen=memory.heals,
+            service.name, incident.cause, action, not reason, reason, used_rung=True, seen=memory.heals,
             answered_at=done.at if done.ok else None, evidence=case.evidence,
         )  # fmt: skip
 

@@ -20,7 +20,7 @@ from remediation.system.exit_codes import INTERRUPTED, PASSED
 if TYPE_CHECKING:
     import pytest
 
-    from remediation.healing.incident import Patient
+    from remediation.healing.incident import Incident
     from remediation.run.health_run import HealthRun
 
 
@@ -45,7 +45,7 @@ class CycleWorker:
         if failed.final and failed.heals:
             self._channel.send(Failed(self._number, sorted(failed.heals), since, failed.message))
 
-    def may_heal(self, patients: list[Patient]) -> bool:
+    def may_heal(self, incidents: list[Incident]) -> bool:
         """Begin to heal, unless the monitor is about to end; from here on we are let go on to the end."""
         # Every service may have to wait for another healer, and then take as long itself.
         limit = sum(2 * longest(service) * len(service.ladder) for service in self.services)
@@ -54,8 +54,8 @@ class CycleWorker:
         if self._board.finishing:
             self._board.put(self._slot, time.monotonic() + GRACE)
             return False
-        causes = {patient.service.name: patient.cause for patient in patients}
-        since = {patient.service.name: patient.since for patient in patients}
+        causes = {incident.service.name: incident.cause for incident in incidents}
+        since = {incident.service.name: incident.since for incident in incidents}
         self._channel.send(Healing(self._number, causes, since))
         return True
 

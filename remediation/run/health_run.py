@@ -39,7 +39,7 @@ from remediation.system.exit_codes import (
 from remediation.system.signals import sigterm_interrupts
 
 if TYPE_CHECKING:
-    from remediation.healing.incident import Outcome, Patient
+    from remediation.healing.incident import Incident, Outcome
     from remediation.healing.remediator import Healer
 
 Heals = Literal["auto", "plan", "off"]
@@ -79,7 +79,7 @@ class HealthRun(msgspec.Struct):
     """The node IDs of what the first round selected."""
     deployment: Deployment | None = None
     verdict: Verdict = "sick"
-    may_heal: Callable[[list[Patient]], bool] = lambda _: True
+    may_heal: Callable[[list[Incident]], bool] = lambda _: True
     """Asked before every round of healing."""
     began: float = msgspec.field(default_factory=time.time)
     heals: list[Heal] = msgspec.field(default_factory=list)
@@ -147,17 +147,17 @@ class HealthRun(msgspec.Struct):
         """Climb the ladders as long as that can help; return whether healing is allowed."""
         healed_rounds = 0
         while self._is_failed:
-            patients = self.course.to_heal()
-            if not patients:
+            incidents = self.course.to_heal()
+            if not incidents:
                 break
-            if not self._may_heal(patients):
+            if not self._may_heal(incidents):
                 return False
             if healed_rounds >= self._most_heals:
                 break
             healed_rounds += 1
-            if not self._only_waits(patients):
+            if not self._only_waits(incidents):
                 self.voice.say("healing")
-            outcomes = self._heal(patients)
+            outcomes = self._heal(incidents)
             if not any(outcome.ok for outcome in outcomes) and not self._has_more_for(outcomes):
                 # All that there is was done, or refused: another look would change nothing.
                 break
@@ -180,36 +180,36 @@ class HealthRun(msgspec.Struct):
     def _is_failed(self) -> bool:
         return self.course.last.code == FAILED and self.course.is_complete
 
-    def _may_heal(self, patients: list[Patient]) -> bool:
+    def _may_heal(self, incidents: list[Incident]) -> bool:
         """Return whether there may be a round of healing; if not, tell why, or what it would do."""
         if self.options.heal == "off":
             self.voice.say("healing_off")
         elif self.options.heal == "plan":
-            self._tell_plan(patients)
+            self._tell_plan(incidents)
         elif pause := self.store.paused():
             self.voice.tell(pause.phrase)
         else:
-            return self.may_heal(patients)
+            return self.may_heal(incidents)
         return False
 
-    def _tell_plan(self, patients: list[Patient]) -> None:
+    def _tell_plan(self, incidents: list[Incident]) -> None:
         from remediation.healing.dry_run import plan
 
-        for phrase in plan(patients, self.project.services, self.store, rollback=self.options.rollback):
+        for phrase in plan(incidents, self.project.services, self.store, rollback=self.options.rollback):
             self.voice.tell(phrase)
 
-    def _only_waits(self, patients: list[Patient]) -> bool:
+    def _only_waits(self, incidents: list[Incident]) -> bool:
         """Return whether nothing may be done for any of them."""
         from remediation.healing.dry_run import nothing_may_be_done
 
-        return nothing_may_be_done(patients, self.project.services, self.store)
+        return nothing_may_be_done(incidents, self.project.services, self.store)
 
-    def _heal(self, patients: list[Patient]) -> list[Outcome]:
+    def _heal(self, incidents: list[Incident]) -> list[Outcome]:
         from remediation.healing.dependencies import heal_all
 
         healer = self._healer()
         outcomes = heal_all(
-            patients, self.project.services, healer=healer, store=self.store, voice=self.voice,
+            incidents, self.project.services, healer=healer, store=self.store, voice=self.voice,
             earlier=self.course.outcomes,
         )  # fmt: skip
         self.heals += healer.done
@@ -228,12 +228,12 @@ class HealthRun(msgspec.Struct):
             return
         from remediation.run import rollback
 
-        patients = rollback.tell_what_broke(self.course, self.voice)
+        incidents = rollback.tell_what_broke(self.course, self.voice)
         # Somebody may have begun a pause since the last heal.
-        if not patients or not self._may_heal(patients):
+        if not incidents or not self._may_heal(incidents):
             return
         healer = self._healer()
-        outcomes = rollback.take_back(patients, healer, self.course, self.store, self.voice)
+        outcomes = rollback.take_back(incidents, healer, self.course, self.store, self.voice)
         self.heals += healer.done
         self.course.add(outcomes)
         if not any(outcome.rolled_back for outcome in outcomes):

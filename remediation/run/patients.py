@@ -11,7 +11,7 @@ from remediation.config.model import Project, Service
 from remediation.run.rounds import Round
 
 if TYPE_CHECKING:
-    from remediation.healing.incident import Outcome, Patient
+    from remediation.healing.incident import Incident, Outcome
 
 
 def to_heal(
@@ -19,7 +19,7 @@ def to_heal(
     outcomes: Mapping[str, Sequence[Outcome]],
     services: Mapping[str, Service],
     began_before: Mapping[str, float],
-) -> list[Patient]:
+) -> list[Incident]:
     """Return the services that the last round found sick and that have a rung left.
 
     `began_before` says since when those are sick that an earlier run has left so.
@@ -29,7 +29,7 @@ def to_heal(
         service, before = services[name], outcomes.get(name, [])
         rung = sum(outcome.used_rung for outcome in before)
         if rung < len(service.ladder) and not any(outcome.refused for outcome in before):
-            found.append(_patient(service, attempt, rounds, before, began_before, rung=rung))
+            found.append(_incident(service, attempt, rounds, before, began_before, rung=rung))
     return found
 
 
@@ -40,14 +40,14 @@ def to_roll_back(
     began_before: Mapping[str, float],
     *,
     counts: Callable[[Attempt], bool],
-) -> list[Patient]:
+) -> list[Incident]:
     """Return the services that have a way back, and that the last round found sick by a failure that `counts`.
 
     Each after all that it depends on. One that was rolled back already, by whomever, is not again: that were too far.
     """
     sick = _sick(rounds, counts)
     return [
-        _patient(service, sick[service.name], rounds, outcomes.get(service.name, []), began_before)
+        _incident(service, sick[service.name], rounds, outcomes.get(service.name, []), began_before)
         for service in project.ordered(sick)
         if service.rollback and not any(one.rolled_back for one in outcomes.get(service.name, []))
     ]
@@ -62,7 +62,7 @@ def _sick(rounds: Sequence[Round], counts: Callable[[Attempt], bool]) -> dict[st
     return last
 
 
-def _patient(
+def _incident(
     service: Service,
     attempt: Attempt,
     rounds: Sequence[Round],
@@ -70,8 +70,8 @@ def _patient(
     began_before: Mapping[str, float],
     *,
     rung: int = 0,
-) -> Patient:
-    from remediation.healing.incident import Patient
+) -> Incident:
+    from remediation.healing.incident import Incident
 
     failed = (one for part in rounds for one in part.findings.attempts)
     first = next(one for one in failed if service.name in one.heals)
@@ -79,7 +79,7 @@ def _patient(
     seen = max([attempt.heals[service.name], *(outcome.seen for outcome in before)])
     since = min(first.started, began_before.get(service.name, first.started))
     adopted = any(outcome.adopted for outcome in before)
-    return Patient(service, first.message, since, seen, rung, adopted, _story(service.name, rounds))
+    return Incident(service, first.message, since, seen, rung, adopted, _story(service.name, rounds))
 
 
 def _story(service: str, rounds: Sequence[Round]) -> str:

@@ -15,14 +15,14 @@ from remediation.state.service_state import Store
 from remediation.system.files import make_folder
 
 if TYPE_CHECKING:
-    from remediation.healing.incident import Outcome, Patient
+    from remediation.healing.incident import Incident, Outcome
     from remediation.healing.remediator import Healer
 
 
-def tell_what_broke(course: Course, voice: Voice) -> list[Patient]:
+def tell_what_broke(course: Course, voice: Voice) -> list[Incident]:
     """Return whom a deployment has made sick and no heal has helped, having told what it broke."""
-    patients = course.to_roll_back()
-    if not patients:
+    incidents = course.to_roll_back()
+    if not incidents:
         if back := [name for name, done in course.outcomes.items() if any(one.rolled_back for one in done)]:
             voice.say("back_already", names=", ".join(back))
         elif spared := course.to_roll_back(all_sick=True):
@@ -30,14 +30,16 @@ def tell_what_broke(course: Course, voice: Voice) -> list[Patient]:
         return []
     for change in course.changes():
         voice.tell(change.phrase)
-    return patients
+    return incidents
 
 
-def take_back(patients: Iterable[Patient], healer: Healer, course: Course, store: Store, voice: Voice) -> list[Outcome]:
+def take_back(
+    incidents: Iterable[Incident], healer: Healer, course: Course, store: Store, voice: Voice
+) -> list[Outcome]:
     """Roll all of them back, and with each all that share its command, by running it once."""
-    groups: dict[object, list[Patient]] = {}
-    for patient in patients:
-        groups.setdefault(_way(patient.service), []).append(patient)
+    groups: dict[object, list[Incident]] = {}
+    for incident in incidents:
+        groups.setdefault(_way(incident.service), []).append(incident)
     outcomes: list[Outcome] = []
     for way, group in groups.items():
         together = group + _companions(way, group, store)
@@ -54,22 +56,22 @@ def _way(service: Service) -> tuple[object, ...]:
     return service.rollback, service.cwd
 
 
-def _companions(way: object, group: list[Patient], store: Store) -> list[Patient]:
+def _companions(way: object, group: list[Incident], store: Store) -> list[Incident]:
     """Return the services that are well and go back as well: else they would run what is not there any more."""
-    from remediation.healing.incident import Patient
+    from remediation.healing.incident import Incident
 
-    sick = [patient.service.name for patient in group]
+    sick = [incident.service.name for incident in group]
     found = []
     for service in store.project.services.values():
         memory = store.recall(service)
         if _way(service) == way and service.name not in sick and not memory.stopped_by_hand:
             cause = f"shares the rollback of {', '.join(sick)}"
-            found.append(Patient(service, cause, group[0].since, memory.heals))
+            found.append(Incident(service, cause, group[0].since, memory.heals))
     return found
 
 
-def _names(patients: Iterable[Patient]) -> str:
-    return ", ".join(patient.service.name for patient in patients)
+def _names(incidents: Iterable[Incident]) -> str:
+    return ", ".join(incident.service.name for incident in incidents)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from remediation.supervision.round_files import FINDINGS_NAME, XML_NAME
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, NO_CHECKS, PASSED, USAGE_ERROR
 
 if TYPE_CHECKING:
-    from remediation.healing.incident import Patient
+    from remediation.healing.incident import Incident
     from remediation.run.health_run import HealthRun
     from remediation.supervision.attempt_log import AttemptLog
     from remediation.supervision.handover import Known
@@ -61,7 +61,7 @@ class Fork(msgspec.Struct, frozen=True):
     """Waits for those who run other parts of the round; the exit code, and where their findings are."""
     again: Callable[[Path], tuple[int, list[Path]]]
     """Runs the suite once more as a folder lists it; the exit code, and where the findings are."""
-    may_heal: Callable[[list[Patient]], bool]
+    may_heal: Callable[[list[Incident]], bool]
     ended: Callable[[HealthRun, int], None]
     """Told how a run ended, with its exit code."""
     interval: float

@@ -24,7 +24,7 @@ from remediation.state.records import CheckOutcome, Result
 from remediation.system.exit_codes import Verdict
 
 if TYPE_CHECKING:
-    from remediation.healing.incident import Outcome, Patient
+    from remediation.healing.incident import Incident, Outcome
 
 
 class Course(Struct):
@@ -68,7 +68,7 @@ class Course(Struct):
 
     # Who is sick.
 
-    def to_heal(self) -> list[Patient]:
+    def to_heal(self) -> list[Incident]:
         """Return the services that are sick and have a rung left."""
         return to_heal(self.rounds, self.outcomes, self.project.services, self._began_before)
 
@@ -89,7 +89,7 @@ class Course(Struct):
     def _ladder(self, service: str) -> tuple[Rung, ...]:
         return self.project.services[service].ladder
 
-    def to_roll_back(self, *, all_sick: bool = False) -> list[Patient]:
+    def to_roll_back(self, *, all_sick: bool = False) -> list[Incident]:
         """Return the sick services that have a way back; only what was well before counts, unless `all_sick` do."""
 
         def counts(attempt: Attempt) -> bool:
