@@ -10,13 +10,15 @@ from contextlib import contextmanager
 
 from outcomes import outcome_of
 from receiving import messengers
+from remediations import remediation
 from sandbox import DEADLINE, Sandbox
 
 from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.monitor import notification_worker
 from remediation.monitor.notifications import Notifier
-from remediation.state.records import Heal, Kind, Result, Run
+from remediation.state.records import Kind, Result, Run
+from remediation.state.remediation import Remediation
 
 Make = Callable[..., Notifier]
 
@@ -42,10 +44,12 @@ def result(name: str, state: str) -> Result:
     )
 
 
-def heal(name: str, *, ok: bool = True, reason: str = "") -> Heal:
+def heal(name: str, *, ok: bool = True, reason: str = "") -> Remediation:
     """Return a heal."""
     answered_at = 990.0 if ok else None
-    return Heal(name, 950.0, "monitor", "no answer", "restart", ok, reason, since=900.0, answered_at=answered_at)
+    return remediation(
+        name, 950.0, ok=ok, origin="monitor", cause="no answer", reason=reason, since=900.0, answered_at=answered_at
+    )
 
 
 SICK = run(result("api", "sick"))

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from outcomes import outcome_of
+from remediations import remediation
 
 from remediation.config.load import load_project
 from remediation.state.history import History
-from remediation.state.records import Heal, Kind, Result, Run
+from remediation.state.records import Kind, Result, Run
 from remediation.state.statistics import Chapter, Figures, figures
 
 NOW = 1_000_000.0
@@ -44,7 +45,7 @@ def record(history: History, *results: Result, interval: float | None = None, to
 
 def heal(history: History, at: float, *, ok: bool = True) -> None:
     """Write a heal of api that ended so many seconds after the window's begin."""
-    history.record_heal(Heal("api", BEGIN + at, "check", "dead", "restart", ok=ok))
+    history.record_remediation(remediation(at=BEGIN + at, ok=ok))
 
 
 def chapters(history: History, **window: float) -> list[Chapter]:

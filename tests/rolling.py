@@ -39,7 +39,7 @@ Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 # Heals, or rolls back, services whose failing attempt saw so many heals: `healing.py roll_back api=1`.
 HEALING = """
 import json, sys, time
-from msgspec.structs import asdict
+from msgspec import to_builtins
 from pathlib import Path
 
 from remediation.healing.remediator import Healer
@@ -58,7 +58,7 @@ for words in sys.argv[2:]:
     incidents.append(Incident(service, "ill", time.time(), int(seen or store.recall(service).heals)))
 Path(f"{sys.argv[1]}.begins").touch()
 done = healer.roll_back(incidents) if sys.argv[1] == "roll_back" else [healer.heal(*incidents)]
-print(json.dumps([asdict(outcome) for outcome in done]))
+print(json.dumps([to_builtins(one) | {"ok": one.ok, "refused": one.result.refused} for one in done]))
 """
 AUTO_HEAL = f"'{sys.executable}' -m remediation"
 BACK = "echo 1 > version"

@@ -17,7 +17,8 @@ from remediation.monitor import metrics as module
 from remediation.monitor.cycle import Cycle
 from remediation.monitor.metrics import Metrics
 from remediation.monitor.service_status import Standing
-from remediation.state.records import Heal, Run
+from remediation.state.records import Run
+from remediation.state.remediation import Remediation
 
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -40,12 +41,12 @@ class Watched(Metrics):
         self._cycles = 0
         super().__init__(project, self.standing, 0)
 
-    def observe(self, run: Run, heals: Iterable[Heal], *, whole: bool = True) -> None:
+    def observe(self, run: Run, remediations: Iterable[Remediation], *, whole: bool = True) -> None:
         """Enter a run that ended now."""
         self.moment = run.ended
         cycle = begun(self.standing, self._cycles + 1, services=None if whole else [])
         self._cycles = cycle.number
-        super().observe(self.standing.enter(cycle, run), heals, whole=whole)
+        super().observe(self.standing.enter(cycle, run), remediations, whole=whole)
 
     def reload(self, project: Project) -> None:
         """Go on with another configuration."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from past import BEGIN, NOW, SINCE, Round, chapters, heal, no_past, record, result, service, well
+from remediations import remediation
 
 from remediation.state.history import History
-from remediation.state.records import Heal
 from remediation.state.statistics import Heals, figures
 
 
@@ -51,9 +51,9 @@ def test_a_heal_helped_if_the_next_run_that_looked_left_the_service_well(
 def test_heals_are_counted_by_service_and_within_the_window(history: History) -> None:
     for at in (-1, 10, 20, SINCE + 1):
         heal(history, at)
-    history.record_heal(Heal("db", BEGIN + 15, "monitor", "", "restart", ok=False))
+    history.record_remediation(remediation("db", BEGIN + 15, ok=False, origin="monitor"))
     # By hand is no heal.
-    history.record_heal(Heal("db", BEGIN + 16, "hand", "by hand", "restart by hand", ok=True))
+    history.record_remediation(remediation("db", BEGIN + 16, origin="hand", action="restart by hand"))
     record(history, result(15, None, 15), result(15, 15, None, key="db"), result(15, None, 15, kind="check", key="db"))
 
     found = {one.service.key: one.service.heals for one in chapters(history) if one.service}
@@ -72,7 +72,7 @@ def test_checks_stand_below_the_services_that_they_may_heal_and_others_apart(his
         result(0, None, 0, kind="check", key="t.py::a", name="/a", services=["web"]),
         result(0, None, 0, kind="check", key="t.py::c", name="/c"),
     )
-    history.record_heal(Heal("cache", BEGIN, "check", "", "restart", ok=True))
+    history.record_remediation(remediation("cache", BEGIN))
 
     found = [(one.service and one.service.key, [check.name for check in one.checks]) for one in chapters(history)]
 

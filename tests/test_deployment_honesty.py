@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from answering_versions import Web
 from deploying import BACK, ERRORS, Stage, by_hand
+from remediations import remediation
 from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
 from remediation.config.load import load_project
 from remediation.deployment.context import Deployment
-from remediation.healing.incident import Outcome
 from remediation.run.run_state import Course
 from remediation.system.process import Identity
 
@@ -101,7 +101,7 @@ def test_only_what_was_rolled_back_is_of_the_old_version() -> None:
 
 
 def test_to_who_does_not_roll_back_the_rollback_of_another_is_a_heal(project: Sandbox) -> None:
-    back = Outcome("api", "cause", "rollback by x by another auto-heal", ok=True, rolled_back=True)
+    back = remediation(action="rollback by x by another auto-heal", rolled_back=True)
     verdicts = []
     for rollback in (True, False):
         course = Course(load_project(project.root, {}), rollback=rollback)

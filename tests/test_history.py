@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 from recording import configured, is_sound, moments, rows, run
+from remediations import remediation
 
 from remediation.state import history as module
 from remediation.state.history import History, HistoryError
-from remediation.state.records import CheckOutcome, Heal, Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
 
 DAY = 86_400.0
 
@@ -34,11 +34,12 @@ def test_what_is_recorded_is_there(history: History) -> None:
         "check", "t.py::test_a", "/a", ["api", "db"], 2.0, CheckOutcome.HEALED, 3.0, 4.0, 0.25, 3, "no answer"
     )
     skipped = Result("check", "t.py::test_b", "/b", [], 5.0, CheckOutcome.SKIPPED)
-    heal = Heal("api", 6.0, "hand", "dead", "restart", ok=False, reason="exited", since=2.5, answered_at=5.5)
-    heal = structs.replace(heal, evidence=".auto-heal/evidence/1")
+    heal = remediation(
+        at=6.0, ok=False, origin="hand", reason="exited", since=2.5, answered_at=5.5, evidence=".auto-heal/evidence/1"
+    )
 
     history.record_run(Run(1.0, 6.0, "monitor", "healed", 30.0, [check, skipped]))
-    history.record_heal(heal)
+    history.record_remediation(heal)
 
     assert rows(history, "SELECT * FROM runs") == [(1, 1.0, 6.0, "monitor", "healed", 30.0)]
     assert rows(history, "SELECT kind, key, name, services, results.* FROM results JOIN subjects ON id = subject") == [
@@ -63,7 +64,7 @@ def test_a_subject_is_kept_once_and_anew_when_its_name_changes(history: History)
 
 def test_bytes_from_outside_that_are_no_text_are_kept_as_escapes(history: History) -> None:
     history.record_run(run(1.0, message="\udcff\x00Ж", key="\ud800"))
-    history.record_heal(Heal("api", 1.0, "check", "\udcff", "restart", ok=True))
+    history.record_remediation(remediation(at=1.0, cause="\udcff"))
 
     assert rows(history, "SELECT message, key FROM results, subjects") == [("\\udcff\x00Ж", "\\ud800")]
     assert rows(history, "SELECT cause FROM heals") == [("\\udcff",)]
@@ -125,7 +126,7 @@ def test_what_is_too_old_is_forgotten_and_the_file_shrinks(tmp_path: Path) -> No
     history, now = configured(tmp_path, "days = 2"), time.time()
     for number in range(3):
         history.record_run(run(now - 3 * DAY, message="x" * 300_000, key=f"test of day {number}"))
-        history.record_heal(Heal("api", now - 3 * DAY, "check", "dead", "restart", ok=True))
+        history.record_remediation(remediation(at=now - 3 * DAY))
     big = history.path.stat().st_size
 
     for number in range(21):
@@ -171,7 +172,7 @@ def test_a_clock_that_was_set_years_ahead_for_a_while_costs_a_tenth_of_the_histo
     before = [now - (8 - 0.5 * number) * DAY for number in range(16)]
     for moment in before:
         history.record_run(run(moment))
-        history.record_heal(Heal("api", moment, "check", "dead", "restart", ok=True))
+        history.record_remediation(remediation(at=moment))
 
     for number in range(9):
         history.record_run(run(now + 4000 * DAY + number))

@@ -15,18 +15,19 @@ from pathlib import Path
 
 import pytest
 from recording import configured, is_sound, moments, rows, run
+from remediations import remediation
 from sandbox import DEADLINE, REPOSITORY
 
 from remediation.state import history as module
 from remediation.state.history import VERSION, History, HistoryError
-from remediation.state.records import Heal
 
 WRITER = """
 import sys, time
 from pathlib import Path
 from remediation.state.history import History
-from remediation.state.records import CheckOutcome, Heal, Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
 from remediation.config.load import load_project
+from remediation.state.remediation import Remediation, RemediationResult
 history, name = History(load_project(Path.cwd(), {})), sys.argv[1]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -34,7 +35,7 @@ for number in range(int(sys.argv[2])):
     at = time.time()
     result = Result("check", name, "a check", ["api"], at, CheckOutcome.PASSED, None, at, message=str(number))
     history.record_run(Run(at, at, "check", "healthy", None, [result]))
-    history.record_heal(Heal("api", at, "check", name, "restart", True))
+    history.record_remediation(Remediation("api", at, "check", name, "restart", RemediationResult.READY))
 """
 HALF_WRITER = """
 import time
@@ -138,7 +139,7 @@ def test_a_second_connection_of_a_process_does_not_drop_the_locks_of_the_first(h
 
 def test_a_writer_that_is_killed_half_way_leaves_no_trace(history: History, tmp_path: Path) -> None:
     history.record_run(run(1.0))
-    history.record_heal(Heal("api", 1.0, "check", "dead", "restart", ok=True))
+    history.record_remediation(remediation(at=1.0))
 
     with python(tmp_path, HALF_WRITER) as process:
         assert history.path.with_name("history.db-wal").stat().st_size > 500_000

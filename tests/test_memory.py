@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from remediations import remediation
 from sandbox import DEADLINE, Sandbox
 
 from remediation.config.load import load_project
 from remediation.config.model import Budget, Service
-from remediation.state.service_state import LastHeal, Memory, Store
+from remediation.state.service_state import Memory, Store
 from remediation.system.files import LockTimeoutError
 from remediation.system.process import Identity, terminate
 
@@ -63,7 +64,7 @@ def test_nothing_is_remembered_of_a_service_that_never_ran(store: Store, service
 def test_what_is_kept_is_recalled_and_private(store: Store, service: Service, memory_file: Path) -> None:
     memory = Memory(
         pid=7, born="born", stopped_by_hand=True, restarts=[1.0, 2.0], delay=5.0, not_before=6.0, troubled_at=7.0,
-        heals=3, command=(8, "b"), last_heal=LastHeal(4.0, "restart", False, "Ж\x00"),
+        heals=3, command=(8, "b"), last_heal=remediation(at=4.0, ok=False, cause="", reason="Ж\x00"),
     )  # fmt: skip
 
     store.keep(service, memory)

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 from outcomes import outcome_of
+from remediations import remediation
 from sandbox import REPOSITORY, Sandbox
 from scraping import DB, Watched, one, scrape, serving, text, two_services
 
 from remediation.config.load import load_project
 from remediation.config.model import Project
-from remediation.state.records import Heal, Result, Run
+from remediation.state.records import Result, Run
+from remediation.state.remediation import Remediation
 from remediation.state.service_state import Memory, Store
 
 NEVER_HEALED = '[services.db]\nurl = "http://127.0.0.1:9"'
@@ -51,9 +53,9 @@ def run(*results: Result, verdict: str = "healthy", ended: float = 100.0) -> Run
     return Run(0.0, ended, "monitor", verdict, 1.0, list(results))
 
 
-def heal(name: str, *, ok: bool) -> Heal:
+def heal(name: str, *, ok: bool) -> Remediation:
     """Return a heal."""
-    return Heal(name, 0.0, "monitor", "cause", "restart", ok)
+    return remediation(name, ok=ok, origin="monitor")
 
 
 # The numbers.

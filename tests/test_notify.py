@@ -10,10 +10,11 @@ import pytest
 from incidents import SICK, WELL, Make, configured, heal, idle, notifying, observe, result, run, waiting
 from msgspec import structs
 from receiving import SECRET, messengers
+from remediations import remediation
 from sandbox import Sandbox
 
 from remediation.monitor import notification_worker
-from remediation.state.records import CheckOutcome, Heal, Result
+from remediation.state.records import CheckOutcome, Result
 
 EVIL = "a\x1b[31mred\r\n2025-01-01 forged\x00\x07\u2028\u202e\udcffb"
 
@@ -209,7 +210,7 @@ def test_what_comes_from_outside_is_harmless_in_a_message(make: Make) -> None:
     )
     ill = Result("service", "api", EVIL, ["api"], 0.0, CheckOutcome.FAILED, 900.0, message=long)
 
-    notifier.observe(run(ill), [Heal("api", 0.0, "monitor", long, long, ok=False, reason=long)], ["api"])
+    notifier.observe(run(ill), [remediation(ok=False, origin="monitor", cause=long, action=long, reason=long)], ["api"])
 
     for message in waiting(notifier):
         for line in (message.title, *message.body.split("\n")):

@@ -9,12 +9,14 @@ import sys
 from typing import Any, cast
 
 import pytest
+from remediations import remediation
 from sandbox import PATIENT, Sandbox, free_port
 
 from remediation.config.load import load_project
 from remediation.healing import dependencies
-from remediation.healing.incident import Incident, Outcome
+from remediation.healing.incident import Incident
 from remediation.state.event_log import Voice
+from remediation.state.remediation import Remediation
 from remediation.state.service_state import Store
 
 
@@ -147,9 +149,9 @@ def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
     incidents = [Incident(service, "ill", 0.0, 0) for service in project.services.values()]
 
     class Healer:
-        def heal(self, incident: Incident) -> Outcome:
+        def heal(self, incident: Incident) -> Remediation:
             healed.append(incident.service.name)
-            return Outcome(incident.service.name, "", "restart", ok=True)
+            return remediation(incident.service.name)
 
     def refuse(_: object) -> None:
         raise RuntimeError("can't start new thread")

@@ -9,13 +9,15 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 from properties import looking_at
+from remediations import remediation
 
 from remediation.config.load import load_project
 from remediation.config.model import Service
 from remediation.healing.dependencies import heal_all
-from remediation.healing.incident import Incident, Outcome
+from remediation.healing.incident import Incident
 from remediation.healing.remediator import Healer
 from remediation.state.event_log import Voice
+from remediation.state.remediation import Remediation
 from remediation.state.service_state import Store
 
 NAMES = "abcdefgh"
@@ -30,14 +32,14 @@ class Recorder:
         self._lock = threading.Lock()
         self.events: list[tuple[str, str]] = []
 
-    def heal(self, incident: Incident) -> Outcome:
+    def heal(self, incident: Incident) -> Remediation:
         """Take note."""
         name = incident.service.name
         with self._lock:
             self.events.append(("begins", name))
         with self._lock:
             self.events.append(("ends", name))
-        return Outcome(name, incident.cause, "restart", ok=name in self._succeeds)
+        return remediation(name, ok=name in self._succeeds)
 
 
 def services(root: Path, graph: dict[str, set[str]], elsewhere: set[str]) -> tuple[dict[str, Service], Store, Voice]:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from outcomes import outcome_of
 from past import BEGIN, NOW, SINCE, chapters, no_past
 from properties import looking_at
+from remediations import remediation
 
 from remediation.checks.attempts import Attempt
 from remediation.checks.results import CheckResult, Findings, over_all_rounds
-from remediation.healing.incident import Outcome
 from remediation.messages.formatting import duration, spoken
-from remediation.state.records import CheckOutcome, Heal, Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
+from remediation.state.remediation import Remediation, RemediationResult
 from remediation.state.statistics import Figures
 
 # Seconds after the begin of the window: also before it, after its end, and the same moment several times.
@@ -46,8 +47,7 @@ def runs(draw: st.DrawFn) -> Run:
 
 
 HEALS = st.builds(
-    Heal, st.sampled_from(["api", "db", "gone"]), MOMENTS.map(lambda at: BEGIN + at), st.just("check"), st.just("dead"),
-    st.just("restart"), st.booleans(),
+    remediation, st.sampled_from(["api", "db", "gone"]), MOMENTS.map(lambda at: BEGIN + at), ok=st.booleans()
 )  # fmt: skip
 
 
@@ -59,14 +59,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @looking_at(60)
 @given(past=st.lists(runs(), min_size=1, max_size=6), heals=st.lists(HEALS, max_size=3))
-def test_shares_are_shares_and_durations_are_not_negative(root: Path, past: list[Run], heals: list[Heal]) -> None:
+def test_shares_are_shares_and_durations_are_not_negative(
+    root: Path, past: list[Run], heals: list[Remediation]
+) -> None:
     history = no_past(root)
     for stale in (root / ".auto-heal").glob("history.db*"):
         stale.unlink()
     for run in past:
         history.record_run(run)
     for heal in heals:
-        history.record_heal(heal)
+        history.record_remediation(heal)
 
     found = chapters(history)
 
@@ -118,22 +120,19 @@ def findings(draw: st.DrawFn) -> Findings:
 @looking_at(150)
 @given(
     rounds=st.lists(findings(), max_size=3),
-    outcomes=st.lists(
+    remediations=st.lists(
         st.builds(
-            Outcome,
-            st.just("api"),
-            st.just("dead"),
-            st.just("restart"),
-            st.booleans(),
+            remediation,
+            result=st.sampled_from(RemediationResult),
             answered_at=st.none() | st.floats(0, 1e6),
         ),
         max_size=2,
     ),
 )
 def test_each_check_and_service_has_one_result_whose_end_is_that_of_the_last_round(
-    rounds: list[Findings], outcomes: list[Outcome]
+    rounds: list[Findings], remediations: list[Remediation]
 ) -> None:
-    results = over_all_rounds(rounds, {"api": outcomes} if outcomes else {}, ["api"])
+    results = over_all_rounds(rounds, {"api": remediations} if remediations else {}, ["api"])
 
     keys = [(result.kind, result.key) for result in results]
     seen = {result.nodeid for found in rounds for result in found.results}

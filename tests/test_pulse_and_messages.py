@@ -30,7 +30,8 @@ from remediation.monitor.protocol import (
     Report,
     RoundEnded,
 )
-from remediation.state.records import CheckOutcome, Heal, Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
+from remediation.state.remediation import Remediation, RemediationResult
 from remediation.supervision.channel import Channel
 from remediation.supervision.heartbeat import FOR_EVER, SLOTS, Board, Phase
 
@@ -38,7 +39,10 @@ RESULT = Result(
     "check", "test_a.py::test_ж", "/api", ["api"], 1.0, CheckOutcome.FAILED, 2.0, None, 0.5, 3, "line\nbreak \x00 ж"
 )
 RUN = Run(1.0, 2.0, "monitor", "healed", 30.0, [RESULT])
-HEAL = Heal("api", 3.0, "monitor", "cause", "restart", True, "", 1.0, 2.0)
+HEALS = [
+    Remediation("api", 3.0, "monitor", "cause", "restart", result, "", 1.0, 2.0, number=7, rolled_back=True)
+    for result in RemediationResult
+]
 
 
 @pytest.fixture
@@ -60,8 +64,8 @@ def ends() -> Iterator[tuple[Channel, socket.socket]]:
         (Finish(), Order),
         (Again("/a folder/ж"), FromCycle),
         (Healing(3, {"api": "line\nbreak"}), FromCycle),
-        (Report(4, 1, RUN, [HEAL], ["api"]), FromCycle),
-        (Report(4, 1, RUN, [HEAL], ["api"]), News),
+        (Report(4, 1, RUN, HEALS, ["api"]), FromCycle),
+        (Report(4, 1, RUN, HEALS, ["api"]), News),
         (Ready(["api"], ["/a.py"]), News),
         (Over(5, -9, "killed by SIGKILL", "last words\n"), News),
         (RoundEnded(0, ["/a"]), RoundEnded),

@@ -8,27 +8,28 @@ import time
 from contextlib import closing
 from typing import Any
 
-from msgspec import structs
+from remediations import remediation
 from sandbox import Sandbox
 
 from remediation.config.load import load_project
 from remediation.state.history import History
-from remediation.state.records import Heal
+from remediation.state.remediation import Remediation
 
 
-def heal(at: float, **values: Any) -> Heal:
+def heal(at: float, **values: Any) -> Remediation:
     """Return a heal so many seconds ago."""
-    now = time.time()
-    return structs.replace(Heal("api", now - at, "check", "no answer", "restart", ok=True), **values)
+    return remediation(at=time.time() - at, **{"cause": "no answer", **values})
 
 
 def test_the_last_heals_are_told_with_their_evidence_the_newest_first(project: Sandbox) -> None:
     history = History(load_project(project.root, {}))
     for number in range(9):
-        history.record_heal(heal(100.0 - number, cause=f"cause {number}"))
+        history.record_remediation(heal(100.0 - number, cause=f"cause {number}"))
     now = time.time()
-    history.record_heal(heal(50.0, cause="died", evidence=".auto-heal/evidence/x", since=now - 10, answered_at=now - 7))
-    history.record_heal(heal(40.0, cause="died\x1b[2J", ok=False, reason="no port"))
+    history.record_remediation(
+        heal(50.0, cause="died", evidence=".auto-heal/evidence/x", since=now - 10, answered_at=now - 7)
+    )
+    history.record_remediation(heal(40.0, cause="died\x1b[2J", ok=False, reason="no port"))
 
     lines = project.auto_heal("report").lines
 
@@ -44,7 +45,7 @@ def test_programs_get_all_heals(project: Sandbox) -> None:
     history = History(load_project(project.root, {}))
     now = time.time()
     for number in range(9):
-        history.record_heal(heal(100.0 - number, evidence="folder", since=now - 10, answered_at=now - 7))
+        history.record_remediation(heal(100.0 - number, evidence="folder", since=now - 10, answered_at=now - 7))
 
     heals = json.loads(project.auto_heal("report", "--json").output)["heals"]
 
@@ -54,12 +55,12 @@ def test_programs_get_all_heals(project: Sandbox) -> None:
 
 def test_heals_of_a_history_of_an_older_version_are_told_and_their_table_is_changed(project: Sandbox) -> None:
     history = History(load_project(project.root, {}))
-    history.record_heal(heal(10.0, cause="old"))
+    history.record_remediation(heal(10.0, cause="old"))
     with closing(sqlite3.connect(history.path)) as database:
         database.executescript("ALTER TABLE heals DROP COLUMN evidence; PRAGMA user_version = 1;")
 
     before = project.auto_heal("report")
-    history.record_heal(heal(5.0, cause="new", evidence="folder"))
+    history.record_remediation(heal(5.0, cause="new", evidence="folder"))
     after = project.auto_heal("report")
 
     assert before.output.count("api: old") == 1, before

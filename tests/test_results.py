@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
+from remediations import remediation
 
 from remediation.checks.attempts import Attempt
 from remediation.checks.results import CheckResult, Findings, Results, over_all_rounds, places
-from remediation.healing.incident import Outcome
 from remediation.state.records import CheckOutcome, Result
+from remediation.state.remediation import Remediation
 from remediation.supervision.attempt_log import NOTE
 
 Phase = Literal["setup", "call", "teardown"]
@@ -126,14 +127,14 @@ def became(outcome: str, passed_at: float | None = None, nodeid: str = NODE, at:
     return CheckResult(nodeid, nodeid[-6:], ["api"], at, CheckOutcome(outcome), passed_at, latency)
 
 
-def healed(answered_at: float | None, *, ok: bool = True) -> Outcome:
-    """Return the outcome of a heal of api."""
-    return Outcome("api", "ill", "restart", ok, answered_at=answered_at)
+def healed(answered_at: float | None, *, ok: bool = True) -> Remediation:
+    """Return a heal of api."""
+    return remediation(ok=ok, answered_at=answered_at)
 
 
-def results_of(*rounds: Findings, outcomes: list[Outcome] | None = None) -> dict[str, Result]:
+def results_of(*rounds: Findings, done: list[Remediation] | None = None) -> dict[str, Result]:
     """Return what the history is told, by key."""
-    found = over_all_rounds(rounds, {"api": outcomes or []}, ["api", "db"])
+    found = over_all_rounds(rounds, {"api": done or []}, ["api", "db"])
     return {one.key: one for one in found}
 
 
@@ -159,7 +160,7 @@ def test_a_healed_run_failed_and_then_was_well_the_service_when_it_answered_agai
     first = Findings([attempt(2.0)], [became(FAILED), became(SKIPPED, nodeid=OTHER)])
     second = Findings([], [became(PASSED, 9.0), became(PASSED, 9.5, OTHER)])
 
-    results = results_of(first, second, outcomes=[healed(7.0)])
+    results = results_of(first, second, done=[healed(7.0)])
 
     assert [times(results[key]) for key in (NODE, OTHER, "api")] == [(2.0, 9.0), (None, 9.5), (2.0, 7.0)]
     assert (results[NODE].attempts, results[OTHER].attempts) == (2, 1)
@@ -170,7 +171,7 @@ def test_of_several_heals_the_last_that_helped_is_when_it_answered_again() -> No
     ill = Findings([attempt(2.0)], [became(FAILED)])
     well = Findings([], [became(PASSED, 9.0)])
 
-    results = results_of(ill, ill, well, outcomes=[healed(3.0), healed(None, ok=False), healed(8.0)])
+    results = results_of(ill, ill, well, done=[healed(3.0), healed(None, ok=False), healed(8.0)])
 
     assert times(results["api"]) == (2.0, 8.0)
 
@@ -179,7 +180,7 @@ def test_a_run_that_ends_sick_leaves_check_and_service_sick() -> None:
     ill = Findings([attempt(2.0)], [became(FAILED)])
     still = Findings([attempt(8.0, message="worse")], [became(FAILED)])
 
-    results = results_of(ill, still, outcomes=[healed(7.0)])
+    results = results_of(ill, still, done=[healed(7.0)])
 
     assert [times(results[key]) for key in (NODE, "api")] == [(2.0, None), (2.0, None)]
     assert all(one.outcome is CheckOutcome.FAILED for one in results.values())
@@ -190,7 +191,7 @@ def test_a_service_is_sick_as_long_as_one_of_its_checks_is() -> None:
     ill = Findings([attempt(2.0), attempt(3.0, OTHER)], [became(FAILED), became(FAILED, nodeid=OTHER)])
     half = Findings([attempt(9.0, OTHER)], [became(PASSED, 9.0), became(FAILED, nodeid=OTHER)])
 
-    results = results_of(ill, half, outcomes=[healed(7.0)])
+    results = results_of(ill, half, done=[healed(7.0)])
 
     assert [times(results[key]) for key in (NODE, OTHER, "api")] == [(2.0, 9.0), (3.0, None), (2.0, None)]
 
@@ -216,7 +217,7 @@ def test_a_failure_began_with_the_first_of_its_attempts() -> None:
 def test_a_skip_after_a_failure_proves_nothing() -> None:
     ill = Findings([attempt(2.0)], [became(FAILED)])
 
-    results = results_of(ill, Findings([], [became(SKIPPED)]), outcomes=[healed(7.0)])
+    results = results_of(ill, Findings([], [became(SKIPPED)]), done=[healed(7.0)])
 
     assert times(results[NODE]) == times(results["api"]) == (2.0, None)
 
@@ -224,7 +225,7 @@ def test_a_skip_after_a_failure_proves_nothing() -> None:
 def test_a_check_that_is_gone_in_the_second_round_stays_what_it_was() -> None:
     ill = Findings([attempt(2.0)], [became(FAILED)])
 
-    results = results_of(ill, Findings([], []), outcomes=[healed(7.0)])
+    results = results_of(ill, Findings([], []), done=[healed(7.0)])
 
     assert times(results[NODE]) == times(results["api"]) == (2.0, None)
 
@@ -239,6 +240,6 @@ def test_a_service_that_was_skipped_says_nothing() -> None:
 def test_a_service_healed_without_an_answer_was_well_when_its_check_passed() -> None:
     ill = Findings([attempt(2.0)], [became(FAILED)])
 
-    results = results_of(ill, Findings([], [became(PASSED, 9.0)]), outcomes=[healed(None)])
+    results = results_of(ill, Findings([], [became(PASSED, 9.0)]), done=[healed(None)])
 
     assert times(results["api"]) == (2.0, 9.0)

@@ -39,7 +39,7 @@ def test_it_is_told_logged_counted_and_remembered(deployed: Deployed) -> None:
     memory = deployed.project.memory
     assert "[WARN] ⏪ Rolling back by `sh rollback.sh`..." in deployed.project.log
     assert "on the way" in deployed.lines("api-server.log")
-    assert memory["heals"] == outcome["seen"] == before + 1
+    assert memory["heals"] == outcome["number"] == before + 1
     assert memory["last_heal"]["action"] == f"{RUN}, restart"
     assert memory["last_heal"]["ok"]
     assert len(memory["restarts"]) == 1

@@ -94,7 +94,7 @@ def test_a_lock_that_is_not_to_be_had_refuses_all(both: Deployed, monkeypatch: p
     with store.lock(found.services["web"], timeout=DEADLINE):
         outcomes = healer.roll_back(incidents)
 
-    assert [(outcome.refused, outcome.rolled_back) for outcome in outcomes] == [(True, False)] * 2
+    assert [(outcome.result.refused, outcome.rolled_back) for outcome in outcomes] == [(True, False)] * 2
     assert all("web: another auto-heal has been at work on it" in outcome.reason for outcome in outcomes)
     assert both.project.log.count("another auto-heal has been at work") == 1
     assert both.runs == []

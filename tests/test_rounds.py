@@ -9,17 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from remediations import remediation
 from sandbox import Sandbox
 
 from remediation.checks.attempts import Attempt
 from remediation.checks.results import Findings
 from remediation.config.load import load_project
 from remediation.healing import dependencies
-from remediation.healing.incident import Outcome
 from remediation.run.health_run import HealthRun, Options
 from remediation.run.rounds import Part, Round
 from remediation.run.run_state import Course
 from remediation.state.event_log import Voice
+from remediation.state.remediation import Remediation, RemediationResult
 from remediation.state.service_state import Store
 from remediation.supervision.round_files import FINDINGS_NAME, XML_NAME
 
@@ -87,13 +88,13 @@ def test_a_dependency_that_writes_its_own_pid_file_does_not_keep_a_run_from_its_
 
 
 @pytest.fixture
-def endless(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], int]:
-    """Return what counts the heals of a run whose checks always fail and whose heals always end in one outcome."""
+def endless(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[Remediation], int]:
+    """Return what counts the heals of a run whose checks always fail and whose heals always end in the same way."""
 
-    def count(outcome: Outcome) -> int:
+    def count(done: Remediation) -> int:
         found, numbers = load_project(project.root, {}), itertools.count(1)
         attempt = Attempt("t.py::t", "t", False, "ill", "E", "ill", time.time(), True, 0, {"api": 0})
-        monkeypatch.setattr(dependencies, "heal_all", lambda *_, **__: next(numbers) and [outcome])
+        monkeypatch.setattr(dependencies, "heal_all", lambda *_, **__: next(numbers) and [done])
 
         def round_in(folder: Path) -> Round:
             xml = folder / XML_NAME
@@ -119,20 +120,9 @@ def endless(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[Outc
     return count
 
 
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        Outcome("api", "ill", "recovered after db", ok=True),
-        Outcome("api", "ill", "restart by another auto-heal", ok=True, used_rung=True),
-        Outcome("api", "ill", "found its process again", ok=True, adopted=True),
-        Outcome("api", "ill", "", ok=True),
-        Outcome("api", "ill", "restart", ok=False, used_rung=True),
-        Outcome("api", "ill", "", ok=False),
-        Outcome("api", "ill", "", ok=False, refused=True),
-    ],
-    ids=repr,
-)
-def test_no_outcome_that_is_repeated_for_ever_keeps_a_run_from_its_end(
-    endless: Callable[[Outcome], int], outcome: Outcome
+@pytest.mark.parametrize("result", RemediationResult)
+@pytest.mark.parametrize("action", ["restart", ""])
+def test_no_remediation_that_is_repeated_for_ever_keeps_a_run_from_its_end(
+    endless: Callable[[Remediation], int], result: RemediationResult, action: str
 ) -> None:
-    assert 1 <= endless(outcome) <= 2
+    assert 1 <= endless(remediation(action=action, result=result)) <= 2

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 from outcomes import outcome_of
+from remediations import remediation
 from sandbox import Sandbox
 
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github import summary
-from remediation.healing.treated import Treated
 from remediation.state.records import CheckOutcome, Result, Run
 
 WELL = "✅ passed"
@@ -68,7 +68,7 @@ def paragraphs(root: ET.Element) -> list[str]:
 
 
 def test_verdict_checks_and_heals_are_shown() -> None:
-    healed = Treated("api", "no answer", "restart", 1.5, (".auto-heal/evidence/x",))
+    healed = remediation(cause="no answer", since=1.0, answered_at=2.5, evidence=".auto-heal/evidence/x")
     text = summary.written(
         run(check("/a"), check("/b", failed=True, message="ill"), check("/c", failed=True, well=False, message="sick")),
         [healed],
@@ -135,7 +135,8 @@ def test_a_baseline_is_shown_beside_what_there_is_now() -> None:
 
 
 def test_after_a_rollback_it_is_said_what_the_deployment_broke() -> None:
-    back = Treated("api", "HTTP 500", "restart in vain (still sick), then rollback by git checkout v1", 9.0, ())
+    action = "restart in vain (still sick), then rollback by git checkout v1"
+    back = remediation(cause="HTTP 500", action=action, since=1.0, answered_at=10.0)
     results = run(check("a", failed=True, message="HTTP 500"), check("b"), verdict="rolled-back")
 
     root = html(summary.written(results, [back], baseline=baseline(a=Known("a", CheckOutcome.PASSED)), deployed=True))
@@ -166,7 +167,7 @@ def test_versions_are_shown_as_far_as_they_are_known() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_gets_out_of_its_cell(text: str) -> None:
-    healed = Treated(text, text, text, None, (text,))
+    healed = remediation(text, cause=text, action=text, evidence=text)
     known = Baseline(0.0, {f"t.py::{text}": Known(text, CheckOutcome.FAILED, message=text)}, {text: text})
     results = run(check(text, failed=True, well=False, message=text))
     changes = [change(text, "broken_by_heal", others=text)]
@@ -188,10 +189,10 @@ def test_a_thousand_checks_with_long_messages_stay_far_below_the_limit() -> None
         0.0, {f"t.py::/{number}": Known("", CheckOutcome.FAILED, message=worst) for number in range(1000)}, {}
     )
     checks = [check(f"/{number}", failed=True, well=False, message=worst) for number in range(1000)]
-    heals = [Treated(worst, worst, worst, 1.0, (worst,)) for _ in range(1000)]
+    heal = remediation(worst, cause=worst, action=worst, since=1.0, answered_at=2.0, evidence=worst)
     versions = {f"{number}{worst}": worst for number in range(1000)}
 
-    text = summary.written(run(*checks, verdict="sick"), heals, baseline=known, versions=versions)
+    text = summary.written(run(*checks, verdict="sick"), [heal] * 1000, baseline=known, versions=versions)
 
     assert len(text.encode()) < 400_000
     assert text.count(" more; the report has all of them.") == 3

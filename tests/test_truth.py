@@ -9,12 +9,13 @@ import time
 from contextlib import closing
 
 import pytest
+from remediations import remediation
 from sandbox import Sandbox
 
 from remediation.config.load import load_project
 from remediation.engines.engine import Condition
 from remediation.healing import dependencies, liveness
-from remediation.healing.incident import Incident, Outcome
+from remediation.healing.incident import Incident
 from remediation.messages.catalog import CATALOGUE
 from remediation.messages.message import Phrase, first_line
 from remediation.probes import readiness
@@ -211,9 +212,11 @@ def test_a_service_whose_main_process_is_dead_has_not_recovered_by_itself(
     service, store = configured.services["api"], Store(configured)
     monkeypatch.setattr(liveness, "condition", lambda *_: condition)
     monkeypatch.setattr(readiness, "answers", lambda *_, **__: True)
-    healed = Outcome("db", "", "restart", ok=True)
+    healed = remediation("db")
 
-    done = dependencies._after_dependencies(Incident(service, "", 0.0, 0), [healed], store, Voice.of(configured))
+    done = dependencies._after_dependencies(
+        Incident(service, "", 0.0, 0), [healed], store, Voice.of(configured), "check"
+    )
 
     assert done is None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,10 +11,8 @@ import pytest
 from remediation.checks import attempts
 from remediation.checks.attempts import Attempt
 from remediation.state.records import CheckOutcome, Result
+from remediation.state.remediation import Remediation
 from remediation.supervision.attempt_log import NOTE, ReportOutcome
-
-if TYPE_CHECKING:
-    from remediation.healing.incident import Outcome
 
 
 class CheckResult(msgspec.Struct):
@@ -81,11 +79,11 @@ def places(rounds: Iterable[Findings]) -> dict[str, tuple[str, int | None]]:
 
 
 def over_all_rounds(
-    rounds: Iterable[Findings], outcomes: Mapping[str, list[Outcome]], services: Iterable[str]
+    rounds: Iterable[Findings], remediations: Mapping[str, list[Remediation]], services: Iterable[str]
 ) -> list[Result]:
     """Return what became of each check and each service, for the history."""
     checks = _checks(list(rounds))
-    return [*checks, *filter(None, (_service(name, checks, outcomes.get(name, [])) for name in services))]
+    return [*checks, *filter(None, (_service(name, checks, remediations.get(name, [])) for name in services))]
 
 
 def _checks(rounds: list[Findings]) -> list[Result]:
@@ -119,7 +117,7 @@ def _with_round(before: Result | None, one: CheckResult, failed: list[Attempt]) 
     return msgspec.structs.replace(result, outcome=outcome, passed_at=one.passed_at, latency=one.latency)
 
 
-def _service(name: str, checks: Iterable[Result], outcomes: list[Outcome]) -> Result | None:
+def _service(name: str, checks: Iterable[Result], remediations: list[Remediation]) -> Result | None:
     """Return what became of a service: sick as long as one of its checks is, well again when it answered."""
     own = [one for one in checks if name in one.services]
     if not own:
@@ -128,7 +126,7 @@ def _service(name: str, checks: Iterable[Result], outcomes: list[Outcome]) -> Re
     failed = [one for one in own if one.outcome.has_failed]
     passed = [one.passed_at for one in own if one.passed_at is not None]
     first = min(failed, key=lambda one: one.failed_at or 0.0, default=None)
-    answered = [outcome.answered_at for outcome in outcomes if outcome.ok and outcome.answered_at is not None]
+    answered = [one.answered_at for one in remediations if one.ok and one.answered_at is not None]
     recovered = [*answered[-1:], *(one.passed_at for one in failed if one.passed_at is not None)]
     well_at = None
     if worst is CheckOutcome.HEALED:

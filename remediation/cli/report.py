@@ -18,8 +18,8 @@ from remediation.messages.formatting import aligned, spoken
 from remediation.messages.message import first_line, printable
 from remediation.state.event_log import colourful
 from remediation.state.history import History, HistoryError
-from remediation.state.records import Heal
-from remediation.state.statistics import Chapter, Figures, Percentiles, figures, last_heals
+from remediation.state.remediation import Remediation
+from remediation.state.statistics import Chapter, Figures, Percentiles, figures, last_remediations
 from remediation.state.timeline import BUCKETS, Bucket
 
 STDOUT = 1
@@ -62,15 +62,16 @@ def report(*, since: float, as_json: bool) -> int:
     try:
         with History(project).reading() as database:
             chapters = figures(database, since=since, now=now)
-            heals = last_heals(database, since=since, now=now, most=_MOST_HEALS if as_json else _HEALS_SHOWN)
+            most = _MOST_HEALS if as_json else _HEALS_SHOWN
+            last = last_remediations(database, since=since, now=now, most=most)
     except HistoryError as error:
         print(f"auto-heal: {error}", file=sys.stderr)
         return FAILED
     if as_json:
-        told = [msgspec.to_builtins(heal) | {"downtime": heal.downtime} for heal in heals]
-        print(json.dumps(document(chapters, since=since, now=now) | {"heals": told}, indent=2))
+        heals = [one.stored() | {"downtime": one.downtime} for one in last]
+        print(json.dumps(document(chapters, since=since, now=now) | {"heals": heals}, indent=2))
     else:
-        print("\n".join([*page(chapters, since=since, now=now), *_last(heals)]))
+        print("\n".join([*page(chapters, since=since, now=now), *_last(last)]))
     return 0
 
 
@@ -116,17 +117,17 @@ def page(chapters: Sequence[Chapter], *, since: float, now: float) -> list[str]:
     ]
 
 
-def _last(heals: Sequence[Heal]) -> list[str]:
-    """Return a few lines for each of the last heals: why, what was done, and where the evidence is."""
-    lines = ["", "LAST HEALS"] if heals else []
-    for heal in heals:
-        helped = f"answered after {spoken(heal.downtime)}" if heal.downtime is not None else "done"
-        how = helped if heal.ok else f"in vain: {first_line(heal.reason)}"
-        cause = first_line(heal.cause).removeprefix(f"{heal.service}: ")
-        lines.append(f"{_moment(heal.at)}  {heal.service}: {printable(cause)}")
-        lines.append(f"  {printable(heal.action)}, {printable(how)}")
-        if heal.evidence:
-            lines.append(f"  evidence in {printable(heal.evidence)}")
+def _last(remediations: Sequence[Remediation]) -> list[str]:
+    """Return a few lines for each of the last remediations: why, what was done, and where the evidence is."""
+    lines = ["", "LAST HEALS"] if remediations else []
+    for one in remediations:
+        helped = f"answered after {spoken(one.downtime)}" if one.downtime is not None else "done"
+        how = helped if one.ok else f"in vain: {first_line(one.reason)}"
+        cause = first_line(one.cause).removeprefix(f"{one.service}: ")
+        lines.append(f"{_moment(one.at)}  {one.service}: {printable(cause)}")
+        lines.append(f"  {printable(one.action)}, {printable(how)}")
+        if one.evidence:
+            lines.append(f"  evidence in {printable(one.evidence)}")
     return lines
 
 

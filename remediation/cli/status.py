@@ -18,7 +18,8 @@ from remediation.engines.engine import Condition
 from remediation.healing import liveness
 from remediation.messages.formatting import aligned
 from remediation.probes import readiness
-from remediation.state.service_state import LastHeal, Store
+from remediation.state.remediation import Remediation
+from remediation.state.service_state import Store
 from remediation.system.process import Identity
 
 _COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST HEAL")
@@ -34,7 +35,7 @@ class Status(msgspec.Struct, frozen=True):
     uptime: float | None
     memory: int | None
     port: int | None
-    last_heal: LastHeal | None
+    last_heal: Remediation | None
     helped: bool | None = None
     """Whether the next run that looked at the service left it well; None if there was none, or no heal."""
 
@@ -50,12 +51,17 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
     store = Store(project)
     found = [examine(service, store) for service in selected(project, names)]
     if as_json:
-        print(json.dumps([msgspec.to_builtins(one) for one in found], indent=2))
+        print(json.dumps([_entry(one) for one in found], indent=2))
     else:
         print("\n".join(table(found)))
         if pause := store.paused():
             print(pause.phrase.render(project.language, named=False))
     return 0 if all(one.up for one in found) else 1
+
+
+def _entry(one: Status) -> dict[str, Any]:
+    """Return what is known of a service, for programs."""
+    return msgspec.structs.asdict(one) | {"last_heal": one.last_heal.brief() if one.last_heal else None}
 
 
 def examine(service: Service, store: Store) -> Status:
@@ -75,7 +81,7 @@ def examine(service: Service, store: Store) -> Status:
     )
 
 
-def _helped(project: Project, service: Service, heal: LastHeal | None) -> bool | None:
+def _helped(project: Project, service: Service, heal: Remediation | None) -> bool | None:
     """Return whether a heal left the service well, as the history tells; None if it does not tell."""
     if heal is None or not heal.ok:
         return None if heal is None else False
@@ -143,7 +149,7 @@ def _row(one: Status) -> tuple[str, ...]:
     return tuple("-" if cell is None else str(cell) for cell in cells)
 
 
-def _effect(one: Status, heal: LastHeal) -> str:
+def _effect(one: Status, heal: Remediation) -> str:
     """Say what came of a heal: that it answered again is not yet that its checks pass."""
     if not heal.ok:
         return "in vain"

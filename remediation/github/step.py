@@ -11,16 +11,16 @@ from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
 from remediation.github import place, summary
 from remediation.github.annotations import annotation_lines, workspace
-from remediation.healing.treated import Treated
 from remediation.state.event_log import Voice
 from remediation.state.records import Run
+from remediation.state.remediation import Remediation
 from remediation.system import files
 
 
 def tell(
     run: Run,
     *,
-    heals: Sequence[Treated],
+    remediations: Sequence[Remediation],
     changes: Sequence[Change],
     baseline: Baseline | None,
     deployed: bool,
@@ -32,14 +32,15 @@ def tell(
 ) -> None:
     """Tell a step of a run; what cannot be written is told by `voice`, and changes nothing.
 
-    `places` has the file of each check, seen from `root`, and its line, by node ID. `deployed` says that the run was
-    after a deployment, `versions` which version of each service answers now.
+    `remediations` has one for each service, of all that was done for it. `places` has the file of each check, seen from
+    `root`, and its line, by node ID. `deployed` says that the run was after a deployment, `versions` which version of
+    each service answers now.
     """
     for line in annotation_lines(
         run.results, changes, places, root=root, workspace=workspace(), verdict=run.verdict, baseline=baseline
     ):
         voice.show(line)
-    text = summary.written(run, heals, changes=changes, baseline=baseline, deployed=deployed, versions=versions)
+    text = summary.written(run, remediations, changes=changes, baseline=baseline, deployed=deployed, versions=versions)
     try:
         if path := place("GITHUB_STEP_SUMMARY"):
             summary.append(path, text)

@@ -14,9 +14,9 @@ from pathlib import Path
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github.check_status import Kind, Standing, standings
-from remediation.healing.treated import Treated
 from remediation.messages.message import first_line, printable, seconds
 from remediation.state.records import CheckOutcome, Run
+from remediation.state.remediation import Remediation
 from remediation.system import files
 
 # GitHub shows no summary of a step beyond 1 MiB, https://docs.github.com/en/actions/reference/workflow-commands
@@ -49,7 +49,7 @@ def append(path: Path, text: str) -> None:
 
 def written(
     run: Run,
-    heals: Iterable[Treated],
+    remediations: Iterable[Remediation],
     *,
     changes: Iterable[Change] = (),
     baseline: Baseline | None = None,
@@ -58,7 +58,8 @@ def written(
 ) -> str:
     """Return the summary of a run as Markdown.
 
-    `deployed` says that the run was after a deployment, `versions` which version of each service answers now.
+    `remediations` has one for each service, of all that was done for it. `deployed` says that the run was after a
+    deployment, `versions` which version of each service answers now.
     """
     lines = [f"### {_SIGNS[run.verdict]} auto-heal: {run.verdict}"]
     if baseline:
@@ -68,7 +69,8 @@ def written(
     checks = standings(run.results, changes, baseline=baseline, verdict=run.verdict)
     rows = [_check(one, compared=baseline is not None) for one in checks]
     lines += _table(("check", "before", "after", "attempts", "latency"), rows)
-    lines += _table(("service", "cause", "what was done", "downtime", "evidence"), [_heal(one) for one in heals])
+    titles = ("service", "cause", "what was done", "downtime", "evidence")
+    lines += _table(titles, [_remediation(one) for one in remediations])
     lines += _table(("service", "version before", "version now"), _versions(baseline, versions or {}))
     return "\n".join([*lines, "", ""])
 
@@ -103,13 +105,13 @@ def _latency(one: Standing) -> str:
     return f"{now} (before {before})" if now else f"before {before}"
 
 
-def _heal(one: Treated) -> tuple[str, ...]:
+def _remediation(one: Remediation) -> tuple[str, ...]:
     return (
         one.service,
         first_line(one.cause),
         one.action,
         _seconds(one.downtime) or "still failing",
-        ", ".join(one.evidence),
+        one.evidence,
     )
 
 

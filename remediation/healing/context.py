@@ -11,12 +11,12 @@ from remediation.config.model import Service
 from remediation.engines.errors import HealError
 from remediation.engines.spawn import reap
 from remediation.healing.actions import Steps
-from remediation.healing.incident import Incident, Outcome
+from remediation.healing.incident import Incident
 from remediation.messages.message import Phrase
 from remediation.state.event_log import Voice
 from remediation.state.evidence_store import Archive
-from remediation.state.records import Heal, Origin
-from remediation.state.service_state import LastHeal, Memory, Store
+from remediation.state.remediation import Origin, Remediation, RemediationResult
+from remediation.state.service_state import Memory, Store
 from remediation.system.files import LockLostError, LockTimeoutError
 
 # Beyond what a heal may take by its configuration, how long to wait for another healer.
@@ -26,14 +26,12 @@ _TO_SPARE = 5.0
 class Care:
     """Whoever takes care of services; several may be treated in threads."""
 
-    def __init__(self, store: Store, voice: Voice, *, record: Callable[[Heal], None], origin: Origin) -> None:
-        """Remember in `store`, tell by `voice`, and `record` each heal that ended as one that `origin` did."""
+    def __init__(self, store: Store, voice: Voice, *, record: Callable[[Remediation], None], origin: Origin) -> None:
+        """Remember in `store`, tell by `voice`, and `record` what was done as the work of `origin`."""
         self.store = store
         self.voice = voice
         self.origin: Origin = origin
         self.steps = Steps(store, voice)
-        self.done: list[Heal] = []
-        """What was done so far."""
         self._record = record
         self._archive = Archive(store.project)
 
@@ -47,22 +45,13 @@ class Care:
         finally:
             reap()
 
-    def count(
-        self, service: Service, memory: Memory, done: LastHeal, incident: Incident | None = None, evidence: str = ""
-    ) -> None:
-        """Let those who wait for the lock know that they need not do the same, and record it."""
+    def count(self, service: Service, memory: Memory, done: Remediation) -> Remediation:
+        """Let those who wait for the lock know that they need not do the same, record it, and return it numbered."""
         memory.heals += 1
         memory.last_heal = done
         self.store.keep(service, memory)
-        heal = Heal(
-            service.name, done.at, self.origin, incident.cause if incident else "by hand", done.action, done.ok,
-            done.reason,
-            since=incident.since if incident else None,
-            answered_at=done.at if done.ok else None,
-            evidence=evidence,
-        )  # fmt: skip
-        self.done.append(heal)
-        self._record(heal)
+        self._record(done)
+        return replace(done, number=memory.heals)
 
     def evidence(self, incident: Incident, memory: Memory) -> str:
         """Keep what can be known of the service now, tell where, and return that; empty if there is nothing."""
@@ -79,7 +68,7 @@ class Care:
         self.voice.say("evidence", name=incident.service.name, folder=where)
         return where
 
-    def spared(self, incident: Incident, memory: Memory) -> Outcome | None:
+    def spared(self, incident: Incident, memory: Memory) -> Remediation | None:
         """Return what becomes of a service that is to be left alone, or None if it is not.
 
         That is one stopped by hand, and one that somebody else healed since it failed.
@@ -89,13 +78,13 @@ class Care:
             # A monitor's check has just said so.
             return self.refused(incident, why, quiet=self.origin == "monitor")
         if memory.heals != incident.seen and memory.last_heal:
-            outcome = self._healed_elsewhere(incident, memory.last_heal)
+            done = self._healed_elsewhere(incident, memory.last_heal)
             if memory.rolled_back > incident.seen:
-                return replace(outcome, rolled_back=True, rollback_problem=memory.rollback_problem)
-            return outcome
+                return replace(done, rolled_back=True, rollback_problem=memory.rollback_problem)
+            return done
         return None
 
-    def _healed_elsewhere(self, incident: Incident, last: LastHeal) -> Outcome:
+    def _healed_elsewhere(self, incident: Incident, last: Remediation) -> Remediation:
         name = incident.service.name
         if last.ok:
             self.voice.say("healed_elsewhere", name=name)
@@ -103,18 +92,15 @@ class Care:
         else:
             self.voice.say("failed_elsewhere", name=name, reason=last.reason)
             reason = f"another auto-heal just tried and failed: {last.reason}"
-        return Outcome(
-            name, incident.cause, f"{last.action} by another auto-heal", last.ok, reason, used_rung=True,
-            answered_at=last.at if last.ok else None,
-        )  # fmt: skip
+        result = RemediationResult.READY if last.ok else RemediationResult.FAILED
+        return incident.remediation(self.origin, result, f"{last.action} by another auto-heal", reason, at=last.at)
 
-    def refused(self, incident: Incident, why: Phrase, *, quiet: bool = False, gave_up: bool = False) -> Outcome:
+    def refused(self, incident: Incident, why: Phrase, *, quiet: bool = False, gave_up: bool = False) -> Remediation:
         """Tell why nothing is done for a service, and return that."""
         if not quiet:
             self.voice.tell(why)
-        return Outcome(
-            incident.service.name, incident.cause, "", ok=False, reason=str(why), refused=True, gave_up=gave_up
-        )
+        result = RemediationResult.GAVE_UP if gave_up else RemediationResult.REFUSED
+        return incident.remediation(self.origin, result, reason=str(why))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from queue import SimpleQueue
@@ -11,11 +10,12 @@ from threading import Thread
 from remediation.config.model import Service
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
-from remediation.healing.incident import Incident, Outcome
+from remediation.healing.incident import Incident
 from remediation.healing.remediator import Healer
 from remediation.messages.message import Phrase
 from remediation.probes import readiness
 from remediation.state.event_log import Voice
+from remediation.state.remediation import Origin, Remediation, RemediationResult
 from remediation.state.service_state import Store
 
 # Whoever answers in place of such a process, it has not come back.
@@ -29,28 +29,29 @@ def heal_all(
     healer: Healer,
     store: Store,
     voice: Voice,
-    earlier: Mapping[str, Sequence[Outcome]] | None = None,
-) -> list[Outcome]:
+    origin: Origin = "check",
+    earlier: Mapping[str, Sequence[Remediation]] | None = None,
+) -> list[Remediation]:
     """Heal the service of every incident, and before it whatever it depends on that is not there; each once.
 
-    A dependent that answers again once its dependency was healed is left to the next checks. `earlier` are the outcomes
-    of the rounds before: a dependency whose ladder they have used up is not healed again, and its dependents neither.
+    A dependent that answers again once its dependency was healed is left to the next checks. `earlier` is what was done
+    in the rounds before: a dependency whose ladder they have used up is not healed again, and its dependents neither.
     """
     sick, graph = treated(incidents, services, store, earlier)
-    outcomes: dict[str, Outcome] = {}
+    done: dict[str, Remediation] = {}
 
-    def treat(name: str) -> Outcome:
-        before = [outcomes[need] for need in graph[name]]
+    def treat(name: str) -> Remediation:
+        before = [done[need] for need in graph[name]]
         return (
-            _after_dependencies(sick[name], before, store, voice)
-            or _spent(sick[name], (earlier or {}).get(name, ()))
+            _after_dependencies(sick[name], before, store, voice, origin)
+            or _spent(sick[name], (earlier or {}).get(name, ()), origin)
             or healer.heal(sick[name])
         )
 
     if len(sick) == 1:
         # In this thread, so that Ctrl+C ends it at once.
         return [treat(name) for name in sick]
-    over: SimpleQueue[tuple[str, Outcome | BaseException]] = SimpleQueue()
+    over: SimpleQueue[tuple[str, Remediation | BaseException]] = SimpleQueue()
 
     def work(name: str) -> None:
         try:
@@ -64,15 +65,15 @@ def heal_all(
         while sorter.is_active():
             for name in sorter.get_ready():
                 _begin(work, name, threads)
-            name, outcome = over.get()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            outcomes[name] = outcome
+            name, result = over.get()
+            if isinstance(result, BaseException):
+                raise result
+            done[name] = result
             sorter.done(name)
     finally:
         for thread in threads:
             thread.join()
-    return list(outcomes.values())
+    return list(done.values())
 
 
 def _begin(work: Callable[[str], None], name: str, threads: list[Thread]) -> None:
@@ -90,7 +91,7 @@ def treated(
     incidents: list[Incident],
     services: Mapping[str, Service],
     store: Store,
-    earlier: Mapping[str, Sequence[Outcome]] | None = None,
+    earlier: Mapping[str, Sequence[Remediation]] | None = None,
 ) -> tuple[dict[str, Incident], dict[str, set[str]]]:
     """Return all who are to be healed by name, and which of them have to be healed before each."""
     past = earlier or {}
@@ -112,7 +113,7 @@ def _needs(name: str, services: Mapping[str, Service]) -> set[str]:
     return found
 
 
-def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence[Outcome]) -> Incident | None:
+def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence[Remediation]) -> Incident | None:
     """Return the incident of a dependency without failing checks, if it is not there for its dependent."""
     condition = liveness.condition(service, store)
     if condition is Condition.RUNNING:
@@ -121,30 +122,35 @@ def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence
         return None
     state = "down" if condition is Condition.UNKNOWN else condition.value
     cause = f"{dependent.service.name} depends on it and it is {state}"
-    rung, adopted = sum(one.used_rung for one in earlier), any(one.adopted for one in earlier)
-    return Incident(service, cause, dependent.since, store.recall(service).heals, rung, adopted)
+    return Incident(
+        service, cause, dependent.since, store.recall(service).heals,
+        steps_used=sum(one.result.used_step for one in earlier),
+        adopted=any(one.result is RemediationResult.ADOPTED for one in earlier),
+    )  # fmt: skip
 
 
-def _spent(incident: Incident, earlier: Sequence[Outcome]) -> Outcome | None:
-    """Return an outcome if nothing more is to be done for a service in this run, which it was told before."""
-    if incident.steps_used < len(incident.service.ladder) and not any(one.refused for one in earlier):
+def _spent(incident: Incident, earlier: Sequence[Remediation], origin: Origin) -> Remediation | None:
+    """Return a refusal if nothing more is to be done for a service in this run, as was told before."""
+    if incident.steps_used < len(incident.service.ladder) and not any(one.result.refused for one in earlier):
         return None
     reason = earlier[-1].reason if earlier else ""
-    return Outcome(incident.service.name, incident.cause, "", ok=False, reason=reason, refused=True)
+    return incident.remediation(origin, RemediationResult.REFUSED, reason=reason)
 
 
-def _after_dependencies(incident: Incident, before: list[Outcome], store: Store, voice: Voice) -> Outcome | None:
-    """Return an outcome if the service is to be left alone, now that its dependencies were treated."""
+def _after_dependencies(
+    incident: Incident, before: list[Remediation], store: Store, voice: Voice, origin: Origin
+) -> Remediation | None:
+    """Return why the service is to be left alone, if it is, now that its dependencies were treated."""
     service = incident.service
     if not before or liveness.condition(service, store) in _NOT_ITSELF:
         return None
-    if failed := [outcome.service for outcome in before if not outcome.ok]:
+    if failed := [one.service for one in before if not one.ok]:
         why = Phrase("dependency", {"name": service.name, "others": ", ".join(failed)})
         voice.tell(why)
-        return Outcome(service.name, incident.cause, "", ok=False, reason=str(why))
+        return incident.remediation(origin, RemediationResult.SKIPPED, reason=str(why))
     for left in readiness.polls(service.probe_timeout):
         if readiness.answers(service, timeout=left):
-            others = ", ".join(outcome.service for outcome in before)
+            others = ", ".join(one.service for one in before)
             voice.say("recovered", name=service.name, others=others)
-            return Outcome(service.name, incident.cause, f"recovered after {others}", ok=True, answered_at=time.time())
+            return incident.remediation(origin, RemediationResult.RECOVERED, f"recovered after {others}")
     return None

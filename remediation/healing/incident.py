@@ -1,10 +1,13 @@
-"""What goes into a heal and what comes out of it."""
+"""What goes into a heal: a sick service, and what comes out of it if it cannot be healed."""
 
 from __future__ import annotations
+
+import time
 
 from msgspec import Struct
 
 from remediation.config.model import Service
+from remediation.state.remediation import Origin, Remediation, RemediationResult
 
 
 class Incident(Struct, frozen=True):
@@ -26,32 +29,19 @@ class Incident(Struct, frozen=True):
     story: str = ""
     """All that its failed attempts said, for the evidence."""
 
-
-class Outcome(Struct, frozen=True):
-    """What was done for a service."""
-
-    service: str
-    cause: str
-    action: str
-    """What was done, in words; empty if nothing was."""
-    ok: bool
-    """Whether the service is ready now, so that checking again makes sense."""
-    reason: str = ""
-    """Why it is not ok, for people."""
-    used_rung: bool = False
-    adopted: bool = False
-    """Whether its process was found again, and no more was done."""
-    refused: bool = False
-    """Whether nothing may be done for it, now or in a later round."""
-    gave_up: bool = False
-    """Whether this is the moment at which the restart budget was spent."""
-    seen: int = 0
-    """How many heals of the service had ended when this one had."""
-    answered_at: float | None = None
-    """When it was seen to answer again, in epoch seconds."""
-    evidence: str = ""
-    """The folder of what was known of it before; empty if there is none."""
-    rolled_back: bool = False
-    """Whether its rollback was run, by whomever."""
-    rollback_problem: str = ""
-    """Why its rollback failed; empty if it did not."""
+    def remediation(
+        self,
+        origin: Origin,
+        result: RemediationResult,
+        action: str = "",
+        reason: str = "",
+        *,
+        at: float | None = None,
+        evidence: str = "",
+    ) -> Remediation:
+        """Return what was done for it, which ended `at` a moment in epoch seconds, or now."""
+        at = time.time() if at is None else at
+        return Remediation(
+            self.service.name, at, origin, self.cause, action, result, reason,
+            since=self.since, answered_at=at if result.ok else None, evidence=evidence,
+        )  # fmt: skip

@@ -14,27 +14,22 @@ from remediation.engines.errors import ForeignPortError, HealError
 from remediation.healing import backoff
 from remediation.healing.backoff import Spent
 from remediation.healing.context import Care
-from remediation.healing.incident import Incident, Outcome
+from remediation.healing.incident import Incident
 from remediation.healing.rollback import WayBack
 from remediation.state.event_log import Voice
-from remediation.state.records import Heal, Origin
-from remediation.state.service_state import LastHeal, Memory, Store
+from remediation.state.remediation import Origin, Remediation, RemediationResult
+from remediation.state.service_state import Memory, Store
 
 
 class Healer:
     """Acts on services. Every public method takes the service's lock; several may run in threads."""
 
-    def __init__(self, store: Store, voice: Voice, *, record: Callable[[Heal], None], origin: Origin) -> None:
-        """Remember in `store`, tell by `voice`, and `record` each heal that ended as one that `origin` did."""
+    def __init__(self, store: Store, voice: Voice, *, record: Callable[[Remediation], None], origin: Origin) -> None:
+        """Remember in `store`, tell by `voice`, and `record` what was done as the work of `origin`."""
         self._store = store
         self._voice = voice
         self._care = Care(store, voice, record=record, origin=origin)
         self._steps = self._care.steps
-
-    @property
-    def done(self) -> list[Heal]:
-        """What this healer did."""
-        return self._care.done
 
     # By hand.
 
@@ -44,7 +39,7 @@ class Healer:
             self._begin_anew(service, memory)
             if not self._steps.already_up(service, memory):
                 self._steps.start(service, memory)
-                self._care.count(service, memory, _by_hand("start"))
+                self._count(service, memory, "start")
 
     def stop(self, service: Service) -> None:
         """Stop a service and free its port; it stays stopped until started by hand. HealError if it lives on."""
@@ -62,7 +57,16 @@ class Healer:
         with self._held(service) as memory:
             self._begin_anew(service, memory)
             self._steps.restart(service, memory)
-            self._care.count(service, memory, _by_hand("restart"))
+            self._count(service, memory, "restart")
+
+    def _count(self, service: Service, memory: Memory, action: str) -> None:
+        """Count what somebody did by hand."""
+        now = time.time()
+        done = Remediation(
+            service.name, now, self._care.origin, "by hand", f"{action} by hand", RemediationResult.READY,
+            answered_at=now,
+        )  # fmt: skip
+        self._care.count(service, memory, done)
 
     def _begin_anew(self, service: Service, memory: Memory) -> None:
         """Forget a stop by hand and the budget: whoever starts a service by hand has looked at it."""
@@ -73,15 +77,15 @@ class Healer:
 
     # On behalf of the checks.
 
-    def heal(self, incident: Incident) -> Outcome:
-        """Climb one rung of the ladder, unless there is a reason not to."""
+    def heal(self, incident: Incident) -> Remediation:
+        """Take one step of the ladder, unless there is a reason not to."""
         try:
             with self._held(incident.service) as memory:
                 return self._heal(incident, memory)
         except HealError as error:
             return self._care.refused(incident, error.phrase)
 
-    def roll_back(self, incidents: list[Incident]) -> list[Outcome]:
+    def roll_back(self, incidents: list[Incident]) -> list[Remediation]:
         """Run the rollback that all of these have, once, and restart them, unless there is a reason not to.
 
         It is the last resort: a spent restart budget is no such reason. All have the same working directory, too.
@@ -97,17 +101,14 @@ class Healer:
             raise unreachable
         return self._care.held(service)
 
-    def _heal(self, incident: Incident, memory: Memory) -> Outcome:
+    def _heal(self, incident: Incident, memory: Memory) -> Remediation:
         service = incident.service
         if spared := self._care.spared(incident, memory):
             return spared
         # Once a run: a service that writes its own PID file is found again as often as it is looked for.
         if not incident.adopted and self._steps.adopt(service, memory):
-            done = LastHeal(time.time(), "found its process again", ok=True)
-            self._care.count(service, memory, done, incident)
-            return Outcome(
-                service.name, incident.cause, done.action, ok=True, adopted=True, seen=memory.heals, answered_at=done.at
-            )
+            found = incident.remediation(self._care.origin, RemediationResult.ADOPTED, "found its process again")
+            return self._care.count(service, memory, found)
         before = Spent.of(memory)
         if refusal := backoff.refusal(service, memory):
             self._store.keep(service, memory)
@@ -123,7 +124,7 @@ class Healer:
             if engine_of(service).is_running(memory) is False:
                 self._voice.say("not_started", name=service.name)
             self._voice.tell(problem.phrase)
-            return Outcome(service.name, incident.cause, "", ok=False, reason=str(problem), used_rung=True)
+            return incident.remediation(self._care.origin, RemediationResult.HINDERED, reason=str(problem))
         # Before anything is done: a healer that is killed half-way has restarted it all the same.
         memory.restarts.append(time.time())
         self._store.keep(service, memory)
@@ -138,7 +139,7 @@ class Healer:
         replace(before, troubled_at=memory.troubled_at).put(memory)
         self._store.keep(service, memory)
 
-    def _climb(self, incident: Incident, memory: Memory, rung: Rung) -> Outcome:
+    def _climb(self, incident: Incident, memory: Memory, rung: Rung) -> Remediation:
         service = incident.service
         evidence = self._care.evidence(incident, memory)
         try:
@@ -151,21 +152,14 @@ class Healer:
             memory.port_holder = _port_holder(error)
             self._voice.tell(error.phrase)
         if not self._steps.has_acted(service):
-            return Outcome(
-                service.name, incident.cause, "", ok=False, reason=reason, used_rung=True, evidence=evidence
+            return incident.remediation(
+                self._care.origin, RemediationResult.HINDERED, reason=reason, evidence=evidence
             )  # fmt: skip
         # Counted whether it helped or not: those who wait for the lock must not repeat it.
-        done = LastHeal(time.time(), rung.action, not reason, reason)
-        self._care.count(service, memory, done, incident, evidence)
-        return Outcome(
-            service.name, incident.cause, rung.action, not reason, reason, used_rung=True,
-            seen=memory.heals, answered_at=done.at if done.ok else None, evidence=evidence,
-        )  # fmt: skip
+        result = RemediationResult.FAILED if reason else RemediationResult.READY
+        done = incident.remediation(self._care.origin, result, rung.action, reason, evidence=evidence)
+        return self._care.count(service, memory, done)
 
 
 def _port_holder(error: HealError) -> int | None:
     return error.pid if isinstance(error, ForeignPortError) else None
-
-
-def _by_hand(action: str) -> LastHeal:
-    return LastHeal(time.time(), f"{action} by hand", ok=True)

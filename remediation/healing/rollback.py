@@ -18,10 +18,11 @@ from remediation.engines import engine_of
 from remediation.engines.errors import CommandFailedError, CommandLateError, HealError
 from remediation.healing.commands import run_command
 from remediation.healing.context import Care, explained, longest
-from remediation.healing.incident import Incident, Outcome
+from remediation.healing.incident import Incident
 from remediation.messages.message import Phrase, seconds
 from remediation.state import lock_grants
-from remediation.state.service_state import LastHeal, Memory
+from remediation.state.remediation import Remediation, RemediationResult
+from remediation.state.service_state import Memory
 from remediation.system.process import Identity
 
 
@@ -50,7 +51,7 @@ class WayBack:
         self._store = care.store
         self._ran = False
 
-    def take(self) -> list[Outcome]:
+    def take(self) -> list[Remediation]:
         """Roll back and restart, unless there is a reason not to; return what became of each service."""
         memories: dict[str, Memory] = {}
         try:
@@ -62,38 +63,38 @@ class WayBack:
         except HealError as error:
             refused = partial(self._care.refused, why=error.phrase)
             # Told once, for all of them.
-            outcomes = [refused(incident, quiet=number > 0) for number, incident in enumerate(self._incidents)]
-            return [replace(outcome, rolled_back=self._ran) for outcome in outcomes]
+            done = [refused(incident, quiet=number > 0) for number, incident in enumerate(self._incidents)]
+            return [replace(one, rolled_back=self._ran) for one in done]
 
-    def _take(self, memories: dict[str, Memory]) -> list[Outcome]:
-        outcomes: dict[str, Outcome] = {}
+    def _take(self, memories: dict[str, Memory]) -> list[Remediation]:
+        done: dict[str, Remediation] = {}
         cases: list[_Case] = []
         for incident in self._incidents:
             name = incident.service.name
             if spared := self._spared(incident, memories[name]):
-                outcomes[name] = spared
+                done[name] = spared
             else:
                 cases.append(self._case(incident, memories[name]))
         try:
-            return self._take_all(cases, outcomes)
+            return self._take_all(cases, done)
         finally:
             for case in cases:
                 self._take_back(case)
 
-    def _take_all(self, cases: list[_Case], outcomes: dict[str, Outcome]) -> list[Outcome]:
+    def _take_all(self, cases: list[_Case], done: dict[str, Remediation]) -> list[Remediation]:
         if cases:
             # Another auto-heal may have taken it a moment ago, for some of them: twice back is too far.
-            taken = any(outcome.rolled_back for outcome in outcomes.values())
+            taken = any(one.rolled_back for one in done.values())
             problem = "" if taken else self._run([case.service for case in cases])
             how = "by another auto-heal" if taken else problem and f"failed: {problem}"
             action = f"{self._rollback.action} ({how})" if how else self._rollback.action
             by_name = {case.service.name: case for case in cases}
             for service in self._store.project.ordered(by_name):
-                outcome = self._brought_back(by_name[service.name], action, problem)
-                outcomes[service.name] = replace(outcome, rolled_back=True, rollback_problem=problem)
-        return [outcomes[incident.service.name] for incident in self._incidents]
+                back = self._brought_back(by_name[service.name], action, problem)
+                done[service.name] = replace(back, rolled_back=True, rollback_problem=problem)
+        return [done[incident.service.name] for incident in self._incidents]
 
-    def _spared(self, incident: Incident, memory: Memory) -> Outcome | None:
+    def _spared(self, incident: Incident, memory: Memory) -> Remediation | None:
         if lock_grants.is_granted(incident.service):
             # Its command has come to this by itself, and would again.
             return self._care.refused(incident, Phrase("rollback_within", {"name": incident.service.name}))
@@ -169,19 +170,18 @@ class WayBack:
 
     # And the service.
 
-    def _brought_back(self, case: _Case, action: str, problem: str) -> Outcome:
+    def _brought_back(self, case: _Case, action: str, problem: str) -> Remediation:
         """Bring a service back; if not even that can be noted, the rollback is one all the same."""
         try:
             with explained(case.service):
                 return self._bring_back(case, action, problem)
         except HealError as error:
             self._care.voice.tell(error.phrase)
-            name, cause = case.service.name, case.incident.cause
-            return Outcome(name, cause, action, ok=False, reason=str(error), used_rung=True)
+            return case.incident.remediation(self._care.origin, RemediationResult.FAILED, action, str(error))
 
-    def _bring_back(self, case: _Case, action: str, problem: str) -> Outcome:
+    def _bring_back(self, case: _Case, action: str, problem: str) -> Remediation:
         """Restart a service unless the command has done so, and wait until it is ready."""
-        service, incident, reason = case.service, case.incident, ""
+        service, reason = case.service, ""
         # What the command left running in the background may still be at work on it.
         with self._store.guests(service, timeout=longest(service)):
             memory = self._store.recall(service)
@@ -194,13 +194,10 @@ class WayBack:
                 reason = str(error)
                 self._care.voice.tell(error.phrase)
             action = f"{action}, restart" if restarts else action
-            done = LastHeal(time.time(), action, not reason, reason)
+            result = RemediationResult.FAILED if reason else RemediationResult.READY
+            done = case.incident.remediation(self._care.origin, result, action, reason, evidence=case.evidence)
             memory.rolled_back, memory.rollback_problem = memory.heals + 1, problem
-            self._care.count(service, memory, done, incident, case.evidence)
-        return Outcome(
-            service.name, incident.cause, action, not reason, reason, used_rung=True, seen=memory.heals,
-            answered_at=done.at if done.ok else None, evidence=case.evidence,
-        )  # fmt: skip
+            return self._care.count(service, memory, done)
 
     def _restarts(self, case: _Case, memory: Memory) -> bool:
         """Return whether it is on us to restart the service."""

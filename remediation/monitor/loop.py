@@ -264,7 +264,7 @@ class Monitor:
             # Broken off by ourselves.
             return
         self._ledger.enter(cycle, over, self._project)
-        self._deaths.refresh(heal.service for heal in (cycle.report.heals if cycle.report else ()) if heal.ok)
+        self._deaths.refresh(one.service for one in (cycle.report.remediations if cycle.report else ()) if one.ok)
         if not self._stopping:
             left = max(0.0, self._due - time.monotonic())
             self._say("next", seconds=seconds(math.ceil(left) if left >= 1 else left))

@@ -23,7 +23,8 @@ from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
 from remediation.monitor.gauges import Now
 from remediation.monitor.service_status import Standing
-from remediation.state.records import CheckOutcome, Heal, Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
+from remediation.state.remediation import Remediation
 from remediation.system import ports
 from remediation.system.process import describe
 
@@ -63,9 +64,9 @@ class Metrics:
         self.reload(project)
         self._server.start()
 
-    def observe(self, run: Run, heals: Iterable[Heal], *, whole: bool = True) -> None:
-        """Count a run that ended, and the heals in it; one that is not `whole` checked only some of the services."""
-        self._numbers.observe(run, heals, whole=whole)
+    def observe(self, run: Run, remediations: Iterable[Remediation], *, whole: bool = True) -> None:
+        """Count a run that ended, and what it did; one that is not `whole` checked only some of the services."""
+        self._numbers.observe(run, remediations, whole=whole)
         self._now.observe(run)
 
     def reload(self, project: Project) -> None:
@@ -107,7 +108,7 @@ class _Numbers:
                 self._heals.labels(name, ok)
         self._services = dict(services)
 
-    def observe(self, run: Run, heals: Iterable[Heal], *, whole: bool) -> None:
+    def observe(self, run: Run, remediations: Iterable[Remediation], *, whole: bool) -> None:
         self._checks.labels(run.verdict).inc()
         self._ended.set(run.ended)
         checks = {result.key: result for result in run.results if result.kind == "check"}
@@ -120,9 +121,9 @@ class _Numbers:
         for key, result in checks.items():
             self._observe_check(key, result)
         self._known_checks = set(checks) if whole else self._known_checks | set(checks)
-        for heal in heals:
-            if heal.service in self._services:
-                self._heals.labels(heal.service, "true" if heal.ok else "false").inc()
+        for one in remediations:
+            if one.service in self._services:
+                self._heals.labels(one.service, "true" if one.ok else "false").inc()
 
     def _observe_check(self, key: str, result: Result) -> None:
         # Made even if it never passes, so that what is known is what can be removed.

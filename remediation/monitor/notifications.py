@@ -20,7 +20,8 @@ from remediation.config.schema import ConfigError
 from remediation.messages.catalog import Level, Text
 from remediation.messages.message import first_line, printable, seconds
 from remediation.monitor.notification_worker import Message, Messengers, refused
-from remediation.state.records import CheckOutcome, Heal, Result, Run
+from remediation.state.records import CheckOutcome, Result, Run
+from remediation.state.remediation import Remediation
 from remediation.system.secrets import redacted
 
 Event = Literal["sick", "healed", "gave-up"]
@@ -87,16 +88,18 @@ class Notifier:
             if kind == "service" and key not in project.services:
                 del self._incidents[kind, key]
 
-    def observe(self, run: Run, heals: Iterable[Heal], gave_up: Collection[str], *, whole: bool = True) -> None:
-        """Take a run that ended, the heals in it, and the services whose restart budget it found spent.
+    def observe(
+        self, run: Run, remediations: Iterable[Remediation], gave_up: Collection[str], *, whole: bool = True
+    ) -> None:
+        """Take a run that ended, what was done in it, and the services whose restart budget it found spent.
 
         One that is not `whole` checked only some of the services.
         """
         if not self._project.notify.urls:
             return
-        by_service: dict[str, list[Heal]] = {}
-        for heal in heals:
-            by_service.setdefault(heal.service, []).append(heal)
+        by_service: dict[str, list[Remediation]] = {}
+        for one in remediations:
+            by_service.setdefault(one.service, []).append(one)
         services = {result.key: result for result in run.results if result.kind == "service"}
         for name in {**by_service, **dict.fromkeys(gave_up)}:
             services.setdefault(name, _unchecked(name, run, by_service.get(name, []), gave_up=name in gave_up))
@@ -134,17 +137,17 @@ class Notifier:
         """Wait for the messages under way, at most `timeout` seconds."""
         self._messengers.close(timeout)
 
-    def _follow(self, result: Result, run: Run, heals: Iterable[Heal] = (), *, gave_up: bool = False) -> None:
+    def _follow(self, result: Result, run: Run, done: Iterable[Remediation] = (), *, gave_up: bool = False) -> None:
         key, events = (result.kind, result.key), list[Event]()
         if result.failed_at is not None and key not in self._incidents:
             # It may have begun before this monitor did.
-            since = min([result.failed_at, *(heal.since for heal in heals if heal.since is not None)])
+            since = min([result.failed_at, *(one.since for one in done if one.since is not None)])
             self._incidents[key] = _Incident(result.name, since, result.message or "")
             events.append("sick")
         if (incident := self._incidents.get(key)) is None:
             return
-        for heal in heals:
-            incident.action = ": ".join(filter(None, [heal.action, "" if heal.ok else heal.reason]))
+        for one in done:
+            incident.action = ": ".join(filter(None, [one.action, "" if one.ok else one.reason]))
         if gave_up and not incident.gave_up:
             incident.gave_up = True
             events.append("gave-up")
@@ -187,16 +190,16 @@ class Notifier:
         return _TEXTS[key].template(self._project.language, named=False).format_map(values)
 
 
-def _unchecked(name: str, run: Run, heals: list[Heal], *, gave_up: bool) -> Result:
-    """Return what a run tells by its heals alone of a service that no check names."""
-    since = next((heal.since for heal in heals if heal.since is not None), run.began)
-    answered = [heal.answered_at or run.ended for heal in heals if heal.ok]
+def _unchecked(name: str, run: Run, done: list[Remediation], *, gave_up: bool) -> Result:
+    """Return what a run tells by its remediations alone of a service that no check names."""
+    since = next((one.since for one in done if one.since is not None), run.began)
+    answered = [one.answered_at or run.ended for one in done if one.ok]
     outcome = CheckOutcome.FAILED if gave_up else CheckOutcome.PASSED if answered else CheckOutcome.SKIPPED
     return Result(
         "service", name, name, [name], run.began, outcome,
         failed_at=since if outcome is CheckOutcome.FAILED else None,
         passed_at=answered[-1] if outcome is CheckOutcome.PASSED else None,
-        message=heals[0].cause if heals else None,
+        message=done[0].cause if done else None,
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from remediation.state.records import Heal, Run
+from remediation.state.records import Run
+from remediation.state.remediation import Remediation
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
@@ -78,7 +79,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     number: int
     code: int
     run: Run
-    heals: list[Heal]
+    remediations: list[Remediation]
     gave_up: list[str]
 
 

@@ -54,8 +54,8 @@ class Outputs:
     def observe(self, report: Report, *, whole: bool) -> None:
         """Tell how a cycle ended, which was of all services or, if not `whole`, of some."""
         if self._metrics:
-            self._metrics.observe(report.run, report.heals, whole=whole)
-        self._notifier.observe(report.run, report.heals, report.gave_up, whole=whole)
+            self._metrics.observe(report.run, report.remediations, whole=whole)
+        self._notifier.observe(report.run, report.remediations, report.gave_up, whole=whole)
 
     @property
     def fds(self) -> list[int]:

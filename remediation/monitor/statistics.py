@@ -66,8 +66,8 @@ class Ledger:
         if problem or report is None:
             self._say("cycle_broken", problem=problem or "it told nothing")
             run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
-            heals, gave_up = (report.heals, report.gave_up) if report else ([], [])
-            report = Report(cycle.number, over.code, run, heals, gave_up)
+            remediations, gave_up = (report.remediations, report.gave_up) if report else ([], [])
+            report = Report(cycle.number, over.code, run, remediations, gave_up)
         run = self._standing.enter(cycle, report.run)
         report = msgspec.structs.replace(report, run=run)
         # Of what it did not get to, it says nothing.
@@ -75,7 +75,7 @@ class Ledger:
         sick = bool(problem) or run.verdict not in ("healthy", "healed")
         self.tally.checks += 1
         self.tally.errors += sick or any(one.outcome.has_failed for one in run.results)
-        self.tally.heals += sum(heal.ok for heal in report.heals)
+        self.tally.heals += sum(one.ok for one in report.remediations)
         self._tell_verdict(run, whole=whole)
         self._say("status_sick" if sick or not self._standing.is_well else "status_healthy")
         self.tell_statistics()

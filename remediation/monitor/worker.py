@@ -91,4 +91,4 @@ class CycleWorker:
         """Tell the monitor how it ended."""
         # What has a verdict is not broken off any more.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._channel.send(Report(self._number, code, run.to_record(), run.heals, run.course.gave_up))
+        self._channel.send(Report(self._number, code, run.to_record(), run.course.counted, run.course.gave_up))

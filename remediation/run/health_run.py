@@ -20,7 +20,8 @@ from remediation.run.rounds import Round, read_round
 from remediation.run.run_state import Course
 from remediation.state.event_log import Voice
 from remediation.state.evidence_store import Archive
-from remediation.state.records import Heal, Origin, Run, recorder
+from remediation.state.records import Run, recorder
+from remediation.state.remediation import Origin, Remediation
 from remediation.state.service_state import Store
 from remediation.supervision.round_files import SELECTED_NAME
 from remediation.system import files, logrotate
@@ -39,7 +40,7 @@ from remediation.system.exit_codes import (
 from remediation.system.signals import sigterm_interrupts
 
 if TYPE_CHECKING:
-    from remediation.healing.incident import Incident, Outcome
+    from remediation.healing.incident import Incident
     from remediation.healing.remediator import Healer
 
 Heals = Literal["auto", "plan", "off"]
@@ -82,7 +83,6 @@ class HealthRun(msgspec.Struct):
     may_heal: Callable[[list[Incident]], bool] = lambda _: True
     """Asked before every round of healing."""
     began: float = msgspec.field(default_factory=time.time)
-    heals: list[Heal] = msgspec.field(default_factory=list)
 
     def finish(self, first: Round) -> int:
         """Heal and check again until all is well or nothing more can be done; return the exit code.
@@ -113,7 +113,7 @@ class HealthRun(msgspec.Struct):
 
         course, told = self.course, self.deployment
         step.tell(
-            self.to_record(), heals=course.treated(), changes=course.changes(), baseline=course.baseline,
+            self.to_record(), remediations=course.folded(), changes=course.changes(), baseline=course.baseline,
             deployed=told is not None and told.phase == "after",
             versions=versions.answering(self.project) if told else {},
             places=places(one.findings for one in course.rounds),
@@ -157,19 +157,19 @@ class HealthRun(msgspec.Struct):
             healed_rounds += 1
             if not self._only_waits(incidents):
                 self.voice.say("healing")
-            outcomes = self._heal(incidents)
-            if not any(outcome.ok for outcome in outcomes) and not self._has_more_for(outcomes):
+            done = self._heal(incidents)
+            if not any(one.ok for one in done) and not self._has_more_for(done):
                 # All that there is was done, or refused: another look would change nothing.
                 break
             self.voice.say("verifying")
-            self._run_again(outcomes)
+            self._run_again(done)
         return True
 
-    def _has_more_for(self, outcomes: list[Outcome]) -> bool:
-        """Return whether more may follow on heals that failed: another rung or, at last, the way back."""
-        may_go_back = self.options.rollback and any(self.project.services[one.service].rollback for one in outcomes)
-        acted = any(outcome.action for outcome in outcomes)
-        return self.course.has_more_for(outcomes) or (may_go_back and acted)
+    def _has_more_for(self, done: list[Remediation]) -> bool:
+        """Return whether more may follow on heals that failed: another step or, at last, the way back."""
+        may_go_back = self.options.rollback and any(self.project.services[one.service].rollback for one in done)
+        acted = any(one.action for one in done)
+        return self.course.has_more_for(done) or (may_go_back and acted)
 
     @property
     def _most_heals(self) -> int:
@@ -204,17 +204,15 @@ class HealthRun(msgspec.Struct):
 
         return nothing_may_be_done(incidents, self.project.services, self.store)
 
-    def _heal(self, incidents: list[Incident]) -> list[Outcome]:
+    def _heal(self, incidents: list[Incident]) -> list[Remediation]:
         from remediation.healing.dependencies import heal_all
 
-        healer = self._healer()
-        outcomes = heal_all(
-            incidents, self.project.services, healer=healer, store=self.store, voice=self.voice,
-            earlier=self.course.outcomes,
+        done = heal_all(
+            incidents, self.project.services, healer=self._healer(), store=self.store, voice=self.voice,
+            origin=self.options.origin, earlier=self.course.remediations,
         )  # fmt: skip
-        self.heals += healer.done
-        self.course.add(outcomes)
-        return outcomes
+        self.course.add(done)
+        return done
 
     def _healer(self) -> Healer:
         from remediation.healing.remediator import Healer
@@ -232,21 +230,19 @@ class HealthRun(msgspec.Struct):
         # Somebody may have begun a pause since the last heal.
         if not incidents or not self._may_heal(incidents):
             return
-        healer = self._healer()
-        outcomes = rollback.take_back(incidents, healer, self.course, self.store, self.voice)
-        self.heals += healer.done
-        self.course.add(outcomes)
-        if not any(outcome.rolled_back for outcome in outcomes):
+        done = rollback.take_back(incidents, self._healer(), self.course, self.store, self.voice)
+        self.course.add(done)
+        if not any(one.rolled_back for one in done):
             return
         if self.deployment:
             known = self.course.baseline.versions if self.course.baseline else {}
-            self.deployment = rollback.await_what_was(outcomes, self.deployment, known, self.store, self.voice)
+            self.deployment = rollback.await_what_was(done, self.deployment, known, self.store, self.voice)
         self.voice.say("verifying_rollback")
-        self._run_again(outcomes)
+        self._run_again(done)
         if self.course.last.code not in (PASSED, FAILED, INTERRUPTED):
             self.voice.say("back_unchecked")
 
-    def _run_again(self, healed: list[Outcome]) -> None:
+    def _run_again(self, done: list[Remediation]) -> None:
         """Run the suite in a session of its own, and tell if the heal has broken what was well."""
         rounds = self.course.rounds
         folder = rounds[0].parts[0].xml.parent / f"round-{len(rounds) + 1}"
@@ -258,7 +254,7 @@ class HealthRun(msgspec.Struct):
         except OSError as error:
             self.voice.say("incomplete", reason=f"round {len(rounds) + 1} cannot begin: {error.strerror or error}")
             found = Round(INTERNAL_ERROR, [])
-        rounds.append(replace(found, healed=tuple(outcome.service for outcome in healed if outcome.action)))
+        rounds.append(replace(found, healed=tuple(one.service for one in done if one.action)))
         for change in self.course.newly_harmed():
             self.voice.tell(change.phrase)
 
@@ -272,7 +268,7 @@ class HealthRun(msgspec.Struct):
         self._compare()
         unproven = self.course.unproven() if code == PASSED and not self.options.allow_unproven else None
         hopeful: Verdict = "unproven" if unproven else self.course.hopeful
-        lines = self.voice.lines if self.course.outcomes or self.deployment else []
+        lines = self.voice.lines if self.course.remediations or self.deployment else []
         try:
             publication = self.course.publication(lines)
             failed = publication.write(self.report, hopeful if code == PASSED else "sick", empty=code == NO_CHECKS)

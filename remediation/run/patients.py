@@ -9,33 +9,34 @@ from typing import TYPE_CHECKING
 from remediation.checks.attempts import Attempt
 from remediation.config.model import Project, Service
 from remediation.run.rounds import Round
+from remediation.state.remediation import Remediation, RemediationResult
 
 if TYPE_CHECKING:
-    from remediation.healing.incident import Incident, Outcome
+    from remediation.healing.incident import Incident
 
 
 def to_heal(
     rounds: Sequence[Round],
-    outcomes: Mapping[str, Sequence[Outcome]],
+    remediations: Mapping[str, Sequence[Remediation]],
     services: Mapping[str, Service],
     began_before: Mapping[str, float],
 ) -> list[Incident]:
-    """Return the services that the last round found sick and that have a rung left.
+    """Return the services that the last round found sick and that have a step left.
 
     `began_before` says since when those are sick that an earlier run has left so.
     """
     found = []
     for name, attempt in _sick(rounds, lambda _: True).items():
-        service, before = services[name], outcomes.get(name, [])
-        rung = sum(outcome.used_rung for outcome in before)
-        if rung < len(service.ladder) and not any(outcome.refused for outcome in before):
-            found.append(_incident(service, attempt, rounds, before, began_before, rung=rung))
+        service, before = services[name], remediations.get(name, [])
+        used = sum(one.result.used_step for one in before)
+        if used < len(service.ladder) and not any(one.result.refused for one in before):
+            found.append(_incident(service, attempt, rounds, before, began_before, steps_used=used))
     return found
 
 
 def to_roll_back(
     rounds: Sequence[Round],
-    outcomes: Mapping[str, Sequence[Outcome]],
+    remediations: Mapping[str, Sequence[Remediation]],
     project: Project,
     began_before: Mapping[str, float],
     *,
@@ -47,9 +48,9 @@ def to_roll_back(
     """
     sick = _sick(rounds, counts)
     return [
-        _incident(service, sick[service.name], rounds, outcomes.get(service.name, []), began_before)
+        _incident(service, sick[service.name], rounds, remediations.get(service.name, []), began_before)
         for service in project.ordered(sick)
-        if service.rollback and not any(one.rolled_back for one in outcomes.get(service.name, []))
+        if service.rollback and not any(one.rolled_back for one in remediations.get(service.name, []))
     ]
 
 
@@ -66,20 +67,25 @@ def _incident(
     service: Service,
     attempt: Attempt,
     rounds: Sequence[Round],
-    before: Sequence[Outcome],
+    before: Sequence[Remediation],
     began_before: Mapping[str, float],
     *,
-    rung: int = 0,
+    steps_used: int = 0,
 ) -> Incident:
     from remediation.healing.incident import Incident
 
-    failed = (one for part in rounds for one in part.findings.attempts)
-    first = next(one for one in failed if service.name in one.heals)
-    # A rung of our own that failed without another look is no heal by somebody else.
-    seen = max([attempt.heals[service.name], *(outcome.seen for outcome in before)])
-    since = min(first.started, began_before.get(service.name, first.started))
-    adopted = any(outcome.adopted for outcome in before)
-    return Incident(service, first.message, since, seen, rung, adopted, _story(service.name, rounds))
+    failed = [one for part in rounds for one in part.findings.attempts if service.name in one.heals]
+    since = min(one.started for one in failed)
+    return Incident(
+        service,
+        cause=failed[0].message,
+        since=min(since, began_before.get(service.name, since)),
+        # A step of our own that failed without another look is no heal by somebody else.
+        seen=max([attempt.heals[service.name], *(one.number for one in before)]),
+        steps_used=steps_used,
+        adopted=any(one.result is RemediationResult.ADOPTED for one in before),
+        story=_story(service.name, rounds),
+    )
 
 
 def _story(service: str, rounds: Sequence[Round]) -> str:

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from remediation.checks import OWN
 from remediation.checks.results import places
-from remediation.healing.treated import Treated
 from remediation.messages.message import first_line
 from remediation.run import junit
 from remediation.run.junit import Address, RoundReport
 from remediation.run.rounds import Round
+from remediation.state.remediation import Remediation
 from remediation.system import files
 from remediation.system.exit_codes import Verdict
 
@@ -22,7 +22,8 @@ class Publication(Struct, frozen=True):
     """All that goes into the report of a run."""
 
     rounds: Sequence[Round]
-    heals: Sequence[Treated]
+    remediations: Sequence[Remediation]
+    """What was done for each service, one each."""
     notes: Mapping[str, str]
     """What is known of a failed check besides its failure, by its node ID."""
     failures: Mapping[str, str]
@@ -52,8 +53,8 @@ class Publication(Struct, frozen=True):
         properties = {"auto-heal.verdict": verdict, "auto-heal.rounds": str(len(self.rounds))}
         if self.services:
             properties["auto-heal.services"] = ", ".join(self.services)
-        for one in self.heals:
-            told = {"action": one.action, "cause": first_line(one.cause), "evidence": ", ".join(one.evidence)}
+        for one in self.remediations:
+            told = {"action": one.action, "cause": first_line(one.cause), "evidence": one.evidence}
             if one.downtime is not None:
                 told["downtime"] = f"{one.downtime:.3f}"
             properties |= {f"auto-heal.{one.service}.{name}": text for name, text in told.items() if text}

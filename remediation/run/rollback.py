@@ -11,11 +11,12 @@ from remediation.deployment.context import Deployment
 from remediation.run.rounds import Round
 from remediation.run.run_state import Course
 from remediation.state.event_log import Voice
+from remediation.state.remediation import Remediation
 from remediation.state.service_state import Store
 from remediation.system.files import make_folder
 
 if TYPE_CHECKING:
-    from remediation.healing.incident import Incident, Outcome
+    from remediation.healing.incident import Incident
     from remediation.healing.remediator import Healer
 
 
@@ -23,7 +24,7 @@ def tell_what_broke(course: Course, voice: Voice) -> list[Incident]:
     """Return whom a deployment has made sick and no heal has helped, having told what it broke."""
     incidents = course.to_roll_back()
     if not incidents:
-        if back := [name for name, done in course.outcomes.items() if any(one.rolled_back for one in done)]:
+        if back := [name for name, done in course.remediations.items() if any(one.rolled_back for one in done)]:
             voice.say("back_already", names=", ".join(back))
         elif spared := course.to_roll_back(all_sick=True):
             voice.say("no_rollback", names=_names(spared))
@@ -35,21 +36,21 @@ def tell_what_broke(course: Course, voice: Voice) -> list[Incident]:
 
 def take_back(
     incidents: Iterable[Incident], healer: Healer, course: Course, store: Store, voice: Voice
-) -> list[Outcome]:
+) -> list[Remediation]:
     """Roll all of them back, and with each all that share its command, by running it once."""
     groups: dict[object, list[Incident]] = {}
     for incident in incidents:
         groups.setdefault(_way(incident.service), []).append(incident)
-    outcomes: list[Outcome] = []
+    done: list[Remediation] = []
     for way, group in groups.items():
         together = group + _companions(way, group, store)
         try:
             with _kept(course.rounds):
-                outcomes += healer.roll_back(together)
+                done += healer.roll_back(together)
         except KeyboardInterrupt:
             voice.say("back_interrupted", names=_names(together))
             raise
-    return outcomes
+    return done
 
 
 def _way(service: Service) -> tuple[object, ...]:
@@ -88,7 +89,7 @@ def _kept(rounds: Iterable[Round]) -> Iterator[None]:
 
 
 def await_what_was(
-    outcomes: Iterable[Outcome], told: Deployment, known: Mapping[str, str], store: Store, voice: Voice
+    remediations: Iterable[Remediation], told: Deployment, known: Mapping[str, str], store: Store, voice: Voice
 ) -> Deployment:
     """Wait for the versions that were `known` before, and return what the next round has to expect.
 
@@ -97,7 +98,7 @@ def await_what_was(
     from remediation.deployment import wait
 
     services = store.project.services
-    back = [services[one.service] for one in outcomes if one.rolled_back and not one.rollback_problem]
+    back = [services[one.service] for one in remediations if one.rolled_back and not one.rollback_problem]
     after = told.back([service.name for service in back if service.version], known)
     wait.await_arrival(back, store, voice, wait=told.wait, versions=after.versions)
     return after

@@ -12,7 +12,6 @@ from remediation.checks.results import over_all_rounds
 from remediation.config.model import Project, Rung
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change, ChangeKind, changes
-from remediation.healing.treated import Treated, treated
 from remediation.run import junit
 from remediation.run.harm import harmed
 from remediation.run.junit import IncompleteReportError
@@ -21,10 +20,11 @@ from remediation.run.publication import Publication
 from remediation.run.rounds import Round
 from remediation.state import incidents
 from remediation.state.records import CheckOutcome, Result
+from remediation.state.remediation import Remediation, RemediationResult, fold
 from remediation.system.exit_codes import Verdict
 
 if TYPE_CHECKING:
-    from remediation.healing.incident import Incident, Outcome
+    from remediation.healing.incident import Incident
 
 
 class Course(Struct):
@@ -38,13 +38,14 @@ class Course(Struct):
     rollback: bool = False
     """Whether the run takes the way back; to another one, that is a heal by somebody else."""
     rounds: list[Round] = field(default_factory=list)
-    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+    remediations: dict[str, list[Remediation]] = field(default_factory=dict)
+    """By service, in order."""
     _open: dict[str, float] | None = None
 
-    def add(self, outcomes: Iterable[Outcome]) -> None:
+    def add(self, remediations: Iterable[Remediation]) -> None:
         """Take in what was done."""
-        for outcome in outcomes:
-            self.outcomes.setdefault(outcome.service, []).append(outcome)
+        for remediation in remediations:
+            self.remediations.setdefault(remediation.service, []).append(remediation)
 
     @property
     def last(self) -> Round:
@@ -69,21 +70,21 @@ class Course(Struct):
     # Who is sick.
 
     def to_heal(self) -> list[Incident]:
-        """Return the services that are sick and have a rung left."""
-        return to_heal(self.rounds, self.outcomes, self.project.services, self._began_before)
+        """Return the services that are sick and have a step left."""
+        return to_heal(self.rounds, self.remediations, self.project.services, self._began_before)
 
-    def has_more_for(self, outcomes: Iterable[Outcome]) -> bool:
-        """Return whether a service for which a rung was used in vain has another one."""
+    def has_more_for(self, remediations: Iterable[Remediation]) -> bool:
+        """Return whether a service for which a step was used in vain has another one."""
         return any(
-            sum(before.used_rung for before in self.outcomes[one.service]) < len(self._ladder(one.service))
-            for one in outcomes
-            if one.used_rung
+            sum(before.result.used_step for before in self.remediations[one.service]) < len(self._ladder(one.service))
+            for one in remediations
+            if one.result.used_step
         )
 
     @property
     def most_heals(self) -> int:
-        """How many rounds of healing there can be at most: each rung is used once, and a process found again once."""
-        names = {name for attempt in self.attempts for name in attempt.heals} | self.outcomes.keys()
+        """How many rounds of healing there can be at most: each step is used once, and a process found again once."""
+        names = {name for attempt in self.attempts for name in attempt.heals} | self.remediations.keys()
         return sum(len(self._ladder(name)) + 1 for name in names)
 
     def _ladder(self, service: str) -> tuple[Rung, ...]:
@@ -95,13 +96,13 @@ class Course(Struct):
         def counts(attempt: Attempt) -> bool:
             return all_sick or not (self.baseline and self.baseline.failed(attempt.nodeid))
 
-        return to_roll_back(self.rounds, self.outcomes, self.project, self._began_before, counts=counts)
+        return to_roll_back(self.rounds, self.remediations, self.project, self._began_before, counts=counts)
 
     # What became of all.
 
     def results(self) -> list[Result]:
         """Return what became of each check and each service."""
-        return over_all_rounds([one.findings for one in self.rounds], self.outcomes, self.project.services)
+        return over_all_rounds([one.findings for one in self.rounds], self.remediations, self.project.services)
 
     def changes(self) -> list[Change]:
         """Return what changed since the baseline, and what a heal broke."""
@@ -117,15 +118,15 @@ class Course(Struct):
             if change.kind is ChangeKind.BROKEN_BY_HEAL and change.nodeid not in before
         ]
 
-    def treated(self) -> list[Treated]:
-        """Return what was done for each service, over all rounds."""
-        still_sick = {one.key for one in self.results() if one.kind == "service" and one.outcome is CheckOutcome.FAILED}
-        return treated(self.outcomes, self._since, still_sick=still_sick)
+    def folded(self) -> list[Remediation]:
+        """Return what was done for each service over all rounds, as one remediation each."""
+        sick = {one.key for one in self.results() if one.kind == "service" and one.outcome is CheckOutcome.FAILED}
+        return [fold(done, is_sick=name in sick) for name, done in self.remediations.items()]
 
-    def _since(self, service: str) -> float:
-        own = [attempt.started for attempt in self.attempts if service in attempt.heals]
-        before = [self._began_before[service]] if service in self._began_before else []
-        return min([*before, *(own or [attempt.started for attempt in self.attempts])])
+    @property
+    def counted(self) -> list[Remediation]:
+        """The remediations that this run did itself."""
+        return [one for one in self._done if one.number]
 
     @property
     def _began_before(self) -> dict[str, float]:
@@ -135,15 +136,15 @@ class Course(Struct):
         return self._open
 
     @property
-    def _done(self) -> list[Outcome]:
-        return [outcome for outcomes in self.outcomes.values() for outcome in outcomes]
+    def _done(self) -> list[Remediation]:
+        return [one for remediations in self.remediations.values() for one in remediations]
 
     @property
     def hopeful(self) -> Verdict:
         """The verdict if every check passes now."""
-        if self.rollback and any(outcome.rolled_back for outcome in self._done):
+        if self.rollback and any(one.rolled_back for one in self._done):
             return "rolled-back"
-        return "healed" if any(outcome.action for outcome in self._done) else "healthy"
+        return "healed" if any(one.action for one in self._done) else "healthy"
 
     def unproven(self) -> str | None:
         """Name the services of which no check has passed or failed in the last round, though they have some.
@@ -162,21 +163,21 @@ class Course(Struct):
     @property
     def gave_up(self) -> list[str]:
         """The services whose restart budget this run found spent."""
-        return [name for name, outcomes in self.outcomes.items() if any(outcome.gave_up for outcome in outcomes)]
+        return list(dict.fromkeys(one.service for one in self._done if one.result is RemediationResult.GAVE_UP))
 
     # As it is published.
 
     def publication(self, lines: Sequence[str]) -> Publication:
         """Return the report, with lines of the log."""
-        failed = [outcome for outcome in self._done if self.rollback and outcome.rollback_problem]
-        failures = {f"{outcome.service} rollback": outcome.rollback_problem for outcome in failed}
+        failed = [one for one in self._done if self.rollback and one.rollback_problem]
+        failures = {f"{one.service} rollback": one.rollback_problem for one in failed}
         checked = [one.key for one in self.results() if one.kind == "service"]
         some = checked if len(checked) < len(self.project.services) else []
-        return Publication(self.rounds, self.treated(), self._notes(), failures, lines, self.prefix, some)
+        return Publication(self.rounds, self.folded(), self._notes(), failures, lines, self.prefix, some)
 
     def _notes(self) -> dict[str, str]:
         """Return what is known of failed checks besides their failure."""
-        back = [outcome.action for outcome in self._done if outcome.rolled_back]
+        back = [one.action for one in self._done if one.rolled_back]
         after = f", also after {'; '.join(dict.fromkeys(back))}" if back else ""
         return {change.nodeid: f"{change.what}{after}" for change in self.changes() if change.kind.is_failure}
 

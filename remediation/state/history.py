@@ -14,12 +14,11 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from remediation.config.model import Project
 from remediation.state import incidents
 from remediation.state.forgetting import forget
-from remediation.state.records import Heal, Result, Run
+from remediation.state.records import Result, Run
+from remediation.state.remediation import Remediation
 from remediation.system import files
 
 VERSION = 2
@@ -108,15 +107,14 @@ class History:
             if number and number % _PRUNED_EVERY == 0:
                 forget(database, self._limits)
 
-    def record_heal(self, heal: Heal) -> None:
-        """Add a heal. HistoryError if that cannot be done."""
+    def record_remediation(self, remediation: Remediation) -> None:
+        """Add a remediation. HistoryError if that cannot be done."""
         # On disk before we go on: a heal is rarer, and dearer to lose, than a check.
         with self._writing(durable=True) as database:
-            row = [_storable(value) for value in msgspec.structs.astuple(heal)]
             database.execute(
                 "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at, evidence)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                row,
+                " VALUES (:service, :at, :origin, :cause, :action, :ok, :reason, :since, :answered_at, :evidence)",
+                {name: _storable(value) for name, value in remediation.stored().items()},
             )
 
     @contextmanager

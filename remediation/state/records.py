@@ -1,4 +1,4 @@
-"""What the history keeps: a run with what became of each check and service, and a heal.
+"""What the history keeps: a run with what became of each check and service, and each remediation.
 
 Apart from the database, so that a heal does not wait for it to be imported.
 """
@@ -13,9 +13,9 @@ import msgspec
 
 from remediation.config.model import Project
 from remediation.state.event_log import Voice
+from remediation.state.remediation import Origin, Remediation
 
 Kind = Literal["check", "service"]
-Origin = Literal["check", "monitor", "hand"]
 
 
 class CheckOutcome(Enum):
@@ -92,37 +92,14 @@ class Run(msgspec.Struct, frozen=True):
     results: list[Result]
 
 
-class Heal(msgspec.Struct, frozen=True):
-    """One heal that ended; `since` is the first failed attempt, `answered_at` when the service answered again."""
+def recorder(project: Project, voice: Voice) -> Callable[[Remediation], None]:
+    """Return what writes a remediation into the history of a project, and tells if that cannot be done."""
 
-    service: str
-    at: float
-    origin: Origin
-    cause: str
-    action: str
-    ok: bool
-    reason: str = ""
-    since: float | None = None
-    answered_at: float | None = None
-    evidence: str = ""
-    """The folder of what was known of the service before."""
-
-    @property
-    def downtime(self) -> float | None:
-        """Seconds from the first failed attempt until the service answered again, if both are known."""
-        if self.since is None or self.answered_at is None:
-            return None
-        return max(0.0, self.answered_at - self.since)
-
-
-def recorder(project: Project, voice: Voice) -> Callable[[Heal], None]:
-    """Return what writes a heal into the history of a project, and tells if that cannot be done."""
-
-    def record(heal: Heal) -> None:
+    def record(remediation: Remediation) -> None:
         from remediation.state.history import History, HistoryError
 
         try:
-            History(project).record_heal(heal)
+            History(project).record_remediation(remediation)
         except HistoryError as error:
             voice.say("no_history", problem=error)
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from remediation.config.model import Budget, Project, Service
 from remediation.messages.message import Phrase
 from remediation.state import lock_grants
+from remediation.state.remediation import Remediation
 from remediation.system import files
 from remediation.system.disk import Reserve
 from remediation.system.environment import SERVICE_MARK
@@ -34,15 +35,6 @@ _MEMORY_LIMIT = 1_000_000
 _PID_LIMIT = 32
 # A run with a heal writes a few dozen KiB, its evidence some more; a report of thousands of checks would not fit.
 _RESERVE = 1 << 20
-
-
-class LastHeal(msgspec.Struct, frozen=True):
-    """How the last heal ended: when (epoch seconds), what was done, whether the service then answered."""
-
-    at: float
-    action: str
-    ok: bool
-    reason: str = ""
 
 
 class Memory(msgspec.Struct):
@@ -69,7 +61,8 @@ class Memory(msgspec.Struct):
     """and why that failed; empty if it did not."""
     command: tuple[int, str] | None = None
     """PID and birth of a command of the configuration that runs now, or whose healer died."""
-    last_heal: LastHeal | None = None
+    last_heal: Remediation | None = None
+    """The last of them, as far as `Remediation.brief` has it: neither its origin nor its cause is known."""
     port_holder: int | None = None
     """PID of the process that the last heal found on the port and may not end; None if there was none."""
 
@@ -137,7 +130,7 @@ class Store:
     def recall(self, service: Service) -> Memory:
         """Return what is remembered; a missing or broken memory is an empty one."""
         try:
-            memory = msgspec.json.decode(files.read(self._file(service), limit=_MEMORY_LIMIT), type=Memory)
+            memory = _decoded(files.read(self._file(service), limit=_MEMORY_LIMIT), service)
         except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
             return Memory()
         if memory.folder not in ("", self._folder):
@@ -165,7 +158,7 @@ class Store:
         LockLostError if it holds that no more.
         """
         self.insist(service)
-        self._write(self._file(service), msgspec.json.encode(msgspec.structs.replace(memory, folder=self._folder)))
+        self._write(self._file(service), _encoded(msgspec.structs.replace(memory, folder=self._folder)))
 
     def _write(self, path: Path, data: bytes, *, mode: int = files.PRIVATE) -> None:
         try:
@@ -302,3 +295,18 @@ class Store:
         if Identity.of(pid) is None:
             return f"PID file {name} is stale: there is no process {pid}"
         return f"PID file {name} holds {describe(pid)}, which auto-heal did not start; left alone"
+
+
+def _encoded(memory: Memory) -> bytes:
+    last = memory.last_heal
+    return msgspec.json.encode(msgspec.structs.asdict(memory) | {"last_heal": last.brief() if last else None})
+
+
+def _decoded(data: bytes, service: Service) -> Memory:
+    """Return what `_encoded` wrote. MsgspecError if it is not that."""
+    stored = msgspec.json.decode(data, type=dict[str, Any])
+    if (last := stored.get("last_heal")) is not None:
+        # Whose work it was, and why, only the history knows.
+        known = {"service": service.name, "origin": "check", "cause": ""}
+        stored["last_heal"] = Remediation.from_stored(known | msgspec.convert(last, dict[str, Any]))
+    return msgspec.convert(stored, Memory)

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from remediation.state.records import CheckOutcome, Heal, Kind
+from remediation.state.records import CheckOutcome, Kind
+from remediation.state.remediation import Remediation
 from remediation.state.timeline import BUCKETS, INTERVALS_VOUCHED, SECONDS_VOUCHED, Bucket, timelines
 
 
@@ -192,16 +193,15 @@ def helped(database: sqlite3.Connection, service: str, at: float) -> bool | None
     return None if found is None else bool(found[0])
 
 
-def last_heals(database: sqlite3.Connection, *, since: float, now: float, most: int) -> list[Heal]:
-    """Return the last heals of the last `since` seconds, the newest first; what was done by hand is none."""
+def last_remediations(database: sqlite3.Connection, *, since: float, now: float, most: int) -> list[Remediation]:
+    """Return the last remediations of the last `since` seconds, the newest first; what was done by hand is none."""
     # By name, since the tables of an older version have fewer columns.
     cursor = database.execute(
         "SELECT * FROM heals WHERE at BETWEEN ? AND ? AND origin != 'hand' ORDER BY at DESC, id DESC LIMIT ?",
         (now - since, now, most),
     )
     names = [column[0] for column in cursor.description]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    return msgspec.convert(rows, list[Heal], strict=False)
+    return [Remediation.from_stored(dict(zip(names, row, strict=True)), strict=False) for row in cursor]
 
 
 def _service(name: str, found: Figures | None, heals: Heals | None) -> Figures:

@@ -1,0 +1,14 @@
+"""Remediations, told in a few words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from remediation.state.remediation import Remediation, RemediationResult
+
+
+def remediation(service: str = "api", at: float = 0.0, *, ok: bool = True, **values: Any) -> Remediation:
+    """Return a restart of a service by a check; `values` are what it has instead."""
+    result = RemediationResult.READY if ok else RemediationResult.FAILED
+    known = {"origin": "check", "cause": "dead", "action": "restart", "result": result}
+    return Remediation(service, at, **{**known, **values})
