@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import msgspec
 import pytest
 
-from remediation.checks.attempts import Attempt, Attempts, attempt, label, note
+from remediation.checks.results import Attempt, Attempts, attempt, label, note
 from remediation.supervision.attempt_log import NOTE
 
 Phase = Literal["setup", "call", "teardown"]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from sandbox import DEADLINE, wait_for
 
-from remediation.healing.capture import Captured, capture
+from remediation.healing.commands import Captured, capture
 
 
 def asked(tmp_path: Path, script: str, *, timeout: float = DEADLINE, limit: int = 1000) -> Captured:

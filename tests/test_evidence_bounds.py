@@ -115,7 +115,7 @@ def test_whatever_goes_wrong_with_it_the_service_is_healed(
 def test_a_command_that_cannot_be_ended_is_not_waited_for(configured: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing that a test may do makes a process that outlives SIGKILL; one that is not signalled is as good.
     monkeypatch.setattr(diagnostics, "send", lambda *_: None)
-    monkeypatch.setattr("remediation.healing.capture.send", lambda *_: None)
+    monkeypatch.setattr("remediation.healing.commands.send", lambda *_: None)
     service = replace(configured.services["api"], evidence_timeout=0.5, evidence=("sleep", "600"))
 
     folders = [

@@ -10,8 +10,8 @@ import pytest
 from sandbox import PATIENT, Sandbox
 
 from remediation.checks.results import CheckResult, Findings
-from remediation.run.harm import harmed
 from remediation.run.rounds import Part, Round
+from remediation.run.run_state import harmed
 from remediation.state.records import CheckOutcome
 
 LETTERS = {"p": CheckOutcome.PASSED, "f": CheckOutcome.FAILED, "s": CheckOutcome.SKIPPED}

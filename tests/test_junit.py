@@ -12,7 +12,7 @@ from _pytest.junitxml import bin_xml_escape, mangle_test_address
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remediation.checks.attempts import Attempt
+from remediation.checks.results import Attempt
 from remediation.run.junit import IncompleteReportError, RoundReport, address, merge, read_code
 
 # What pytest and rerunfailures write for an attempt at a check: pass, skip, failure, error in set-up, error in

@@ -15,8 +15,7 @@ from past import BEGIN, NOW, SINCE, chapters, no_past
 from properties import looking_at
 from remediations import remediation
 
-from remediation.checks.attempts import Attempt
-from remediation.checks.results import CheckResult, Findings, over_all_rounds
+from remediation.checks.results import Attempt, CheckResult, Findings, over_all_rounds
 from remediation.messages.formatting import duration, spoken
 from remediation.state.records import CheckOutcome, Result, Run
 from remediation.state.remediation import Remediation, RemediationResult

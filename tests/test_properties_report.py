@@ -12,8 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from properties import looking_at
 
-from remediation.checks.attempts import Attempt
-from remediation.checks.results import Findings
+from remediation.checks.results import Attempt, Findings
 from remediation.config.load import load_project
 from remediation.run.health_run import HealthRun, Options
 from remediation.run.junit import IncompleteReportError, RoundReport, address, failed, merge, read_code

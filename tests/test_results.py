@@ -7,8 +7,7 @@ from typing import Any, Literal
 import pytest
 from remediations import remediation
 
-from remediation.checks.attempts import Attempt
-from remediation.checks.results import CheckResult, Findings, Results, over_all_rounds, places
+from remediation.checks.results import Attempt, CheckResult, Findings, Results, over_all_rounds, places
 from remediation.state.records import CheckOutcome, Result
 from remediation.state.remediation import Remediation
 from remediation.supervision.attempt_log import NOTE

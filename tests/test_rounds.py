@@ -12,8 +12,7 @@ import pytest
 from remediations import remediation
 from sandbox import Sandbox
 
-from remediation.checks.attempts import Attempt
-from remediation.checks.results import Findings
+from remediation.checks.results import Attempt, Findings
 from remediation.config.load import load_project
 from remediation.healing import dependencies
 from remediation.run.health_run import HealthRun, Options

@@ -15,7 +15,7 @@ from sandbox import DEADLINE, Sandbox, wait_for
 
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
-from remediation.monitor.watch import POLL_SECONDS, Watch
+from remediation.monitor.process_watch import POLL_SECONDS, Watch
 from remediation.state.service_state import Store
 from remediation.system.process import Identity
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from remediation.checks import attempts
+from remediation.checks.results import attempt, report_outcome
 from remediation.state.event_log import Voice
 from remediation.supervision.attempt_log import NOTE, ReportOutcome
 
@@ -41,7 +41,7 @@ class Narrator:
     def reports(self, report: pytest.TestReport) -> None:
         """Say how a check ended, if this report says so."""
         noted: dict[str, Any] = getattr(report, NOTE, {})
-        check, outcome = noted.get("check", report.nodeid), attempts.outcome(report)
+        check, outcome = noted.get("check", report.nodeid), report_outcome(report)
         if hasattr(report, "node"):
             # Workers run side by side, so the controller hears of a check when it has ended.
             if report.when == "setup":
@@ -60,5 +60,5 @@ class Narrator:
     def _fails(self, report: pytest.TestReport, check: str) -> None:
         number = getattr(report, "rerun", 0) + 1
         self._voice.say("failed" if number > 1 else "failed_once", check=check, attempts=number)
-        if failed := attempts.attempt(report):
+        if failed := attempt(report):
             self._voice.say("because", check=check, reason=failed.message)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from remediation.checks import attempts
 from remediation.checks.progress import Narrator
 from remediation.checks.report_replay import Retelling, keep_results
+from remediation.checks.results import report_outcome
 from remediation.checks.retries import Patience
 from remediation.supervision.attempt_log import ReportOutcome
 from remediation.supervision.handover import DeadAttempt, Known, KnownCheck
@@ -101,7 +101,7 @@ class Replay:
                     setattr(report, _TOLD, not is_news)
                     if is_safe:
                         self._retelling.tell(item, report)
-                    is_repeated = attempts.outcome(report) is ReportOutcome.REPEATED
+                    is_repeated = report_outcome(report) is ReportOutcome.REPEATED
                     if is_news and is_repeated and self.narrator:
                         self.narrator.retries_after(report)
                     item.ihook.pytest_runtest_logreport(report=report)

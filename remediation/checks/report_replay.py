@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from remediation.checks import attempts
+from remediation.checks import results
 from remediation.supervision.attempt_log import ReportOutcome
 
 # Who is not told: pytest itself, we, those that we build upon, and who would run a check again at its failed report.
@@ -50,7 +50,7 @@ class Retelling:
         call = _call_of(report)
         for plugin in self._listeners(report.when):
             self._report = copy(report)
-            if attempts.outcome(report) is ReportOutcome.REPEATED:
+            if results.report_outcome(report) is ReportOutcome.REPEATED:
                 # It is called so only later.
                 self._report.outcome = "failed"
             with suppress(Exception, pytest.fail.Exception, pytest.skip.Exception):

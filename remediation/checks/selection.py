@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from remediation.checks import attempts
+from remediation.checks import results
 from remediation.checks.retries import heals
 from remediation.config.model import Project
 from remediation.deployment.context import Deployment
@@ -51,7 +51,7 @@ class Selection:
                 if name not in self._project.services:
                     known = ", ".join(sorted(self._project.services))
                     raise pytest.UsageError(f"{item.nodeid}: heals({name!r}): no such service; known services: {known}")
-            self.labels[item.nodeid] = attempts.label(item)
+            self.labels[item.nodeid] = results.label(item)
 
     @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
     def pytest_add_version_checks(self, session: pytest.Session, items: list[pytest.Item]) -> None:
@@ -66,7 +66,7 @@ class Selection:
             service = self._project.services.get(name)
             if service and service.version:
                 item = VersionCheck.of(session, service, self._deployment, self._project)
-                self.labels[item.nodeid] = attempts.label(item)
+                self.labels[item.nodeid] = results.label(item)
                 items.append(item)
 
     @staticmethod

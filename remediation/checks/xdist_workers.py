@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from remediation.checks import attempts
+from remediation.checks import results
 from remediation.checks.heartbeat_plugin import Pulse
 from remediation.checks.report_replay import keep_results
 from remediation.supervision.attempt_log import AttemptLog, Begun, Collecting, ReportOutcome, read_log
@@ -129,7 +129,7 @@ class ControllerSide:
         begun = self._last_attempt(report.node, crashitem)
         if begun is None:
             return result
-        is_final = attempts.outcome(report) is ReportOutcome.FAILED
+        is_final = results.report_outcome(report) is ReportOutcome.FAILED
         dead = DeadAttempt(begun, self._death(report.node))
         reports = dead.reports(final=is_final)
         before, failed, after = _around(reports)

@@ -19,8 +19,7 @@ from remediation.messages.message import first_line, printable
 from remediation.state.event_log import colourful
 from remediation.state.history import History, HistoryError
 from remediation.state.remediation import Remediation
-from remediation.state.statistics import Chapter, Figures, Percentiles, figures, last_remediations
-from remediation.state.timeline import BUCKETS, Bucket
+from remediation.state.statistics import BUCKETS, Bucket, Chapter, Figures, Percentiles, figures, last_remediations
 
 STDOUT = 1
 FAILED = 1

@@ -13,7 +13,7 @@ from remediation.engines.errors import HealError
 from remediation.healing.remediator import Healer
 from remediation.state import incidents
 from remediation.state.event_log import Voice, terminal
-from remediation.state.records import recorder
+from remediation.state.history import recorder
 from remediation.state.service_state import Pause, Store
 
 STDOUT = 1

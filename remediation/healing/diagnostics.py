@@ -22,7 +22,7 @@ import msgspec
 from remediation.config.model import Service
 from remediation.engines import engine_of, ownership
 from remediation.engines.spawn import child_environment
-from remediation.healing.capture import capture
+from remediation.healing.commands import capture
 from remediation.healing.incident import Incident
 from remediation.state.evidence_store import Archive
 from remediation.state.service_state import Memory

@@ -38,8 +38,8 @@ from remediation.monitor.protocol import Ready
 from remediation.monitor.scheduler import Round, Server
 from remediation.monitor.worker import CycleWorker
 from remediation.run import junit
+from remediation.run.health_run import Fork
 from remediation.run.junit import RoundReport
-from remediation.run.rounds import Fork
 from remediation.run.session_plugin import Checks
 from remediation.state.service_state import Memory, Store
 from remediation.supervision import protocol

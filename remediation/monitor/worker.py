@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation.checks import attempts
+from remediation.checks import results
 from remediation.config.model import Service
 from remediation.healing.context import longest
 from remediation.monitor.protocol import Again, Failed, Gather, Healing, Report, RoundEnded
@@ -38,7 +38,7 @@ class CycleWorker:
 
     def note(self, report: pytest.TestReport) -> None:
         """Tell the monitor at once of a check that failed for good: what comes after that may take long."""
-        failed = attempts.attempt(report)
+        failed = results.attempt(report)
         if failed is None:
             return
         since = self._since.setdefault(failed.nodeid, failed.started)

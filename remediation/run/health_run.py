@@ -20,7 +20,8 @@ from remediation.run.rounds import Round, read_round
 from remediation.run.run_state import Course
 from remediation.state.event_log import Voice
 from remediation.state.evidence_store import Archive
-from remediation.state.records import Run, recorder
+from remediation.state.history import recorder
+from remediation.state.records import Run
 from remediation.state.remediation import Origin, Remediation
 from remediation.state.service_state import Store
 from remediation.supervision.round_files import SELECTED_NAME
@@ -42,6 +43,8 @@ from remediation.system.signals import sigterm_interrupts
 if TYPE_CHECKING:
     from remediation.healing.incident import Incident
     from remediation.healing.remediator import Healer
+    from remediation.supervision.attempt_log import AttemptLog
+    from remediation.supervision.handover import Known
 
 Heals = Literal["auto", "plan", "off"]
 """Whether what is sick is healed, or only told how it would be, or left."""
@@ -305,3 +308,27 @@ class HealthRun(msgspec.Struct):
         self.voice.say("compared" if changed else "unchanged", moment=baseline.moment)
         for change in changed:
             self.voice.tell(change.phrase)
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """What a fork of a session that has collected is to do, and how it talks to those around it."""
+
+    selected: list[str]
+    """The node IDs of the checks of its round, in order."""
+    folder: Path
+    """Where it leaves what it finds."""
+    later: bool
+    """Whether that is all that it is to do, as in a later round."""
+    others: Callable[[], tuple[int, list[Path]]]
+    """Waits for those who run other parts of the round; the exit code, and where their findings are."""
+    again: Callable[[Path], tuple[int, list[Path]]]
+    """Runs the suite once more as a folder lists it; the exit code, and where the findings are."""
+    may_heal: Callable[[list[Incident]], bool]
+    ended: Callable[[HealthRun, int], None]
+    """Told how a run ended, with its exit code."""
+    interval: float
+    """Seconds from one cycle of the monitor to the next."""
+    log: AttemptLog
+    """Where it notes its attempts."""
+    known: Known
+    """What processes that ended in the middle of their part have found."""

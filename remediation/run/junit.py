@@ -15,7 +15,7 @@ from pathlib import Path
 from _pytest.junitxml import bin_xml_escape, mangle_test_address
 from msgspec import Struct, field
 
-from remediation.checks.attempts import Attempt
+from remediation.checks.results import Attempt
 from remediation.system.secrets import redacted_value
 from remediation.system.tracebacks import redacted_failure, redacted_output
 

@@ -6,21 +6,14 @@ controller holds none, `-x` leaves a latch that is not reset, and junitxml would
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from remediation.checks.results import Findings
 from remediation.supervision.round_files import FINDINGS_NAME, XML_NAME
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, NO_CHECKS, PASSED, USAGE_ERROR
-
-if TYPE_CHECKING:
-    from remediation.healing.incident import Incident
-    from remediation.run.health_run import HealthRun
-    from remediation.supervision.attempt_log import AttemptLog
-    from remediation.supervision.handover import Known
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -46,30 +39,6 @@ class Round(msgspec.Struct, frozen=True):
             [attempt for found in everything for attempt in found.attempts],
             [result for found in everything for result in found.results],
         )
-
-
-class Fork(msgspec.Struct, frozen=True):
-    """What a fork of a session that has collected is to do, and how it talks to those around it."""
-
-    selected: list[str]
-    """The node IDs of the checks of its round, in order."""
-    folder: Path
-    """Where it leaves what it finds."""
-    later: bool
-    """Whether that is all that it is to do, as in a later round."""
-    others: Callable[[], tuple[int, list[Path]]]
-    """Waits for those who run other parts of the round; the exit code, and where their findings are."""
-    again: Callable[[Path], tuple[int, list[Path]]]
-    """Runs the suite once more as a folder lists it; the exit code, and where the findings are."""
-    may_heal: Callable[[list[Incident]], bool]
-    ended: Callable[[HealthRun, int], None]
-    """Told how a run ended, with its exit code."""
-    interval: float
-    """Seconds from one cycle of the monitor to the next."""
-    log: AttemptLog
-    """Where it notes its attempts."""
-    known: Known
-    """What processes that ended in the middle of their part have found."""
 
 
 def worst(codes: Iterable[int]) -> int:

@@ -14,17 +14,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from remediation.checks import FOLDER, attempts
-from remediation.checks.attempts import Attempts
+from remediation.checks import FOLDER, results
 from remediation.checks.client import project_of
 from remediation.checks.collect_timeout import Collection
-from remediation.checks.ends import Ends
 from remediation.checks.heartbeat_plugin import Pulse
 from remediation.checks.progress import Narrator
 from remediation.checks.redact_reports import Redaction
 from remediation.checks.replay import Replay
 from remediation.checks.report_replay import Retelling
-from remediation.checks.results import Findings, Results
+from remediation.checks.results import Attempts, Ends, Findings, Results
 from remediation.checks.retries import Patience, heals, is_debugged
 from remediation.checks.selection import Selection
 from remediation.checks.session_failure import SessionFailure
@@ -35,9 +33,9 @@ from remediation.deployment.context import Deployment
 from remediation.engines import engine_of
 from remediation.healing import backoff, liveness
 from remediation.messages.catalog import Level
-from remediation.run.health_run import Heals, HealthRun, Options
+from remediation.run.health_run import Fork, Heals, HealthRun, Options
 from remediation.run.report_files import Files, only_lists
-from remediation.run.rounds import Fork, Part, Round, read_round, together
+from remediation.run.rounds import Part, Round, read_round, together
 from remediation.run.run_state import Course
 from remediation.state.event_log import Terminal, Voice, terminal
 from remediation.supervision import protocol
@@ -231,7 +229,7 @@ class Checks:
             number = getattr(item, "execution_count", 1) - 1
             self._log.note(
                 Begun(
-                    item.nodeid, item.location, attempts.label(item), heals(item), seen, number, retries + 1, delay,
+                    item.nodeid, item.location, results.label(item), heals(item), seen, number, retries + 1, delay,
                     time.time(),
                 )
             )  # fmt: skip
@@ -267,7 +265,7 @@ class Checks:
         error = call.excinfo.value if call.excinfo else None
         # A check that asks for what is not configured says nothing of any service.
         heals_now = {} if isinstance(error, ConfigError) else item.stash.get(_SEEN, {})
-        noted = attempts.note(
+        noted = results.note(
             item,
             call,
             heals=heals_now,
@@ -288,7 +286,7 @@ class Checks:
         """Let a failed attempt stand that a skip follows: a skip proves nothing, within a round as across rounds."""
         before = item.stash.get(_FAILURE, "") or ("its process ended" if self._replay.attempts(item.nodeid) else "")
         if report.failed:
-            item.stash[_FAILURE] = attempts.first_line(report)
+            item.stash[_FAILURE] = results.first_line(report)
         elif report.skipped and before and not hasattr(report, "wasxfail"):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             report.outcome = "failed"
@@ -301,7 +299,7 @@ class Checks:
         # What a worker of xdist has found is not lost with a session.
         if self._log and not self._replay.is_at_work and not hasattr(report, "node"):
             self._log.report(report)
-        if failed := attempts.attempt(report):
+        if failed := results.attempt(report):
             self._attempts.add(failed)
         self._results.add(report)
         self._ends.add(report)

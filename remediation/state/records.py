@@ -5,15 +5,13 @@ Apart from the database, so that a heal does not wait for it to be imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from typing import Literal
 
 import msgspec
 
-from remediation.config.model import Project
-from remediation.state.event_log import Voice
-from remediation.state.remediation import Origin, Remediation
+from remediation.state.remediation import Origin
 
 Kind = Literal["check", "service"]
 
@@ -90,17 +88,3 @@ class Run(msgspec.Struct, frozen=True):
     verdict: str
     interval: float | None
     results: list[Result]
-
-
-def recorder(project: Project, voice: Voice) -> Callable[[Remediation], None]:
-    """Return what writes a remediation into the history of a project, and tells if that cannot be done."""
-
-    def record(remediation: Remediation) -> None:
-        from remediation.state.history import History, HistoryError
-
-        try:
-            History(project).record_remediation(remediation)
-        except HistoryError as error:
-            voice.say("no_history", problem=error)
-
-    return record

@@ -24,7 +24,7 @@ from remediation.drill.bystanders import Herd
 from remediation.drill.faults import Scene
 from remediation.healing.remediator import Healer
 from remediation.state.event_log import Voice
-from remediation.state.records import recorder
+from remediation.state.history import recorder
 from remediation.state.service_state import Store
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity
