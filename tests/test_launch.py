@@ -22,7 +22,8 @@ from sandbox import DEADLINE, REPOSITORY, Sandbox, wait_for
 from remediation.config.load import load_project
 from remediation.config.model import Service
 from remediation.engines.errors import HealError
-from remediation.engines.spawn import Started, ended, launch, reap
+from remediation.engines.spawn import Started, ended, launch, reap, spawn
+from remediation.healing import commands
 from remediation.healing.commands import run_command
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity
@@ -277,6 +278,25 @@ def test_an_interruption_ends_the_command_with_its_children(project: Sandbox) ->
         signal.signal(signal.SIGUSR1, former)
 
     assert project.family() == []
+
+
+def test_ctrl_c_just_after_the_start_of_a_command_ends_it_too(
+    project: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> tuple[subprocess.Popen[bytes], int | None]:
+        started = spawn(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        begun.append(started[0].pid)
+        return started
+
+    begun: list[int] = []
+    monkeypatch.setattr(commands, "spawn", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_command(configured(project, "true"), ["sleep", "600"], timeout=LONG)
+
+    assert Identity.of(begun[0]) is None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("command", ['command = "true"', 'restart = "true"'])

@@ -18,6 +18,7 @@ from remediation.engines.spawn import Outliving, child_environment, ended, spawn
 from remediation.system import environment
 from remediation.system.environment import CAPTURE_MARK
 from remediation.system.process import Identity, await_death, descendants, group, marked, send, terminate
+from remediation.system.signals import HeldInterrupts
 
 # How long a command that took too long has between SIGTERM and SIGKILL.
 _COMMAND_GRACE = 2.0
@@ -42,17 +43,19 @@ def run_command(
     """
     # What a command leaves running, as systemctl or docker do, is not the service's process.
     environ = environment.unmarked(child_environment(service)) | dict(more or {})
-    child, _ = spawn(_Bounded, service, command, environ)
     words = " ".join(command)
-    try:
-        begun(Identity.of(child.pid))
-        status = child.wait(timeout)
-    except subprocess.TimeoutExpired:
-        _end(child, service)
-        raise CommandLateError("command_late", name=service.name, command=words, timeout=timeout) from None
-    except BaseException:
-        _end(child, service)
-        raise
+    with HeldInterrupts() as interrupts:
+        child, _ = spawn(_Bounded, service, command, environ)
+        try:
+            begun(Identity.of(child.pid))
+            interrupts.release()
+            status = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            _end(child, service)
+            raise CommandLateError("command_late", name=service.name, command=words, timeout=timeout) from None
+        except BaseException:
+            _end(child, service)
+            raise
     if status:
         log = service.log_file.name
         raise CommandFailedError(name=service.name, command=words, how=ended(status), log=log)

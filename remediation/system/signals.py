@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -100,3 +100,34 @@ def sigterm_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class HeldInterrupts:
+    """Holds back what SIGINT and SIGTERM do in this process, until it is released, or at the end.
+
+    A child that is just being started would otherwise be left by an interruption before anybody knows its PID.
+    Does nothing in another thread than the main one, where no signal arrives.
+    """
+
+    def __enter__(self) -> Self:
+        """Hold back."""
+        self._came: list[int] = []
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            # Without a handler in Python, nothing is raised here.
+            held = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
+            self._before = {number: signal.signal(number, lambda which, _: self._came.append(which)) for number in held}
+        return self
+
+    def release(self) -> None:
+        """Let come what came meanwhile, here and now."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+        came, self._came = self._came, []
+        for number in came:
+            signal.raise_signal(number)
+
+    def __exit__(self, *_: object) -> None:
+        """Let come what came meanwhile."""
+        self.release()
