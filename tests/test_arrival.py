@@ -67,8 +67,8 @@ def test_it_is_waited_for_until_it_is_ready(elsewhere: Sandbox) -> None:
         waiting.wait(DEADLINE)
 
         later.join()
-    assert waiting.told[0] == "Waiting for what was deployed (status 503)..."
-    assert waiting.told[1].startswith("It is there after ")
+    assert waiting.told[0] == "Waiting for the new version (status 503)..."
+    assert waiting.told[1].startswith("New version ready after ")
 
 
 def test_it_is_waited_for_until_the_new_version_answers(elsewhere: Sandbox) -> None:
@@ -81,8 +81,8 @@ def test_it_is_waited_for_until_the_new_version_answers(elsewhere: Sandbox) -> N
         waiting.wait(DEADLINE, {"api": "2"})
 
         later.join()
-    assert waiting.told[0] == "Waiting for what was deployed (api: version 1 answers, where 2 is expected)..."
-    assert waiting.told[1].startswith("It is there after ")
+    assert waiting.told[0] == "Waiting for the new version (api: version 1 answers, expected 2)..."
+    assert waiting.told[1].startswith("New version ready after ")
 
 
 @pytest.mark.parametrize(("seconds", "least"), [(0.5, 0.5), (None, 0.3)])
@@ -92,7 +92,7 @@ def test_it_is_not_waited_for_beyond_the_time(elsewhere: Sandbox, seconds: float
     waited = waiting.wait(seconds)
 
     assert waited >= least
-    assert waiting.told[-1].startswith(f"Not there within {least}s: ")
+    assert waiting.told[-1].startswith(f"New version not ready after {least}s: ")
 
 
 def test_a_process_of_ours_that_is_dead_is_not_waited_for(project: Sandbox) -> None:
@@ -101,7 +101,7 @@ def test_a_process_of_ours_that_is_dead_is_not_waited_for(project: Sandbox) -> N
     waited = waiting.wait(10 * DEADLINE)
 
     assert waited < 5 * DEADLINE
-    assert waiting.told[-1].startswith("Not waited for, since nobody starts it now: ")
+    assert waiting.told[-1].startswith("Not waiting: nothing is starting the service: ")
 
 
 def test_one_stopped_by_hand_is_not_waited_for(project: Sandbox) -> None:
@@ -110,7 +110,7 @@ def test_one_stopped_by_hand_is_not_waited_for(project: Sandbox) -> None:
 
     waiting.wait(10 * DEADLINE)
 
-    assert waiting.told[-1].startswith("Not waited for")
+    assert waiting.told[-1].startswith("Not waiting")
 
 
 def test_a_dead_one_that_somebody_is_at_work_on_is_waited_for(project: Sandbox) -> None:
@@ -122,7 +122,7 @@ def test_a_dead_one_that_somebody_is_at_work_on_is_waited_for(project: Sandbox) 
 
     assert starting.communicate(timeout=DEADLINE)[0]
     assert starting.returncode == 0
-    assert waiting.told[-1].startswith("It is there after ")
+    assert waiting.told[-1].startswith("New version ready after ")
     assert project.answers()
 
 

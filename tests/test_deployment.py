@@ -94,7 +94,7 @@ def test_a_deployment_that_is_slow_to_start_is_waited_for(stage: Stage) -> None:
 
     assert restarted.code == 1, restarted
     assert result.code == 0, result
-    assert "Waiting for what was deployed" in result.output
+    assert "Waiting for the new version" in result.output
     assert stage.verdict == "healthy"
     assert stage.version == "2.0"
     assert stage.project.pid == pid

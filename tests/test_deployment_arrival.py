@@ -8,7 +8,7 @@ import pytest
 from deploying import ERRORS, VERSION, Stage
 from sandbox import DEADLINE, Sandbox, wait_for
 
-OLD_ANSWERS = "api: version 1.0 answers, where 2.0 is expected"
+OLD_ANSWERS = "api: version 1.0 answers, expected 2.0"
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_deployment_that_is_not_ready_in_time_is_rolled_back(stage: Stage) -> 
     result = stage.postdeploy("--wait", "0.1s", "--expect-version", "2.0")
 
     assert result.code == 11, result
-    assert "Not there within 0.1s" in result.output
+    assert "New version not ready after 0.1s" in result.output
     assert stage.is_back()
 
 
@@ -116,7 +116,7 @@ def test_a_version_may_be_a_number_or_lie_deeper(
 
     assert right.code == 0, right
     assert wrong.code == 1, wrong
-    assert f"api: version {version} answers, where 9.9 is expected" in wrong.output
+    assert f"api: version {version} answers, expected 9.9" in wrong.output
 
 
 def test_a_service_that_tells_no_version_is_not_taken_for_the_new_one(stage: Stage) -> None:
@@ -125,7 +125,7 @@ def test_a_service_that_tells_no_version_is_not_taken_for_the_new_one(stage: Sta
     result = stage.postdeploy("--wait", "0.1s", "--expect-version", "2.0")
 
     assert result.code == 1, result
-    assert "api: tells no version, where 2.0 is expected" in result.output
+    assert "api: reports no version, expected 2.0" in result.output
     assert stage.rollbacks == []
 
 

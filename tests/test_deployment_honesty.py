@@ -65,7 +65,7 @@ def test_what_still_answers_was_not_rolled_back(stage: Stage, known: bool) -> No
 
     result = stage.postdeploy("--expect-version", "2.0", "--wait", "1s")
 
-    why = "version 2.0 answers, where 1.0 is expected" if known else "version 2.0 still answers, which was rolled back"
+    why = "version 2.0 answers, expected 1.0" if known else "version 2.0 still answers although it was rolled back"
     assert result.code == 1, result
     assert why in stage.failures["api version"]
 
@@ -77,7 +77,7 @@ def test_the_old_version_is_expected_after_a_rollback_though_none_was_before(sta
     result = stage.postdeploy("--wait", "1s")
 
     assert result.code == 1, result
-    assert "version 2.0 answers, where 1.0 is expected" in stage.failures["api version"]
+    assert "version 2.0 answers, expected 1.0" in stage.failures["api version"]
 
 
 def test_the_old_version_is_waited_for_where_somebody_else_brings_it_back(stage: Stage) -> None:
@@ -88,7 +88,7 @@ def test_the_old_version_is_waited_for_where_somebody_else_brings_it_back(stage:
 
     assert result.code == 11, result
     assert stage.is_back()
-    assert "api: version 2.0 answers, where 1.0 is expected)..." in result.output
+    assert "api: version 2.0 answers, expected 1.0)..." in result.output
 
 
 def test_only_what_was_rolled_back_is_of_the_old_version() -> None:
@@ -178,7 +178,7 @@ def test_a_version_that_flaps_is_not_the_one_that_is_expected(project: Sandbox) 
         result = project.auto_heal("postdeploy", "--expect-version", "2", "--wait", "20s")
 
     assert result.code == 1, result
-    assert "api: version 1 answers, where 2 is expected" in result.output
+    assert "api: version 1 answers, expected 2" in result.output
 
 
 def test_a_second_postdeploy_does_not_go_back_further(stage: Stage) -> None:
@@ -193,7 +193,7 @@ def test_a_second_postdeploy_does_not_go_back_further(stage: Stage) -> None:
     assert first.communicate(timeout=2 * DEADLINE)[0]
     assert (first.returncode, second.code) == (1, 1), second
     assert len(stage.rollbacks) == 1, second
-    assert "api: rolled back already, so not once more" in second.output
+    assert "api: already rolled back, not again" in second.output
 
 
 def test_the_first_version_that_tells_itself_can_be_rolled_back(stage: Stage) -> None:

@@ -153,7 +153,7 @@ def test_it_asks_on_the_terminal_and_only_a_yes_begins(healthy: Sandbox, answer:
         os.close(theirs)
 
     assert drill.returncode == code, output
-    assert "This kills and suspends processes of api (1 fault in all); whoever uses them will notice." in output
+    assert "This kills and suspends processes of api (1 fault in all); their users will notice." in output
     assert "Go on? [y/N]" in output
     assert (healthy.pid == pid) == (code != 0)
     assert ("Nothing was touched" in output) == (code != 0)

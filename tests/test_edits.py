@@ -44,7 +44,7 @@ def test_an_edited_check_takes_effect_in_the_next_cycle(edited: Sandbox) -> None
         cycle = goes_on(monitor)
 
         assert "test_it: edited" in "\n".join(told_in(monitor, cycle)), monitor
-        assert monitor.count("Checks or configuration were edited, reading them again") == 1
+        assert monitor.count("Checks or configuration were edited; reading them again") == 1
 
 
 def test_a_new_check_is_taken_up_and_a_deleted_one_is_let_go(edited: Sandbox) -> None:

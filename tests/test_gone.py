@@ -140,7 +140,7 @@ def test_a_monitor_whose_lock_was_removed_ends_and_says_so(healthy: Sandbox) -> 
             assert second.stop() == 0, second
 
     assert code == 3, first
-    assert first.count(".monitor.lock was removed or replaced, so another monitor may watch by now") == 1, first
+    assert first.count(".monitor.lock was removed or replaced, so another monitor may be running") == 1, first
     assert healthy.answers()
 
 

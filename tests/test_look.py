@@ -170,7 +170,7 @@ def test_a_service_stopped_by_hand_is_that_even_if_it_runs(project: Sandbox) -> 
     store.keep(service, memory)
 
     assert liveness.condition(service, store) is Condition.BY_HAND
-    assert liveness.hopeless(service, store) == "api: stopped by hand; `auto-heal start api` ends that"
+    assert liveness.hopeless(service, store) == "api: stopped by hand; run `auto-heal start api` to resume healing"
 
 
 # Its answer.

@@ -100,7 +100,7 @@ def test_a_pause_that_cannot_be_read_is_one_without_an_end(project: Sandbox, con
     result = project.auto_heal("check")
 
     assert result.code == 1, result
-    assert "Healing is paused; `auto-heal resume` ends that" in result.output
+    assert "Healing is paused; run `auto-heal resume` to resume it" in result.output
     assert project.servers() == []
 
 

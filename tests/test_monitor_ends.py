@@ -126,7 +126,7 @@ def test_a_second_ctrl_c_ends_at_once_and_says_what_was_left_and_the_next_check_
         wait_for(lambda: not monitor.crew)
 
     assert code == 2, monitor
-    assert monitor.count("Ended in the middle of the heal of api; the next check goes on with it") == 1, monitor
+    assert monitor.count("Interrupted while healing api; the next check will continue") == 1, monitor
     assert monitor.count("Server is up") == 0, monitor
     project.configure(top=EVERY_HOUR)
     recovered = project.auto_heal("check")

@@ -73,14 +73,14 @@ def test_the_processes_that_would_end_and_the_command_that_would_start_are_named
 
     lines = planned(project)
 
-    ends = "would be ended: SIGINT, and SIGKILL after 0.25s"
+    ends = "SIGINT, and SIGKILL after 0.25s"
     user = process.username()
     assert lines == [
         f"api is sick: its process {process.pid} is stopped (SIGSTOP)",
-        f"  {process.name()} (PID {process.pid}, user {user}) {ends}",
-        f"  {child.name()} (PID {child.pid}, user {user}) {ends}",
-        f"  `{' '.join(process.cmdline())}` would be started in {project.root}",
-        "  then 2xx at /api/health would be waited for, for at most 7s",
+        f"  would end {process.name()} (PID {process.pid}, user {user}): {ends}",
+        f"  would end {child.name()} (PID {child.pid}, user {user}): {ends}",
+        f"  would start `{' '.join(process.cmdline())}` in {project.root}",
+        "  would wait up to 7s for 2xx at /api/health",
     ]
 
 
@@ -94,7 +94,7 @@ def test_what_is_planned_is_what_is_done(project: Sandbox) -> None:
     result = project.check()
 
     assert f"PID {stranger.pid}, user" in lines[1]
-    assert lines[1].startswith(f"  port {project.port} would be freed from python")
+    assert lines[1].startswith(f"  would free port {project.port} from python")
     assert f"Freeing port {project.port} (PID: {stranger.pid})..." in result.output
     assert result.code == 0
 
@@ -105,16 +105,16 @@ def test_pytest_plans_as_well(project: Sandbox, wanted: dict[str, str]) -> None:
 
     assert result.code == 1, result
     assert "healing plan" in result.output
-    assert "would be started in" in result.output
-    assert "would be started in" in project.log
+    assert "  would start `" in result.output
+    assert "  would start `" in project.log
     assert project.property("verdict") == "sick"
 
 
 def test_it_is_told_in_russian(project: Sandbox) -> None:
     lines = planned(project, AUTO_HEAL_LANG="ru")
 
-    assert lines[0] == "api болен: its process is not running"
-    assert f"  была бы запущена `{' '.join(load_project(project.root, {}).services['api'].command)}`" in lines[1]
+    assert lines[0] == "Сервис api не работает: процесс сервиса не запущен"
+    assert f"  будет запущена команда `{' '.join(load_project(project.root, {}).services['api'].command)}`" in lines[1]
 
 
 def test_the_ladder_is_told_to_its_end(project: Sandbox) -> None:
@@ -122,7 +122,7 @@ def test_the_ladder_is_told_to_its_end(project: Sandbox) -> None:
 
     lines = planned(project)
 
-    assert lines[1] == "  `make clean` would be run, for at most 9s"
+    assert lines[1] == "  would run `make clean`, for up to 9s"
     assert lines[-1] == "  if that does not help, in further rounds: restart; npm ci, restart"
 
 
@@ -130,8 +130,8 @@ def test_what_something_else_runs_would_be_asked_for(project: Sandbox) -> None:
     project.configure('restart = ["systemctl", "restart", "shop"]\nready = "tcp"', command="")
 
     assert planned(project)[1:] == [
-        "  `systemctl restart shop` would be run, for at most 30s",
-        "  then a TCP connection would be waited for, for at most 30s",
+        "  would run `systemctl restart shop`, for up to 30s",
+        "  would wait up to 30s for a TCP connection",
     ]
 
 
@@ -156,7 +156,7 @@ def test_a_process_that_only_lost_its_file_would_be_remembered(project: Sandbox)
 
     assert lines[0] == "api is sick: there is no PID file .api-server.pid"
     assert f"(PID {pid}, " in lines[1]
-    assert lines[1].endswith("would be remembered again, and nothing restarted")
+    assert lines[1].endswith(" again, without a restart")
     assert len(lines) == 2
 
 
@@ -164,19 +164,19 @@ def why_not(project: Sandbox) -> str:
     """Return why nothing would be done."""
     lines = planned(project)
     assert len(lines) == 2, lines
-    return lines[1].removeprefix("  nothing would be done: ")
+    return lines[1].removeprefix("  would do nothing: ")
 
 
 def test_a_stop_by_hand_is_told(healthy: Sandbox) -> None:
     healthy.auto_heal("stop")
 
-    assert why_not(healthy) == "api: stopped by hand; `auto-heal start api` ends that"
+    assert why_not(healthy) == "api: stopped by hand; run `auto-heal start api` to resume healing"
 
 
 def test_a_pause_is_told(project: Sandbox) -> None:
     project.auto_heal("pause")
 
-    assert why_not(project) == "Healing is paused; `auto-heal resume` ends that"
+    assert why_not(project) == "Healing is paused; run `auto-heal resume` to resume it"
 
 
 def test_a_spent_budget_is_told_and_not_noted(project: Sandbox) -> None:
@@ -234,7 +234,7 @@ def test_lines_of_the_plan_cannot_be_forged(project: Sandbox) -> None:
 
     lines = planned(project)
 
-    assert lines[1].startswith("  `true x\\n2026-01-01 00:00:00 [SUCCESS] fine\\x1b[2J` would be started")
+    assert lines[1].startswith("  would start `true x\\n2026-01-01 00:00:00 [SUCCESS] fine\\x1b[2J`")
 
 
 def test_the_port_s_own_clients_would_be_left(healthy: Sandbox) -> None:
@@ -251,7 +251,7 @@ def at_last(project: Sandbox, *, rollback: bool = True) -> list[str]:
     found = load_project(project.root, {})
     incidents = [Incident(found.services["api"], "ill", 0.0, seen=0)]
     told = [str(phrase) for phrase in plan(incidents, found.services, Store(found), rollback=rollback)]
-    return [line for line in told if "rolled back" in line or "nothing would be done" in line]
+    return [line for line in told if "roll back" in line or "would do nothing" in line]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_rollback_is_told_as_the_last_resort(project: Sandbox, service: str, c
 
     lines = at_last(project)
 
-    assert lines[-1] == "  if nothing helps, it would be rolled back by `./back.sh 1`, which may take 9s"
+    assert lines[-1] == "  if nothing helps, would roll back by `./back.sh 1`, for up to 9s"
     assert not [line for line in at_last(project, rollback=False) if "rolled back" in line]
 
 
@@ -273,7 +273,7 @@ def test_a_rollback_is_not_told_where_there_is_none_or_nothing_would_be_done(hea
     healthy.configure('rollback = "./back.sh"')
     healthy.auto_heal("stop")
 
-    assert at_last(healthy) == ["  nothing would be done: api: stopped by hand; `auto-heal start api` ends that"]
+    assert at_last(healthy) == ["  would do nothing: api: stopped by hand; run `auto-heal start api` to resume healing"]
 
 
 def test_what_only_is_depended_on_is_not_rolled_back(project: Sandbox) -> None:

@@ -162,7 +162,7 @@ def test_a_service_stopped_by_hand_is_not_rolled_back(deployed: Deployed) -> Non
     outcome = deployed.roll_back()
 
     assert (outcome["refused"], outcome["rolled_back"], outcome["action"]) == (True, False, "")
-    assert outcome["reason"] == "api: stopped by hand; `auto-heal start api` ends that"
+    assert outcome["reason"] == "api: stopped by hand; run `auto-heal start api` to resume healing"
     assert deployed.runs == []
 
 

@@ -70,7 +70,7 @@ HEALED_RU = """\
 Проверяем process...
 ✅ process OK
 ⚠️ Обнаружены проблемы, выполняем автовосстановление...
-Улики в <FOLDER>
+Диагностика сохранена в <FOLDER>
 🔄 Перезапуск сервера...
 Останавливаем существующий сервер...
 Сервер остановлен
@@ -114,22 +114,22 @@ api: `<COMMAND>` exited with status 3 before it was ready: no database \\x1b[31m
 HOPELESS_RU = """\
 Проверяем /api/health...
 ❌ /api/health FAIL после 1 попытки
-/api/health: api: its process is not running
+/api/health: api: процесс сервиса не запущен
 Проверяем /api/girls...
 ❌ /api/girls FAIL после 1 попытки
-/api/girls: api: its process is not running
+/api/girls: api: процесс сервиса не запущен
 Проверяем process...
 ❌ process FAIL после 1 попытки
-process: api: its process is not running
+process: api: процесс сервиса не запущен
 ⚠️ Обнаружены проблемы, выполняем автовосстановление...
-Улики в <FOLDER>
+Диагностика сохранена в <FOLDER>
 🔄 Перезапуск сервера...
 Запускаем API сервер...
 Сервер запущен с PID: <PID>
 ❌ Сервер не запустился
 no database \\x1b[31mat all\\x1b[0m
-api: `<COMMAND>` завершился с кодом 3, не успев заработать: no database \\x1b[31mat all\\x1b[0m
-❌ Всё ещё больны: /api/health, /api/girls, process
+api: процесс `<COMMAND>` завершился с кодом 3, не успев заработать: no database \\x1b[31mat all\\x1b[0m
+❌ Не проходят: /api/health, /api/girls, process
 """
 
 

@@ -14,7 +14,7 @@ from remediation.config.model import Address, Project, Service
 from remediation.config.schema import ConfigError
 from remediation.engines import engine_of
 from remediation.healing import liveness
-from remediation.messages.message import seconds
+from remediation.messages.message import english
 from remediation.state.service_state import Store
 
 if TYPE_CHECKING:
@@ -78,15 +78,15 @@ class Handle:
         __tracebackhide__ = True
         engine = engine_of(self._service)
         if not engine.knows_process:
-            pytest.skip(f"{self.name}: something else runs it, so its process is not ours to know")
+            pytest.skip(english("run_by_others", name=self.name))
         if problem := liveness.hopeless(self._service, self._store) or self._store.pid_file_problem(self._service):
             raise ServiceDown(problem if problem.startswith(self.name) else f"{self.name}: {problem}", hopeless=True)
         process = self.process
         if process is None:
-            raise ServiceDown(f"{self.name}: its process is gone")
+            raise ServiceDown(english("process_gone", name=self.name))
         address = self._service.address
         if address and not engine.owns_address(self._store.recall(self._service)):
-            raise ServiceDown(f"{self.name}: its process {process.pid} does not listen on port {address.port}")
+            raise ServiceDown(english("not_listening", name=self.name, pid=process.pid, port=address.port))
         return process
 
     def get(self, path: str = "", **options: Any) -> Answer:
@@ -123,7 +123,7 @@ class Handle:
 
     @property
     def _late(self) -> str:
-        return f"no whole answer within {seconds(self._service.probe_timeout)}s"
+        return english("late", seconds=float(self._service.probe_timeout))
 
     def _why(self, error: Exception) -> str:
         from remediation.checks import transport

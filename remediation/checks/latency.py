@@ -17,6 +17,7 @@ from _pytest.unittest import TestCaseFunction
 from remediation.checks.errors import Slower
 from remediation.config.model import LatencyLimits
 from remediation.deployment.comparison import slowdown
+from remediation.messages.message import english
 
 _EARLIER = pytest.StashKey[list[float]]()
 _LATENCY = pytest.StashKey[float | None]()
@@ -67,7 +68,7 @@ class Sampling:
         median = statistics.median([*item.stash[_EARLIER], time.perf_counter() - began])
         item.stash[_LATENCY] = median
         if found := slowdown(median, self._before.get(item.nodeid), self._limits):
-            raise Slower(f"takes {found.now}s, before {found.before}s", hopeless=True)
+            raise Slower(english("takes_longer", now=found.now, before=found.before), hopeless=True)
 
 
 def _may_be_repeated(item: pytest.Item) -> bool:

@@ -25,7 +25,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from remediation.checks.errors import ServiceDown
 from remediation.config.model import Service
-from remediation.messages.message import printable
+from remediation.messages.message import Phrase, english, printable
 from remediation.probes import deadline_io, tls
 
 
@@ -178,36 +178,37 @@ class Answer(requests.Response):
         __tracebackhide__ = True
         body = self.content
         if not body.strip():
-            raise ServiceDown(f"{self.what}: status {self.status_code} with an empty body, where JSON is expected")
+            raise ServiceDown(english("empty_body", what=self.what, status=self.status_code))
         text = self._json_text(body)
         try:
             return json.loads(text, **options)
         except RecursionError:
-            self._refuse("its JSON has too many levels")
+            self._refuse(english("too_deep"))
         except json.JSONDecodeError as error:
-            place = f"line {error.lineno}, column {error.colno}"
-            self._refuse(f"no JSON: {error.msg[:1].lower()}{error.msg[1:]} at {place}")
+            problem = f"{error.msg[:1].lower()}{error.msg[1:]}"
+            self._refuse(english("no_json_at", problem=problem, line=error.lineno, column=error.colno))
         except ValueError as error:
             # A number of thousands of digits.
-            self._refuse(f"its JSON cannot be read: {str(error).partition(':')[0]}")
+            self._refuse(english("bad_json", problem=str(error).partition(":")[0]))
 
     def _json_text(self, body: bytes) -> str:
         """Decode the body: in UTF as JSON has to be, or else in what the server says of it."""
         try:
             return body.decode(json.detect_encoding(body))
         except UnicodeDecodeError as error:
-            wrong = f"byte {body[error.start]:#x} at {error.start}"
+            wrong = Phrase("wrong_byte", {"byte": f"{body[error.start]:#x}", "place": error.start})
         declared = self.encoding or "utf-8"
         try:
             return body.decode(declared)
         except (LookupError, UnicodeError):
-            also = "" if declared.lower() in ("utf-8", "utf8") else f", nor is it {deadline_io.beginning(declared)}"
-            self._refuse(f"its text is not UTF-8, as JSON has to be ({wrong}){also}")
+            key = "not_utf8" if declared.lower() in ("utf-8", "utf8") else "not_declared"
+            self._refuse(english(key, wrong=wrong, declared=deadline_io.beginning(declared)))
 
     def _refuse(self, why: str) -> NoReturn:
         __tracebackhide__ = True
-        status = "" if self.ok else f"status {self.status_code}, "
-        raise ServiceDown(f"{self.what}: {status}{why}; it begins with {deadline_io.beginning(self.content)}") from None
+        values = {"what": self.what, "problem": why, "start": deadline_io.beginning(self.content)}
+        key = "bad_body" if self.ok else "bad_body_status"
+        raise ServiceDown(english(key, status=self.status_code, **values)) from None
 
     @cached_property
     def apparent_encoding(self) -> str | None:  # type: ignore[override]
@@ -232,7 +233,8 @@ class Session(requests.Session):
                 # Whoever reads it later would find out only then that it has no such parts.
                 urlsplit(urljoin(resp.url, target)).port  # noqa: B018
         except ValueError:
-            raise ElsewhereError(f"what is no URL, {deadline_io.beginning(resp.headers['Location'])}") from None
+            place = deadline_io.beginning(resp.headers["Location"])
+            raise ElsewhereError(english("bad_redirect", place=place)) from None
         return target
 
     def resolve_redirects(self, *args: Any, yield_requests: bool = False, **options: Any) -> Any:
@@ -307,16 +309,16 @@ def why(error: Exception, service: Service, deadline: float) -> str:
     """Say why there is no whole answer; a certificate may be looked at once more, until `deadline`."""
     match error:
         case requests.TooManyRedirects():
-            return f"redirected more than {MOST_REDIRECTS} times"
+            return english("redirects", times=MOST_REDIRECTS)
         case ElsewhereError():
-            return f"redirected to {error}, away from {service.address}; what is there says nothing of the service"
+            return english("redirected", place=error, url=service.address)
         case TooLongError():
-            return f"the answer is longer than {MOST_BYTES >> 20} MiB, which is as much as a check takes in"
+            return english("too_big", size=MOST_BYTES >> 20)
         case exceptions.DecodeError():
-            return f"the body cannot be decompressed: {printable(str(error.args[0]))[:_LONGEST]}"
+            return english("not_decompressed", problem=printable(str(error.args[0]))[:_LONGEST])
     told = _told(error, service, deadline)
     # What requests did not wrap came up when the head was there already.
-    return f"the answer broke off: {told}" if isinstance(error, exceptions.HTTPError) else told
+    return english("broke_off", problem=told) if isinstance(error, exceptions.HTTPError) else told
 
 
 def _told(error: Exception, service: Service, deadline: float) -> str:
@@ -335,8 +337,8 @@ def _of(cause: BaseException, error: Exception, service: Service, deadline: floa
             host, port = _asked(error, service)
             return tls.problem(cause, host=host, port=port, ca_file=service.ca_file, deadline=deadline)
         case socket.gaierror():
-            whose = "the name of the proxy" if isinstance(error, requests.exceptions.ProxyError) else "its name"
-            return f"{whose} does not resolve: {str(cause.strerror).lower()}"
+            key = "proxy_unresolved" if isinstance(error, requests.exceptions.ProxyError) else "unresolved"
+            return english(key, problem=str(cause.strerror).lower())
         case http.client.IncompleteRead() | exceptions.IncompleteRead():
             return _incomplete(cause)
         case http.client.HTTPException():
@@ -348,7 +350,7 @@ def _of(cause: BaseException, error: Exception, service: Service, deadline: floa
 
 def _incomplete(cause: http.client.IncompleteRead | exceptions.IncompleteRead) -> str:
     there = cause.partial if isinstance(cause.partial, int) else len(cause.partial)
-    return f"{cause.expected} bytes are missing after {there}" if cause.expected else "its end is missing"
+    return english("bytes_missing", count=cause.expected, there=there) if cause.expected else english("end_missing")
 
 
 def _asked(error: Exception, service: Service) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from remediation.config.model import Service
 from remediation.engines import engine_of
 from remediation.engines.engine import Condition
+from remediation.messages.message import english
 from remediation.probes import readiness
 from remediation.state.service_state import Memory, Store
 from remediation.system.process import Identity
@@ -35,16 +36,16 @@ def hopeless(service: Service, store: Store) -> str | None:
     """Say why asking the service anything is pointless until it is healed, or None if it is not."""
     match condition(service, store):
         case Condition.DEAD:
-            return f"{service.name}: its process is not running"
+            return english("not_running", name=service.name)
         case Condition.SUSPENDED:
             identity = store.recall(service).identity
-            return f"{service.name}: its process {identity.pid if identity else ''} is stopped (SIGSTOP)"
+            return english("suspended", name=service.name, pid=identity.pid if identity else "")
         case Condition.BY_HAND:
-            return f"{service.name}: stopped by hand; `auto-heal start {service.name}` ends that"
+            return english("by_hand", name=service.name)
         case Condition.REPLACED if not readiness.answers(
             service, timeout=min(service.probe_timeout, _STRANGER_TIMEOUT)
         ):
-            return f"{service.name}: its process is not running, and whoever listens on its port does not answer for it"
+            return english("replaced", name=service.name)
         case _:
             return None
 

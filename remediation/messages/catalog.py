@@ -7,9 +7,10 @@ from remediation.messages.texts.deploy import DEPLOY
 from remediation.messages.texts.drill import DRILL
 from remediation.messages.texts.heal import HEAL
 from remediation.messages.texts.plan import PLAN
+from remediation.messages.texts.reason import REASON
 from remediation.messages.texts.run import RUN
 from remediation.messages.texts.start import START
 
 __all__ = ["CATALOGUE", "Language", "Level", "Text"]
 
-CATALOGUE: dict[str, Text] = RUN | HEAL | PLAN | START | DRILL | DEPLOY
+CATALOGUE: dict[str, Text] = RUN | HEAL | PLAN | START | REASON | DRILL | DEPLOY

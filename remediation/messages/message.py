@@ -13,6 +13,10 @@ from remediation.system.secrets import redacted
 _LONGEST = 1_000
 # Values that may have several lines, of which there is room for one.
 _ONE_LINE = frozenset({"cause", "problem", "reason"})
+# Values that may be texts of ours which came as English, out of a report or from another process;
+READ_BACK = frozenset({"cause", "problem", "reason", "holder", "why", "last", "how", "action", "more"})
+# but for this one, which is a line of the service's own log.
+QUOTED = frozenset({("died_saying", "last")})
 
 
 def printable(text: str) -> str:
@@ -50,13 +54,19 @@ class Phrase(Struct, frozen=True):
     def render(self, language: Language, *, named: bool) -> str:
         """Return the text, safe for one line of a terminal or a log."""
         template = CATALOGUE[self.key].template(language, named=named)
-        return template.format_map({name: _render(name, value, language) for name, value in self.values.items()})
+        shown = {name: _render(self.key, name, value, language) for name, value in self.values.items()}
+        return template.format_map(shown)
 
     def __str__(self) -> str:
         return self.render("en", named=True)
 
 
-class _Counted(str):
+def english(key: str, **values: object) -> str:
+    """Return a text of the catalogue in English, for a report or another process; `translated` knows it again."""
+    return str(Phrase(key, values))
+
+
+class Counted(str):
     """A number, or a list of names, by which a text chooses a form of a word: `{checks:check|checks}`.
 
     With two forms, the first is for one; with three they are those of Russian, as for 1, 2 and 5.
@@ -67,7 +77,8 @@ class _Counted(str):
     _count: int
 
     @classmethod
-    def of(cls, text: str, count: int) -> _Counted:
+    def of(cls, text: str, count: int) -> Counted:
+        """Return a text that stands for so many."""
         found = cls(text)
         found._count = count
         return found
@@ -87,18 +98,22 @@ def _form(count: int, forms: int) -> int:
     return 1 if ten in (2, 3, 4) and hundred not in (12, 13, 14) else 2
 
 
-def _render(name: str, value: object, language: Language) -> str:
+def _render(key: str, name: str, value: object, language: Language) -> str:
     if isinstance(value, Phrase):
-        return _Counted.of(value.render(language, named=True), 1)
+        return Counted.of(value.render(language, named=True), 1)
     if isinstance(value, list | tuple):
-        return _Counted.of(", ".join(_render(name, one, language) for one in value), len(value))
+        return Counted.of(", ".join(_render(key, name, one, language) for one in value), len(value))
     if isinstance(value, int):
-        return _Counted.of(str(value), value)
+        return Counted.of(str(value), value)
     # Before it is cut: what is left of a secret would not be known any more.
     text = seconds(value) if isinstance(value, float) else redacted(str(value))
     if name in _ONE_LINE:
         text = first_line(text)
-    return _Counted.of(printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"), 1)
+    if language != "en" and name in READ_BACK and (key, name) not in QUOTED:
+        from remediation.messages.translation import translated
+
+        text = translated(text, language)
+    return Counted.of(printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"), 1)
 
 
 class PhrasedError(Exception):

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from remediation.messages.message import english
 from remediation.system import ports
 
 if TYPE_CHECKING:
@@ -127,10 +128,10 @@ def no_http(error: HTTPException) -> str:
     from http import client
 
     if isinstance(error, client.RemoteDisconnected):
-        return "it closed the connection without an answer"
+        return english("closed")
     if not isinstance(error, client.BadStatusLine):
-        return f"no HTTP that can be read: {error}"
+        return english("bad_http", problem=error)
     line = str(error.args[0]).rstrip()
     if line.startswith(_TLS_ALERT):
-        return "it answers in TLS; if it is to be asked so, its url begins with https:"
-    return f"no HTTP: its answer begins with {beginning(line)}"
+        return english("speaks_tls")
+    return english("no_http", start=beginning(line))

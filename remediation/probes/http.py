@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from remediation.config.model import Service
+from remediation.messages.message import english
 from remediation.probes import deadline_io
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Answer(NamedTuple):
     @property
     def problem(self) -> str | None:
         """Why it is no success, or None if it is one."""
-        return None if self.status // 100 == _SUCCESS else f"status {self.status}"
+        return None if self.status // 100 == _SUCCESS else english("status", status=self.status)
 
 
 def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answer:
@@ -42,7 +43,7 @@ def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answe
 
     address = service.address
     if address is None:
-        raise ValueError("it has no url")
+        raise ValueError(english("no_url"))
     secure = address.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
     connection = kind(address.host, address.port)
@@ -60,7 +61,7 @@ def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answe
             answer = Answer(response.status)
             return answer if answer.problem or not most else Answer(response.status, _body(response, most))
     except http.client.IncompleteRead:
-        raise ValueError("its answer breaks off") from None
+        raise ValueError(english("breaks_off")) from None
     except http.client.HTTPException as error:
         raise ValueError(deadline_io.no_http(error)) from error
     finally:
@@ -81,9 +82,9 @@ def _body(response: HTTPResponse, most: int) -> bytes:
         while size <= most and (count := response.readinto(view[size:])):
             size += count
     if size > most:
-        raise ValueError(f"its answer is longer than {most} bytes")
+        raise ValueError(english("too_long", size=most))
     if response.length:
-        raise ValueError("its answer breaks off")
+        raise ValueError(english("breaks_off"))
     return bytes(buffer[:size])
 
 
@@ -96,5 +97,5 @@ def why(error: Exception, service: Service, deadline: float) -> str:
 
         return tls.problem(error, host=address.host, port=address.port, ca_file=service.ca_file, deadline=deadline)
     if isinstance(error, TimeoutError):
-        return "timed out"
+        return english("timed_out")
     return str(getattr(error, "strerror", None) or error) or type(error).__name__

@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+from remediation.messages.message import english
 from remediation.probes import deadline_io
 
 # Of the codes in openssl/x509_vfy.h, those that a person can do something about.
-_PROBLEMS = {9: "is not valid yet", 10: "has expired", 23: "was revoked", 26: "is not for a server"}
+_PROBLEMS = {9: "cert_early", 10: "cert_expired", 23: "cert_revoked", 26: "cert_purpose"}
 _SELF_SIGNED = 18
 _UNKNOWN_SIGNER = {2, 19, 20, 21}
 _OTHER_NAME = {62, 64}
@@ -39,7 +40,7 @@ def context(*, verify: bool, ca_file: Path | None) -> ssl.SSLContext:
             cafile=None if folder else str(authorities), capath=str(authorities) if folder else None
         )
     except ssl.SSLError:
-        raise OSError(errno.EINVAL, f"{authorities} holds no certificate that can be read") from None
+        raise OSError(errno.EINVAL, english("no_certificates", file=authorities)) from None
     # As urllib3 has it, so that a probe believes what a check believes.
     strict.hostname_checks_common_name = False
     return strict
@@ -65,28 +66,26 @@ def problem(error: ssl.SSLError, *, host: str, port: int, ca_file: Path | None, 
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         names = _names(host, port, ca_file, deadline) if error.verify_code in _OTHER_NAME else []
-        return f"its certificate {_of_certificate(error, host, ca_file, names)}"
+        return _of_certificate(error, host, ca_file, names)
     if error.library in _NO_CERTIFICATE:
-        return f"{ca_file or 'the file of trusted certificates'} holds no certificate that can be read"
+        return english("no_certificates", file=ca_file) if ca_file else english("no_trusted")
     if error.reason in _NO_TLS:
-        return "what it answers is no TLS; if it is to be asked without, its url begins with http:"
+        return english("no_tls")
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return "it broke the TLS connection off"
-    return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        return english("tls_broke")
+    return english("tls_failed", problem=(error.reason or str(error)).lower().replace("_", " "))
 
 
 def _of_certificate(error: ssl.SSLCertVerificationError, host: str, ca_file: Path | None, names: list[str]) -> str:
     code = error.verify_code
     if code in _OTHER_NAME:
-        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-        return f"is for {', '.join(names[:_NAMES]) or 'somebody else'}{more}, not for {host}"
+        key = "cert_names" if len(names) > _NAMES else "cert_name" if names else "cert_other"
+        return english(key, names=", ".join(names[:_NAMES]), count=len(names) - _NAMES, host=host)
     if code in _UNKNOWN_SIGNER:
-        if ca_file:
-            return f"is signed by nobody in {ca_file}"
-        return "is signed by nobody whom this machine trusts; if it should be, set ca_file"
+        return english("cert_signer_file", file=ca_file) if ca_file else english("cert_signer")
     if code == _SELF_SIGNED:
-        return "is self-signed, and not the one in ca_file" if ca_file else "is self-signed; to trust it, set ca_file"
-    return _PROBLEMS.get(code, f"is not believed: {error.verify_message}")
+        return english("cert_self_file" if ca_file else "cert_self")
+    return english(_PROBLEMS.get(code, "cert_problem"), problem=error.verify_message)
 
 
 def _names(host: str, port: int, ca_file: Path | None, deadline: float) -> list[str]:

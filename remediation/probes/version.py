@@ -6,7 +6,7 @@ import json
 import time
 
 from remediation.config.model import Service
-from remediation.messages.message import printable
+from remediation.messages.message import english, printable
 from remediation.probes import http
 
 # An answer that tells a version is short; one beyond this is something else.
@@ -31,7 +31,7 @@ def answering(service: Service, *, timeout: float) -> str:
     """
     version, deadline = service.version, time.monotonic() + timeout
     if version is None:
-        raise NoVersionError("it is not configured where its version is told")
+        raise NoVersionError(english("version_unset"))
     try:
         answer = http.get(service, version.path, deadline=deadline, most=_MOST_BYTES)
     except (OSError, ValueError) as error:
@@ -45,9 +45,9 @@ def _object(body: bytes) -> dict[str, object]:
     try:
         found = json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError):
-        raise NoVersionError("the answer is no JSON") from None
+        raise NoVersionError(english("no_json")) from None
     if not isinstance(found, dict):
-        raise NoVersionError("the answer is no JSON object")
+        raise NoVersionError(english("no_object"))
     return found
 
 
@@ -58,7 +58,7 @@ def _value(answer: dict[str, object], field: str) -> object:
     found: object = answer
     for name in field.split("."):
         if not isinstance(found, dict) or name not in found:
-            raise NoVersionError(f"no field {field!r} in the answer")
+            raise NoVersionError(english("no_field", field=repr(field)))
         found = found[name]
     return found
 
@@ -67,7 +67,7 @@ def _text(value: object, field: str) -> str:
     if isinstance(value, bool):
         return json.dumps(value)
     if not isinstance(value, str):
-        raise NoVersionError(f"the field {field!r} is neither text nor a number")
+        raise NoVersionError(english("odd_field", field=repr(field)))
     if not (text := value.strip()):
-        raise NoVersionError(f"the field {field!r} is empty")
+        raise NoVersionError(english("empty_field", field=repr(field)))
     return printable(text)

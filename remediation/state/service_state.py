@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from remediation.config.model import Budget, Project, Service
-from remediation.messages.message import Phrase
+from remediation.messages.message import Phrase, english
 from remediation.state import lock_grants
 from remediation.state.remediation import Remediation
 from remediation.system import files
@@ -282,19 +282,19 @@ class Store:
         try:
             content = files.read(service.pid_file, limit=_PID_LIMIT)
         except FileNotFoundError:
-            return f"there is no PID file {name}"
+            return english("no_pid_file", file=name)
         except OSError as error:
-            return f"PID file {name} cannot be read ({error.strerror or 'not a regular file'}); ignored"
+            return english("pid_file_unreadable", file=name, problem=error.strerror or Phrase("not_regular", {}))
         # ASCII digits only: int() alone would also take +1, 1_000 and the digits of other scripts.
         text = content.strip()
         if not text.isdigit() or len(content) == _PID_LIMIT:
-            return f"PID file {name} {'holds no PID' if text else 'is empty'}; ignored"
+            return english("pid_file_without" if text else "pid_file_empty", file=name)
         pid = int(text)
         if identity and identity.pid == pid:
-            return None if identity.alive else f"PID file {name} is stale: process {pid} is gone"
+            return None if identity.alive else english("pid_file_stale", file=name, pid=pid)
         if Identity.of(pid) is None:
-            return f"PID file {name} is stale: there is no process {pid}"
-        return f"PID file {name} holds {describe(pid)}, which auto-heal did not start; left alone"
+            return english("pid_file_nobody", file=name, pid=pid)
+        return english("pid_file_foreign", file=name, holder=describe(pid))
 
 
 def _encoded(memory: Memory) -> bytes:

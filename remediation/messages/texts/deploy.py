@@ -16,33 +16,35 @@ DEPLOY: dict[str, Text] = {
     ),
     "sick_allowed": Text(
         WARN, "Sick before the deployment, as --allow-sick allows",
-        "Больны до развёртывания, --allow-sick это допускает"
+        "Сбои были до развёртывания; продолжаем (--allow-sick)"
     ),
     # The wait.
     "waiting": Text(
-        INFO, "Waiting for what was deployed ({problem})...", "Ждём развёрнутое ({problem})...",
-        "Waiting for {name} ({problem})...", "Ждём {name} ({problem})...",
+        INFO, "Waiting for the new version ({problem})...", "Ждём новую версию ({problem})...",
+        "Waiting for {name} ({problem})...", "Ждём новую версию {name} ({problem})...",
     ),
     "arrived": Text(
-        SUCCESS, "It is there after {seconds}s", "Готово через {seconds}s",
-        "{name} is there after {seconds}s", "{name}: готовность через {seconds}s",
+        SUCCESS, "New version ready after {seconds}s", "Новая версия готова через {seconds} с",
+        "New version of {name} ready after {seconds}s", "Новая версия {name} готова через {seconds} с",
     ),
     "not_arrived": Text(
-        WARN, "Not there within {seconds}s: {problem}", "Не готово за {seconds}s: {problem}",
-        "{name} is not there within {seconds}s: {problem}", "{name}: нет готовности за {seconds}s: {problem}",
+        WARN, "New version not ready after {seconds}s: {problem}",
+        "Новая версия не готова через {seconds} с: {problem}",
+        "New version of {name} not ready after {seconds}s: {problem}",
+        "Новая версия {name} не готова через {seconds} с: {problem}",
     ),
     "no_arrival": Text(
-        WARN, "Not waited for, since nobody starts it now: {problem}",
-        "Не ждём, его никто сейчас не запускает: {problem}",
-        "{name} is not waited for, since nobody starts it now: {problem}",
-        "{name} не ждём, его никто сейчас не запускает: {problem}",
+        WARN, "Not waiting: nothing is starting the service: {problem}",
+        "Не ждём: сервис никто не запускает: {problem}",
+        "Not waiting for {name}: nothing is starting it: {problem}",
+        "Не ждём {name}: сервис никто не запускает: {problem}",
     ),
     "wrong_version": Text(
-        ERROR, "{name}: version {version} answers, where {expected} is expected",
+        ERROR, "{name}: version {version} answers, expected {expected}",
         "{name}: отвечает версия {version}, ожидается {expected}",
     ),
     "no_version": Text(
-        ERROR, "{name}: tells no version, where {expected} is expected: {problem}",
+        ERROR, "{name}: reports no version, expected {expected}: {problem}",
         "{name}: не сообщает версию, ожидается {expected}: {problem}",
     ),
     # The comparison.
@@ -60,7 +62,7 @@ DEPLOY: dict[str, Text] = {
     "changed_bad": Text(ERROR, "❌ {check}: {what}", "❌ {check}: {what}"),
     "changed_good": Text(SUCCESS, "🎉 {check}: {what}", "🎉 {check}: {what}"),
     "changed_doubtful": Text(WARN, "⚠️ {check}: {what}", "⚠️ {check}: {what}"),
-    "broken_by_heal": Text(ERROR, "broken by the heal of {others}", "сломалось после восстановления {others}"),
+    "broken_by_heal": Text(ERROR, "broken by the heal of {others}", "сломалось после восстановления сервиса {others}"),
     "broken_by_deployment": Text(ERROR, "broken by the deployment", "сломалось после развёртывания"),
     "still_broken": Text(
         ERROR, "still broken, as before the deployment", "всё ещё сломано, как и до развёртывания"
@@ -70,31 +72,31 @@ DEPLOY: dict[str, Text] = {
     ),
     "too_slow": Text(ERROR, "slower than before the deployment", "медленнее, чем до развёртывания"),
     "repaired": Text(SUCCESS, "repaired, it failed before the deployment", "исправлено, до развёртывания не работало"),
-    "slower": Text(WARN, "slower: {now}s, before {before}s", "медленнее: {now}s, прежде {before}s"),
+    "slower": Text(WARN, "slower: {now}s, before {before}s", "медленнее: {now} с, прежде {before} с"),
     "not_run": Text(WARN, "passed before, did not run now", "раньше проходило, теперь не выполнялось"),
     # The way back.
     "no_rollback": Text(
-        WARN, "{names}: not rolled back, since what fails was broken before the deployment",
-        "{names}: без отката, так как сломанное было сломано до развёртывания",
+        WARN, "{names}: not rolled back; the failing checks failed before the deployment, too",
+        "{names}: без отката: эти проверки не проходили и до развёртывания",
     ),
     "verifying_rollback": Text(
         INFO, "Checking health after the rollback...", "Проверяем здоровье после отката..."
     ),
     "back_already": Text(
-        WARN, "{names}: rolled back already, so not once more", "{names}: откат уже был, второго не будет"
+        WARN, "{names}: already rolled back, not again", "{names}: откат уже выполнен, повторять его нельзя"
     ),
     "back_unchecked": Text(
         ERROR, "❌ Rolled back, but the checks could not be run after it",
-        "❌ Откат выполнен, но проверки после него не выполнить",
+        "❌ Откат выполнен, но выполнить проверки после него не удалось",
     ),
     "back_interrupted": Text(
         ERROR,
-        "❌ Interrupted in the middle of the rollback of {names}; what is there may be neither the new nor the old",
-        "❌ Прервано во время отката {names}; возможно, там ни новая, ни прежняя версия",
+        "❌ Interrupted while rolling back {names}; neither the new nor the old version may be complete",
+        "❌ Прервано во время отката {names}; возможно, ни новая, ни прежняя версия не установлена целиком",
     ),
     "undone_version": Text(
-        ERROR, "{name}: version {version} still answers, which was rolled back",
-        "{name}: всё ещё отвечает версия {version}, для которой выполнен откат",
+        ERROR, "{name}: version {version} still answers although it was rolled back",
+        "{name}: всё ещё отвечает версия {version}, хотя выполнен её откат",
     ),
     "rolled-back": Text(
         WARN, "⏪ Rolled back: the deployment failed, the service is up",

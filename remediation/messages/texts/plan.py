@@ -5,40 +5,40 @@ from __future__ import annotations
 from remediation.messages.text import INFO, WARN, Text
 
 PLAN: dict[str, Text] = {
-    "plan": Text(WARN, "{name} is sick: {cause}", "{name} болен: {cause}"),
-    "plan_nothing": Text(WARN, "  nothing would be done: {why}", "  ничего не было бы сделано: {why}"),
+    "plan": Text(WARN, "{name} is sick: {cause}", "Сервис {name} не работает: {cause}"),
+    "plan_nothing": Text(WARN, "  would do nothing: {why}", "  действий не будет: {why}"),
     "plan_at_work": Text(
-        INFO, "another auto-heal is at work on it now", "другой auto-heal сейчас занят им",
+        INFO, "another auto-heal is at work on it now", "сейчас этим сервисом занят другой процесс auto-heal",
     ),
     "plan_adopt": Text(
-        INFO, "  its process {holder} would be remembered again, and nothing restarted",
-        "  его процесс {holder} был бы снова записан, без перезапуска",
+        INFO, "  would take over its process {holder} again, without a restart",
+        "  процесс {holder} будет снова взят под управление, без перезапуска",
     ),
     "plan_command": Text(
-        INFO, "  `{command}` would be run, for at most {timeout}s",
-        "  была бы выполнена `{command}`, не дольше {timeout}s",
+        INFO, "  would run `{command}`, for up to {timeout}s",
+        "  будет выполнена команда `{command}`, не дольше {timeout} с",
     ),
     "plan_end": Text(
-        INFO, "  {holder} would be ended: {signal}, and SIGKILL after {timeout}s",
-        "  был бы завершён {holder}: {signal}, через {timeout}s SIGKILL",
+        INFO, "  would end {holder}: {signal}, and SIGKILL after {timeout}s",
+        "  будет завершён процесс {holder}: {signal}, через {timeout} с — SIGKILL",
     ),
     "plan_free": Text(
-        INFO, "  port {port} would be freed from {holder}", "  порт {port} был бы освобождён от {holder}"
+        INFO, "  would free port {port} from {holder}", "  будет освобождён порт {port}: его занимает {holder}"
     ),
     "plan_start": Text(
-        INFO, "  `{command}` would be started in {cwd}", "  была бы запущена `{command}` в {cwd}",
+        INFO, "  would start `{command}` in {cwd}", "  будет запущена команда `{command}` в {cwd}",
     ),
     "plan_ready": Text(
-        INFO, "  then {asked} would be waited for, for at most {timeout}s",
-        "  затем ожидалось бы {asked}, не дольше {timeout}s",
+        INFO, "  would wait up to {timeout}s for {asked}",
+        "  затем ожидание ответа: {asked}, не дольше {timeout} с",
     ),
-    "plan_fails": Text(WARN, "  that would fail: {why}", "  это не удалось бы: {why}"),
+    "plan_fails": Text(WARN, "  that would fail: {why}", "  но это не удастся: {why}"),
     "plan_next": Text(
         INFO, "  if that does not help, in further rounds: {actions}",
         "  если не поможет, в следующих раундах: {actions}",
     ),
     "plan_rollback": Text(
-        WARN, "  if nothing helps, it would be rolled back by `{command}`, which may take {timeout}s",
-        "  если ничего не поможет, был бы выполнен откат: `{command}`, не дольше {timeout}s",
+        WARN, "  if nothing helps, would roll back by `{command}`, for up to {timeout}s",
+        "  если ничего не поможет, будет выполнен откат: `{command}`, не дольше {timeout} с",
     ),
 }  # fmt: skip

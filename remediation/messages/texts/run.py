@@ -9,7 +9,7 @@ RUN: dict[str, Text] = {
     "checking": Text(INFO, "Checking {check}...", "Проверяем {check}..."),
     "passed": Text(SUCCESS, "✅ {check} OK", "✅ {check} OK"),
     "passed_showing": Text(SUCCESS, "✅ {check} OK ({shown})", "✅ {check} OK ({shown})"),
-    "skipped": Text(INFO, "{check} skipped: {reason}", "{check} пропущено: {reason}"),
+    "skipped": Text(INFO, "{check} skipped: {reason}", "{check}: пропущено — {reason}"),
     "retry": Text(
         WARN,
         "Attempt {attempt}/{attempts} failed, retrying in {delay}s...",
@@ -25,30 +25,30 @@ RUN: dict[str, Text] = {
     "not_collected": Text(ERROR, "❌ Not collected: {reason}", "❌ Не удалось собрать: {reason}"),
     # The verdict.
     "healthy": Text(SUCCESS, "✅ All systems are healthy", "✅ Все системы работают нормально"),
-    "one_healthy": Text(SUCCESS, "✅ {names} is healthy", "✅ {names} работает нормально"),
-    "some_healthy": Text(SUCCESS, "✅ {names} are healthy", "✅ {names} работают нормально"),
+    "one_healthy": Text(SUCCESS, "✅ {names} is healthy", "✅ {names}: работает нормально"),
+    "some_healthy": Text(SUCCESS, "✅ {names} are healthy", "✅ {names}: работают нормально"),
     "healing": Text(
         WARN, "⚠️ Problems found, healing...", "⚠️ Обнаружены проблемы, выполняем автовосстановление..."
     ),
     "verifying": Text(INFO, "Checking health after the heal...", "Проверяем здоровье после восстановления..."),
     "healed": Text(SUCCESS, "🎉 Healed!", "🎉 Автовосстановление успешно!"),
-    "sick": Text(ERROR, "❌ Still sick: {checks}", "❌ Всё ещё больны: {checks}"),
+    "sick": Text(ERROR, "❌ Still sick: {checks}", "❌ Не проходят: {checks}"),
     "unproven": Text(
         ERROR, "❌ Unproven: {names}; no check of it passed or failed (--allow-unproven accepts that)",
-        "❌ Не подтверждено: {names}; ни одна проверка не прошла и не упала (--allow-unproven это допускает)",
+        "❌ Не подтверждено: {names}; ни одна проверка не прошла и не провалилась (--allow-unproven это допускает)",
     ),
     "healing_off": Text(WARN, "Healing is off", "Автовосстановление выключено"),
     "paused": Text(WARN, "Healing is paused until {until}", "Автовосстановление приостановлено до {until}"),
     "paused_openly": Text(
         WARN,
-        "Healing is paused; `auto-heal resume` ends that",
-        "Автовосстановление приостановлено; `auto-heal resume` отменяет это",
+        "Healing is paused; run `auto-heal resume` to resume it",
+        "Автовосстановление приостановлено; чтобы возобновить, выполните `auto-heal resume`",
     ),
     "resumed": Text(INFO, "Healing is on", "Автовосстановление включено"),
     "no_history": Text(WARN, "Not recorded: {problem}", "Не записано в историю: {problem}"),
     "no_summary": Text(WARN, "No summary for GitHub: {problem}", "Нет сводки для GitHub: {problem}"),
     "no_outputs": Text(WARN, "No outputs for GitHub: {problem}", "Нет выходных данных для GitHub: {problem}"),
-    "incomplete": Text(ERROR, "❌ No verdict: {reason}", "❌ Вердикта нет: {reason}"),
+    "incomplete": Text(ERROR, "❌ No verdict: {reason}", "❌ Результата нет: {reason}"),
     # The monitor.
     "monitor": Text(INFO, "Check #{number} ({time})", "Проверка #{number} ({time})"),
     "status_healthy": Text(SUCCESS, "Status: healthy ✅", "Статус: Здоров ✅"),
@@ -70,12 +70,12 @@ RUN: dict[str, Text] = {
         "{names:Процесс|Процессы|Процессы} {names} {names:завершился|завершились|завершились}, проверяем сейчас",
     ),
     "cycle_broken": Text(
-        ERROR, "❌ The check came to no verdict: {problem}", "❌ Проверка не дала вердикта: {problem}"
+        ERROR, "❌ The check came to no verdict: {problem}", "❌ Проверка не дала результата: {problem}"
     ),
     "lock_gone": Text(
         ERROR,
-        "❌ {lock} was removed or replaced, so another monitor may watch by now; this one ends",
-        "❌ {lock} удалён или заменён, и следить уже может другой монитор; этот завершается",
+        "❌ {lock} was removed or replaced, so another monitor may be running; this one ends",
+        "❌ Файл {lock} удалён или заменён, возможно, уже работает другой монитор; этот завершается",
     ),
     "project_gone": Text(
         ERROR,
@@ -83,37 +83,37 @@ RUN: dict[str, Text] = {
         "❌ Папка проекта {folder} переименована или удалена; монитор завершается",
     ),
     "edited": Text(
-        INFO, "Checks or configuration were edited, reading them again",
+        INFO, "Checks or configuration were edited; reading them again",
         "Проверки или конфигурация изменены, читаем их заново",
     ),
     "checks_broken": Text(
         ERROR, "❌ The checks cannot be collected, going on with the earlier ones: {problem}",
-        "❌ Проверки не собрать, продолжаем с прежними: {problem}",
+        "❌ Не удалось собрать проверки, продолжаем с прежними: {problem}",
     ),
     "checks_missing": Text(
         ERROR, "❌ The checks cannot be collected; trying again later: {problem}",
-        "❌ Проверки не собрать; попробуем позже: {problem}",
+        "❌ Не удалось собрать проверки; попробуем позже: {problem}",
     ),
     "config_broken": Text(
         ERROR, "❌ The configuration cannot be used, going on with the earlier one: {problem}",
         "❌ Конфигурация непригодна, продолжаем с прежней: {problem}",
     ),
     "session_hangs": Text(
-        ERROR, "❌ The process that runs the checks hangs; it is ended and started again",
-        "❌ Процесс проверок завис; завершаем и запускаем заново",
+        ERROR, "❌ The process that runs the checks hangs; restarting it",
+        "❌ Процесс проверок завис; перезапускаем его",
     ),
     "finishing": Text(
         WARN, "Finishing the heal of {names}; Ctrl+C again ends at once",
         "Завершаем восстановление {names}; повторный Ctrl+C прервёт сразу",
     ),
     "left": Text(
-        ERROR, "Ended in the middle of the heal of {names}; the next check goes on with it",
+        ERROR, "Interrupted while healing {names}; the next check will continue",
         "Прервано во время восстановления {names}; следующая проверка продолжит",
     ),
-    "monitor_ended": Text(INFO, "The monitor has ended", "Монитор завершён"),
+    "monitor_ended": Text(INFO, "The monitor has ended", "Мониторинг остановлен"),
     "watched": Text(
         ERROR, "❌ This project is already watched by a monitor (PID {pid}, since {since})",
         "❌ За этим проектом уже следит монитор (PID {pid}, с {since})",
     ),
-    "not_notified": Text(WARN, "Nobody was notified: {problem}", "Уведомление не отправлено: {problem}"),
+    "not_notified": Text(WARN, "No notification was sent: {problem}", "Уведомление не отправлено: {problem}"),
 }  # fmt: skip

@@ -14,44 +14,46 @@ START: dict[str, Text] = {
     ),
     "killed": Text(INFO, "was killed by {signal}", "убит сигналом {signal}"),
     "died": Text(
-        ERROR, "{name}: `{command}` {how} before it was ready", "{name}: `{command}` {how}, не успев заработать"
+        ERROR, "{name}: `{command}` {how} before it was ready", "{name}: процесс `{command}` {how}, не успев заработать"
     ),
     "died_saying": Text(
         ERROR,
         "{name}: `{command}` {how} before it was ready: {last}",
-        "{name}: `{command}` {how}, не успев заработать: {last}",
+        "{name}: процесс `{command}` {how}, не успев заработать: {last}",
     ),
     "no_answer": Text(
         ERROR,
         "{name}: no answer ({asked}) within {timeout}s of its start; last: {last}",
-        "{name}: нет ответа ({asked}) в течение {timeout}s после запуска; последнее: {last}",
+        "{name}: нет ответа ({asked}) в течение {timeout} с после запуска; последняя попытка: {last}",
     ),
     "asked_path": Text(INFO, "2xx at {path}", "2xx от {path}"),
     "asked_tcp": Text(INFO, "a TCP connection", "TCP-соединение"),
     "command_failed": Text(
-        ERROR, "{name}: `{command}` {how}; its output is in {log}", "{name}: `{command}` {how}; его вывод в {log}"
+        ERROR, "{name}: `{command}` {how}; its output is in {log}",
+        "{name}: процесс `{command}` {how}; его вывод в {log}"
     ),
     "command_late": Text(
         ERROR,
         "{name}: `{command}` did not end within {timeout}s and was killed",
-        "{name}: `{command}` не завершился за {timeout}s и был убит",
+        "{name}: процесс `{command}` не завершился за {timeout} с и был убит",
     ),
     "log_full": Text(
         WARN, "{name}: the disk under its log {log} is full; what it prints is lost until its next start",
-        "{name}: диск под его журналом {log} полон; его вывод теряется до следующего запуска",
+        "{name}: диск с журналом {log} заполнен; вывод сервиса теряется до следующего запуска",
     ),
     "no_log": Text(
-        ERROR, "{name}: its log {log} cannot be written: {problem}", "{name}: не записать его журнал {log}: {problem}"
+        ERROR, "{name}: its log {log} cannot be written: {problem}",
+        "{name}: не удалось записать журнал {log}: {problem}"
     ),
     "no_folder": Text(
         ERROR,
         "{name}: its working directory {cwd} does not exist",
-        "{name}: его рабочий каталог {cwd} не существует",
+        "{name}: рабочий каталог {cwd} не существует",
     ),
     "not_a_folder": Text(
         ERROR,
         "{name}: its working directory {cwd} is not a directory",
-        "{name}: его рабочий каталог {cwd} — не каталог",
+        "{name}: рабочий каталог {cwd} — это не каталог",
     ),
     "not_found": Text(
         ERROR,
@@ -61,7 +63,7 @@ START: dict[str, Text] = {
     "no_interpreter": Text(
         ERROR,
         "{name}: {program} needs an interpreter that was not found; look at its first line",
-        "{name}: для {program} не найден интерпретатор; посмотрите на первую строку",
+        "{name}: для {program} не найден интерпретатор; проверьте первую строку файла",
     ),
     "not_executable": Text(
         ERROR,

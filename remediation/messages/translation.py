@@ -1,0 +1,103 @@
+"""Say in Russian what a report, the history or another process has in English.
+
+There all our texts are English, so that programs can rely on them; here such a text is known again by its template.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from string import Formatter
+
+from msgspec import Struct
+
+from remediation.messages.catalog import CATALOGUE, Language
+from remediation.messages.message import QUOTED, READ_BACK, Counted
+from remediation.messages.texts.recorded import ACTIONS, SENTENCES, SYSTEM
+
+# A sentence within a sentence within a sentence; deeper there is none.
+_DEEPEST = 5
+_LONGEST = 2_000
+# What may stand before a reason: whose it is, or what was asked.
+_BEFORE = re.compile(r"([A-Z]+ \S+|[^\s:]+): (.+)", re.DOTALL)
+_NUMBERS = frozenset({"pid", "port", "seconds", "status", "timeout", "code", "number", "line", "column", "count"})
+
+
+class _Template(Struct, frozen=True):
+    """A text in both languages: `anchor` is the longest part of the English one that never changes, `weight` all."""
+
+    key: str
+    en: str
+    ru: str
+    anchor: str
+    weight: int
+
+
+def translated(text: str, language: Language) -> str:
+    """Return a reason that was made by us, in the language; whatever else it is, unchanged."""
+    return text if language == "en" else _translated(text, _reasons(), 0)
+
+
+def translated_action(text: str, language: Language) -> str:
+    """Return what was done for a service, as the history has it, in the language."""
+    return text if language == "en" else _translated(text, _actions(), 0)
+
+
+def _translated(text: str, templates: tuple[_Template, ...], depth: int) -> str:
+    if depth > _DEEPEST or len(text) > _LONGEST:
+        return text
+    if known := SYSTEM.get(text.lower()):
+        return known
+    for template in templates:
+        if template.anchor in text and (found := _pattern(template.en).fullmatch(text)):
+            return template.ru.format_map(
+                {name: _value(template, name, value, templates, depth) for name, value in found.groupdict().items()}
+            )
+    if found := _BEFORE.fullmatch(text):
+        return f"{found[1]}: {_translated(found[2], templates, depth + 1)}"
+    return text
+
+
+def _value(template: _Template, name: str, value: str, templates: tuple[_Template, ...], depth: int) -> Counted:
+    if name in _NUMBERS and value.isdigit():
+        return Counted.of(value, int(value))
+    if name in ("reason", "problem") and templates is not _reasons():
+        return Counted.of(_translated(value, _reasons(), depth + 1), 1)
+    if name in READ_BACK and (template.key, name) not in QUOTED:
+        return Counted.of(_translated(value, templates, depth + 1), 1)
+    return Counted.of(value, 1)
+
+
+@cache
+def _reasons() -> tuple[_Template, ...]:
+    texts = [(key, en, ru) for key, text in CATALOGUE.items() for en, ru in ((text.en, text.ru),) if en != ru]
+    templates = [_template(*text) for text in [*texts, *(("", en, ru) for en, ru in SENTENCES.items())]]
+    # First those that say the most of the text themselves.
+    return tuple(sorted(templates, key=lambda one: -one.weight))
+
+
+@cache
+def _actions() -> tuple[_Template, ...]:
+    return tuple(_template("", en, ru) for en, ru in ACTIONS.items())
+
+
+def _template(key: str, en: str, ru: str) -> _Template:
+    literals = [literal for literal, _, _, _ in Formatter().parse(en)]
+    return _Template(key, en, ru, max(literals, key=len), sum(map(len, literals)))
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    parts: list[str] = []
+    seen: set[str] = set()
+    for literal, name, spec, _ in Formatter().parse(template):
+        parts.append(re.escape(literal))
+        if name and spec:
+            parts.append(f"(?:{'|'.join(map(re.escape, spec.split('|')))})")
+        elif name in seen:
+            parts.append(f"(?P={name})")
+        elif name:
+            seen.add(name)
+            kind = r"[^\s:]+" if name == "name" else r"\d[\d.]*" if name in _NUMBERS else ".+?"
+            parts.append(f"(?P<{name}>{kind})")
+    return re.compile("".join(parts), re.DOTALL)
