@@ -89,7 +89,7 @@ def test_a_slower_one_says_by_how_much() -> None:
     [change] = compared(Known("/a", CheckOutcome.PASSED, 0.05), now("passed", 0.2104))
 
     assert str(change.what) == "slower: 0.21s, before 0.05s"
-    assert change.phrase.render("ru", named=True) == "⚠️ /a: медленнее: 0.21s, прежде 0.05s"
+    assert change.phrase.render("ru", named=True) == "⚠️ /a: медленнее: 0.21 с, прежде 0.05 с"
 
 
 def test_what_a_heal_broke_was_not_broken_by_the_deployment() -> None:

@@ -157,10 +157,10 @@ def test_what_waits_for_a_url_that_is_no_longer_configured_is_dropped(project: S
         ),
         (
             "ru",
-            ["auto-heal: api болен ({} на {})", "auto-heal: api восстановить не удаётся, прекращаем ({} на {})",
-             "auto-heal: api восстановлен ({} на {})"],
-            ["Причина: no answer|Действие: restart: did not start|Начало: {}"] * 2
-            + ["Причина: no answer|Действие: restart|Начало: {}|Простой: 90s"],
+            ["auto-heal: api не работает ({} на {})", "auto-heal: api: восстановить не удаётся, прекращаем ({} на {})",
+             "auto-heal: api снова работает ({} на {})"],
+            ["Причина: no answer|Действие: перезапуск: did not start|Начало: {}"] * 2
+            + ["Причина: no answer|Действие: перезапуск|Начало: {}|Простой: 90 с"],
         ),
     ],
 )  # fmt: skip

@@ -22,7 +22,7 @@ def planned(project: Sandbox, *arguments: str, **env: str) -> list[str]:
     """Return what is told of a sick project, without the checks; see that it is told to be sick."""
     result = project.auto_heal("plan", *arguments, **env)
     assert result.code == 1, result
-    return [line for line in result.lines if line.startswith("  ") or " is sick: " in line or " болен: " in line]
+    return [line for line in result.lines if line.startswith("  ") or " is sick: " in line or " не работает: " in line]
 
 
 def state(project: Sandbox) -> dict[str, bytes]:

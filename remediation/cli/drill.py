@@ -20,7 +20,7 @@ from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
 from remediation.drill.fault_names import FAULTS
 from remediation.engines import engine_of
-from remediation.messages.catalog import Level
+from remediation.messages.catalog import Language, Level
 from remediation.messages.message import Phrase
 from remediation.state.event_log import Voice, terminal
 from remediation.system import files
@@ -139,7 +139,7 @@ def _drill(
         with Signals() as signals, room(project) as folder:
             one = Drill(project, voice, folder=folder, attention=Attention(signals), seed=seed)
             found = one.run(needed, trials, rounds=rounds)
-            return _conclude(found, voice, path, began)
+            return _conclude(found, voice, path, began, project.language)
     except RefusedError as error:
         voice.tell(error.phrase)
         return NO_VERDICT
@@ -148,12 +148,12 @@ def _drill(
         return NO_VERDICT
 
 
-def _conclude(found: Findings, voice: Voice, path: Path, began: float) -> int:
+def _conclude(found: Findings, voice: Voice, path: Path, began: float, language: Language) -> int:
     """Show the table, write the report, and return the exit code."""
     from remediation.drill.report import document, table
 
     show = terminal(STDOUT)
-    for line in ["", *table(found), ""]:
+    for line in ["", *table(found, language), ""]:
         show(line, Level.INFO)
     code = _verdict(found, voice)
     try:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ import msgspec
 from remediation.config.load import load_project
 from remediation.messages.formatting import aligned, spoken
 from remediation.messages.message import first_line, printable
+from remediation.messages.translation import translated, translated_action
+from remediation.messages.words import Words
 from remediation.state.event_log import colourful
 from remediation.state.history import History, HistoryError
 from remediation.state.remediation import Remediation
@@ -24,7 +27,7 @@ from remediation.state.statistics import BUCKETS, Bucket, Chapter, Figures, Perc
 STDOUT = 1
 FAILED = 1
 
-_Columns = Sequence[tuple[str, Callable[[Figures], str]]]
+_Columns = Sequence[tuple[str, Callable[[Figures, Words], str]]]
 # A label of a table, and what stands beside it; None for a heading.
 _Rows = list[tuple[str, Figures | None]]
 
@@ -64,13 +67,14 @@ def report(*, since: float, as_json: bool) -> int:
             most = _MOST_HEALS if as_json else _HEALS_SHOWN
             last = last_remediations(database, since=since, now=now, most=most)
     except HistoryError as error:
-        print(f"auto-heal: {error}", file=sys.stderr)
+        print(f"auto-heal: {translated(str(error), project.language)}", file=sys.stderr)
         return FAILED
     if as_json:
         heals = [one.stored() | {"downtime": one.downtime} for one in last]
         print(json.dumps(document(chapters, since=since, now=now) | {"heals": heals}, indent=2))
     else:
-        print("\n".join([*page(chapters, since=since, now=now), *_last(last)]))
+        words = Words(project.language)
+        print("\n".join([*page(chapters, words, since=since, now=now), *_last(last, words)]))
     return 0
 
 
@@ -90,44 +94,58 @@ def _entry(one: Figures) -> dict[str, Any]:
     return {**msgspec.to_builtins(one), **shares}
 
 
-def page(chapters: Sequence[Chapter], *, since: float, now: float) -> list[str]:
+def page(chapters: Sequence[Chapter], words: Words, *, since: float, now: float) -> list[str]:
     """Return the figures for people, as lines that fit the terminal."""
-    period = f"{_moment(now - since)} to {_moment(now)} ({spoken(since)})"
+    length = spoken(since, words.language)
+    period = words("period", start=_moment(now - since), end=_moment(now), length=length)
     if not chapters:
-        return [f"Nothing was checked from {period}."]
+        return [words("nothing", period=period)]
     width = shutil.get_terminal_size().columns
     drawing = _FINE if _can_print("".join(_FINE)) else _PLAIN
     rows = [
         (_shortened(label, max(_SHORTEST_LABEL, width - _NUMBERS_WIDTH), drawing.cut), one)
-        for label, one in _rows(chapters)
+        for label, one in _rows(chapters, words)
     ]
     label_width = max(len(label) for label, _ in rows)
     columns = next((number for number in _TIMELINE_WIDTHS if label_width + 2 + number <= width), _TIMELINE_WIDTHS[-1])
     return [
-        f"From {period}",
+        words("from", period=period),
         "",
-        *_table(rows, [*_UPTIME, ("FAILURES", lambda one: _failures(one, now))]),
+        *_table(rows, [*_UPTIME, ("FAILURES", partial(_failures, now=now))], words),
         "",
         *(f"{label.ljust(label_width)}  {_timeline(one, columns, drawing)}".rstrip() for label, one in rows),
-        f"{' ' * label_width}  {_legend(drawing)}; each {spoken(since / columns)}",
+        f"{' ' * label_width}  {_legend(drawing, words, spoken(since / columns, words.language))}",
         "",
-        *_table(rows, _REPAIRS),
-        "MTTR and latency: median (95th percentile), nearest rank.",
+        *_table(rows, _REPAIRS, words),
+        words("percentiles"),
     ]
 
 
-def _last(remediations: Sequence[Remediation]) -> list[str]:
+def _last(remediations: Sequence[Remediation], words: Words) -> list[str]:
     """Return a few lines for each of the last remediations: why, what was done, and where the evidence is."""
-    lines = ["", "LAST HEALS"] if remediations else []
+    lines = ["", words("LAST HEALS")] if remediations else []
     for one in remediations:
-        helped = f"answered after {spoken(one.downtime)}" if one.downtime is not None else "done"
-        how = helped if one.ok else f"in vain: {first_line(one.reason)}"
-        cause = first_line(one.cause).removeprefix(f"{one.service}: ")
+        cause = _cause(one, words)
         lines.append(f"{_moment(one.at)}  {one.service}: {printable(cause)}")
-        lines.append(f"  {printable(one.action)}, {printable(how)}")
+        lines.append(f"  {printable(translated_action(one.action, words.language))}, {_effect(one, words)}")
         if one.evidence:
-            lines.append(f"  evidence in {printable(one.evidence)}")
+            lines.append(f"  {words('evidence_in', folder=one.evidence)}")
     return lines
+
+
+def _cause(heal: Remediation, words: Words) -> str:
+    cause = first_line(heal.cause)
+    # By hand nothing failed: that is no cause but what was done.
+    say = translated_action if heal.origin == "hand" else translated
+    return say(cause, words.language).removeprefix(f"{heal.service}: ")
+
+
+def _effect(heal: Remediation, words: Words) -> str:
+    if not heal.ok:
+        return words("in_vain_because", reason=heal.reason)
+    if heal.downtime is None:
+        return words("done")
+    return words("answered_after", time=spoken(heal.downtime, words.language))
 
 
 def _moment(moment: float) -> str:
@@ -142,10 +160,10 @@ def _can_print(text: str) -> bool:
     return True
 
 
-def _rows(chapters: Sequence[Chapter]) -> _Rows:
+def _rows(chapters: Sequence[Chapter], words: Words) -> _Rows:
     rows: _Rows = []
     for chapter in chapters:
-        rows.append((chapter.service.key, chapter.service) if chapter.service else ("(no service)", None))
+        rows.append((chapter.service.key, chapter.service) if chapter.service else (words("no_service"), None))
         rows += [(f"  {printable(check.name)}", check) for check in chapter.checks]
     return rows
 
@@ -154,54 +172,62 @@ def _shortened(label: str, limit: int, cut: str) -> str:
     return label if len(label) <= limit else f"{label[: limit - 1]}{cut}"
 
 
-def _table(rows: _Rows, columns: _Columns) -> list[str]:
-    cells = [("", *(title for title, _ in columns))]
-    cells += [(label, *((cell(one) if one else "") for _, cell in columns)) for label, one in rows]
+def _table(rows: _Rows, columns: _Columns, words: Words) -> list[str]:
+    cells = [("", *(words(title) for title, _ in columns))]
+    cells += [(label, *((cell(one, words) if one else "") for _, cell in columns)) for label, one in rows]
     return aligned(cells)
 
 
-def percentage(share: float, decimals: int) -> str:
+def percentage(share: float, decimals: int, words: Words | None = None) -> str:
     """Return a share in percent: 100% only for all of it, 0% only for nothing."""
     least = 10.0**-decimals
     percent = round(share * 100, decimals)
     if 0 < share < 1:
         percent = min(max(percent, least), 100 - least)
-    return f"{percent:.{decimals}f}%"
+    return (words or Words("en"))("percent", percent=f"{percent:.{decimals}f}")
 
 
-def _of_time(one: Figures) -> str:
-    share = one.uptime_of_time
-    return "-" if share is None else f"{percentage(share, 2)} of {spoken(one.watched)}"
+def _of_time(one: Figures, words: Words) -> str:
+    if (share := one.uptime_of_time) is None:
+        return "-"
+    return words("of_time", share=percentage(share, 2, words), time=spoken(one.watched, words.language))
 
 
-def _of_checks(one: Figures) -> str:
-    share = one.uptime_of_checks
-    return "-" if share is None else f"{percentage(share, 1)} of checks ({one.passed}/{one.runs})"
+def _of_checks(one: Figures, words: Words) -> str:
+    if (share := one.uptime_of_checks) is None:
+        return "-"
+    return words("of_checks", share=percentage(share, 1, words), passed=one.passed, runs=one.runs)
 
 
-def _failures(one: Figures, now: float) -> str:
-    return f"{one.failures}{'' if one.down_since is None else f', down for {spoken(now - one.down_since)}'}"
+def _failures(one: Figures, words: Words, *, now: float) -> str:
+    if one.down_since is None:
+        return str(one.failures)
+    return words("down_for", failures=one.failures, time=spoken(now - one.down_since, words.language))
 
 
-def _heals(one: Figures) -> str:
+def _heals(one: Figures, words: Words) -> str:
     heals = one.heals
-    return f"{heals.total}, {heals.ok} ok, {heals.helped} helped" if heals and heals.total else "-"
+    if not heals or not heals.total:
+        return "-"
+    return words("heals", total=heals.total, ok=heals.ok, helped=heals.helped)
 
 
-def _mtbf(one: Figures) -> str:
-    return "-" if one.mtbf is None else spoken(one.mtbf)
+def _mtbf(one: Figures, words: Words) -> str:
+    return "-" if one.mtbf is None else spoken(one.mtbf, words.language)
 
 
-def _percentiles(found: Percentiles | None) -> str:
-    return "-" if found is None else f"{spoken(found.median)} ({spoken(found.p95)})"
+def _percentiles(found: Percentiles | None, words: Words) -> str:
+    if found is None:
+        return "-"
+    return f"{spoken(found.median, words.language)} ({spoken(found.p95, words.language)})"
 
 
 _UPTIME: _Columns = (("UPTIME OF TIME WATCHED", _of_time), ("UPTIME OF CHECKS", _of_checks))
 _REPAIRS: _Columns = (
     ("HEALS", _heals),
-    ("MTTR", lambda one: _percentiles(one.mttr)),
+    ("MTTR", lambda one, words: _percentiles(one.mttr, words)),
     ("MTBF", _mtbf),
-    ("LATENCY", lambda one: _percentiles(one.latency)),
+    ("LATENCY", lambda one, words: _percentiles(one.latency, words)),
 )
 
 
@@ -223,9 +249,11 @@ def _state(buckets: Sequence[Bucket]) -> str:
     return "down" if down >= watched * _ALL_THE_TIME else "partly"
 
 
-def _legend(drawing: _Drawing) -> str:
-    texts = {"well": "well", "partly": "partly down", "down": "down", "nobody": "not watched"}
-    return "  ".join(f"{_coloured(state, getattr(drawing, state))} {text}" for state, text in texts.items())
+def _legend(drawing: _Drawing, words: Words, time: str) -> str:
+    keys = {"well": "well", "partly": "partly", "down": "all_down", "nobody": "nobody"}
+    # Colours are no part of a text.
+    states = "  ".join(f"{_coloured(state, getattr(drawing, state))} {words(key)}" for state, key in keys.items())
+    return f"{states}; {words('each', time=time)}"
 
 
 def _coloured(state: str, text: str) -> str:

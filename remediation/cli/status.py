@@ -16,7 +16,10 @@ from remediation.config.model import Project, Service
 from remediation.engines import engine_of
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
-from remediation.messages.formatting import aligned
+from remediation.messages.catalog import Language
+from remediation.messages.formatting import aligned, whole
+from remediation.messages.translation import translated_action
+from remediation.messages.words import Words
 from remediation.probes import readiness
 from remediation.state.remediation import Remediation
 from remediation.state.service_state import Store
@@ -53,7 +56,7 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([_entry(one) for one in found], indent=2))
     else:
-        print("\n".join(table(found)))
+        print("\n".join(table(found, project.language)))
         if pause := store.paused():
             print(pause.phrase.render(project.language, named=False))
     return 0 if all(one.up for one in found) else 1
@@ -127,43 +130,38 @@ def _measure(identity: Identity) -> tuple[float | None, int | None]:
     return round(uptime, 3), used
 
 
-def table(found: Iterable[Status]) -> list[str]:
+def table(found: Iterable[Status], language: Language) -> list[str]:
     """Return the states as the lines of a table for people."""
-    return aligned([_COLUMNS, *(_row(one) for one in found)])
+    words = Words(language)
+    return aligned([tuple(map(words, _COLUMNS)), *(_row(one, words) for one in found)])
 
 
-def _row(one: Status) -> tuple[str, ...]:
-    heal = one.last_heal
-    last = "never"
-    if heal:
-        last = f"{_ago(time.time() - heal.at)} ago, {heal.action}, {_effect(one, heal)}"
+def _row(one: Status, words: Words) -> tuple[str, ...]:
     cells: tuple[Any, ...] = (
         one.service,
-        one.state,
+        words(one.state),
         one.pid,
-        None if one.uptime is None else _ago(one.uptime),
-        None if one.memory is None else f"{one.memory / 2**20:.1f} MiB",
+        None if one.uptime is None else whole(int(one.uptime), words.language),
+        None if one.memory is None else words("mebibytes", size=f"{one.memory / 2**20:.1f}"),
         one.port,
-        last,
+        _last_heal(one, words),
     )
     return tuple("-" if cell is None else str(cell) for cell in cells)
 
 
+def _last_heal(one: Status, words: Words) -> str:
+    heal = one.last_heal
+    if heal is None:
+        return words("never")
+    ago = whole(int(time.time() - heal.at), words.language)
+    action = translated_action(heal.action, words.language)
+    return words("last_heal", ago=ago, action=action, effect=words(_effect(one, heal)))
+
+
 def _effect(one: Status, heal: Remediation) -> str:
-    """Say what came of a heal: that it answered again is not yet that its checks pass."""
+    """Name what came of a heal: that it answered again is not yet that its checks pass."""
     if not heal.ok:
-        return "in vain"
+        return "in_vain"
     if one.helped is None:
-        return "answered again"
-    return "helped" if one.helped else "did not help"
-
-
-def _ago(seconds: float) -> str:
-    """Return a duration in its two largest units."""
-    left = max(0, int(seconds))
-    parts: list[str] = []
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
-        if left >= size or (unit == "s" and not parts):
-            parts.append(f"{left // size}{unit}")
-            left %= size
-    return " ".join(parts[:2])
+        return "answered_again"
+    return "helped" if one.helped else "did_not_help"

@@ -8,43 +8,47 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from remediation.drill.results import Finding, Findings, Trial
+from remediation.messages.catalog import Language
 from remediation.messages.formatting import aligned
 from remediation.messages.message import Phrase, printable
+from remediation.messages.words import Words
 
 _COLUMNS = ("FAULT", "ROUNDS", "DETECTED", "HEALED", "DOWNTIME (MAX)", "HARMED", "LEFT OVER")
 
 
-def table(found: Findings) -> list[str]:
+def table(found: Findings, language: Language = "en") -> list[str]:
     """Return the table: a row for each fault, of each service if there are several; downtimes are medians."""
+    words = Words(language)
     groups = found.by_fault()
     several = len({service for service, _ in groups}) > 1
-    rows = [("SERVICE", *_COLUMNS), *((service, *_row(fault, group)) for (service, fault), group in groups.items())]
+    titles = tuple(map(words, ("SERVICE", *_COLUMNS)))
+    rows = [titles, *((service, *_row(fault, group, words)) for (service, fault), group in groups.items())]
     return aligned(rows if several else [row[1:] for row in rows])
 
 
-def _row(fault: str, group: Sequence[Finding]) -> tuple[str, ...]:
+def _row(fault: str, group: Sequence[Finding], words: Words) -> tuple[str, ...]:
     tried = [finding for finding in group if not finding.skipped]
     if not tried:
-        return fault, "skipped", *["-"] * (len(_COLUMNS) - 2)
+        return fault, words("skipped"), *["-"] * (len(_COLUMNS) - 2)
     healed = f"{sum(finding.healed for finding in tried)}/{len(tried)}"
     if any(finding.refused for finding in tried):
-        healed += " (refused at first)"
+        healed = words("refused_first", healed=healed)
     skipped = len(group) - len(tried)
     return (
         fault,
-        f"{len(tried)} ({skipped} skipped)" if skipped else str(len(tried)),
+        words("some_skipped", count=len(tried), skipped=skipped) if skipped else str(len(tried)),
         f"{sum(finding.detected for finding in tried)}/{len(tried)}",
         healed,
-        downtimes(tried) or "-",
+        downtimes(tried, words) or "-",
         str(sum(len(finding.harmed) for finding in tried)),
         str(sum(len(finding.left) for finding in tried)),
     )
 
 
-def downtimes(group: Sequence[Finding]) -> str:
+def downtimes(group: Sequence[Finding], words: Words) -> str:
     """Return median and maximum of the downtimes, in seconds; empty if none is known."""
     known = [finding.downtime for finding in group if finding.downtime is not None]
-    return f"{median(known):.2f}s ({max(known):.2f}s)" if known else ""
+    return words("downtime", median=f"{median(known):.2f}", most=f"{max(known):.2f}") if known else ""
 
 
 def document(found: Findings, *, began: float) -> bytes:
@@ -75,7 +79,7 @@ def _properties(found: Findings) -> dict[str, str]:
     if found.interrupted:
         values["interrupted"] = "true"
     for (service, fault), group in found.by_fault().items():
-        if known := downtimes(group):
+        if known := downtimes(group, Words("en")):
             values[f"{service}.{fault}.downtime"] = known
     for number, problem in enumerate(found.not_back, 1):
         values[f"not-put-back.{number}"] = printable(str(problem))

@@ -7,7 +7,13 @@ import math
 import re
 from collections.abc import Sequence
 
+from remediation.messages.text import Language
+
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_WRITTEN = {
+    "en": {"d": "d", "h": "h", "m": "m", "s": "s", "ms": "ms"},
+    "ru": {"d": " д", "h": " ч", "m": " мин", "s": " с", "ms": " мс"},
+}
 # Longer than anybody's history or pause; adding it to a clock is still a moment that can be written down.
 _LONGEST = 100 * 365 * 86_400.0
 # Below this many seconds a tenth of one matters to the reader.
@@ -41,17 +47,23 @@ def _seconds(text: str) -> float | None:
     return math.fsum(float(part) * size for part, size in zip(found.groups("0"), _UNITS.values(), strict=True))
 
 
-def spoken(seconds: float) -> str:
+def spoken(seconds: float, language: Language = "en") -> str:
     """Return a duration in its two largest units, a short one with a fraction: `6d 23h`, `1m 5s`, `2.5s`, `40ms`."""
+    written = _WRITTEN[language]
     if round(seconds, 3) < 1:
-        return f"{max(0.0, seconds) * 1000:.0f}ms"
+        return f"{max(0.0, seconds) * 1000:.0f}{written['ms']}"
     if round(seconds, 1) < _SHORT:
-        return f"{seconds:.1f}s"
-    left = round(seconds)
+        return f"{seconds:.1f}{written['s']}"
+    return whole(round(seconds), language)
+
+
+def whole(seconds: int, language: Language = "en") -> str:
+    """Return a duration of whole seconds in its two largest units: `6d 23h`, `1m 5s`, `0s`."""
+    left = max(0, seconds)
     parts: list[str] = []
     for unit, size in _UNITS.items():
-        if left >= size:
-            parts.append(f"{left // size}{unit}")
+        if left >= size or (size == 1 and not parts):
+            parts.append(f"{left // size}{_WRITTEN[language][unit]}")
             left %= size
     return " ".join(parts[:2])
 

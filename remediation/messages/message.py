@@ -54,8 +54,9 @@ class Phrase(Struct, frozen=True):
     def render(self, language: Language, *, named: bool) -> str:
         """Return the text, safe for one line of a terminal or a log."""
         template = CATALOGUE[self.key].template(language, named=named)
-        shown = {name: _render(self.key, name, value, language) for name, value in self.values.items()}
-        return template.format_map(shown)
+        return template.format_map(
+            {name: shown(self.key, name, value, language) for name, value in self.values.items()}
+        )
 
     def __str__(self) -> str:
         return self.render("en", named=True)
@@ -98,11 +99,12 @@ def _form(count: int, forms: int) -> int:
     return 1 if ten in (2, 3, 4) and hundred not in (12, 13, 14) else 2
 
 
-def _render(key: str, name: str, value: object, language: Language) -> str:
+def shown(key: str, name: str, value: object, language: Language) -> str:
+    """Return a value as the text called `key` shows it, safe for one line."""
     if isinstance(value, Phrase):
         return Counted.of(value.render(language, named=True), 1)
     if isinstance(value, list | tuple):
-        return Counted.of(", ".join(_render(key, name, one, language) for one in value), len(value))
+        return Counted.of(", ".join(shown(key, name, one, language) for one in value), len(value))
     if isinstance(value, int):
         return Counted.of(str(value), value)
     # Before it is cut: what is left of a secret would not be known any more.

@@ -17,8 +17,9 @@ from msgspec import Struct
 
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
-from remediation.messages.catalog import Level, Text
+from remediation.messages.catalog import Language, Level, Text
 from remediation.messages.message import first_line, printable, seconds
+from remediation.messages.translation import translated, translated_action
 from remediation.monitor.notification_worker import Message, Messengers, refused
 from remediation.state.records import CheckOutcome, Result, Run
 from remediation.state.remediation import Remediation
@@ -32,19 +33,21 @@ _LONGEST_LOOK = 10_000
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
 
 _TEXTS = {
-    "sick": Text(Level.ERROR, "auto-heal: {name} is sick ({where})", "auto-heal: {name} болен ({where})"),
-    "healed": Text(Level.SUCCESS, "auto-heal: {name} is healed ({where})", "auto-heal: {name} восстановлен ({where})"),
+    "sick": Text(Level.ERROR, "auto-heal: {name} is sick ({where})", "auto-heal: {name} не работает ({where})"),
+    "healed": Text(
+        Level.SUCCESS, "auto-heal: {name} is healed ({where})", "auto-heal: {name} снова работает ({where})"
+    ),
     "gave-up": Text(
         Level.ERROR,
         "auto-heal: gave up on {name} ({where})",
-        "auto-heal: {name} восстановить не удаётся, прекращаем ({where})",
+        "auto-heal: {name}: восстановить не удаётся, прекращаем ({where})",
     ),
     "where": Text(Level.INFO, "{folder} on {host}", "{folder} на {host}"),
     "cause": Text(Level.INFO, "Cause: {value}", "Причина: {value}"),
     "action": Text(Level.INFO, "Action: {value}", "Действие: {value}"),
     "no_action": Text(Level.INFO, "Action: none by this monitor", "Действие: монитор ничего не предпринимал"),
     "since": Text(Level.INFO, "Since: {value}", "Начало: {value}"),
-    "downtime": Text(Level.INFO, "Downtime: {value}s", "Простой: {value}s"),
+    "downtime": Text(Level.INFO, "Downtime: {value}s", "Простой: {value} с"),
 }
 
 
@@ -172,9 +175,10 @@ class Notifier:
     def _message(self, event: Event, incident: _Incident, until: float) -> Message:
         where = self._text("where", folder=_safe(self._project.root.name or "/"), host=_safe(os.uname().nodename))
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(incident.since))
+        language = self._project.language
         lines = [
-            self._text("cause", value=_safe(incident.cause)) if incident.cause else "",
-            self._text("action", value=_safe(incident.action)) if incident.action else "",
+            self._text("cause", value=translated(_safe(incident.cause), language)) if incident.cause else "",
+            self._text("action", value=_in(language, _safe(incident.action))) if incident.action else "",
             self._text("no_action") if event == "healed" and not incident.action else "",
             self._text("since", value=since),
             # Until then it is not over.
@@ -201,6 +205,12 @@ def _unchecked(name: str, run: Run, done: list[Remediation], *, gave_up: bool) -
         passed_at=answered[-1] if outcome is CheckOutcome.PASSED else None,
         message=done[0].cause if done else None,
     )  # fmt: skip
+
+
+def _in(language: Language, action: str) -> str:
+    """Say what was done, and why it did not help, in the language."""
+    done, colon, reason = action.partition(": ")
+    return f"{translated_action(done, language)}{colon}{translated(reason, language)}"
 
 
 def _safe(text: str) -> str:

@@ -25,8 +25,8 @@ RUN: dict[str, Text] = {
     "not_collected": Text(ERROR, "❌ Not collected: {reason}", "❌ Не удалось собрать: {reason}"),
     # The verdict.
     "healthy": Text(SUCCESS, "✅ All systems are healthy", "✅ Все системы работают нормально"),
-    "one_healthy": Text(SUCCESS, "✅ {names} is healthy", "✅ {names}: работает нормально"),
-    "some_healthy": Text(SUCCESS, "✅ {names} are healthy", "✅ {names}: работают нормально"),
+    "one_healthy": Text(SUCCESS, "✅ {names} is healthy", "✅ {names} работает нормально"),
+    "some_healthy": Text(SUCCESS, "✅ {names} are healthy", "✅ {names} работают нормально"),
     "healing": Text(
         WARN, "⚠️ Problems found, healing...", "⚠️ Обнаружены проблемы, выполняем автовосстановление..."
     ),

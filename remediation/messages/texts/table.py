@@ -1,0 +1,111 @@
+"""The words of the tables that `status`, `report` and `drill` print; a check needs none of them."""
+
+from __future__ import annotations
+
+from remediation.messages.text import INFO, Text
+
+TABLE: dict[str, Text] = {
+    # The columns of `status`.
+    "SERVICE": Text(INFO, "SERVICE", "СЕРВИС"),
+    "STATE": Text(INFO, "STATE", "СОСТОЯНИЕ"),
+    "PID": Text(INFO, "PID", "PID"),
+    "UPTIME": Text(INFO, "UPTIME", "РАБОТАЕТ"),
+    "MEMORY": Text(INFO, "MEMORY", "ПАМЯТЬ"),
+    "PORT": Text(INFO, "PORT", "ПОРТ"),
+    "LAST HEAL": Text(INFO, "LAST HEAL", "ПОСЛЕДНЕЕ ВОССТАНОВЛЕНИЕ"),
+    # Its states, as its JSON has them.
+    "up": Text(INFO, "up", "работает"),
+    "not answering": Text(INFO, "not answering", "не отвечает"),
+    "suspended": Text(INFO, "suspended", "приостановлен"),
+    "down": Text(INFO, "down", "не запущен"),
+    "stopped by hand": Text(INFO, "stopped by hand", "остановлен вручную"),
+    "foreign": Text(INFO, "foreign", "чужой процесс"),
+    "mebibytes": Text(INFO, "{size} MiB", "{size} МиБ"),
+    "never": Text(INFO, "never", "не было"),
+    "last_heal": Text(INFO, "{ago} ago, {action}, {effect}", "{ago} назад, {action}, {effect}"),
+    "in_vain": Text(INFO, "in vain", "безуспешно"),
+    "answered_again": Text(INFO, "answered again", "снова отвечает"),
+    "helped": Text(INFO, "helped", "помогло"),
+    "did_not_help": Text(INFO, "did not help", "не помогло"),
+    # The report.
+    "period": Text(INFO, "{start} to {end} ({length})", "{start} — {end} ({length})"),
+    "from": Text(INFO, "From {period}", "Период: {period}"),
+    "nothing": Text(INFO, "Nothing was checked from {period}.", "За период {period} проверок не было."),
+    "UPTIME OF TIME WATCHED": Text(INFO, "UPTIME OF TIME WATCHED", "ДОСТУПНОСТЬ ПО ВРЕМЕНИ"),
+    "UPTIME OF CHECKS": Text(INFO, "UPTIME OF CHECKS", "ДОСТУПНОСТЬ ПО ПРОВЕРКАМ"),
+    "FAILURES": Text(INFO, "FAILURES", "СБОИ"),
+    "HEALS": Text(INFO, "HEALS", "ВОССТАНОВЛЕНИЯ"),
+    "MTTR": Text(INFO, "MTTR", "ВРЕМЯ ПОЧИНКИ"),
+    "MTBF": Text(INFO, "MTBF", "МЕЖДУ СБОЯМИ"),
+    "LATENCY": Text(INFO, "LATENCY", "ЗАДЕРЖКА"),
+    "percent": Text(INFO, "{percent}%", "{percent} %"),
+    "of_time": Text(INFO, "{share} of {time}", "{share} за {time}"),
+    "of_checks": Text(INFO, "{share} of checks ({passed}/{runs})", "{share} проверок ({passed} из {runs})"),
+    "down_for": Text(INFO, "{failures}, down for {time}", "{failures}, не работает {time}"),
+    "heals": Text(INFO, "{total}, {ok} ok, {helped} helped", "{total}, удалось: {ok}, помогло: {helped}"),
+    "no_service": Text(INFO, "(no service)", "(без сервиса)"),
+    "each": Text(INFO, "each {time}", "один знак — {time}"),
+    "well": Text(INFO, "well", "работает"),
+    "partly": Text(INFO, "partly down", "сбои"),
+    "all_down": Text(INFO, "down", "не работает"),
+    "nobody": Text(INFO, "not watched", "без наблюдения"),
+    "percentiles": Text(
+        INFO, "MTTR and latency: median (95th percentile), nearest rank.",
+        "Время починки и задержка: медиана (95-й перцентиль), ближайший ранг.",
+    ),
+    "LAST HEALS": Text(INFO, "LAST HEALS", "ПОСЛЕДНИЕ ВОССТАНОВЛЕНИЯ"),
+    "answered_after": Text(INFO, "answered after {time}", "ответ через {time}"),
+    "done": Text(INFO, "done", "выполнено"),
+    "in_vain_because": Text(INFO, "in vain: {reason}", "безуспешно: {reason}"),
+    "evidence_in": Text(INFO, "evidence in {folder}", "диагностика в {folder}"),
+    # The drill.
+    "FAULT": Text(INFO, "FAULT", "СБОЙ"),
+    "ROUNDS": Text(INFO, "ROUNDS", "ПОВТОРЫ"),
+    "DETECTED": Text(INFO, "DETECTED", "ЗАМЕЧЕНО"),
+    "HEALED": Text(INFO, "HEALED", "УСТРАНЕНО"),
+    "DOWNTIME (MAX)": Text(INFO, "DOWNTIME (MAX)", "ПРОСТОЙ (МАКС.)"),
+    "HARMED": Text(INFO, "HARMED", "ПОСТРАДАЛО"),
+    "LEFT OVER": Text(INFO, "LEFT OVER", "ОСТАЛОСЬ"),
+    "skipped": Text(INFO, "skipped", "пропущено"),
+    "some_skipped": Text(INFO, "{count} ({skipped} skipped)", "{count} (пропущено: {skipped})"),
+    "refused_first": Text(INFO, "{healed} (refused at first)", "{healed} (сначала отклонено)"),
+    "downtime": Text(INFO, "{median}s ({most}s)", "{median} с ({most} с)"),
+    # The header of pytest, and its last line.
+    "header": Text(
+        INFO, "auto-heal: {names} ({source}), healing {heal}{debugged}",
+        "auto-heal: {names} ({source}), восстановление: {heal}{debugged}",
+    ),
+    "heal_auto": Text(INFO, "auto", "включено"),
+    "heal_plan": Text(INFO, "plan", "только план"),
+    "heal_off": Text(INFO, "off", "выключено"),
+    "debugged": Text(
+        INFO, ", checks run in place since a debugger is attached",
+        ", проверки идут в этом процессе: подключён отладчик",
+    ),
+    "over": Text(
+        INFO, "auto-heal: {verdict} after {rounds} {rounds:round|rounds}",
+        "auto-heal: {verdict} ({rounds} {rounds:раунд|раунда|раундов})",
+    ),
+    "over_report": Text(
+        INFO, "auto-heal: {verdict} after {rounds} {rounds:round|rounds}, report in {report}",
+        "auto-heal: {verdict} ({rounds} {rounds:раунд|раунда|раундов}), отчёт в {report}",
+    ),
+    "verdict_healthy": Text(INFO, "healthy", "всё работает"),
+    "verdict_healed": Text(INFO, "healed", "работа восстановлена"),
+    "verdict_rolled-back": Text(INFO, "rolled-back", "выполнен откат"),
+    "verdict_sick": Text(INFO, "sick", "есть сбои"),
+    "verdict_unproven": Text(INFO, "unproven", "не подтверждено"),
+    "no_verdict": Text(INFO, "no verdict", "результата нет"),
+    # `init`.
+    "kept": Text(INFO, "kept     {path}", "оставлен  {path}"),
+    "wrote": Text(INFO, "wrote    {path}", "записан   {path}"),
+    "kept_table": Text(
+        INFO, "kept     {path}: it has [tool.auto-heal]", "оставлен  {path}: в нём уже есть [tool.auto-heal]"
+    ),
+    "added": Text(INFO, "added    [tool.auto-heal] to {path}", "добавлено [tool.auto-heal] в {path}"),
+    "gitignore": Text(INFO, "For .gitignore: {files}", "Для .gitignore: {files}"),
+    "next_step": Text(
+        INFO, "Look at command, url and ready in the configuration, then run: {command}",
+        "Проверьте command, url и ready в конфигурации, затем выполните: {command}",
+    ),
+}  # fmt: skip
