@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from remediation import __version__
-from remediation.drill.fault_names import FAULTS
+from remediation.drill.fault_names import FAULTS, listed
 from remediation.messages.formatting import duration
+from remediation.messages.text import of_environment
 
 USAGE_ERROR = 4
 _LAST_PORT = 65_535
@@ -54,14 +55,33 @@ class _Parser(argparse.ArgumentParser):
     """Exits with 4 on wrong use, as pytest does, where argparse would exit with 2."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+        text = f"{message}; see {self.prog} --help"
+        if of_environment(os.environ) == "ru":
+            from remediation.messages.translation import translated_usage
+
+            text = translated_usage(text)
+        self.exit(USAGE_ERROR, f"{self.prog}: {text}\n")
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Return what lays out the help of a command, in the user's language."""
+    if of_environment(os.environ) == "ru":
+        from remediation.cli.help import RussianFormatter
+
+        return RussianFormatter(prog)
+    return argparse.RawDescriptionHelpFormatter(prog)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = _Parser(prog="auto-heal", description="Check services, heal what is sick, check again.")
+    top = _Parser(
+        prog="auto-heal",
+        description="Check services, heal what is sick, check again.",
+        formatter_class=_formatter,
+    )
     top.add_argument("--version", action="version", version=f"auto-heal {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    # Named, so that no usage line is laid out to learn it.
+    commands = top.add_subparsers(prog=top.prog, dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     check = _add(
         commands, "check", "run the checks, heal on failure, run them again",
@@ -172,14 +192,9 @@ def _add_deployment(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
-    width = max(map(len, FAULTS))
-    faults = "\n".join(
-        textwrap.fill(what, _WIDTH, initial_indent=f"  {name.ljust(width)}  ", subsequent_indent=" " * (width + 4))
-        for name, what in FAULTS.items()
-    )
     drill = _add(
         commands, "drill", "make real faults on your own services, one after another, and see whether they are healed",
-        "auto-heal drill api --fault crash --fault hang --rounds 3", f"faults:\n{faults}",
+        "auto-heal drill api --fault crash --fault hang --rounds 3", f"faults:\n{listed(FAULTS, _WIDTH)}",
         "exit codes: 0 if every fault was healed and nobody harmed, 1 if not, 2 if it\n"
         "was interrupted or not agreed to, 3 if there is no verdict, 4 if it cannot ask\n"
         "(without a terminal it needs --yes) or the configuration is wrong",
@@ -232,7 +247,7 @@ def _add(
         help=what,
         description=textwrap.fill(f"{what[0].upper()}{what[1:]}.", _WIDTH),
         epilog="\n\n".join([f"example:\n  {example}", *more]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
+
 FAULTS = {
     "crash": "its process is killed by SIGKILL",
     "hang": "its processes are suspended by SIGSTOP, so that it answers nobody",
@@ -13,3 +16,12 @@ FAULTS = {
     "full-log": "it crashes while the disk of its log, and of auto-heal's, is full (needs the right to mount)",
     "healer-killed": "it crashes, and whoever heals it is killed half-way",
 }
+
+
+def listed(faults: Mapping[str, str], width: int) -> str:
+    """Return what each fault is beside its name, in lines of at most `width` characters."""
+    column = max(map(len, faults))
+    return "\n".join(
+        textwrap.fill(what, width, initial_indent=f"  {name.ljust(column)}  ", subsequent_indent=" " * (column + 4))
+        for name, what in faults.items()
+    )

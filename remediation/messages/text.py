@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Literal, NamedTuple
 
 Language = Literal["en", "ru"]
+
+
+def of_environment(environ: Mapping[str, str]) -> Language:
+    """Return the language of what is said where no configuration is read: AUTO_HEAL_LANG, then the locale."""
+    names = ("AUTO_HEAL_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+    return "ru" if next((environ[name] for name in names if environ.get(name)), "").lower().startswith("ru") else "en"
 
 
 class Level(Enum):

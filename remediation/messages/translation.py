@@ -43,6 +43,13 @@ def translated_action(text: str, language: Language) -> str:
     return text if language == "en" else _translated(text, _actions(), 0)
 
 
+def translated_usage(text: str) -> str:
+    """Return what argparse or a command says of wrong use, in Russian."""
+    from remediation.messages.texts.help import USAGE
+
+    return _translated(text, tuple(_template("", en, ru) for en, ru in USAGE.items()), 0)
+
+
 def _translated(text: str, templates: tuple[_Template, ...], depth: int) -> str:
     if depth > _DEEPEST or len(text) > _LONGEST:
         return text
@@ -61,11 +68,13 @@ def _translated(text: str, templates: tuple[_Template, ...], depth: int) -> str:
 def _value(template: _Template, name: str, value: str, templates: tuple[_Template, ...], depth: int) -> Counted:
     if name in _NUMBERS and value.isdigit():
         return Counted.of(value, int(value))
-    if name in ("reason", "problem") and templates is not _reasons():
-        return Counted.of(_translated(value, _reasons(), depth + 1), 1)
-    if name in READ_BACK and (template.key, name) not in QUOTED:
-        return Counted.of(_translated(value, templates, depth + 1), 1)
-    return Counted.of(value, 1)
+    if name not in READ_BACK or (template.key, name) in QUOTED:
+        return Counted.of(value, 1)
+    said = _translated(value, templates, depth + 1)
+    # What was done has its reasons.
+    if said == value and name != "action" and templates is not _reasons():
+        said = _translated(value, _reasons(), depth + 1)
+    return Counted.of(said, 1)
 
 
 @cache

@@ -163,9 +163,16 @@ class Checks:
 
     def pytest_report_header(self) -> str:
         """Say which services are meant, and whether they would be healed."""
-        names = ", ".join(self._project.services)
-        debugged = ", checks run in place since a debugger is attached" if is_debugged() else ""
-        return f"auto-heal: {names} ({self._project.source.name}), healing {self._heal}{debugged}"
+        from remediation.messages.words import Words
+
+        words = Words(self._project.language)
+        return words(
+            "header",
+            names=", ".join(self._project.services),
+            source=self._project.source.name,
+            heal=words(f"heal_{self._heal}"),
+            debugged=words("debugged") if is_debugged() else "",
+        )
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -338,12 +345,18 @@ class Checks:
             code = self._beside.keep(run, code) if self._beside else code
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter and not self._fork:
-            rounds = "1 round" if len(run.course.rounds) == 1 else f"{len(run.course.rounds)} rounds"
-            where = f", report in {self._files.report}" if self._files.report.exists() else ""
-            verdict = run.verdict if code in VERDICTS else "no verdict"
-            reporter.write_line(f"auto-heal: {verdict} after {rounds}{where}")
+            reporter.write_line(self._summary(run, self._files.report, code))
         self._tell_verdict(code)
         return code
+
+    def _summary(self, run: HealthRun, report: Path, code: int) -> str:
+        """Return the last line of pytest's own output."""
+        from remediation.messages.words import Words
+
+        words = Words(self._project.language)
+        verdict = words(f"verdict_{run.verdict}" if code in VERDICTS else "no_verdict")
+        key = "over_report" if report.exists() else "over"
+        return words(key, verdict=verdict, rounds=len(run.course.rounds), report=report)
 
     def _tell_verdict(self, code: int) -> None:
         """Let the supervisor wait no longer than it has to for what other plugins do from here on."""

@@ -1,0 +1,63 @@
+"""`--help` in Russian: the parser and its texts stay as they are, and are said in Russian when they are shown."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import textwrap
+from collections.abc import Callable, Iterable
+
+from remediation.drill.fault_names import listed
+from remediation.messages.texts.help import FAULTS, HEADINGS, HELP, METAVARS
+
+# Of a line of help, in characters.
+WIDTH = 79
+# What is made of several words, as it is looked up.
+_KNOWN = {" ".join(english.split()): russian for english, russian in HELP.items()}
+
+
+class RussianFormatter(argparse.RawDescriptionHelpFormatter):
+    """Says what it is given in Russian, and what it has no Russian text for as it is."""
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[argparse._MutuallyExclusiveGroup],
+        prefix: str | None = None,
+    ) -> None:
+        """Begin the usage line in Russian."""
+        super().add_usage(usage, actions, groups, HEADINGS["usage: "] if prefix is None else prefix)
+
+    def start_section(self, heading: str | None) -> None:
+        """Name a section in Russian."""
+        super().start_section(HEADINGS.get(heading or "", heading))
+
+    def add_text(self, text: str | None) -> None:
+        """Add a description, or what follows the options, paragraph by paragraph."""
+        super().add_text("\n\n".join(map(_paragraph, text.split("\n\n"))) if text else text)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return _KNOWN.get(" ".join((action.help or "").split()), action.help)
+
+    def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
+        if isinstance(action.metavar, str):
+            action = copy.copy(action)
+            action.metavar = METAVARS.get(str(action.metavar), action.metavar)
+        return super()._metavar_formatter(action, METAVARS.get(default_metavar, default_metavar))
+
+
+def _paragraph(text: str) -> str:
+    if known := HELP.get(text):
+        return known
+    heading, line_end, rest = text.partition("\n")
+    if heading == "faults:":
+        return f"{HEADINGS[heading]}\n{listed(FAULTS, WIDTH)}"
+    if heading in HEADINGS:
+        return f"{HEADINGS[heading]}{line_end}{rest}"
+    words = " ".join(text.split())
+    known = _KNOWN.get(words) or _KNOWN.get(f"{words[:1].lower()}{words[1:]}".removesuffix("."))
+    if known is None:
+        return text
+    sentence = f"{known[0].upper()}{known[1:]}".removesuffix(".")
+    return textwrap.fill(f"{sentence}.", WIDTH)

@@ -1,0 +1,184 @@
+"""The help of the commands in Russian, by the English text, and what is said of wrong use."""
+
+from __future__ import annotations
+
+# Words of the usage line.
+METAVARS = {
+    "COMMAND": "КОМАНДА",
+    "SERVICE": "СЕРВИС",
+    "PORT": "ПОРТ",
+    "TIME": "СРОК",
+    "FILE": "ФАЙЛ",
+    "DIR": "ПАПКА",
+    "NAME": "ИМЯ",
+    "PATH": "ПУТЬ",
+    "V": "ВЕРСИЯ",
+    "N": "N",
+    "S": "S",
+    "URL": "URL",
+    "RUN": "КОМАНДА",
+}
+
+HEADINGS = {
+    "usage: ": "использование: ",
+    "options": "параметры",
+    "optional arguments": "параметры",
+    "positional arguments": "аргументы",
+    "example:": "пример:",
+    "faults:": "сбои:",
+}
+
+HELP = {
+    "show this help message and exit": "показать эту справку и выйти",
+    "show program's version number and exit": "показать версию программы и выйти",
+    "Check services, heal what is sick, check again.":
+        "Проверить сервисы, восстановить неработающие, проверить снова.",
+    "run the checks, heal on failure, run them again":
+        "выполнить проверки, при сбое восстановить сервис и проверить снова",
+    "run the checks, and tell what a heal would do now, touching no service":
+        "выполнить проверки и показать, что сделало бы восстановление; сервисы не затрагиваются",
+    "check at every interval, and at once when a process dies, until Ctrl+C":
+        "проверять через заданный интервал и сразу, когда завершится процесс, до Ctrl+C",
+    "run the checks before a deployment, heal nothing, and keep the results as the baseline":
+        "выполнить проверки до развёртывания, ничего не восстанавливая, и сохранить результат для сравнения",
+    "wait for what was deployed, run the checks, compare with the baseline, and heal or roll back":
+        "дождаться новой версии, выполнить проверки, сравнить с исходным состоянием, восстановить или откатить",
+    "start services, their dependencies first": "запустить сервисы, сначала те, от которых они зависят",
+    "stop services; nothing heals them until they are started":
+        "остановить сервисы; до запуска они не восстанавливаются",
+    "stop and start services": "остановить и запустить сервисы",
+    "show state, process and last heal of services":
+        "показать состояние, процесс и последнее восстановление сервисов",
+    "make real faults on your own services, one after another, and see whether they are healed":
+        "вызвать настоящие сбои своих сервисов, один за другим, и проверить, восстанавливаются ли они",
+    "allow no healing, while a deployment is under way; checks still run and report":
+        "приостановить восстановление на время развёртывания; проверки и отчёты продолжаются",
+    "end a pause": "завершить паузу",
+    "tell of the past: uptime, failures, heals, latency":
+        "показать прошлое: доступность, сбои, восстановления, задержку",
+    "write checks, conftest.py and configuration for a project that has none":
+        "записать проверки, conftest.py и конфигурацию для проекта, где их нет",
+    "show pytest's own output as well": "показать и вывод самого pytest",
+    "serve Prometheus metrics on 127.0.0.1:PORT": "отдавать метрики Prometheus на 127.0.0.1:ПОРТ",
+    "all configured services if none is named": "если не указан ни один, все сервисы из конфигурации",
+    "print JSON, for programs": "вывести JSON, для программ",
+    "end by itself, as 10m, 90s or 1h30m (default: never)":
+        "завершить паузу через 10m, 90s или 1h30m (по умолчанию: никогда)",
+    "how far to look back (default: 7d)": "за какой срок показать (по умолчанию: 7d)",
+    "the project (default: here)": "проект (по умолчанию: текущий каталог)",
+    "the service's name (default: api)": "имя сервиса (по умолчанию: api)",
+    "the command that starts the service": "команда, которая запускает сервис",
+    "where it answers (default: http://localhost:8787)": "где он отвечает (по умолчанию: http://localhost:8787)",
+    "the path that answers 2xx when it is up (default: /api/health)":
+        "путь, который отвечает 2xx, когда сервис работает (по умолчанию: /api/health)",
+    "only print a systemd unit for the monitor": "только вывести юнит systemd для монитора",
+    "only print a line for crontab": "только вывести строку для crontab",
+    "exit with 0 also if something is sick": "завершиться с кодом 0, даже если есть сбои",
+    "how long to wait until the services are ready (default: the start_timeout of each)":
+        "сколько ждать готовности сервисов (по умолчанию: start_timeout каждого)",
+    "wait until this version answers, and fail if it does not; api=V for one of several services":
+        "ждать, пока не ответит эта версия; если её нет, это ошибка; api=ВЕРСИЯ для одного из сервисов",
+    "fail a check that is slower than the key latency allows":
+        "считать ошибкой и проверку, которая медленнее, чем допускает ключ latency",
+    "where it is kept (default: .auto-heal/baseline.json)": "где его хранить (по умолчанию: .auto-heal/baseline.json)",
+    "all that auto-heal starts if none is named": "если не указан ни один, все сервисы, которые запускает auto-heal",
+    "only this one; may be repeated": "только этот сбой; можно повторить",
+    "make each fault N times (default: 1)": "вызвать каждый сбой N раз (по умолчанию: 1)",
+    "repeat the order and moments of an earlier drill": "повторить порядок и моменты прежних учений",
+    "do not ask before it starts; without a terminal it is needed":
+        "не спрашивать перед началом; без терминала обязательно",
+    "the JUnit report (default: drill.xml beside that of the checks)":
+        "отчёт JUnit (по умолчанию: drill.xml рядом с отчётом проверок)",
+    # What follows the options, as it is laid out.
+    "All further options go to pytest.": "Все остальные параметры передаются pytest.",
+    """options of the run, which go to pytest:
+  --heal=auto|plan|off  heal, only tell what a heal would do, or do neither
+  --no-heal             the same as --heal=off
+  --heal-rounds=N       heal at most N times (default: as often as the ladders
+                        of the sick services have steps)
+  --fail-on-heal        exit with 10 when all is well only after a heal
+  --rollback            run the rollback of a service that no heal has helped;
+                        postdeploy always does
+All further options go to pytest as well, such as -k or --junitxml.""":
+    """параметры запуска, которые передаются pytest:
+  --heal=auto|plan|off  восстанавливать, только показать план или ни то ни другое
+  --no-heal             то же, что --heal=off
+  --heal-rounds=N       восстанавливать не больше N раз (по умолчанию: столько,
+                        сколько шагов в ladder неработающих сервисов)
+  --fail-on-heal        код 10, если всё работает только после восстановления
+  --rollback            выполнить rollback сервиса, которому не помогло
+                        восстановление; postdeploy делает это всегда
+Все остальные параметры тоже передаются pytest, например -k или --junitxml.""",
+    """exit codes:
+  0   every check passes at the end, healed or not
+  1   a check still fails at the end
+  2   interrupted
+  3   no verdict: the report is missing or incomplete
+  4   wrong use or configuration
+  5   no check was collected
+  10  only with --fail-on-heal: every check passes, but only after a heal
+  11  every check passes, but only since the service was rolled back""":
+    """коды завершения:
+  0   в конце все проверки проходят, с восстановлением или без
+  1   в конце какая-то проверка не проходит
+  2   прервано
+  3   результата нет: отчёт отсутствует или неполон
+  4   неверный вызов или неверная конфигурация
+  5   не собрано ни одной проверки
+  10  только с --fail-on-heal: все проверки проходят после восстановления
+  11  все проверки проходят после отката сервиса""",
+    """exit codes: 0 if every check passes, 1 if something is sick, and those of
+`auto-heal check` if there is no telling""":
+    """коды завершения: 0, если все проверки проходят; 1, если есть сбои; как у
+`auto-heal check`, если результата нет""",
+    """exit codes: 0 after Ctrl+C or SIGTERM, 1 if another monitor watches the project,
+2 after a second Ctrl+C, 3 after a fault of its own, pytest's if no check can
+be collected at the start""":
+    """коды завершения: 0 после Ctrl+C или SIGTERM; 1, если за проектом следит другой
+монитор; 2 после второго Ctrl+C; 3 после собственной ошибки; как у pytest, если
+в начале не удалось собрать проверки""",
+    """exit codes: 0 if every fault was healed and nobody harmed, 1 if not, 2 if it
+was interrupted or not agreed to, 3 if there is no verdict, 4 if it cannot ask
+(without a terminal it needs --yes) or the configuration is wrong""":
+    """коды завершения: 0, если все сбои устранены и никто не пострадал; 1, если нет;
+2, если учения прерваны или нет согласия; 3, если результата нет; 4, если нельзя
+спросить (без терминала нужен --yes) или неверна конфигурация""",
+}  # fmt: skip
+
+FAULTS = {
+    "crash": "процесс убит сигналом SIGKILL",
+    "hang": "процессы приостановлены сигналом SIGSTOP и никому не отвечают",
+    "deaf-child": "сбой, после которого остаётся дочерний процесс, не замечающий SIGTERM",
+    "orphan-on-port": "сбой, после которого осиротевший процесс удерживает слушающий сокет",
+    "stranger": "сбой, после которого порт занимает чужой процесс",
+    "stale-pid": "сбой, после которого в PID-файле номер, которого ни у кого нет",
+    "reused-pid": "сбой, после которого PID-файл указывает на чужой живой процесс; он не должен пострадать",
+    "full-log": "сбой, когда диск с журналами сервиса и auto-heal заполнен (нужно право монтировать)",
+    "healer-killed": "сбой, после которого процесс восстановления убит на полпути",
+}
+
+# Of wrong use; the first ones are argparse's.
+USAGE = {
+    "{problem}; see {command} --help": "{problem}; справка: {command} --help",
+    "argument COMMAND: {problem}": "КОМАНДА: {problem}",
+    "argument {argument}: {problem}": "аргумент {argument}: {problem}",
+    "the following arguments are required: {arguments}": "не хватает аргументов: {arguments}",
+    "expected one argument": "нужно значение",
+    "expected at least one argument": "нужно хотя бы одно значение",
+    "expected at most one argument": "допустимо не больше одного значения",
+    "not allowed with argument {argument}": "нельзя вместе с {argument}",
+    "invalid choice: {value} (choose from {choices})": "недопустимое значение {value} (возможны: {choices})",
+    "invalid int value: {value}": "{value} — не целое число",
+    "ambiguous option: {option} could match {matches}": "неоднозначный параметр {option}: возможны {matches}",
+    "ignored explicit argument {value}": "лишнее значение {value}",
+    "unrecognized arguments: {arguments}": "неизвестные аргументы: {arguments}",
+    "unknown arguments: {arguments}": "неизвестные аргументы: {arguments}",
+    "{value} is no duration such as 7d, 12h, 30m, 90s, 1d12h, or a number of seconds":
+        "{value} — не срок вида 7d, 12h, 30m, 90s, 1d12h и не число секунд",
+    "{value} is no duration: it must be more than 0 and at most 100 years":
+        "{value} — не срок: он должен быть больше 0 и не больше 100 лет",
+    "no fault is called {value}; did you mean {near}?": "нет сбоя {value}; возможно, имелся в виду {near}",
+    "no fault is called {value}; known faults: {choices}": "нет сбоя {value}; есть такие: {choices}",
+    "{value} is no whole number from 1 to {most}": "{value} — не целое число от 1 до {most}",
+    "{value} is no port, which is a number up to {most}": "{value} — не порт: это число до {most}",
+}  # fmt: skip
