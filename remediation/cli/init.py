@@ -6,6 +6,7 @@ What is written is made from the files that this repository itself runs, so that
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -16,12 +17,16 @@ from remediation.config.load import OWN_FILE, SHARED_FILE, parse, tomllib
 from remediation.config.model import Project, Service
 from remediation.config.resolve import resolve_service
 from remediation.config.schema import ConfigError, check_keys
+from remediation.messages.text import of_environment
+from remediation.messages.words import Words
 from remediation.system import files
 
 _HOOK = "conftest.py"
 _HEALTH_CHECK, _DATA_CHECK = "test_health.py", "test_items.py"
 # What only the bundled service has in its table.
 _OWN_LINES = ("#", "cwd =", "budget =", "version =")
+# What became of a file, as the key of a text, and its path.
+_Fate = tuple[str, Path]
 _URL, _READY = "http://localhost:8787", "/api/health"
 # Programs that a folder's files suggest, the likeliest first.
 _GUESSES = (
@@ -50,14 +55,16 @@ def init(folder: str, *, name: str, command: str | None, url: str | None, ready:
     check_keys({name: values}, Mapping[str, Service], "init: ")
     resolve_service(name, values, project=Project(source=root / OWN_FILE), where="init: ", url=None)
     table = _configuration(name, values)
+    say = Words(of_environment(os.environ))
     try:
-        for line in _write_all(root, name, ready or _READY, table):
-            print(line)
+        for key, path in _write_all(root, name, ready or _READY, table):
+            print(say(key, path=path))
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     where = "" if root.resolve() == Path.cwd() else f"cd {shlex.quote(folder)} && "
-    print(f"For .gitignore: .{name}-server.pid {name}-server.log auto-heal.log* .*.log.lock reports/ .auto-heal/")
-    print(f"Look at command, url and ready in the configuration, then run: {where}pytest {FOLDER}")
+    ignored = f".{name}-server.pid {name}-server.log auto-heal.log* .*.log.lock reports/ .auto-heal/"
+    print(say("gitignore", files=ignored))
+    print(say("next_step", command=f"{where}pytest {FOLDER}"))
     return 0
 
 
@@ -72,7 +79,8 @@ def _guess(root: Path) -> list[str]:
     return next((words for name, words in _GUESSES if (root / name).is_file()), _GUESSES[0][1])
 
 
-def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[str]:
+def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[_Fate]:
+    """Write what is missing, and yield what became of each file."""
     source = sources()
     # First, because it may refuse.
     yield _configure(root, table)
@@ -90,21 +98,21 @@ def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[str]:
     yield _create(hook, (source / _HOOK).read_text(encoding="utf-8"))
 
 
-def _create(path: Path, text: str) -> str:
+def _create(path: Path, text: str) -> _Fate:
     if path.exists() or path.is_symlink():
-        return f"kept     {path}"
+        return "kept", path
     files.write(path, text.encode(), mode=files.PUBLIC)
-    return f"wrote    {path}"
+    return "wrote", path
 
 
-def _configure(root: Path, table: str) -> str:
+def _configure(root: Path, table: str) -> _Fate:
     own, shared = root / OWN_FILE, root / SHARED_FILE
     if own.exists():
-        return f"kept     {own}"
+        return "kept", own
     if not shared.exists():
         return _create(shared, table)
     if "auto-heal" in parse(shared).get("tool", {}):
-        return f"kept     {shared}: it has [tool.auto-heal]"
+        return "kept_table", shared
     before = shared.read_bytes()
     added = table.replace("\n", "\r\n") if b"\r\n" in before else table
     end = added[len(added.rstrip()) :]
@@ -115,7 +123,7 @@ def _configure(root: Path, table: str) -> str:
         raise ConfigError(f"{shared}: its table tool cannot be added to; add by hand:\n{table}") from None
     mode = shared.stat().st_mode & 0o777
     files.write(shared.resolve(), after, mode=mode)
-    return f"added    [tool.auto-heal] to {shared}"
+    return "added", shared
 
 
 def _configuration(name: str, values: Mapping[str, object]) -> str:

@@ -298,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(known, [word for word in rest if word != "--"])
     except ConfigError as error:
-        print(f"auto-heal: {error}", file=sys.stderr)
+        print(f"auto-heal: {_in_their_language(str(error))}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -309,12 +309,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # Only of the working directory does the system say that it is not there without saying what.
         where = error.filename or ("the working directory" if isinstance(error, FileNotFoundError) else "output")
-        print(f"auto-heal: {where}: {error.strerror or error}", file=sys.stderr)
+        print(_in_their_language(f"auto-heal: {where}: {error.strerror or error}"), file=sys.stderr)
         return NO_VERDICT if known.command in _GIVE_VERDICTS else FAILED
     except Exception:  # noqa: BLE001 - told in full
         # Python would exit with 1, which says that something is sick.
         traceback.print_exc()
         return NO_VERDICT
+
+
+def _in_their_language(text: str) -> str:
+    """Return what is wrong in the language of the environment, since there may be no configuration."""
+    if of_environment(os.environ) == "en":
+        return text
+    from remediation.messages.translation import translated
+
+    return translated(text, "ru")
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:

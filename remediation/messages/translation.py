@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from remediation.messages.catalog import CATALOGUE, Language
 from remediation.messages.message import QUOTED, READ_BACK, Counted
+from remediation.messages.texts.mistakes import MISTAKES
 from remediation.messages.texts.recorded import ACTIONS, SENTENCES, SYSTEM
 
 # A sentence within a sentence within a sentence; deeper there is none.
@@ -80,7 +81,7 @@ def _value(template: _Template, name: str, value: str, templates: tuple[_Templat
 @cache
 def _reasons() -> tuple[_Template, ...]:
     texts = [(key, en, ru) for key, text in CATALOGUE.items() for en, ru in ((text.en, text.ru),) if en != ru]
-    templates = [_template(*text) for text in [*texts, *(("", en, ru) for en, ru in SENTENCES.items())]]
+    templates = [_template(*text) for text in [*texts, *(("", en, ru) for en, ru in (SENTENCES | MISTAKES).items())]]
     # First those that say the most of the text themselves.
     return tuple(sorted(templates, key=lambda one: -one.weight))
 

@@ -1,0 +1,127 @@
+"""In Russian, what is wrong with a configuration, or with how a command was called."""
+
+from __future__ import annotations
+
+MISTAKES = {
+    # The files.
+    "no configuration: neither {own} nor [tool.auto-heal] in {shared} in {folder} or above it; "
+    "`auto-heal init` writes one":
+        "нет конфигурации: ни {own}, ни [tool.auto-heal] в {shared} нет в {folder} и выше; её создаёт `auto-heal init`",
+    "not UTF-8, as TOML must be: byte {byte}": "файл не в UTF-8, как того требует TOML: байт {byte}",
+    "not valid TOML: {error}": "неверный TOML: {error}",
+    "cannot be read: {problem}": "не удалось прочитать: {problem}",
+    "cannot be written: {problem}": "не удалось записать: {problem}",
+    "there is none in {folder} any more": "в {folder} её больше нет",
+    "there is no folder {name} in {folder}; `auto-heal init` writes one":
+        "нет папки {name} в {folder}; её создаёт `auto-heal init`",
+    "{folder} is not a folder; auto-heal keeps there what it remembers, so remove it":
+        "{folder} — не папка; auto-heal хранит там свои данные, удалите этот файл",
+    "{folder} is a symbolic link, which is not followed; auto-heal keeps there what it remembers, so remove it":
+        "{folder} — символическая ссылка, auto-heal по ней не переходит; там хранятся его данные, удалите её",
+    "{folder}: is not a folder": "{folder}: это не папка",
+    # The keys.
+    "unknown key {key}; did you mean {near}?": "неизвестный ключ {key}; возможно, имелся в виду {near}",
+    "unknown key {key}; known keys: {keys}": "неизвестный ключ {key}; есть такие: {keys}",
+    "unknown value {value}; known values: {values}": "неизвестное значение {value}; допустимы: {values}",
+    "expected {wanted}, got {given}": "ожидается {wanted}, а задано {given}",
+    "missing": "не задано",
+    "holds a NUL character, which no path and no command can": "содержит символ NUL, недопустимый в путях и командах",
+    "a service's name has up to 64 letters, digits, - and _ only":
+        "имя сервиса может содержать только буквы, цифры, - и _, не больше 64",
+    "has both command and restart, start or stop; keep one way to run it":
+        "заданы и command, и restart, start или stop; оставьте один способ запуска",
+    "start and stop need restart beside them": "start и stop задаются только вместе с restart",
+    "cannot be split as a shell would: {error}": "не удалось разбить на слова, как в оболочке: {error}",
+    'is empty; give a program and its arguments, such as ["node", "index.js"]':
+        'пусто; задайте программу и её аргументы, например ["node", "index.js"]',
+    "{url} is no URL: {error}": "{url} — не URL: {error}",
+    "{url} is no URL such as http://localhost:8787": "{url} — не URL вида http://localhost:8787",
+    "{url} has a query or a fragment; paths are put after it, so it has to end before":
+        "в {url} есть запрос или фрагмент, а после него добавляются пути; уберите их",
+    "{url} has no port": "в {url} нет порта",
+    '{ready} is neither a path such as "/health" (other characters percent-encoded) nor "tcp" nor "none"':
+        '{ready} — не путь вида "/health" (прочие символы в виде %XX), не "tcp" и не "none"',
+    'missing; ready = "{ready}" has to ask somewhere': 'не задано; для ready = "{ready}" нужен адрес',
+    'a path needs an http or https url; with {address} use "tcp"':
+        'для пути нужен url http или https; для {address} задайте "tcp"',
+    "has neither command nor url; there is nothing to check or to start":
+        "не заданы ни command, ни url: нечего проверять и нечего запускать",
+    "is no name of an environment variable": "это не имя переменной окружения",
+    "{signal} is no signal of this system; SIGTERM and SIGINT are usual":
+        "{signal} — не сигнал этой системы; обычные — SIGTERM и SIGINT",
+    '{path} is no path such as "/api/health"': '{path} — не путь вида "/api/health"',
+    "needs an http or https url, where the version is asked for": "нужен url http или https, чтобы узнать версию",
+    "is of no use with verify = false; leave one of them out":
+        "не действует вместе с verify = false; уберите одно из двух",
+    "there is no file {path}": "нет файла {path}",
+    "{path} cannot be read: {problem}": "не удалось прочитать {path}: {problem}",
+    "{path} holds no certificate, which in PEM begins with BEGIN CERTIFICATE":
+        "в {path} нет сертификата; в PEM он начинается с BEGIN CERTIFICATE",
+    "there is none; add [{table}] with command and url": "нет ни одного; добавьте [{table}] с command и url",
+    "depends_on goes round in a circle: {circle}": "depends_on замкнуто в круг: {circle}",
+    "is that of {other} too; each needs its own": "то же, что у {other}; у каждого должно быть своё",
+    # The environment.
+    "AUTO_HEAL_LANG is {value}; known languages: en, ru": "AUTO_HEAL_LANG равно {value}; допустимы: en, ru",
+    "{variable} is {value}; it must be a whole number, {least} or more":
+        "{variable} равно {value}; нужно целое число не меньше {least}",
+    "{variable} is {value}; it must be a number of seconds, {least} or more":
+        "{variable} равно {value}; нужно число секунд не меньше {least}",
+    "API_URL is set, but no service is called 'api'; known services: {services}":
+        "API_URL задан, но сервиса 'api' нет; есть такие: {services}",
+    "AUTO_HEAL is {value}; known values: {values}": "AUTO_HEAL равно {value}; допустимы: {values}",
+    "AUTO_HEAL is {value}; with it no check heals, and a drill proves nothing":
+        "AUTO_HEAL равно {value}; с этим значением восстановления нет, и учения ничего не покажут",
+    "{variable} is set by auto-heal alone; unset it ({error})":
+        "{variable} задаёт только сам auto-heal; уберите её ({error})",
+    # The services.
+    "no service is called {name}; known services: {services}": "нет сервиса {name}; есть такие: {services}",
+    "no service is called {word} in {file}; known services: {services}":
+        "в {file} нет сервиса {word}; есть такие: {services}",
+    "no service is called {word} in {file}; did you mean {near}?":
+        "в {file} нет сервиса {word}; возможно, имелся в виду {near}",
+    "no service can be drilled; it needs a command, and a url on this machine":
+        "учения проводить не на чем: сервису нужны command и url на этой машине",
+    "notify needs a package: pip install apprise": "для notify нужен пакет: pip install apprise",
+    # The commands.
+    "{options}: runs no check, so there is nothing to {what}":
+        "{options}: проверки не выполняются, команде нечего делать",
+    "pytest ran without auto-heal's hooks; {folder} or a folder above it needs its conftest.py":
+        "pytest выполнен без auto-heal; папке {folder} или папке выше нужен conftest.py",
+    "a monitor never rolls back, only postdeploy and a single check do":
+        "монитор не выполняет откат, его выполняют postdeploy и отдельная проверка",
+    "{path} is no path such as /health": "{path} — не путь вида /health",
+    "the path is too long for a crontab; cron takes {limit} bytes a command":
+        "путь слишком длинный для crontab: cron принимает команды до {limit} байт",
+    "neither a unit nor a crontab can name a path with such characters; rename it":
+        "ни юнит, ни crontab не допускают таких символов в пути; переименуйте его",
+    "the report {path} is no regular file; it is not replaced": "отчёт {path} — не обычный файл; заменять его нельзя",
+    "a drill kills and suspends processes; without a terminal to ask on, it needs --yes":
+        "учения убивают и приостанавливают процессы; без терминала нужен --yes",
+    "--metrics needs a package: pip install prometheus-client":
+        "для --metrics нужен пакет: pip install prometheus-client",
+    "{port} is no port; choose one from 1024 to {most}": "{port} — не порт; выберите порт от 1024 до {most}",
+    "port {port} of {address} is held by {holder}; stop it, or choose another port":
+        "порт {port} на {address} занят: {holder}; остановите этот процесс или выберите другой порт",
+    "port {port} of {address} is not open to this user (ID {user}); choose one from 1024 on":
+        "порт {port} на {address} недоступен этому пользователю (ID {user}); выберите порт от 1024",
+    "port {port} of {address} cannot be listened on: {problem}":
+        "порт {port} на {address} занять не удалось: {problem}",
+    "port {port} is that of the service {name}; choose another one":
+        "порт {port} занят сервисом {name}; выберите другой",
+    # The deployment.
+    "is no version, which has 1 to {most} printable characters":
+        "это не версия: нужно от 1 до {most} печатных символов",
+    "{version} is expected already; name the services, as in api={other}":
+        "уже ожидается {version}; укажите сервисы, например api={other}",
+    "is a symbolic link, which is not followed": "это символическая ссылка, по ней auto-heal не переходит",
+    "baseline {file}: cannot be read: {why}": "исходное состояние {file}: не удалось прочитать: {why}",
+    "baseline {file}: is none: {error}; `auto-heal predeploy` makes one":
+        "исходное состояние {file}: неверный формат: {error}; его записывает `auto-heal predeploy`",
+    "baseline {file}: is of another version of auto-heal; `auto-heal predeploy` makes a new one":
+        "исходное состояние {file}: записано другой версией auto-heal; новое записывает `auto-heal predeploy`",
+    "baseline {file}: is something else, which is not replaced; name another file":
+        "исходное состояние {file}: это другой файл, заменять его нельзя; укажите другой",
+    "baseline {file}: cannot be written: {problem}": "исходное состояние {file}: не удалось записать: {problem}",
+    "baseline {file}: cannot be written, since its folder cannot":
+        "исходное состояние {file}: нет права писать в его папку",
+}  # fmt: skip
