@@ -21,7 +21,9 @@ _DEEPEST = 5
 _LONGEST = 2_000
 # What may stand before a reason: whose it is, or what was asked.
 _BEFORE = re.compile(r"([A-Z]+ \S+|[^\s:]+): (.+)", re.DOTALL)
-_NUMBERS = frozenset({"pid", "port", "seconds", "status", "timeout", "code", "number", "line", "column", "count"})
+_WHOSE = "{name}: "
+# Values that are numbers and nothing else.
+NUMBERS = frozenset({"pid", "port", "seconds", "status", "timeout", "code", "number", "line", "column", "count"})
 
 
 class _Template(Struct, frozen=True):
@@ -67,7 +69,7 @@ def _translated(text: str, templates: tuple[_Template, ...], depth: int) -> str:
 
 
 def _value(template: _Template, name: str, value: str, templates: tuple[_Template, ...], depth: int) -> Counted:
-    if name in _NUMBERS and value.isdigit():
+    if value.isdigit():
         return Counted.of(value, int(value))
     if name not in READ_BACK or (template.key, name) in QUOTED:
         return Counted.of(value, 1)
@@ -80,7 +82,13 @@ def _value(template: _Template, name: str, value: str, templates: tuple[_Templat
 
 @cache
 def _reasons() -> tuple[_Template, ...]:
-    texts = [(key, en, ru) for key, text in CATALOGUE.items() for en, ru in ((text.en, text.ru),) if en != ru]
+    texts = [(key, text.en, text.ru) for key, text in CATALOGUE.items() if text.en != text.ru]
+    # Where it is clear whose reason it is, the name is left out.
+    texts += [
+        (key, en.removeprefix(_WHOSE), ru.removeprefix(_WHOSE))
+        for key, en, ru in texts
+        if en.startswith(_WHOSE) and ru.startswith(_WHOSE)
+    ]
     templates = [_template(*text) for text in [*texts, *(("", en, ru) for en, ru in (SENTENCES | MISTAKES).items())]]
     # First those that say the most of the text themselves.
     return tuple(sorted(templates, key=lambda one: -one.weight))
@@ -108,6 +116,6 @@ def _pattern(template: str) -> re.Pattern[str]:
             parts.append(f"(?P={name})")
         elif name:
             seen.add(name)
-            kind = r"[^\s:]+" if name == "name" else r"\d[\d.]*" if name in _NUMBERS else ".+?"
+            kind = r"[^\s:]+" if name == "name" else r"\d[\d.]*" if name in NUMBERS else ".+?"
             parts.append(f"(?P<{name}>{kind})")
     return re.compile("".join(parts), re.DOTALL)

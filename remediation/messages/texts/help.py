@@ -101,7 +101,7 @@ HELP = {
                         postdeploy always does
 All further options go to pytest as well, such as -k or --junitxml.""":
     """параметры запуска, которые передаются pytest:
-  --heal=auto|plan|off  восстанавливать, только показать план или ни то ни другое
+  --heal=auto|plan|off  восстанавливать, только показать план или ничего
   --no-heal             то же, что --heal=off
   --heal-rounds=N       восстанавливать не больше N раз (по умолчанию: столько,
                         сколько шагов в ladder неработающих сервисов)
@@ -162,6 +162,7 @@ USAGE = {
     "{problem}; see {command} --help": "{problem}; справка: {command} --help",
     "argument COMMAND: {problem}": "КОМАНДА: {problem}",
     "argument {argument}: {problem}": "аргумент {argument}: {problem}",
+    "the following arguments are required: COMMAND": "не указана КОМАНДА",
     "the following arguments are required: {arguments}": "не хватает аргументов: {arguments}",
     "expected one argument": "нужно значение",
     "expected at least one argument": "нужно хотя бы одно значение",
