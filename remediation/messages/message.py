@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from remediation.messages.catalog import CATALOGUE, Language
+from remediation.messages.text import QUOTED, READ_BACK, Counted
 from remediation.system.secrets import redacted
 
 # Of a value in a text, in characters: a line is to be read.
 _LONGEST = 1_000
 # Values that may have several lines, of which there is room for one.
 _ONE_LINE = frozenset({"cause", "problem", "reason"})
-# Values that may be texts of ours which came as English, out of a report or from another process;
-READ_BACK = frozenset({"cause", "problem", "reason", "holder", "why", "last", "how", "action", "more"})
-# but for this one, which is a line of the service's own log.
-QUOTED = frozenset({("died_saying", "last")})
 
 
 def printable(text: str) -> str:
@@ -65,38 +62,6 @@ class Phrase(Struct, frozen=True):
 def english(key: str, **values: object) -> str:
     """Return a text of the catalogue in English, for a report or another process; `translated` knows it again."""
     return str(Phrase(key, values))
-
-
-class Counted(str):
-    """A number, or a list of names, by which a text chooses a form of a word: `{checks:check|checks}`.
-
-    With two forms, the first is for one; with three they are those of Russian, as for 1, 2 and 5.
-    """
-
-    __slots__ = ("_count",)
-
-    _count: int
-
-    @classmethod
-    def of(cls, text: str, count: int) -> Counted:
-        """Return a text that stands for so many."""
-        found = cls(text)
-        found._count = count
-        return found
-
-    def __format__(self, spec: str) -> str:
-        forms = spec.split("|")
-        return forms[_form(self._count, len(forms))] if len(forms) > 1 else super().__format__(spec)
-
-
-# As the plural rules of CLDR have it.
-def _form(count: int, forms: int) -> int:
-    if forms == 2:  # noqa: PLR2004 - English
-        return int(count != 1)
-    ten, hundred = count % 10, count % 100
-    if ten == 1 and hundred != 11:  # noqa: PLR2004
-        return 0
-    return 1 if ten in (2, 3, 4) and hundred not in (12, 13, 14) else 2
 
 
 def shown(key: str, name: str, value: object, language: Language) -> str:

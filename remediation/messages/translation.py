@@ -12,7 +12,7 @@ from string import Formatter
 from msgspec import Struct
 
 from remediation.messages.catalog import CATALOGUE, Language
-from remediation.messages.message import QUOTED, READ_BACK, Counted
+from remediation.messages.text import QUOTED, READ_BACK, Counted
 from remediation.messages.texts.mistakes import MISTAKES
 from remediation.messages.texts.recorded import ACTIONS, SENTENCES, SYSTEM
 
