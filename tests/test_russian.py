@@ -252,6 +252,23 @@ def test_pytests_own_output_has_our_lines_in_russian(healthy: Sandbox) -> None:
     assert latin("\n".join(ours)) == set()
 
 
+@pytest.mark.parametrize("ill", [False, True])
+def test_what_github_shows_is_russian(project: Sandbox, *, ill: bool) -> None:
+    project.configure('env = { CRASH = "3" }' if ill else "")
+    summary = project.write("summary.md", "")
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary), "GITHUB_WORKSPACE": str(project.root)}
+
+    result = project.auto_heal("check", **github, **RU)
+
+    shown = re.sub(r"&#(\d+);", lambda found: chr(int(found[1])), summary.read_text(encoding="utf-8"))
+    assert "| проверка | до | после | попытки | задержка |" in shown
+    last_words = ("no", "database", "at", "all", "b", "mat", "x", "patient")
+    assert latin(shown, *last_words) == set()
+    notes = [line for line in result.lines if line.startswith("::")]
+    assert len(notes) == 3
+    assert latin("\n".join(notes), "error", "warning", "file", "line", "title", "A", *last_words) == set()
+
+
 # Help and wrong use.
 
 COMMANDS = (

@@ -48,7 +48,7 @@ def _row(fault: str, group: Sequence[Finding], words: Words) -> tuple[str, ...]:
 def downtimes(group: Sequence[Finding], words: Words) -> str:
     """Return median and maximum of the downtimes, in seconds; empty if none is known."""
     known = [finding.downtime for finding in group if finding.downtime is not None]
-    return words("downtime", median=f"{median(known):.2f}", most=f"{max(known):.2f}") if known else ""
+    return words("downtimes", median=f"{median(known):.2f}", most=f"{max(known):.2f}") if known else ""
 
 
 def document(found: Findings, *, began: float) -> bytes:

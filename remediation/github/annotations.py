@@ -12,7 +12,10 @@ from pathlib import Path
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
 from remediation.github.check_status import Kind, Standing, standings
+from remediation.messages.catalog import Language
 from remediation.messages.message import printable
+from remediation.messages.translation import translated
+from remediation.messages.words import Words
 from remediation.state.records import Result
 
 # The runner shows no more of each level in a step, and no longer message than of 4096 characters.
@@ -26,13 +29,6 @@ _LEVELS: dict[Kind, str] = {
     "healed": "warning",
     "slower": "warning",
     "gone": "warning",
-}
-_TITLES: dict[Kind, str] = {
-    "sick": "sick",
-    "undone": "rolled back",
-    "healed": "healed",
-    "slower": "slower",
-    "gone": "did not run",
 }
 
 # As the runner undoes them.
@@ -55,32 +51,28 @@ def annotation_lines(
     workspace: Path | None,
     verdict: str,
     baseline: Baseline | None = None,
+    language: Language = "en",
 ) -> Iterator[str]:
     """Yield the annotations as commands, each to be printed as a line of its own.
 
     `places` has the file of each check, seen from `root`, and its line, by node ID.
     """
+    words = Words(language)
     by_level: dict[str, list[str]] = {"error": [], "warning": []}
     for one in standings(results, changes, baseline=baseline, verdict=verdict):
         if level := _LEVELS.get(one.kind):
             name, line = places.get(one.check.key, ("", None))
             file = _seen_from(workspace, root, name)
-            properties = {"file": file, "line": str(line or "") if file else "", "title": _title(one.kind)}
-            by_level[level].append(_command(level, properties, _message(one)))
+            properties = {"file": file, "line": str(line or "") if file else "", "title": words(f"title_{one.kind}")}
+            by_level[level].append(_command(level, properties, _message(one, words)))
     for level, found in by_level.items():
-        yield from _shown(level, found)
+        yield from _shown(level, found, words)
 
 
-def _title(kind: Kind) -> str:
-    return f"auto-heal: {_TITLES[kind]}"
-
-
-def _message(one: Standing) -> str:
-    words = one.text if one.kind != "sick" or one.words else f"sick: {one.text}"
-    attempts = ""
-    if one.check.outcome.has_failed:
-        attempts = " (1 attempt)" if one.check.attempts == 1 else f" ({one.check.attempts} attempts)"
-    return f"{_short(one.check.name, _LONGEST_NAME)}: {_short(words, _LONGEST_TEXT)}{attempts}"
+def _message(one: Standing, words: Words) -> str:
+    text = translated(one.text if one.kind != "sick" or one.words else f"sick: {one.text}", words.language)
+    attempts = words("in_attempts", count=one.check.attempts) if one.check.outcome.has_failed else ""
+    return f"{_short(one.check.name, _LONGEST_NAME)}: {_short(text, _LONGEST_TEXT)}{attempts}"
 
 
 def _short(text: str, most: int) -> str:
@@ -101,12 +93,12 @@ def _seen_from(workspace: Path | None, root: Path, name: str) -> str:
     return found if len(found) <= _LONGEST_PATH and found == printable(found) else ""
 
 
-def _shown(level: str, told: list[str]) -> Iterator[str]:
+def _shown(level: str, told: list[str], words: Words) -> Iterator[str]:
     if len(told) <= _MOST:
         yield from told
         return
     yield from told[: _MOST - 1]
-    more = f"and {len(told) - _MOST + 1} more; the report has all of them"
+    more = words("more", count=len(told) - _MOST + 1)
     yield _command(level, {"title": "auto-heal"}, more)
 
 

@@ -37,10 +37,25 @@ def tell(
     each service answers now.
     """
     for line in annotation_lines(
-        run.results, changes, places, root=root, workspace=workspace(), verdict=run.verdict, baseline=baseline
+        run.results,
+        changes,
+        places,
+        root=root,
+        workspace=workspace(),
+        verdict=run.verdict,
+        baseline=baseline,
+        language=voice.language,
     ):
         voice.show(line)
-    text = summary.written(run, remediations, changes=changes, baseline=baseline, deployed=deployed, versions=versions)
+    text = summary.written(
+        run,
+        remediations,
+        changes=changes,
+        baseline=baseline,
+        deployed=deployed,
+        versions=versions,
+        language=voice.language,
+    )
     try:
         if path := place("GITHUB_STEP_SUMMARY"):
             summary.append(path, text)

@@ -14,7 +14,10 @@ from pathlib import Path
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github.check_status import Kind, Standing, standings
-from remediation.messages.message import first_line, printable, seconds
+from remediation.messages.catalog import Language
+from remediation.messages.message import first_line, printable
+from remediation.messages.translation import translated, translated_action
+from remediation.messages.words import Words
 from remediation.state.records import CheckOutcome, Run
 from remediation.state.remediation import Remediation
 from remediation.system import files
@@ -32,7 +35,6 @@ _MARKS: dict[Kind, str] = {
     "sick": "❌ ", "undone": "⏪ ", "healed": "🎉 ", "slower": "⚠️ ", "gone": "⚠️ ",
     "repaired": "🎉 ", "passed": "✅ ", "skipped": "",
 }  # fmt: skip
-_PASSED, _FAILED = "✅ passed", "❌ failed"
 
 
 def append(path: Path, text: str) -> None:
@@ -55,62 +57,66 @@ def written(
     baseline: Baseline | None = None,
     deployed: bool = False,
     versions: Mapping[str, str] | None = None,
+    language: Language = "en",
 ) -> str:
     """Return the summary of a run as Markdown.
 
     `remediations` has one for each service, of all that was done for it. `deployed` says that the run was after a
     deployment, `versions` which version of each service answers now.
     """
-    lines = [f"### {_SIGNS[run.verdict]} auto-heal: {run.verdict}"]
+    words = Words(language)
+    lines = [f"### {_SIGNS[run.verdict]} auto-heal: {words(f'verdict_{run.verdict}')}"]
     if baseline:
-        lines += ["", f"Compared with the baseline of {baseline.moment}."]
+        lines += ["", words("compared", moment=baseline.moment)]
     elif deployed:
-        lines += ["", "There was no baseline, so nothing is compared."]
+        lines += ["", words("not_compared")]
     checks = standings(run.results, changes, baseline=baseline, verdict=run.verdict)
-    rows = [_check(one, compared=baseline is not None) for one in checks]
-    lines += _table(("check", "before", "after", "attempts", "latency"), rows)
-    titles = ("service", "cause", "what was done", "downtime", "evidence")
-    lines += _table(titles, [_remediation(one) for one in remediations])
-    lines += _table(("service", "version before", "version now"), _versions(baseline, versions or {}))
+    rows = [_check(one, words, compared=baseline is not None) for one in checks]
+    lines += _table(("check", "before", "after", "attempts", "latency"), rows, words)
+    done = [_remediation(one, words) for one in remediations]
+    lines += _table(("service", "cause", "what was done", "downtime", "evidence"), done, words)
+    lines += _table(("service", "version before", "version now"), _versions(baseline, versions or {}), words)
     return "\n".join([*lines, "", ""])
 
 
-def _check(one: Standing, *, compared: bool) -> tuple[str, ...]:
-    before = _known_before(one) if compared else _at_first(one)
-    return one.check.name, before, f"{_MARKS[one.kind]}{one.text}", str(one.check.attempts), _latency(one)
+def _check(one: Standing, words: Words, *, compared: bool) -> tuple[str, ...]:
+    before = _known_before(one, words) if compared else words(_at_first(one))
+    after = f"{_MARKS[one.kind]}{translated(one.text, words.language)}"
+    return one.check.name, before, after, str(one.check.attempts), _latency(one, words)
 
 
-def _known_before(one: Standing) -> str:
+def _known_before(one: Standing, words: Words) -> str:
     """Say what the baseline knew of a check."""
     if one.before is None:
-        return "new"
+        return words("new")
     if one.before.outcome is CheckOutcome.FAILED:
-        return ": ".join(filter(None, (_FAILED, first_line(one.before.message or ""))))
-    return _PASSED if one.before.outcome is CheckOutcome.PASSED else "skipped"
+        reason = translated(first_line(one.before.message or ""), words.language)
+        return ": ".join(filter(None, (words("failed"), reason)))
+    return words("passed" if one.before.outcome is CheckOutcome.PASSED else "skipped")
 
 
 def _at_first(one: Standing) -> str:
-    """Say what was found of a check before anything was done."""
+    """Name what was found of a check before anything was done."""
     if one.change is ChangeKind.BROKEN_BY_HEAL:
-        return _PASSED
+        return "passed"
     if one.check.outcome.has_failed:
-        return _FAILED
-    return "skipped" if one.kind == "skipped" else _PASSED
+        return "failed"
+    return "skipped" if one.kind == "skipped" else "passed"
 
 
-def _latency(one: Standing) -> str:
-    now, before = _seconds(one.check.latency), _seconds(one.before.latency if one.before else None)
+def _latency(one: Standing, words: Words) -> str:
+    now, before = _seconds(one.check.latency, words), _seconds(one.before.latency if one.before else None, words)
     if not before:
         return now
-    return f"{now} (before {before})" if now else f"before {before}"
+    return words("now_and_before", now=now, before=before) if now else words("latency_before", before=before)
 
 
-def _remediation(one: Remediation) -> tuple[str, ...]:
+def _remediation(one: Remediation, words: Words) -> tuple[str, ...]:
     return (
         one.service,
-        first_line(one.cause),
-        one.action,
-        _seconds(one.downtime) or "still failing",
+        translated(first_line(one.cause), words.language),
+        translated_action(one.action, words.language),
+        _seconds(one.downtime, words) or words("still_failing"),
         one.evidence,
     )
 
@@ -120,21 +126,21 @@ def _versions(baseline: Baseline | None, now: Mapping[str, str]) -> list[tuple[s
     return [(name, before.get(name, ""), now.get(name, "")) for name in {**before, **now}]
 
 
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{seconds(round(value, 3))} s"
+def _seconds(value: float | None, words: Words) -> str:
+    return "" if value is None else words("seconds", number=round(value, 3))
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], words: Words) -> Iterator[str]:
     if not rows:
         return
     yield ""
-    yield f"| {' | '.join(titles)} |"
+    yield f"| {' | '.join(map(words, titles))} |"
     yield f"|{' --- |' * len(titles)}"
     lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows[:_MOST_ROWS]]
     fitting = sum(size <= _MOST_BYTES_OF_TABLE for size in accumulate(len(line.encode()) for line in lines))
     yield from lines[:fitting]
     if len(rows) > fitting:
-        yield f"\nand {len(rows) - fitting} more; the report has all of them."
+        yield f"\n{words('more', count=len(rows) - fitting)}."
 
 
 def _cell(text: str) -> str:

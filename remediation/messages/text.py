@@ -43,7 +43,7 @@ class Text(NamedTuple):
 INFO, SUCCESS, WARN, ERROR = Level.INFO, Level.SUCCESS, Level.WARN, Level.ERROR
 
 # Values that may be texts of ours which came as English, out of a report or from another process;
-READ_BACK = frozenset({"cause", "problem", "reason", "holder", "why", "last", "how", "action", "more"})
+READ_BACK = frozenset({"cause", "problem", "reason", "holder", "why", "last", "how", "what", "action", "more"})
 # but for this one, which is a line of the service's own log.
 QUOTED = frozenset({("died_saying", "last")})
 

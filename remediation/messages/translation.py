@@ -22,6 +22,8 @@ _LONGEST = 2_000
 # What may stand before a reason: whose it is, or what was asked.
 _BEFORE = re.compile(r"([A-Z]+ \S+|[^\s:]+): (.+)", re.DOTALL)
 _WHOSE = "{name}: "
+# What changed of a check, which stands before the reason of its failure.
+_CHANGES = ("broken_by_deployment", "broken_by_heal", "still_broken", "fails_new", "too_slow")
 # Values that are numbers and nothing else.
 NUMBERS = frozenset({"pid", "port", "seconds", "status", "timeout", "code", "number", "line", "column", "count"})
 
@@ -89,6 +91,7 @@ def _reasons() -> tuple[_Template, ...]:
         for key, en, ru in texts
         if en.startswith(_WHOSE) and ru.startswith(_WHOSE)
     ]
+    texts += [(key, f"{CATALOGUE[key].en}: {{reason}}", f"{CATALOGUE[key].ru}: {{reason}}") for key in _CHANGES]
     templates = [_template(*text) for text in [*texts, *(("", en, ru) for en, ru in (SENTENCES | MISTAKES).items())]]
     # First those that say the most of the text themselves.
     return tuple(sorted(templates, key=lambda one: -one.weight))

@@ -76,7 +76,7 @@ class Voice:
 
         The log is renamed to NAME.1 when it has grown to `log_size` bytes. Who speaks for a year should not `remember`.
         """
-        self._language: Language = language
+        self.language: Language = language
         self._log_file = log_file
         self._named = named
         self._terminal = terminal
@@ -101,7 +101,7 @@ class Voice:
 
     def tell(self, phrase: Phrase) -> None:
         """Say a phrase, in the user's language."""
-        level, text = CATALOGUE[phrase.key].level, phrase.render(self._language, named=self._named)
+        level, text = CATALOGUE[phrase.key].level, phrase.render(self.language, named=self._named)
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{level.value}] {text}"
         with self._lock:
             if self._remember:

@@ -69,7 +69,7 @@ TABLE: dict[str, Text] = {
     "skipped": Text(INFO, "skipped", "пропущено"),
     "some_skipped": Text(INFO, "{count} ({skipped} skipped)", "{count} (пропущено: {skipped})"),
     "refused_first": Text(INFO, "{healed} (refused at first)", "{healed} (сначала отклонено)"),
-    "downtime": Text(INFO, "{median}s ({most}s)", "{median} с ({most} с)"),
+    "downtimes": Text(INFO, "{median}s ({most}s)", "{median} с ({most} с)"),
     # The header of pytest, and its last line.
     "header": Text(
         INFO, "auto-heal: {names} ({source}), healing {heal}{debugged}",
@@ -96,6 +96,43 @@ TABLE: dict[str, Text] = {
     "verdict_sick": Text(INFO, "sick", "есть сбои"),
     "verdict_unproven": Text(INFO, "unproven", "не подтверждено"),
     "no_verdict": Text(INFO, "no verdict", "результата нет"),
+    # The summary and the annotations on GitHub.
+    "compared": Text(
+        INFO, "Compared with the baseline of {moment}.", "В сравнении с исходным состоянием от {moment}."
+    ),
+    "not_compared": Text(
+        INFO, "There was no baseline, so nothing is compared.", "Исходного состояния нет, сравнивать не с чем."
+    ),
+    "check": Text(INFO, "check", "проверка"),
+    "before": Text(INFO, "before", "до"),
+    "after": Text(INFO, "after", "после"),
+    "attempts": Text(INFO, "attempts", "попытки"),
+    "latency": Text(INFO, "latency", "задержка"),
+    "service": Text(INFO, "service", "сервис"),
+    "cause": Text(INFO, "cause", "причина"),
+    "what was done": Text(INFO, "what was done", "что сделано"),
+    "downtime": Text(INFO, "downtime", "простой"),
+    "evidence": Text(INFO, "evidence", "диагностика"),
+    "version before": Text(INFO, "version before", "версия до"),
+    "version now": Text(INFO, "version now", "версия сейчас"),
+    "new": Text(INFO, "new", "новая"),
+    "passed": Text(INFO, "✅ passed", "✅ пройдена"),
+    "failed": Text(INFO, "❌ failed", "❌ не пройдена"),
+    "now_and_before": Text(INFO, "{now} (before {before})", "{now} (прежде {before})"),
+    "latency_before": Text(INFO, "before {before}", "прежде {before}"),
+    "still_failing": Text(INFO, "still failing", "всё ещё не работает"),
+    "seconds": Text(INFO, "{number} s", "{number} с"),
+    "more": Text(
+        INFO, "and {count} more; the report has all of them", "и ещё {count}; полный список — в отчёте"
+    ),
+    "title_sick": Text(INFO, "auto-heal: sick", "auto-heal: сбой"),
+    "title_undone": Text(INFO, "auto-heal: rolled back", "auto-heal: откат"),
+    "title_healed": Text(INFO, "auto-heal: healed", "auto-heal: восстановлено"),
+    "title_slower": Text(INFO, "auto-heal: slower", "auto-heal: медленнее"),
+    "title_gone": Text(INFO, "auto-heal: did not run", "auto-heal: не выполнялась"),
+    "in_attempts": Text(
+        INFO, " ({count} {count:attempt|attempts})", " ({count} {count:попытка|попытки|попыток})"
+    ),
     # `init`.
     "kept": Text(INFO, "kept     {path}", "оставлен  {path}"),
     "wrote": Text(INFO, "wrote    {path}", "записан   {path}"),
