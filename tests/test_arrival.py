@@ -136,7 +136,7 @@ def test_all_services_share_the_time(project: Sandbox) -> None:
     waited = waiting.wait(1.0)
 
     assert waited < 3.0 * DEADLINE
-    assert [line.partition(" ")[0] for line in waiting.told if "not there" in line] == ["api", "b", "c"]
+    assert [line.split()[3] for line in waiting.told if "not ready" in line] == ["api", "b", "c"]
 
 
 @pytest.mark.parametrize(
