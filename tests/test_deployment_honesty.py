@@ -123,7 +123,7 @@ def test_a_rollback_that_is_interrupted_is_ended_and_told(stage: Stage, signum: 
 
     output = running.communicate(timeout=DEADLINE)[0]
     assert running.returncode == 2, output
-    assert "❌ Interrupted in the middle of the rollback of api" in output
+    assert "❌ Interrupted while rolling back api" in output
     assert script is None or not script.alive
     assert "Interrupted in the middle of the rollback" in stage.project.log
 

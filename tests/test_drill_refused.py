@@ -112,7 +112,7 @@ def test_there_is_no_drill_where_somebody_else_answers(project: Sandbox) -> None
     result = drilled(project)
 
     assert result.code == 3, result
-    assert "somebody whom auto-heal did not start answers for api" in result.lines[-1]
+    assert "a process that auto-heal did not start answers for api" in result.lines[-1]
 
 
 def test_a_service_that_does_not_start_is_not_drilled(project: Sandbox) -> None:

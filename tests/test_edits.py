@@ -212,7 +212,7 @@ def test_sighup_reads_the_configuration_again_and_a_shorter_interval_counts_from
         code = monitor.stop()
 
     assert code == 0
-    assert monitor.lines[-1] == "Монитор завершён", monitor
+    assert monitor.lines[-1] == "Мониторинг остановлен", monitor
     assert monitor.count("The configuration cannot be used") == 1, monitor
 
 
