@@ -109,7 +109,7 @@ def test_a_deployment_that_crashes_at_its_start_is_rolled_back(stage: Stage) -> 
 
     assert "no such table: girls" in restarted.output
     assert result.code == 11, result
-    assert "nobody starts it now" in result.output
+    assert "nothing is starting the service" in result.output
     assert stage.verdict == "rolled-back"
     assert stage.is_back()
     assert len(stage.rollbacks) == 1

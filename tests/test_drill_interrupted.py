@@ -46,7 +46,7 @@ def is_mounted(project: Sandbox) -> bool:
 
 
 MOMENTS = [
-    ("crash", lambda project: says(project, "Checking that all is well")),
+    ("crash", lambda project: says(project, "Checking that everything is healthy")),
     ("crash", lambda project: says(project, "Drill 1/")),
     ("crash", heals),
     ("hang", hangs),
@@ -109,7 +109,7 @@ def test_an_interrupted_drill_puts_everything_back(
 def test_a_monitor_is_told_of_a_drill_that_runs(project: Sandbox) -> None:
     drill = begun(project, "crash")
     try:
-        wait_for(lambda: seen(lambda project: says(project, "Checking that all is well"), project, drill))
+        wait_for(lambda: seen(lambda project: says(project, "Checking that everything is healthy"), project, drill))
         monitor = project.auto_heal("monitor")
         drill.send_signal(signal.SIGINT)
         drill.communicate(timeout=DEADLINE)
