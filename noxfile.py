@@ -1,4 +1,4 @@
-"""Sessions: the checks around a deployment, and the project's own tests."""
+"""SessionPool: the checks around a deployment, and the project's own tests."""
 
 import os
 import shutil

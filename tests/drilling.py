@@ -49,12 +49,12 @@ def message(case: ET.Element) -> str:
 
 def nothing_is_left(project: Sandbox) -> bool:
     """Return whether neither processes nor files nor mounts of a drill remain."""
-    memory = project.root.resolve() / ".auto-heal"
-    mounted = str(memory) in Path("/proc/self/mountinfo").read_text()
-    files = [*memory.glob("drill-*"), *memory.glob("run-*")]
-    return not marked(DRILL_MARK, str(memory)) and not files and not mounted
+    state = project.root.resolve() / ".auto-heal"
+    mounted = str(state) in Path("/proc/self/mountinfo").read_text()
+    files = [*state.glob("drill-*"), *state.glob("run-*")]
+    return not marked(DRILL_MARK, str(state)) and not files and not mounted
 
 
 def remembered(project: Sandbox) -> dict[str, Any]:
     """Return what is remembered of the restart budget."""
-    return {key: project.memory[key] for key in ("restarts", "delay", "not_before", "troubled_at")}
+    return {key: project.state[key] for key in ("restarts", "delay", "not_before", "troubled_at")}

@@ -98,7 +98,7 @@ def notifying(project: Sandbox, told: list[str]) -> Iterator[Make]:
     assert not messengers()
 
 
-def waiting(notifier: Notifier) -> list[notification_worker.Message]:
+def waiting(notifier: Notifier) -> list[notification_worker.Notification]:
     """Return the messages that wait to be sent."""
     return [message for queue in notifier._messengers._waiting.values() for message in queue]
 

@@ -13,7 +13,7 @@ KNOWN = {
     "URL in env of the service": "Url-s3cr3t-of-db",
     "URL of the service": "Url-s3cr3t-of-api",
     "command line": "Cmd-s3cr3t-of-api",
-    "rung": "Rung-s3cr3t-of-api",
+    "rung": "LadderStep-s3cr3t-of-api",
     "our environment": "Our-s3cr3t/+&'key",
     "notify": "Notify0s3cr3t1of2chat",
 }

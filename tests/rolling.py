@@ -42,7 +42,7 @@ import json, sys, time
 from msgspec import to_builtins
 from pathlib import Path
 
-from remediation.healing.remediator import Healer
+from remediation.healing.remediator import Remediator
 from remediation.healing.incident import Incident
 from remediation.config.load import load_project
 from remediation.state.service_state import Store
@@ -50,7 +50,7 @@ from remediation.state.event_log import Voice
 
 project = load_project(Path.cwd())
 store = Store(project)
-healer = Healer(store, Voice.of(project), record=lambda _: None, origin="check")
+healer = Remediator(store, Voice.of(project), record=lambda _: None, origin="check")
 incidents = []
 for words in sys.argv[2:]:
     name, _, seen = words.partition("=")

@@ -146,10 +146,10 @@ class Sandbox:
         return int((self.root / ".api-server.pid").read_text())
 
     @property
-    def memory(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What auto-heal remembers of api."""
-        memory: dict[str, Any] = json.loads((self.root / ".auto-heal" / "api.json").read_text())
-        return memory
+        state: dict[str, Any] = json.loads((self.root / ".auto-heal" / "api.json").read_text())
+        return state
 
     @property
     def log(self) -> str:

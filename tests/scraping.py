@@ -16,7 +16,7 @@ from remediation.config.model import Project
 from remediation.monitor import metrics as module
 from remediation.monitor.cycle import Cycle
 from remediation.monitor.metrics import Metrics
-from remediation.monitor.service_status import Standing
+from remediation.monitor.service_status import ServiceStatus
 from remediation.state.records import Run
 from remediation.state.remediation import Remediation
 
@@ -37,28 +37,28 @@ class Watched(Metrics):
     def __init__(self, project: Project) -> None:
         """Serve the numbers of a project that nobody has looked at yet."""
         self.moment = 0.0
-        self.standing = Standing(project.services, clock=lambda: self.moment, steady=lambda: self.moment)
+        self.service_status = ServiceStatus(project.services, clock=lambda: self.moment, steady=lambda: self.moment)
         self._cycles = 0
-        super().__init__(project, self.standing, 0)
+        super().__init__(project, self.service_status, 0)
 
     def observe(self, run: Run, remediations: Iterable[Remediation], *, whole: bool = True) -> None:
         """Enter a run that ended now."""
         self.moment = run.ended
-        cycle = begun(self.standing, self._cycles + 1, services=None if whole else [])
+        cycle = begun(self.service_status, self._cycles + 1, services=None if whole else [])
         self._cycles = cycle.number
-        super().observe(self.standing.enter(cycle, run), remediations, whole=whole)
+        super().observe(self.service_status.enter(cycle, run), remediations, whole=whole)
 
     def reload(self, project: Project) -> None:
         """Go on with another configuration."""
-        self.standing.reload(project.services)
+        self.service_status.reload(project.services)
         super().reload(project)
 
 
 def begun(
-    standing: Standing, number: int, *, services: list[str] | None = None, without: list[str] | None = None
+    service_status: ServiceStatus, number: int, *, services: list[str] | None = None, without: list[str] | None = None
 ) -> Cycle:
     """Return a cycle that begins now."""
-    standing.begins(number)
+    service_status.begins(number)
     return Cycle(number, services, without or [], cast("Any", None), began=0.0, began_steady=0.0)
 
 

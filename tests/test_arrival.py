@@ -16,7 +16,7 @@ from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.deployment import versions
 from remediation.deployment.wait import await_arrival
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 from remediation.state.service_state import Store
 
 VERSION = 'version = { path = "/v", field = "id" }'
@@ -33,10 +33,10 @@ class Waiting:
 
     def wait(self, seconds: float | None, expected: Mapping[str, str] | None = None) -> float:
         """Wait, and return how long that took, in seconds."""
-        voice = Voice.of(self.project, terminal=lambda text, _: self.told.append(text))
+        event_log = EventLog.of(self.project, terminal=lambda text, _: self.told.append(text))
         began = time.monotonic()
         services = self.project.services.values()
-        await_arrival(services, self.store, voice, wait=seconds, versions=expected or {})
+        await_arrival(services, self.store, event_log, wait=seconds, versions=expected or {})
         return time.monotonic() - began
 
 

@@ -13,7 +13,7 @@ from remediation.config.load import load_project
 from remediation.config.model import Budget, Service
 from remediation.healing import backoff
 from remediation.healing.backoff import LONGEST_DELAY
-from remediation.state.service_state import Memory
+from remediation.state.service_state import ServiceState
 
 START = 1_000_000.0
 
@@ -25,13 +25,13 @@ class Clock:
         """Begin with nothing remembered."""
         self.now = START
         self.service = service
-        self.memory = Memory()
+        self.state = ServiceState()
 
     def ask(self) -> str:
         """Ask for a restart, do it if it is allowed, and return the reason if it is not."""
-        refused = backoff.refusal(self.service, self.memory)
+        refused = backoff.refusal(self.service, self.state)
         if refused is None:
-            self.memory.restarts.append(self.now)
+            self.state.restarts.append(self.now)
             return ""
         return f"{refused.why.key}, first" if refused.first else refused.why.key
 
@@ -56,14 +56,14 @@ def clock(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_nothing_is_refused_while_the_budget_lasts(clock: Clock) -> None:
     assert [clock.ask() for _ in range(3)] == ["", "", ""]
-    assert not backoff.waits(clock.memory)
+    assert not backoff.waits(clock.state)
 
 
 def test_the_budget_is_found_spent_once(clock: Clock) -> None:
     answers = [clock.ask() for _ in range(6)]
 
     assert answers == ["", "", "", "budget, first", "budget", "budget"]
-    assert backoff.waits(clock.memory)
+    assert backoff.waits(clock.state)
 
 
 def test_restarts_out_of_the_window_do_not_count(clock: Clock) -> None:
@@ -85,7 +85,7 @@ def test_single_restarts_follow_each_after_twice_the_time(clock: Clock) -> None:
 def test_the_reason_names_the_moment_until_which_it_waits(clock: Clock) -> None:
     clock.sick_for(31)
 
-    refused = backoff.refusal(clock.service, clock.memory)
+    refused = backoff.refusal(clock.service, clock.state)
 
     assert refused is not None
     assert not refused.first
@@ -150,4 +150,4 @@ def test_what_is_remembered_of_it_survives_a_change_of_the_budget(clock: Clock) 
     clock.service = replace(clock.service, budget=Budget(100, 600.0, calm=600.0))
 
     assert clock.ask() == "budget_wait"
-    assert clock.memory.delay > 0
+    assert clock.state.delay > 0

@@ -7,8 +7,8 @@ from string import Formatter
 
 import pytest
 
-from remediation.messages.catalog import CATALOGUE, Level, Text
-from remediation.messages.message import Phrase
+from remediation.messages.catalog import CATALOG, Level, Text
+from remediation.messages.message import Message
 from remediation.messages.texts.reason import REASON
 
 
@@ -17,7 +17,7 @@ def fields(template: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 
-@pytest.mark.parametrize("text", CATALOGUE.values(), ids=CATALOGUE.keys())
+@pytest.mark.parametrize("text", CATALOG.values(), ids=CATALOG.keys())
 def test_a_text_says_the_same_in_both_languages(text: Text) -> None:
     assert text.en
     assert text.ru
@@ -26,9 +26,9 @@ def test_a_text_says_the_same_in_both_languages(text: Text) -> None:
     assert fields(text.en_named) == fields(text.ru_named)
 
 
-@pytest.mark.parametrize("key", CATALOGUE.keys() - REASON.keys())
+@pytest.mark.parametrize("key", CATALOG.keys() - REASON.keys())
 def test_a_text_that_speaks_of_the_server_names_it_when_there_are_several(key: str) -> None:
-    text = CATALOGUE[key]
+    text = CATALOG[key]
     if re.search("server|сервер", text.en + text.ru, re.IGNORECASE):
         assert "{name}" in text.en_named
         assert "{name}" in text.ru_named
@@ -76,14 +76,14 @@ def test_a_text_that_speaks_of_the_server_names_it_when_there_are_several(key: s
 def test_the_texts_that_people_rely_on_stay(
     *, key: str, values: dict[str, object], level: str, en: str, ru: str
 ) -> None:
-    assert Phrase(key, values).render("en", named=False) == en
-    assert Phrase(key, values).render("ru", named=False) == ru
-    assert CATALOGUE[key].level is Level(level)
+    assert Message(key, values).render("en", named=False) == en
+    assert Message(key, values).render("ru", named=False) == ru
+    assert CATALOG[key].level is Level(level)
 
 
 def test_with_several_services_the_text_names_the_one_meant() -> None:
-    assert Phrase("stopped", {"name": "db"}).render("en", named=True) == "db stopped"
-    assert Phrase("stopped", {"name": "db"}).render("ru", named=True) == "Сервис db остановлен"
+    assert Message("stopped", {"name": "db"}).render("en", named=True) == "db stopped"
+    assert Message("stopped", {"name": "db"}).render("ru", named=True) == "Сервис db остановлен"
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_with_several_services_the_text_names_the_one_meant() -> None:
     [(600.0, "600s"), (0.5, "0.5s"), (2.25, "2.25s"), (2_592_000.0, "2592000s"), (1e8, "100000000s"), (1e-3, "0.001s")],
 )
 def test_seconds_are_shown_as_people_write_them(window: float, shown: str) -> None:
-    assert f"in {shown})" in str(Phrase("budget", {"name": "api", "restarts": 5, "window": window}))
+    assert f"in {shown})" in str(Message("budget", {"name": "api", "restarts": 5, "window": window}))

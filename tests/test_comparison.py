@@ -89,13 +89,13 @@ def test_a_slower_one_says_by_how_much() -> None:
     [change] = compared(Known("/a", CheckOutcome.PASSED, 0.05), now("passed", 0.2104))
 
     assert str(change.what) == "slower: 0.21s, before 0.05s"
-    assert change.phrase.render("ru", named=True) == "⚠️ /a: медленнее: 0.21 с, прежде 0.05 с"
+    assert change.message.render("ru", named=True) == "⚠️ /a: медленнее: 0.21 с, прежде 0.05 с"
 
 
 def test_what_a_heal_broke_was_not_broken_by_the_deployment() -> None:
     [change] = compared(Known("/a", CheckOutcome.PASSED), now("failed"), {NODE: ("api", "db")})
 
-    assert str(change.phrase) == "❌ /a: broken by the heal of api, db"
+    assert str(change.message) == "❌ /a: broken by the heal of api, db"
     assert change.kind.is_failure
 
 
@@ -111,7 +111,7 @@ def test_what_passed_before_and_is_gone_is_told() -> None:
 
     [change] = changes([], baseline=before, limits=LIMITS, harmed={})
 
-    assert (change.nodeid, str(change.phrase)) == (NODE, "⚠️ /a: passed before, did not run now")
+    assert (change.nodeid, str(change.message)) == (NODE, "⚠️ /a: passed before, did not run now")
     assert change.kind is ChangeKind.NOT_RUN
 
 

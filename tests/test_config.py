@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sandbox import REPOSITORY
 
 from remediation.config.load import language, load_project
-from remediation.config.model import Address, Budget, LatencyLimits, Project, Rollback, Rung, Service, Version
+from remediation.config.model import Address, Budget, LadderStep, LatencyLimits, Project, Rollback, Service, Version
 from remediation.config.schema import ConfigError, keys
 
 API = '[services.api]\ncommand = "node index.js"\nurl = "http://localhost:8787"\n'
@@ -49,7 +49,7 @@ def test_a_service_has_what_is_configured_and_a_default_for_everything_else(tmp_
     assert (api.ready, api.free_port, api.depends_on, api.cwd) == ("tcp", "user", (), root)
     assert (api.stop_signal, api.stop_timeout, api.start_timeout, api.probe_timeout) == (SIGTERM, 10, 30, 5)
     assert (api.pid_file, api.log_file) == (root / ".api-server.pid", root / "api-server.log")
-    assert (api.ladder, api.rollback, api.budget) == ((Rung(()),), None, Budget(5, 600, calm=600))
+    assert (api.ladder, api.rollback, api.budget) == ((LadderStep(()),), None, Budget(5, 600, calm=600))
 
 
 def test_every_key_is_taken(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_every_key_is_taken(tmp_path: Path) -> None:
     assert str(api.address) == "https://[::1]:443"
     assert (api.ready, api.stop_signal, api.stop_timeout, api.start_timeout) == ("/up", SIGINT, 0, 1.5)
     assert (api.pid_file, api.log_file, api.free_port) == (Path("/run/x"), root / "x.log", "own")
-    assert (api.depends_on, api.ladder) == (("db",), (Rung(()), Rung(("npm", "ci"), 9)))
+    assert (api.depends_on, api.ladder) == (("db",), (LadderStep(()), LadderStep(("npm", "ci"), 9)))
     assert (api.rollback, api.budget) == (Rollback(("./back", "a b"), 120, restart=True), Budget(0, 1, calm=60))
     assert api.version == Version("/v", "build.id")
 

@@ -17,7 +17,7 @@ def recovers(project: Sandbox) -> None:
     result = project.check()
     assert result.code == 0, result
     assert wait_for(lambda: len(project.servers()) == 1)
-    assert project.servers() == [project.pid] == [project.memory["pid"]]
+    assert project.servers() == [project.pid] == [project.state["pid"]]
 
 
 @pytest.mark.parametrize(

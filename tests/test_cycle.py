@@ -167,8 +167,8 @@ def test_memory_and_descriptors_that_checks_leak_do_not_add_up(alone: Sandbox) -
         late = [(process.memory_info().rss, process.num_fds()) for process in crew]
 
     assert statistics.errors == 0, monitor
-    for (memory, descriptors), (later_memory, later_descriptors) in zip(early, late, strict=True):
-        assert later_memory < memory + 10_000_000
+    for (state, descriptors), (later_memory, later_descriptors) in zip(early, late, strict=True):
+        assert later_memory < state + 10_000_000
         # A look may come while a cycle is under way.
         assert later_descriptors < descriptors + 20
 

@@ -24,7 +24,7 @@ def is_killed_and_healed(monitor: Watching, project: Sandbox, heals: int) -> Non
     assert project.answers()
 
 
-# Deaths.
+# ProcessWatch.
 
 
 def test_a_death_is_healed_however_long_the_interval(healthy: Sandbox) -> None:
@@ -156,12 +156,12 @@ def test_a_service_stopped_by_hand_stays_stopped(healthy: Sandbox) -> None:
 def test_two_checks_at_once_do_one_restart(project: Sandbox) -> None:
     runs = [project.start("remediation", "check") for _ in range(2)]
     try:
-        outputs = [run.communicate(timeout=DEADLINE)[0] for run in runs]
+        sinks = [run.communicate(timeout=DEADLINE)[0] for run in runs]
     finally:
         for run in runs:
             run.kill()
 
-    assert [run.returncode for run in runs] == [0, 0], outputs
+    assert [run.returncode for run in runs] == [0, 0], sinks
     assert starts(project) == 1
     assert project.servers() == [project.pid]
 

@@ -18,7 +18,7 @@ from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
 from remediation.config.load import load_project
 from remediation.deployment.context import Deployment
-from remediation.run.run_state import Course
+from remediation.run.run_state import RunState
 from remediation.system.process import Identity
 
 # The deployed version gets well, and stays deployed.
@@ -104,9 +104,9 @@ def test_to_who_does_not_roll_back_the_rollback_of_another_is_a_heal(project: Sa
     back = remediation(action="rollback by x by another auto-heal", rolled_back=True)
     verdicts = []
     for rollback in (True, False):
-        course = Course(load_project(project.root, {}), rollback=rollback)
-        course.add([back])
-        verdicts.append(course.hopeful)
+        run_state = RunState(load_project(project.root, {}), rollback=rollback)
+        run_state.add([back])
+        verdicts.append(run_state.hopeful)
 
     assert verdicts == ["rolled-back", "healed"]
 

@@ -11,7 +11,7 @@ import pytest
 from sandbox import REPOSITORY
 
 from remediation.config.load import tomllib
-from remediation.messages.catalog import CATALOGUE
+from remediation.messages.catalog import CATALOG
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -46,7 +46,7 @@ def test_all_that_a_comparison_can_say_is_explained() -> None:
     told = (REPOSITORY / "docs" / "deploying.md").read_text(encoding="utf-8")
     keys = ("broken_by_deployment", "broken_by_heal", "slower", "too_slow", "fails_new", "not_run")
 
-    for words in (_SAID.get(key, CATALOGUE[key].en) for key in keys):
+    for words in (_SAID.get(key, CATALOG[key].en) for key in keys):
         assert f"| `{words}" in told
 
 

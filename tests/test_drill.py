@@ -48,7 +48,7 @@ def test_a_service_that_was_down_is_down_again(project: Sandbox) -> None:
     assert result.code == 0, result
     assert not project.family()
     assert not (project.root / ".api-server.pid").exists()
-    assert not project.memory["stopped_by_hand"]
+    assert not project.state["stopped_by_hand"]
     assert nothing_is_left(project)
 
 
@@ -195,7 +195,7 @@ def test_what_is_left_over_is_named(healthy: Sandbox) -> None:
 
 def test_the_memory_is_as_it_was_when_a_drill_has_ended(healthy: Sandbox) -> None:
     path = healthy.root / ".auto-heal" / "api.json"
-    changed = healthy.memory | {"restarts": [1.0], "delay": 60.0, "not_before": 2.0, "troubled_at": 3.0}
+    changed = healthy.state | {"restarts": [1.0], "delay": 60.0, "not_before": 2.0, "troubled_at": 3.0}
     path.write_text(json.dumps(changed))
     before = remembered(healthy)
 

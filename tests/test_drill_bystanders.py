@@ -11,28 +11,28 @@ import pytest
 from drilling import loaded_from
 from sandbox import Sandbox, wait_for
 
-from remediation.drill.bystanders import Herd
+from remediation.drill.bystanders import Bystanders
 
 
-def herd_of(project: Sandbox) -> Herd:
+def herd_of(project: Sandbox) -> Bystanders:
     """Return the herd of a project's service."""
     loaded = loaded_from(project)
-    return Herd(loaded.services["api"], loaded)
+    return Bystanders(loaded.services["api"], loaded)
 
 
 @pytest.fixture
-def herd(project: Sandbox) -> Iterator[Herd]:
+def herd(project: Sandbox) -> Iterator[Bystanders]:
     """A herd that stands by."""
     with herd_of(project) as made:
         yield made
 
 
-def test_a_herd_that_nobody_touches_is_unharmed(herd: Herd) -> None:
+def test_a_herd_that_nobody_touches_is_unharmed(herd: Bystanders) -> None:
     assert herd.harmed() == []
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGCONT, signal.SIGUSR1, signal.SIGHUP])
-def test_a_signal_to_a_bystander_is_known_by_its_name(herd: Herd, signum: signal.Signals) -> None:
+def test_a_signal_to_a_bystander_is_known_by_its_name(herd: Bystanders, signum: signal.Signals) -> None:
     os.kill(herd.namesake.helper.pid, signum)
 
     (harm,) = wait_for(herd.harmed)
@@ -41,7 +41,7 @@ def test_a_signal_to_a_bystander_is_known_by_its_name(herd: Herd, signum: signal
 
 
 @pytest.mark.parametrize(("signum", "what"), [(signal.SIGKILL, "was killed"), (signal.SIGSTOP, "was suspended")])
-def test_what_cannot_be_caught_is_known_by_its_effect(herd: Herd, signum: signal.Signals, what: str) -> None:
+def test_what_cannot_be_caught_is_known_by_its_effect(herd: Bystanders, signum: signal.Signals, what: str) -> None:
     os.kill(herd.namesake.helper.pid, signum)
 
     (harm,) = wait_for(herd.harmed)
@@ -49,14 +49,14 @@ def test_what_cannot_be_caught_is_known_by_its_effect(herd: Herd, signum: signal
     assert str(harm).endswith(what)
 
 
-def test_harm_stays_known(herd: Herd) -> None:
+def test_harm_stays_known(herd: Bystanders) -> None:
     os.kill(herd.namesake.helper.pid, signal.SIGTERM)
     wait_for(herd.harmed)
 
     assert herd.harmed()
 
 
-def test_bystanders_bear_the_name_of_the_service_and_one_listens_next_door(herd: Herd, project: Sandbox) -> None:
+def test_bystanders_bear_the_name_of_the_service_and_one_listens_next_door(herd: Bystanders, project: Sandbox) -> None:
     program = loaded_from(project).services["api"].command[0]
 
     decoys = [psutil.Process(decoy.helper.pid) for decoy in herd._decoys]

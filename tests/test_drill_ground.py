@@ -10,32 +10,32 @@ from drilling import QUICK, loaded_from
 from sandbox import REPOSITORY, Sandbox, free_port, wait_for
 
 from remediation.config.model import Project
-from remediation.drill.bystanders import Herd
+from remediation.drill.bystanders import Bystanders
 from remediation.drill.checker import Checker
 from remediation.drill.faults import MAKE, Scene
-from remediation.drill.interrupt import Attention
+from remediation.drill.interrupt import Interrupts
 from remediation.drill.observer import is_back, is_up
-from remediation.drill.steady_state import Ground
-from remediation.healing.remediator import Healer
-from remediation.state.event_log import Voice
+from remediation.drill.steady_state import SteadyState
+from remediation.healing.remediator import Remediator
+from remediation.state.event_log import EventLog
 from remediation.state.service_state import Store
 from remediation.system import ports
 from remediation.system.process import Identity
 from remediation.system.signals import Signals
 
 
-def healer_of(project: Project) -> Healer:
+def healer_of(project: Project) -> Remediator:
     """Return a healer, as a drill has it."""
-    return Healer(Store(project), Voice.of(project), record=lambda _: None, origin="hand")
+    return Remediator(Store(project), EventLog.of(project), record=lambda _: None, origin="hand")
 
 
 def test_an_orphan_that_the_drill_made_is_never_the_healed_service(project: Sandbox, tmp_path: Path) -> None:
     project.configure(f'ready = "tcp"\n{QUICK}')
     loaded = loaded_from(project)
-    service, store, healer = loaded.services["api"], Store(loaded), healer_of(loaded)
-    healer.start(service)
-    with Herd(service, loaded) as herd, ExitStack() as stack:
-        scene = Scene(loaded, service, store, healer, herd, random.Random(1), tmp_path, stack)
+    service, store, remediator = loaded.services["api"], Store(loaded), healer_of(loaded)
+    remediator.start(service)
+    with Bystanders(service, loaded) as herd, ExitStack() as stack:
+        scene = Scene(loaded, service, store, remediator, herd, random.Random(1), tmp_path, stack)
         struck = MAKE["orphan-on-port"](scene)
         (listener,) = ports.listeners(project.port, "127.0.0.1")
         orphan = Identity.of(listener.pid or 0)
@@ -44,11 +44,11 @@ def test_an_orphan_that_the_drill_made_is_never_the_healed_service(project: Sand
         looks_like_it = is_up(service, store, owns_port=True)
         was_back = is_back(service, store, struck, owns_port=True)
 
-        healer.restart(service)
+        remediator.restart(service)
 
         assert (looks_like_it, was_back) == (True, False)
         assert is_back(service, store, struck, owns_port=True)
-    healer.stop(service)
+    remediator.stop(service)
 
 
 def test_what_cannot_be_put_back_is_told_and_hinders_nothing_else(project: Sandbox) -> None:
@@ -62,8 +62,8 @@ def test_what_cannot_be_put_back_is_told_and_hinders_nothing_else(project: Sandb
     spent = store.recall(other)
     spent.restarts = [1.0]
     store.keep(other, spent)
-    healer = healer_of(loaded)
-    ground = Ground(loaded, store, healer)
+    remediator = healer_of(loaded)
+    ground = SteadyState(loaded, store, remediator)
     ground.prepare([other, api])
     ground.forget_restarts()
     in_the_way = project.root / ".auto-heal" / "api.lock"
@@ -72,7 +72,7 @@ def test_what_cannot_be_put_back_is_told_and_hinders_nothing_else(project: Sandb
 
     problems = [str(problem) for problem in ground.put_back()]
     in_the_way.rmdir()
-    healer.stop(api)
+    remediator.stop(api)
 
     assert all(f"api: {in_the_way.resolve()}: Is a directory" in problem for problem in problems)
     assert len(problems) == 2
@@ -84,9 +84,9 @@ def test_what_cannot_be_put_back_is_told_and_hinders_nothing_else(project: Sandb
 def test_a_check_that_is_killed_leaves_no_folder_of_its_run(project: Sandbox, tmp_path: Path) -> None:
     loaded = loaded_from(project)
     with Signals() as signals:
-        checker = Checker(loaded, tmp_path, Attention(signals))
+        checker = Checker(loaded, tmp_path, Interrupts(signals))
 
-        checked = checker.heal(lambda _: wait_for(lambda: any(loaded.memory.glob("run-*"))))
+        checked = checker.heal(lambda _: wait_for(lambda: any(loaded.state_folder.glob("run-*"))))
 
     assert checked.killed
-    assert not list(loaded.memory.glob("run-*"))
+    assert not list(loaded.state_folder.glob("run-*"))

@@ -27,7 +27,7 @@ def says(project: Sandbox, text: str) -> bool:
 
 def heals(project: Sandbox) -> bool:
     """Return whether a heal is under way."""
-    return bool(project.memory["restarts"])
+    return bool(project.state["restarts"])
 
 
 def hangs(project: Sandbox) -> bool:
@@ -134,7 +134,7 @@ def test_other_signals_interrupt_too_and_what_was_down_is_down_again(project: Sa
 
     assert drill.returncode == 2, output
     assert not project.family()
-    assert not project.memory["stopped_by_hand"]
+    assert not project.state["stopped_by_hand"]
     assert nothing_is_left(project)
 
 

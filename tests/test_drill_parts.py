@@ -24,8 +24,8 @@ from remediation.drill.experiment import plan
 from remediation.drill.fault_names import FAULTS
 from remediation.drill.faults import MAKE, nobodys_pid
 from remediation.drill.report import document, table
-from remediation.drill.results import Finding, Findings, Trial
-from remediation.messages.message import Phrase
+from remediation.drill.results import DrillResults, FaultResult, Trial
+from remediation.messages.message import Message
 from remediation.system import ports
 from remediation.system.environment import DRILL_MARK
 from remediation.system.process import Identity
@@ -43,18 +43,18 @@ def service(loaded: Project) -> Service:
     return loaded.services["api"]
 
 
-def finding(service: Service, fault: str, **values: object) -> Finding:
+def finding(service: Service, fault: str, **values: object) -> FaultResult:
     """Return a finding of a fault that was healed, but for what `values` say."""
-    found = Finding(Trial(fault, service, 1), detected=True, healed=True, downtime=0.5, ended=True)
+    found = FaultResult(Trial(fault, service, 1), detected=True, healed=True, downtime=0.5, ended=True)
     for name, value in values.items():
         setattr(found, name, value)
     return found
 
 
-def findings(*several: Finding, trials: int | None = None) -> Findings:
+def findings(*several: FaultResult, trials: int | None = None) -> DrillResults:
     """Return a drill with these findings."""
     planned = [one.trial for one in several]
-    return Findings(7, 1, planned + planned[:1] * ((trials or len(several)) - len(several)), list(several))
+    return DrillResults(7, 1, planned + planned[:1] * ((trials or len(several)) - len(several)), list(several))
 
 
 def test_every_fault_that_is_named_can_be_made() -> None:
@@ -83,13 +83,13 @@ def test_a_pid_of_nobody_is_that_of_no_process_and_no_thread() -> None:
 
 
 def test_the_table_has_a_row_for_each_fault(service: Service) -> None:
-    harm = Phrase("drill_killed", {"who": Phrase("decoy_name", {})})
+    harm = Message("drill_killed", {"who": Message("decoy_name", {})})
     lines = table(
         findings(
             finding(service, "hang", downtime=3.0),
             finding(service, "crash"),
             finding(service, "crash", downtime=1.5, harmed=[harm]),
-            finding(service, "full-log", skipped=Phrase("drill_no_mount", {"problem": "no"})),
+            finding(service, "full-log", skipped=Message("drill_no_mount", {"problem": "no"})),
             finding(service, "stranger", refused=True),
         )
     )
@@ -102,13 +102,15 @@ def test_the_table_has_a_row_for_each_fault(service: Service) -> None:
 
 def test_a_report_is_valid_and_counts_what_it_holds(service: Service, tmp_path: Path) -> None:
     path = tmp_path / "drill.xml"
-    late = Phrase("drill_late", {})
+    late = Message("drill_late", {})
     path.write_bytes(
         document(
             findings(
                 finding(service, "crash"),
-                finding(service, "hang", healed=False, wrong=[Phrase("drill_unhealed", {"code": late, "reason": "?"})]),
-                finding(service, "full-log", skipped=Phrase("drill_no_mount", {"problem": "no"})),
+                finding(
+                    service, "hang", healed=False, wrong=[Message("drill_unhealed", {"code": late, "reason": "?"})]
+                ),
+                finding(service, "full-log", skipped=Message("drill_no_mount", {"problem": "no"})),
                 trials=3,
             ),
             began=0.0,
@@ -123,16 +125,18 @@ def test_a_report_is_valid_and_counts_what_it_holds(service: Service, tmp_path: 
 
 @given(st.text(max_size=50))
 def test_whatever_was_printed_a_report_can_be_read(printed: str) -> None:
-    unhealed = Phrase("drill_unhealed", {"code": 1, "reason": printed})
+    unhealed = Message("drill_unhealed", {"code": 1, "reason": printed})
     trial = Trial("crash", cast("Service", SimpleNamespace(name="api")), 1)
     object.__setattr__(trial.service, "name", "api")
-    found = Finding(trial, detected=True, wrong=[unhealed], output=printed, ended=True)
+    found = FaultResult(trial, detected=True, wrong=[unhealed], output=printed, ended=True)
 
-    ET.fromstring(document(Findings(1, 1, [trial], [found]), began=0.0))
+    ET.fromstring(document(DrillResults(1, 1, [trial], [found]), began=0.0))
 
 
 def test_processes_of_a_drill_that_was_killed_are_ended(project: Sandbox, loaded: Project) -> None:
-    left = project.stranger(sys.executable, "-c", "import time; time.sleep(600)", **{DRILL_MARK: str(loaded.memory)})
+    left = project.stranger(
+        sys.executable, "-c", "import time; time.sleep(600)", **{DRILL_MARK: str(loaded.state_folder)}
+    )
     wait_for(lambda: helper.left_over(loaded))
 
     with helper.room(loaded) as folder:
@@ -145,7 +149,7 @@ def test_processes_of_a_drill_that_was_killed_are_ended(project: Sandbox, loaded
 
 def test_another_projects_drill_is_left_alone(project: Sandbox, loaded: Project) -> None:
     other = project.stranger(
-        sys.executable, "-c", "import time; time.sleep(600)", **{DRILL_MARK: str(loaded.memory) + "-other"}
+        sys.executable, "-c", "import time; time.sleep(600)", **{DRILL_MARK: str(loaded.state_folder) + "-other"}
     )
 
     with helper.room(loaded):

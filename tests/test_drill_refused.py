@@ -81,7 +81,7 @@ def test_there_is_no_drill_of_a_service_that_was_stopped_by_hand(healthy: Sandbo
 
     assert result.code == 3, result
     assert "No drill: api was stopped by hand" in result.lines[-1]
-    assert healthy.memory["stopped_by_hand"]
+    assert healthy.state["stopped_by_hand"]
     assert not healthy.family()
 
 
@@ -123,7 +123,7 @@ def test_a_service_that_does_not_start_is_not_drilled(project: Sandbox) -> None:
     assert result.code == 3, result
     assert "exited with status 3" in result.lines[-1]
     assert not project.family()
-    assert not project.memory["stopped_by_hand"]
+    assert not project.state["stopped_by_hand"]
 
 
 def test_there_is_no_drill_beside_a_monitor_or_another_drill(healthy: Sandbox) -> None:

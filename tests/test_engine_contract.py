@@ -21,10 +21,10 @@ from remediation.engines.command import CommandEngine
 from remediation.engines.engine import Condition, Engine, Operation
 from remediation.engines.errors import HealError
 from remediation.engines.local import LocalEngine
-from remediation.healing.actions import Steps
-from remediation.healing.remediator import Healer
-from remediation.state.event_log import Voice
-from remediation.state.service_state import Memory, Store
+from remediation.healing.actions import Actions
+from remediation.healing.remediator import Remediator
+from remediation.state.event_log import EventLog
+from remediation.state.service_state import ServiceState, Store
 from remediation.system import ports
 from remediation.system.process import Identity
 
@@ -48,12 +48,12 @@ class Bench:
         self.project = project
         self.service = loaded.services["api"]
         self.store = Store(loaded)
-        self.voice = Voice.of(loaded)
-        self.steps = Steps(self.store, self.voice)
+        self.event_log = EventLog.of(loaded)
+        self.steps = Actions(self.store, self.event_log)
         self.engine: Engine = engine_of(self.service)
 
     @property
-    def memory(self) -> Memory:
+    def service_state(self) -> ServiceState:
         """What is remembered of the service."""
         return self.store.recall(self.service)
 
@@ -81,9 +81,9 @@ class Bench:
         managed = service_manager.running() if service_manager.PID_FILE.exists() else None
         return sorted({*self.project.servers(), *([managed.pid] if managed else [])})
 
-    def healer(self) -> Healer:
+    def remediator(self) -> Remediator:
         """Return a healer of its own, as each process has one."""
-        return Healer(Store(self.store.project), self.voice, record=lambda _: None, origin="hand")
+        return Remediator(Store(self.store.project), self.event_log, record=lambda _: None, origin="hand")
 
 
 class Configure:
@@ -271,13 +271,13 @@ def test_a_process_that_has_got_the_pid_of_one_of_ours_is_not_signalled(bench: B
     bench.do("start")
     bench.do("stop")
     with bench.store.lock(bench.service, timeout=DEADLINE):
-        memory = bench.memory
-        memory.pid, memory.born = stranger.pid, "another moment"
-        bench.store.keep(bench.service, memory)
+        service_state = bench.service_state
+        service_state.pid, service_state.born = stranger.pid, "another moment"
+        bench.store.keep(bench.service, service_state)
     bench.project.write(".api-server.pid", f"{stranger.pid}\n")
 
-    assert bench.engine.main_process(memory) is None
-    assert bench.engine.processes(memory) == []
+    assert bench.engine.main_process(service_state) is None
+    assert bench.engine.processes(service_state) == []
     for action in actions:
         bench.do(action)
 
@@ -318,16 +318,16 @@ def test_a_stranger_on_the_port_is_not_signalled_and_the_start_fails(configure: 
 
 @pytest.mark.parametrize("action", ["start", "restart"])
 def test_two_at_once_leave_one(bench: Bench, action: str) -> None:
-    healers = [bench.healer() for _ in range(2)]
+    healers = [bench.remediator() for _ in range(2)]
     failed: list[BaseException] = []
 
-    def act(healer: Healer) -> None:
+    def act(remediator: Remediator) -> None:
         try:
-            getattr(healer, action)(bench.service)
+            getattr(remediator, action)(bench.service)
         except BaseException as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=act, args=(healer,)) for healer in healers]
+    threads = [threading.Thread(target=act, args=(remediator,)) for remediator in healers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -342,49 +342,49 @@ def test_two_at_once_leave_one(bench: Bench, action: str) -> None:
 
 
 def test_of_what_runs_it_knows_all_or_admits_that_it_does_not(running: Bench) -> None:
-    engine, memory = running.engine, running.memory
+    engine, service_state = running.engine, running.service_state
 
-    process = engine.main_process(memory)
+    process = engine.main_process(service_state)
 
     if engine.knows_process:
         assert process is not None
         assert process.pid == running.pid
-        assert process in engine.processes(memory)
-        assert engine.is_running(memory) is True
-        assert engine.condition(memory) is Condition.RUNNING
+        assert process in engine.processes(service_state)
+        assert engine.is_running(service_state) is True
+        assert engine.condition(service_state) is Condition.RUNNING
     else:
         assert process is None
-        assert engine.is_running(memory) is None
-        assert engine.condition(memory) is Condition.UNKNOWN
-    assert engine.owns_address(memory)
-    assert engine.lost_process(memory, running.store) is None
+        assert engine.is_running(service_state) is None
+        assert engine.condition(service_state) is Condition.UNKNOWN
+    assert engine.owns_address(service_state)
+    assert engine.lost_process(service_state, running.store) is None
 
 
 def test_of_what_was_stopped_it_knows_no_process(running: Bench) -> None:
     running.do("stop")
-    engine, memory = running.engine, running.memory
+    engine, service_state = running.engine, running.service_state
 
-    assert engine.main_process(memory) is None
-    assert engine.processes(memory) == []
-    assert engine.is_running(memory) is (False if engine.knows_process else None)
-    assert engine.condition(memory) is (Condition.DEAD if engine.knows_process else Condition.UNKNOWN)
+    assert engine.main_process(service_state) is None
+    assert engine.processes(service_state) == []
+    assert engine.is_running(service_state) is (False if engine.knows_process else None)
+    assert engine.condition(service_state) is (Condition.DEAD if engine.knows_process else Condition.UNKNOWN)
 
 
 def test_a_death_is_seen_where_the_process_is_known(running: Bench) -> None:
-    engine, memory = running.engine, running.memory
+    engine, service_state = running.engine, running.service_state
     pid = running.pid
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: Identity.of(pid) is None)
 
-    assert engine.main_process(memory) is None
-    assert (engine.condition(memory) is Condition.DEAD) is engine.knows_process
+    assert engine.main_process(service_state) is None
+    assert (engine.condition(service_state) is Condition.DEAD) is engine.knows_process
 
 
 def test_what_was_stopped_by_hand_is_that_whatever_runs(running: Bench) -> None:
-    memory = running.memory
-    memory.stopped_by_hand = True
+    service_state = running.service_state
+    service_state.stopped_by_hand = True
 
-    assert running.engine.condition(memory) is Condition.BY_HAND
+    assert running.engine.condition(service_state) is Condition.BY_HAND
 
 
 def test_an_engine_that_owns_processes_knows_them_and_can_end_them(bench: Bench) -> None:
@@ -402,19 +402,19 @@ def test_an_engine_that_owns_processes_knows_them_and_can_end_them(bench: Bench)
 @pytest.mark.parametrize("before", ["start", "stop"])
 def test_to_look_and_to_plan_touches_nothing(bench: Bench, before: str) -> None:
     bench.do(before)
-    engine, memory, servers, files = bench.engine, bench.memory, bench.servers, state(bench.project)
+    engine, service_state, servers, files = bench.engine, bench.service_state, bench.servers, state(bench.project)
 
-    engine.condition(memory)
-    engine.main_process(memory)
-    engine.processes(memory)
-    engine.is_running(memory)
-    engine.owns_address(memory)
-    engine.lost_process(memory, bench.store)
-    obstacle, planned = engine.obstacle(memory), list(engine.plan(memory))
+    engine.condition(service_state)
+    engine.main_process(service_state)
+    engine.processes(service_state)
+    engine.is_running(service_state)
+    engine.owns_address(service_state)
+    engine.lost_process(service_state, bench.store)
+    obstacle, planned = engine.obstacle(service_state), list(engine.plan(service_state))
 
     assert obstacle is None
     assert planned
-    assert all(phrase.render(language, named=True) for phrase in planned for language in ("en", "ru"))
+    assert all(message.render(language, named=True) for message in planned for language in ("en", "ru"))
     assert bench.servers == servers
     assert state(bench.project) == files
 
@@ -423,7 +423,7 @@ def test_why_a_restart_would_come_to_nothing_is_known_before_anything_is_ended(c
     configure().do("start")
     bench = configure(program="./none")
 
-    obstacle = bench.engine.obstacle(bench.memory)
+    obstacle = bench.engine.obstacle(bench.service_state)
 
     assert "'./none' was not found" in str(obstacle)
     assert bench.project.answers()

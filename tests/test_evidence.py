@@ -223,23 +223,23 @@ def test_a_command_that_becomes_a_daemon_is_ended_and_not_waited_for(project: Sa
 
 def test_a_command_does_not_go_on_after_ctrl_c(project: Sandbox) -> None:
     project.configure('evidence = ["sh", "-c", "echo $$ > asked; sleep 600"]', top="evidence = { timeout = 60 }")
-    healer = project.start("remediation", "check")
+    remediator = project.start("remediation", "check")
     asked = project.root / "asked"
     wait_for(lambda: asked.exists() and asked.read_text().strip())
 
-    healer.send_signal(signal.SIGINT)
-    healer.communicate()
+    remediator.send_signal(signal.SIGINT)
+    remediator.communicate()
 
     wait_for(lambda: not [one for one in psutil.process_iter() if marked(one, project)])
 
 
 def test_a_command_that_a_killed_healer_left_is_ended_by_the_next(project: Sandbox) -> None:
     project.configure('evidence = ["sh", "-c", "echo $$ >> asked; sleep 600"]', top="evidence = { timeout = 60 }")
-    healer = project.start("pytest", "healthtests")
+    remediator = project.start("pytest", "healthtests")
     try:
         wait_for(lambda: (project.root / "asked").exists() and (project.root / "asked").read_text().strip())
     finally:
-        project.kill(healer)
+        project.kill(remediator)
     left = psutil.Process(int((project.root / "asked").read_text()))
     project.configure('evidence = ["true"]')
 

@@ -21,10 +21,10 @@ from remediation.config.model import EvidenceLimits, Project
 from remediation.engines import ownership
 from remediation.healing import diagnostics
 from remediation.healing.incident import Incident
-from remediation.healing.remediator import Healer
-from remediation.state.event_log import Voice
+from remediation.healing.remediator import Remediator
+from remediation.state.event_log import EventLog
 from remediation.state.evidence_store import Archive
-from remediation.state.service_state import Memory, Store
+from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity
 from remediation.system.process_info import vitals
 
@@ -53,7 +53,7 @@ def test_a_process_that_hangs_in_the_kernel_costs_the_deadline_and_its_own_furth
     service = replace(configured.services["api"], evidence_timeout=0.3)
     began = time.monotonic()
 
-    folder = diagnostics.collect(service, Memory(), Incident(service, "ill", 0.0, 0), archive=Archive(configured))
+    folder = diagnostics.collect(service, ServiceState(), Incident(service, "ill", 0.0, 0), archive=Archive(configured))
 
     took = time.monotonic() - began
     over.set()
@@ -102,10 +102,10 @@ def test_whatever_goes_wrong_with_it_the_service_is_healed(
 
     monkeypatch.setattr(diagnostics, "collect", fails)
     service, told = configured.services["api"], list[str]()
-    voice = Voice.of(configured, terminal=lambda text, _: told.append(text))
-    healer = Healer(Store(configured), voice, record=lambda _: None, origin="check")
+    event_log = EventLog.of(configured, terminal=lambda text, _: told.append(text))
+    remediator = Remediator(Store(configured), event_log, record=lambda _: None, origin="check")
 
-    outcome = healer.heal(Incident(service, "ill", 0.0, 0))
+    outcome = remediator.heal(Incident(service, "ill", 0.0, 0))
 
     assert outcome.ok
     assert "No evidence of this: nobody thought of this" in told
@@ -119,7 +119,7 @@ def test_a_command_that_cannot_be_ended_is_not_waited_for(configured: Project, m
     service = replace(configured.services["api"], evidence_timeout=0.5, evidence=("sleep", "600"))
 
     folders = [
-        diagnostics.collect(service, Memory(), Incident(service, "ill", 0.0, 0), archive=Archive(configured))
+        diagnostics.collect(service, ServiceState(), Incident(service, "ill", 0.0, 0), archive=Archive(configured))
         for _ in range(2)
     ]
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_found_is_told(configured: Project, monkeypatch: pytest.M
     monkeypatch.setattr(diagnostics, "_machine", fails)
     service = configured.services["api"]
 
-    folder = diagnostics.collect(service, Memory(), Incident(service, "ill", 0.0, 0), archive=Archive(configured))
+    folder = diagnostics.collect(service, ServiceState(), Incident(service, "ill", 0.0, 0), archive=Archive(configured))
 
     assert folder
     missing = json.loads((folder / "heal.json").read_text())["missing"]
@@ -231,4 +231,4 @@ def test_what_could_not_be_written_to_its_end_is_removed(configured: Project) ->
 def test_nothing_is_made_where_nothing_was_kept(configured: Project) -> None:
     with_limits(configured).prune()
 
-    assert not configured.memory.exists()
+    assert not configured.state_folder.exists()

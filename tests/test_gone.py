@@ -18,8 +18,8 @@ from watching import watching
 from remediation.config.model import Service
 from remediation.engines import local
 from remediation.engines.errors import HealError
-from remediation.healing.remediator import Healer
-from remediation.state.event_log import Voice
+from remediation.healing.remediator import Remediator
+from remediation.state.event_log import EventLog
 from remediation.state.service_state import Store
 from remediation.system.process import Identity
 
@@ -52,7 +52,7 @@ def remove_memory(project: Sandbox) -> None:
 def has_one_server(project: Sandbox) -> None:
     """See that one server runs, which answers and is the one that is remembered."""
     assert project.servers() == [project.pid]
-    assert project.memory["pid"] == project.pid
+    assert project.state["pid"] == project.pid
     assert project.answers()
 
 
@@ -194,7 +194,7 @@ def test_in_a_renamed_folder_the_service_is_still_the_same(
     family = [project.pid, *map(int, children_file.read_text().split())]
     assert len(family) == 3
     if not known:
-        older = {key: value for key, value in project.memory.items() if key not in ("start", "folder")}
+        older = {key: value for key, value in project.state.items() if key not in ("start", "folder")}
         project.write(".auto-heal/api.json", json.dumps(older))
     project.root.rename(moved.root)
     moved.configure()
@@ -280,11 +280,11 @@ def test_a_service_of_which_a_process_lives_is_not_told_as_stopped(
 ) -> None:
     pid = healthy.pid
     monkeypatch.setattr(local, "terminate", lambda *_, **__: [])
-    healer = Healer(store, Voice.of(store.project), record=lambda _: None, origin="hand")
+    remediator = Remediator(store, EventLog.of(store.project), record=lambda _: None, origin="hand")
 
     with pytest.raises(HealError, match=rf"PID {pid}, .*is still alive; nothing more was done"):
-        healer.stop(service)
+        remediator.stop(service)
 
     assert healthy.pid == pid
     assert "Server stopped" not in healthy.log
-    assert not healthy.memory["stopped_by_hand"]
+    assert not healthy.state["stopped_by_hand"]

@@ -13,8 +13,8 @@ from watching import only_check, watching
 
 from remediation.config.load import load_project
 from remediation.supervision.child import Child
-from remediation.supervision.handover import Known
-from remediation.supervision.heartbeat import Board
+from remediation.supervision.handover import Handover
+from remediation.supervision.heartbeat import Heartbeats
 from remediation.system.process import Identity, group
 
 
@@ -61,7 +61,7 @@ def test_what_a_check_leaves_running_ends_with_its_cycle(project: Sandbox) -> No
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 def test_a_process_of_another_user_is_left_alone(project: Sandbox) -> None:
     reader, writer = os.pipe()
-    child = Child(Board(), 0, load_project(project.root, {}), Known(), apart=True)
+    child = Child(Heartbeats(), 0, load_project(project.root, {}), Handover(), apart=True)
     pid = os.fork()
     if pid == 0:
         child.become()

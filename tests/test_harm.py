@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sandbox import PATIENT, Sandbox
 
-from remediation.checks.results import CheckResult, Findings
+from remediation.checks.results import CheckResult, RoundFindings
 from remediation.run.rounds import Part, Round
 from remediation.run.run_state import harmed
 from remediation.state.records import CheckOutcome
@@ -22,7 +22,7 @@ def rounds(history: str, healed: str) -> list[Round]:
     made = []
     for letter, names in zip(history, f" {healed}", strict=True):
         found = [CheckResult("t.py::a", "/a", [], 0.0, LETTERS[letter])] if letter != "-" else []
-        made.append(Round(1, [Part(Path(), Findings([], found))], tuple(names.strip())))
+        made.append(Round(1, [Part(Path(), RoundFindings([], found))], tuple(names.strip())))
     return made
 
 
@@ -81,7 +81,7 @@ def test_a_version_is_broken_by_no_heal() -> None:
         for how in (CheckOutcome.PASSED, CheckOutcome.FAILED)
     ]
 
-    assert harmed([Round(1, [Part(Path(), Findings([], [one]))], ("api",)) for one in found]) == {}
+    assert harmed([Round(1, [Part(Path(), RoundFindings([], [one]))], ("api",)) for one in found]) == {}
 
 
 def test_it_is_told_once(harmful: Sandbox) -> None:

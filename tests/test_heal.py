@@ -113,7 +113,7 @@ def test_a_stranger_that_may_not_be_ended_is_named(project: Sandbox, free_port: 
     name, user = psutil.Process(stranger.pid).name(), psutil.Process(stranger.pid).username()
     assert f"port {project.port} is held by {name} (PID {stranger.pid}, user {user})" in result.output
     assert project.property("verdict") == "sick"
-    assert project.memory["port_holder"] == stranger.pid
+    assert project.state["port_holder"] == stranger.pid
 
 
 def test_who_held_the_port_is_forgotten_once_the_service_is_healed(project: Sandbox) -> None:
@@ -125,7 +125,7 @@ def test_who_held_the_port_is_forgotten_once_the_service_is_healed(project: Sand
 
     is_healed(project)
 
-    assert project.memory["port_holder"] is None
+    assert project.state["port_holder"] is None
 
 
 @pytest.mark.parametrize("content", ["999999999\n", "", "nonsense\n", "-1\n", "0\n", "1\n", "9" * 400])
@@ -149,7 +149,7 @@ def test_a_healthy_service_whose_pid_was_lost_is_found_again_and_not_restarted(
 
     assert healthy.pid == pid
     assert healthy.property("api.action") == "found its process again"
-    assert healthy.memory["restarts"] == []
+    assert healthy.state["restarts"] == []
 
 
 def test_a_stranger_in_the_pid_file_survives(project: Sandbox) -> None:
@@ -166,9 +166,9 @@ def test_a_stranger_in_the_pid_file_survives(project: Sandbox) -> None:
 def test_a_stranger_that_got_the_pid_of_the_service_survives(healthy: Sandbox) -> None:
     os.kill(healthy.pid, signal.SIGKILL)
     stranger = healthy.stranger("sleep", "600")
-    memory = (healthy.root / ".auto-heal" / "api.json").read_text()
+    state = (healthy.root / ".auto-heal" / "api.json").read_text()
     (healthy.root / ".auto-heal" / "api.json").write_text(
-        memory.replace(f'"pid":{healthy.pid}', f'"pid":{stranger.pid}')
+        state.replace(f'"pid":{healthy.pid}', f'"pid":{stranger.pid}')
     )
     healthy.write(".api-server.pid", f"{stranger.pid}\n")
 

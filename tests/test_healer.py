@@ -34,7 +34,7 @@ def test_a_check_that_waits_for_a_start_by_hand_does_not_restart(project: Sandbo
 
     assert result.code == 0, result
     assert start.returncode == 0
-    assert project.memory["restarts"] == []
+    assert project.state["restarts"] == []
     assert len(project.servers()) == 1
 
 
@@ -52,7 +52,7 @@ def test_a_service_that_became_another_users_is_not_told_as_stopped(project: San
     assert "may not be ended, since it belongs to another user" in result.output
     assert Identity.of(pid)
     assert project.pid == pid
-    assert not project.memory["stopped_by_hand"]
+    assert not project.state["stopped_by_hand"]
 
 
 def test_stop_from_inside_the_service_is_refused(project: Sandbox) -> None:
@@ -73,7 +73,7 @@ def test_a_command_that_a_killed_healer_left_is_ended_before_the_next_one(projec
     project.configure(f"ladder = [{{ run = {say(script)}, timeout = 600 }}]", top=IMPATIENT)
     run = project.start("pytest", "healthtests")
     wait_for((project.root / "order").exists)
-    pid, _ = wait_for(lambda: project.memory["command"])
+    pid, _ = wait_for(lambda: project.state["command"])
     project.kill(run)
     assert Identity.of(pid)
     project.configure(f"ladder = [{{ run = {say('echo begin >> order')}, timeout = 600 }}]", top=IMPATIENT)

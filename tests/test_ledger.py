@@ -13,9 +13,9 @@ from scraping import begun, two_services
 
 from remediation.config.model import Project
 from remediation.monitor.protocol import Over, Report
-from remediation.monitor.service_status import Standing
-from remediation.monitor.sinks import Outputs
-from remediation.monitor.statistics import Ledger
+from remediation.monitor.service_status import ServiceStatus
+from remediation.monitor.sinks import Sinks
+from remediation.monitor.statistics import RunningStatistics
 from remediation.state.records import CheckOutcome, Result, Run
 
 
@@ -25,9 +25,9 @@ class Told:
     def __init__(self, project: Project) -> None:
         """Begin with nothing."""
         self.said: list[tuple[str, str]] = []
-        self.standing = Standing(project.services)
-        self.outputs = Outputs(project, self.standing, metrics_port=None, tell=lambda *_, **__: None)
-        self.ledger = Ledger(self.outputs, self.standing, self._say)
+        self.service_status = ServiceStatus(project.services)
+        self.sinks = Sinks(project, self.service_status, metrics_port=None, tell=lambda *_, **__: None)
+        self.statistics = RunningStatistics(self.sinks, self.service_status, self._say)
         self._project = project
         self._cycles = 0
 
@@ -38,18 +38,18 @@ class Told:
     def enters(self, *well: str, services: list[str] | None = None, without: list[str] | None = None) -> None:
         """Enter a cycle that found nothing wrong."""
         self._cycles += 1
-        cycle = begun(self.standing, self._cycles, services=services, without=without)
+        cycle = begun(self.service_status, self._cycles, services=services, without=without)
         results = [Result("service", name, name, [name], 0.0, CheckOutcome.PASSED, None, 1.0) for name in well]
         run = Run(0.0, 2.0, "monitor", "healthy", 1.0, results)
         cycle.report = Report(cycle.number, 0, run, [], [])
-        self.ledger.enter(cycle, Over(cycle.number, 0), self._project)
+        self.statistics.enter(cycle, Over(cycle.number, 0), self._project)
 
 
 @pytest.fixture
 def told(project: Sandbox) -> Iterator[Told]:
     """A ledger that has told nothing yet."""
     made = Told(two_services(project))
-    with closing(made.ledger), closing(made.outputs):
+    with closing(made.statistics), closing(made.sinks):
         yield made
 
 
@@ -76,14 +76,14 @@ def test_a_cycle_of_some_says_who_is_healthy(
 
 
 def test_a_cycle_of_everything_that_overlapped_with_a_death_does_not_say_that_all_are_healthy(told: Told) -> None:
-    told.standing.begins(1)
-    told.standing.died("api")
+    told.service_status.begins(1)
+    told.service_status.died("api")
 
     # The death came after it had begun, and after its check had passed.
     told.enters("api", "db")
 
     assert told.said == [("one_healthy", "db"), ("status_sick", "")]
-    assert told.ledger.status == "1 check, 0 errors, 0 heals; down: api"
+    assert told.statistics.status == "1 check, 0 errors, 0 heals; down: api"
 
 
 def test_while_nobody_checked_some_are_well_is_said_of_none(told: Told) -> None:
@@ -99,12 +99,12 @@ def test_what_systemd_was_told_besides_the_statistics_stands_until_these_change(
         manager.setblocking(False)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("NOTIFY_SOCKET", manager.getsockname())
-            outputs = Outputs(configured, Standing([]), metrics_port=None, tell=lambda *_, **__: None)
-        with closing(outputs):
+            sinks = Sinks(configured, ServiceStatus([]), metrics_port=None, tell=lambda *_, **__: None)
+        with closing(sinks):
             for status in ("1 check", "1 check", "2 checks", "2 checks"):
-                outputs.attend(status)
+                sinks.attend(status)
                 if status == "1 check":
-                    outputs.begin("the checks cannot be collected")
+                    sinks.begin("the checks cannot be collected")
 
         heard: list[str] = []
         with suppress(BlockingIOError):

@@ -21,7 +21,7 @@ from remediation.engines import ownership
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
 from remediation.probes import readiness
-from remediation.state.service_state import Memory, Store
+from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity, descendants, terminate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -76,7 +76,7 @@ def running(project: Sandbox, service: Service, store: Store) -> Identity:
     """Start a process and remember it as the service's."""
     identity = Identity.of(project.stranger("sleep", "600").pid)
     assert identity is not None
-    store.remember_process(service, Memory(), identity)
+    store.remember_process(service, ServiceState(), identity)
     return identity
 
 
@@ -130,7 +130,7 @@ def test_only_whoever_answers_in_place_of_a_dead_process_is_asked_further(
     project: Sandbox, serve: Serve, *, answer: bytes, hopeless: bool
 ) -> None:
     service, store = configured(project, 'ready = "/api/health"')
-    store.keep(service, Memory(pid=os.getpid(), born="long ago"))
+    store.keep(service, ServiceState(pid=os.getpid(), born="long ago"))
     serve(answer)
 
     reason = liveness.hopeless(service, store)
@@ -142,7 +142,7 @@ def test_only_whoever_answers_in_place_of_a_dead_process_is_asked_further(
 def test_whoever_got_the_pid_of_the_service_does_not_make_it_running(project: Sandbox) -> None:
     service, store = configured(project)
     identity = running(project, service, store)
-    store.remember_process(service, Memory(), Identity(identity.pid, identity.born + "0"))
+    store.remember_process(service, ServiceState(), Identity(identity.pid, identity.born + "0"))
 
     assert liveness.condition(service, store) is Condition.DEAD
 
@@ -165,9 +165,9 @@ def test_a_service_that_something_else_runs_is_left_to_the_checks(project: Sandb
 def test_a_service_stopped_by_hand_is_that_even_if_it_runs(project: Sandbox) -> None:
     service, store = configured(project)
     running(project, service, store)
-    memory = store.recall(service)
-    memory.stopped_by_hand = True
-    store.keep(service, memory)
+    state = store.recall(service)
+    state.stopped_by_hand = True
+    store.keep(service, state)
 
     assert liveness.condition(service, store) is Condition.BY_HAND
     assert liveness.hopeless(service, store) == "api: stopped by hand; run `auto-heal start api` to resume healing"

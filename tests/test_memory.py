@@ -19,7 +19,7 @@ from sandbox import DEADLINE, Sandbox
 
 from remediation.config.load import load_project
 from remediation.config.model import Budget, Service
-from remediation.state.service_state import Memory, Store
+from remediation.state.service_state import ServiceState, Store
 from remediation.system.files import LockTimeoutError
 from remediation.system.process import Identity, terminate
 
@@ -57,19 +57,19 @@ def plant(path: Path, kind: str) -> None:
 
 
 def test_nothing_is_remembered_of_a_service_that_never_ran(store: Store, service: Service) -> None:
-    assert store.recall(service) == Memory()
+    assert store.recall(service) == ServiceState()
     assert store.proven_process(service) is None
 
 
 def test_what_is_kept_is_recalled_and_private(store: Store, service: Service, memory_file: Path) -> None:
-    memory = Memory(
+    state = ServiceState(
         pid=7, born="born", stopped_by_hand=True, restarts=[1.0, 2.0], delay=5.0, not_before=6.0, troubled_at=7.0,
         heals=3, command=(8, "b"), last_heal=remediation(at=4.0, ok=False, cause="", reason="Ж\x00"),
     )  # fmt: skip
 
-    store.keep(service, memory)
+    store.keep(service, state)
 
-    assert store.recall(service) == memory
+    assert store.recall(service) == state
     assert stat.S_IMODE(memory_file.stat().st_mode) == 0o600
 
 
@@ -89,14 +89,14 @@ def test_a_process_that_is_remembered_is_proven_until_it_dies(project: Sandbox, 
 
 
 def test_a_process_that_is_forgotten_is_not_proven_though_it_lives(store: Store, service: Service) -> None:
-    memory = Memory(heals=3, stopped_by_hand=True)
-    store.remember_process(service, memory, identity_of(os.getpid()))
+    state = ServiceState(heals=3, stopped_by_hand=True)
+    store.remember_process(service, state, identity_of(os.getpid()))
 
-    store.forget_process(service, memory)
-    store.forget_process(service, memory)
+    store.forget_process(service, state)
+    store.forget_process(service, state)
 
     assert not service.pid_file.exists()
-    assert store.recall(service) == Memory(heals=3, stopped_by_hand=True)
+    assert store.recall(service) == ServiceState(heals=3, stopped_by_hand=True)
     assert store.proven_process(service) is None
 
 
@@ -104,7 +104,7 @@ def test_a_process_that_is_forgotten_is_not_proven_though_it_lives(store: Store,
 def test_the_pid_file_is_written_in_place_of_what_is_planted(store: Store, service: Service, kind: str) -> None:
     plant(service.pid_file, kind)
 
-    store.remember_process(service, Memory(), identity_of(os.getppid()))
+    store.remember_process(service, ServiceState(), identity_of(os.getppid()))
 
     assert not service.pid_file.is_symlink()
     assert service.pid_file.read_text() == f"{os.getppid()}\n"
@@ -121,7 +121,7 @@ def test_whoever_got_the_pid_of_the_service_is_not_the_service(
     stranger = project.stranger("sleep", "600")
     former = Identity(stranger.pid, identity_of(stranger.pid).born + "0")
 
-    store.remember_process(service, Memory(), former)
+    store.remember_process(service, ServiceState(), former)
 
     assert store.proven_process(service) is None
     assert store.pid_file_problem(service) == f"PID file .api-server.pid is stale: process {stranger.pid} is gone"
@@ -129,7 +129,7 @@ def test_whoever_got_the_pid_of_the_service_is_not_the_service(
 
 def test_a_suspended_process_is_still_proven(project: Sandbox, store: Store, service: Service) -> None:
     process = project.stranger("sleep", "600")
-    store.remember_process(service, Memory(), identity_of(process.pid))
+    store.remember_process(service, ServiceState(), identity_of(process.pid))
 
     os.kill(process.pid, signal.SIGSTOP)
 
@@ -197,7 +197,7 @@ def test_what_is_planted_as_a_memory_is_an_empty_memory(
 ) -> None:
     plant(memory_file, kind)
 
-    assert store.recall(service) == Memory()
+    assert store.recall(service) == ServiceState()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_what_is_planted_as_a_memory_is_an_empty_memory(
 def test_a_broken_memory_is_an_empty_one(store: Store, service: Service, memory_file: Path, content: bytes) -> None:
     memory_file.write_bytes(content)
 
-    assert store.recall(service) == Memory()
+    assert store.recall(service) == ServiceState()
     assert store.proven_process(service) is None
 
 
@@ -229,13 +229,13 @@ FORGED = st.fixed_dictionaries(
 
 
 @QUICK
-@given(memory=st.binary() | FORGED.map(lambda table: json.dumps(table).encode()), pid_file=st.binary(max_size=40))
+@given(state=st.binary() | FORGED.map(lambda table: json.dumps(table).encode()), pid_file=st.binary(max_size=40))
 def test_no_content_of_the_files_raises_or_proves_a_process(
-    store: Store, service: Service, memory: bytes, pid_file: bytes
+    store: Store, service: Service, state: bytes, pid_file: bytes
 ) -> None:
     path = service.pid_file.with_name(".auto-heal") / "api.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(memory)
+    path.write_bytes(state)
     service.pid_file.write_bytes(pid_file)
 
     assert store.proven_process(service) is None
@@ -253,13 +253,13 @@ def test_the_restarts_of_the_window_count_and_older_ones_are_forgotten(
     ages: list[float], window: float, counted: int
 ) -> None:
     now = time.time()
-    memory = Memory(restarts=[now - age for age in ages])
+    state = ServiceState(restarts=[now - age for age in ages])
 
-    assert memory.restarts_within(Budget(5, window, calm=window)) == counted
+    assert state.restarts_within(Budget(5, window, calm=window)) == counted
 
-    assert len(memory.restarts) == counted
+    assert len(state.restarts) == counted
     # A clock that was set back must not make a restart count until the old time comes again.
-    assert all(moment <= time.time() for moment in memory.restarts)
+    assert all(moment <= time.time() for moment in state.restarts)
 
 
 def test_a_service_has_one_healer_at_a_time_and_another_service_its_own(project: Sandbox) -> None:

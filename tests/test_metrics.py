@@ -18,7 +18,7 @@ from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.state.records import Result, Run
 from remediation.state.remediation import Remediation
-from remediation.state.service_state import Memory, Store
+from remediation.state.service_state import ServiceState, Store
 
 NEVER_HEALED = '[services.db]\nurl = "http://127.0.0.1:9"'
 
@@ -162,12 +162,12 @@ def test_downtime_is_counted_from_the_first_failed_attempt_while_it_lasts(
 def test_what_is_left_of_a_budget_is_looked_up_at_each_scrape_and_nothing_is_written(
     configured: Project, metrics: Watched, ages: list[float], left: int
 ) -> None:
-    Store(configured).keep(configured.services["db"], Memory(restarts=[time.time() - age for age in ages]))
-    before = (configured.memory / "db.json").read_bytes()
+    Store(configured).keep(configured.services["db"], ServiceState(restarts=[time.time() - age for age in ages]))
+    before = (configured.state_folder / "db.json").read_bytes()
 
     assert one(scrape(metrics), "restart_budget_left", service="db") == left
-    assert (configured.memory / "db.json").read_bytes() == before
-    assert not (configured.memory / "api.json").exists()
+    assert (configured.state_folder / "db.json").read_bytes() == before
+    assert not (configured.state_folder / "api.json").exists()
 
 
 # What comes and goes.

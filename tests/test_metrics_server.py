@@ -17,7 +17,7 @@ from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.monitor import metrics as module
 from remediation.monitor.metrics import Metrics
-from remediation.monitor.service_status import Standing
+from remediation.monitor.service_status import ServiceStatus
 
 Connect = Callable[[bytes], socket.socket]
 
@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_is_told_with_its_holder(project: Sandbox, configur
     stranger = project.stranger_on_port()
 
     with pytest.raises(ConfigError) as caught:
-        Metrics(configured, Standing(configured.services), project.port)
+        Metrics(configured, ServiceStatus(configured.services), project.port)
 
     assert str(caught.value).startswith(f"--metrics: port {project.port} of 127.0.0.1 is held by ")
     assert f"(PID {stranger.pid}, user " in str(caught.value)
@@ -76,7 +76,7 @@ def test_a_port_that_is_taken_is_told_with_its_holder(project: Sandbox, configur
 @pytest.mark.parametrize("port", [-1, 65_536, 10**9])
 def test_what_is_no_port_is_told(configured: Project, port: int) -> None:
     with pytest.raises(ConfigError, match=f"^--metrics: {port} is no port; choose one from 1024 to 65535$"):
-        Metrics(configured, Standing(configured.services), port)
+        Metrics(configured, ServiceStatus(configured.services), port)
 
 
 def test_a_port_that_only_root_may_have_is_told(configured: Project) -> None:
@@ -85,7 +85,7 @@ def test_a_port_that_only_root_may_have_is_told(configured: Project) -> None:
             probe.bind(("127.0.0.1", 81))
     except PermissionError:
         with pytest.raises(ConfigError, match=r"^--metrics: port 81 of 127\.0\.0\.1 is not open to this user"):
-            Metrics(configured, Standing(configured.services), 81)
+            Metrics(configured, ServiceStatus(configured.services), 81)
     except OSError as error:
         pytest.skip(f"port 81: {error}")
     else:
@@ -93,14 +93,14 @@ def test_a_port_that_only_root_may_have_is_told(configured: Project) -> None:
 
 
 def test_closing_gives_the_port_and_the_thread_back(configured: Project) -> None:
-    metrics = Metrics(configured, Standing(configured.services), 0)
+    metrics = Metrics(configured, ServiceStatus(configured.services), 0)
     text(metrics)
 
     metrics.close()
     metrics.close()
 
     assert not [thread for thread in threading.enumerate() if thread.name == "metrics"]
-    Metrics(configured, Standing(configured.services), metrics.port).close()
+    Metrics(configured, ServiceStatus(configured.services), metrics.port).close()
 
 
 def test_closing_hangs_up_on_those_who_hang(metrics: Metrics, connect: Connect) -> None:
@@ -147,7 +147,7 @@ def test_the_oldest_scraper_makes_room(connect: Connect) -> None:
 
 def test_a_silent_scraper_is_hung_up_on(configured: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PATIENCE", 0.1)
-    metrics = Metrics(configured, Standing(configured.services), 0)
+    metrics = Metrics(configured, ServiceStatus(configured.services), 0)
 
     with socket.create_connection(("127.0.0.1", metrics.port), DEADLINE) as silent:
         said = silent.recv(1)

@@ -77,7 +77,7 @@ def test_no_secret_of_a_url_is_told(receiver: Receiver, make: Make, told: list[s
 def test_each_url_of_an_errand_is_told_with_what_befell_it(receiver: Receiver) -> None:
     receiver.status = 403
     urls = {"first": receiver.url, "second": f"json://127.0.0.1:{free_port()}/", "third": f"{SECRET}://"}
-    errand = notification_worker.Errand(urls, [notification_worker.Message("title", "body", "failure")])
+    errand = notification_worker.Delivery(urls, [notification_worker.Notification("title", "body", "failure")])
 
     done = subprocess.run(
         notification_worker._COMMAND,

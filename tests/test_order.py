@@ -15,7 +15,7 @@ from sandbox import PATIENT, Sandbox, free_port
 from remediation.config.load import load_project
 from remediation.healing import dependencies
 from remediation.healing.incident import Incident
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 from remediation.state.remediation import Remediation
 from remediation.state.service_state import Store
 
@@ -145,10 +145,10 @@ def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
     pair: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, healed = load_project(pair.root, {}), list[str]()
-    store, voice = Store(project), Voice.of(project)
+    store, event_log = Store(project), EventLog.of(project)
     incidents = [Incident(service, "ill", 0.0, 0) for service in project.services.values()]
 
-    class Healer:
+    class Remediator:
         def heal(self, incident: Incident) -> Remediation:
             healed.append(incident.service.name)
             return remediation(incident.service.name)
@@ -158,7 +158,7 @@ def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
 
     monkeypatch.setattr("threading.Thread.start", refuse)
     outcomes = dependencies.heal_all(
-        incidents, project.services, healer=cast("Any", Healer()), store=store, voice=voice
+        incidents, project.services, remediator=cast("Any", Remediator()), store=store, event_log=event_log
     )
 
     assert healed == ["db", "api"]

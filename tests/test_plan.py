@@ -250,7 +250,7 @@ def at_last(project: Sandbox, *, rollback: bool = True) -> list[str]:
     """Return what would be done for api in the end, by what is told of a heal that may roll back."""
     found = load_project(project.root, {})
     incidents = [Incident(found.services["api"], "ill", 0.0, seen=0)]
-    told = [str(phrase) for phrase in plan(incidents, found.services, Store(found), rollback=rollback)]
+    told = [str(message) for message in plan(incidents, found.services, Store(found), rollback=rollback)]
     return [line for line in told if "roll back" in line or "would do nothing" in line]
 
 

@@ -51,7 +51,7 @@ def test_a_service_whose_checks_all_skip_is_unproven_although_others_pass(health
     assert result.code == 1, result
     assert healthy.property("verdict") == "unproven"
     assert "Unproven: api" in result.output
-    assert healthy.memory["heals"] == 1
+    assert healthy.state["heals"] == 1
 
 
 @WAYS
@@ -132,7 +132,7 @@ def test_a_failure_before_a_skip_stands_within_a_round(healthy: Sandbox, way: st
     assert "skipped, after an attempt that failed" in (case[0].get("message") or "")
     assert [child.tag for child in case].count("rerunFailure") == 3
     # It is a failure like others: it heals.
-    assert healthy.memory["heals"] == 2
+    assert healthy.state["heals"] == 2
 
 
 def test_an_attempt_that_passes_after_a_skip_is_a_pass(healthy: Sandbox) -> None:
@@ -169,14 +169,14 @@ def test_what_fails_a_session_without_a_failed_check_is_named_and_makes_no_servi
     healthy: Sandbox, way: str, plugin: str
 ) -> None:
     healthy.write("limits.py", plugin)
-    before = healthy.memory["heals"]
+    before = healthy.state["heals"]
 
     result = run(healthy, way, "-p", "limits")
 
     assert result.code == 3, result
     assert "no check failed, but something else ended the session" in result.output
     assert "limits" in result.output
-    assert healthy.memory["heals"] == before
+    assert healthy.state["heals"] == before
 
 
 def test_a_limit_beside_a_failed_check_keeps_nobody_from_healing(project: Sandbox) -> None:
@@ -206,13 +206,13 @@ def test_the_coverage_that_a_project_wants_of_its_tests_is_not_wanted_of_its_che
 def test_coverage_on_the_command_line_is_measured_and_its_limit_named(healthy: Sandbox) -> None:
     pytest.importorskip("pytest_cov")
     healthy.write("pkg/__init__.py", "def unused():\n    return 1\n")
-    before = healthy.memory["heals"]
+    before = healthy.state["heals"]
 
     result = healthy.check("--cov=pkg", "--cov-fail-under=80", "-p", "no:cacheprovider", PYTEST_ADDOPTS="")
 
     assert result.code == 3, result
     assert "pytest-cov" in result.output
-    assert healthy.memory["heals"] == before
+    assert healthy.state["heals"] == before
 
 
 # The report of an earlier run.

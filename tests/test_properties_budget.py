@@ -17,7 +17,7 @@ from remediation.config.load import load_project
 from remediation.config.model import Budget, Service
 from remediation.healing import backoff
 from remediation.healing.backoff import LONGEST_DELAY
-from remediation.state.service_state import Memory
+from remediation.state.service_state import ServiceState
 
 # From one question to the next, in seconds.
 STEPS = st.sampled_from([0.0, 0.001, 1.0, 7.0, 60.0, 601.0, 3_600.0]) | st.floats(0, 5_000)
@@ -33,24 +33,24 @@ def service(tmp_path: Path) -> Service:
 
 
 @pytest.fixture
-def ask(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[Memory, Budget, float], bool]:
+def ask(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[ServiceState, Budget, float], bool]:
     """Ask for a restart at a moment, note it if it is allowed, and return whether it was."""
     moment = 0.0
     monkeypatch.setattr(time, "time", lambda: moment)
 
-    def asked(memory: Memory, limits: Budget, now: float) -> bool:
+    def asked(state: ServiceState, limits: Budget, now: float) -> bool:
         nonlocal moment
         moment = now
         limited: Service = replace(service, budget=limits)
-        if backoff.refusal(limited, memory):
+        if backoff.refusal(limited, state):
             return False
-        memory.restarts.append(now)
+        state.restarts.append(now)
         return True
 
     return asked
 
 
-Ask = Callable[[Memory, Budget, float], bool]
+Ask = Callable[[ServiceState, Budget, float], bool]
 
 
 @looking_at(300)
@@ -64,19 +64,19 @@ def test_what_is_left_of_a_budget_is_what_would_be_granted_and_looking_changes_n
     ask: Ask, service: Service, limits: tuple[int, float], steps: list[float], calm: float, *, stopped: bool
 ) -> None:
     restarts, window = limits
-    budgeted, memory, now = Budget(restarts, window, calm=max(window, calm)), Memory(), 1e9
+    budgeted, state, now = Budget(restarts, window, calm=max(window, calm)), ServiceState(), 1e9
     for step in steps:
         now += step
-        ask(memory, budgeted, now)
-    memory.stopped_by_hand = stopped
-    before = msgspec.json.encode(memory)
+        ask(state, budgeted, now)
+    state.stopped_by_hand = stopped
+    before = msgspec.json.encode(state)
 
-    left = backoff.left(replace(service, budget=budgeted), memory)
+    left = backoff.left(replace(service, budget=budgeted), state)
 
-    assert msgspec.json.encode(memory) == before
+    assert msgspec.json.encode(state) == before
     granted = 0
     # A stop by hand is a refusal of its own.
-    while not stopped and ask(memory, budgeted, now):
+    while not stopped and ask(state, budgeted, now):
         granted += 1
     assert left == granted
 
@@ -85,11 +85,11 @@ def test_what_is_left_of_a_budget_is_what_would_be_granted_and_looking_changes_n
 @given(limits=BUDGETS, steps=st.lists(STEPS, max_size=60))
 def test_no_window_has_more_restarts_than_the_budget(ask: Ask, limits: tuple[int, float], steps: list[float]) -> None:
     restarts, window = limits
-    memory, now, allowed = Memory(), 1e9, list[float]()
+    state, now, allowed = ServiceState(), 1e9, list[float]()
 
     for step in steps:
         now += step
-        if ask(memory, Budget(restarts, window, calm=window), now):
+        if ask(state, Budget(restarts, window, calm=window), now):
             allowed.append(now)
 
     for moment in allowed:
@@ -102,18 +102,18 @@ def test_a_clock_that_jumps_neither_blocks_for_ever_nor_lets_run_free(
     ask: Ask, limits: tuple[int, float], steps: list[float]
 ) -> None:
     restarts, window = limits
-    memory, now = Memory(), 1e9
+    state, now = ServiceState(), 1e9
 
     for step in steps:
         now += step
-        ask(memory, Budget(restarts, window, calm=window), now)
-        assert 0 <= memory.delay <= LONGEST_DELAY
-        assert memory.not_before <= now + LONGEST_DELAY
-        assert len(memory.restarts) <= restarts
-        assert all(moment <= now for moment in memory.restarts)
+        ask(state, Budget(restarts, window, calm=window), now)
+        assert 0 <= state.delay <= LONGEST_DELAY
+        assert state.not_before <= now + LONGEST_DELAY
+        assert len(state.restarts) <= restarts
+        assert all(moment <= now for moment in state.restarts)
 
     # Long enough after the last trouble, all begins anew, if there is any restart to be had.
-    assert ask(memory, Budget(restarts, window, calm=window), now + LONGEST_DELAY + window + 1) == (restarts > 0)
+    assert ask(state, Budget(restarts, window, calm=window), now + LONGEST_DELAY + window + 1) == (restarts > 0)
 
 
 @looking_at(200)
@@ -122,14 +122,14 @@ def test_once_the_budget_is_spent_each_restart_doubles_the_wait_for_the_next(
     ask: Ask, limits: tuple[int, float], step: float
 ) -> None:
     restarts, window = limits
-    memory, now, waits = Memory(), 1e9, list[float]()
+    state, now, waits = ServiceState(), 1e9, list[float]()
 
     for _ in range(300):
         now += step
-        before = memory.delay
-        if ask(memory, Budget(restarts, window, calm=max(window, 2 * step)), now) and before:
-            waits.append(memory.delay)
-            assert memory.delay == min(LONGEST_DELAY, 2 * before)
-            assert memory.not_before == now + memory.delay
+        before = state.delay
+        if ask(state, Budget(restarts, window, calm=max(window, 2 * step)), now) and before:
+            waits.append(state.delay)
+            assert state.delay == min(LONGEST_DELAY, 2 * before)
+            assert state.not_before == now + state.delay
 
     assert waits == sorted(waits)

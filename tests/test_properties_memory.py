@@ -18,7 +18,7 @@ from remediation.config.load import load_project
 from remediation.config.model import Service
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
-from remediation.state.service_state import Memory, Store
+from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity
 
 Kept = tuple[Store, Service]
@@ -39,14 +39,14 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
 
 def _kept(project: Sandbox) -> Kept:
     loaded = load_project(project.root, {})
-    loaded.memory.mkdir(exist_ok=True)
+    loaded.state_folder.mkdir(exist_ok=True)
     return Store(loaded), loaded.services["api"]
 
 
-def remember(kept: Kept, memory: bytes, pid_file: bytes) -> None:
+def remember(kept: Kept, state: bytes, pid_file: bytes) -> None:
     """Write both files, as anybody might have."""
     service = kept[1]
-    (service.pid_file.parent / ".auto-heal" / "api.json").write_bytes(memory)
+    (service.pid_file.parent / ".auto-heal" / "api.json").write_bytes(state)
     service.pid_file.write_bytes(pid_file)
 
 
@@ -57,17 +57,18 @@ def encoded(table: dict[str, Any]) -> bytes:
 
 @looking_at(200)
 @given(
-    memory=st.binary(max_size=30) | st.dictionaries(st.sampled_from(Memory.__struct_fields__), NUMBERS).map(encoded),
+    state=st.binary(max_size=30)
+    | st.dictionaries(st.sampled_from(ServiceState.__struct_fields__), NUMBERS).map(encoded),
     pid_file=st.binary(max_size=40) | (HUGE | PIDS).map(lambda pid: f"{pid}\n".encode()),
 )
-def test_no_content_is_raised_at_or_proves_a_process(kept: Kept, memory: bytes, pid_file: bytes) -> None:
+def test_no_content_is_raised_at_or_proves_a_process(kept: Kept, state: bytes, pid_file: bytes) -> None:
     store, service = kept
-    remember(kept, memory, pid_file)
+    remember(kept, state, pid_file)
 
     assert store.proven_process(service) is None
     assert store.pid_file_problem(service)
     assert liveness.condition(service, store) in Condition
-    assert isinstance(store.recall(service), Memory)
+    assert isinstance(store.recall(service), ServiceState)
 
 
 @looking_at(150)
@@ -105,10 +106,12 @@ def test_a_pid_file_is_right_if_it_holds_the_remembered_pid_and_nothing_else(
 
 
 @looking_at(100)
-@given(st.builds(Memory, pid=st.integers(1, 2**22), restarts=st.lists(st.floats(0, 1e12)), delay=st.floats(0, 3600)))
-def test_what_is_kept_is_recalled(kept: Kept, memory: Memory) -> None:
+@given(
+    st.builds(ServiceState, pid=st.integers(1, 2**22), restarts=st.lists(st.floats(0, 1e12)), delay=st.floats(0, 3600))
+)
+def test_what_is_kept_is_recalled(kept: Kept, state: ServiceState) -> None:
     store, service = kept
 
-    store.keep(service, memory)
+    store.keep(service, state)
 
-    assert store.recall(service) == memory
+    assert store.recall(service) == state

@@ -15,8 +15,8 @@ from remediation.config.load import load_project
 from remediation.config.model import Service
 from remediation.healing.dependencies import heal_all
 from remediation.healing.incident import Incident
-from remediation.healing.remediator import Healer
-from remediation.state.event_log import Voice
+from remediation.healing.remediator import Remediator
+from remediation.state.event_log import EventLog
 from remediation.state.remediation import Remediation
 from remediation.state.service_state import Store
 
@@ -42,7 +42,7 @@ class Recorder:
         return remediation(name, ok=name in self._succeeds)
 
 
-def services(root: Path, graph: dict[str, set[str]], elsewhere: set[str]) -> tuple[dict[str, Service], Store, Voice]:
+def services(root: Path, graph: dict[str, set[str]], elsewhere: set[str]) -> tuple[dict[str, Service], Store, EventLog]:
     """Configure services, none of which was ever started; those `elsewhere` are asked at a port that is closed."""
     tables = []
     for name, needs in graph.items():
@@ -50,7 +50,7 @@ def services(root: Path, graph: dict[str, set[str]], elsewhere: set[str]) -> tup
         tables.append(f"[services.{name}]\n{run}\ndepends_on = {sorted(needs)}\n")
     (root / "auto-heal.toml").write_text("timeout = 0.001\n" + "".join(tables))
     project = load_project(root, {})
-    return dict(project.services), Store(project), Voice.of(project)
+    return dict(project.services), Store(project), EventLog.of(project)
 
 
 def all_needs(graph: dict[str, set[str]], name: str) -> set[str]:
@@ -71,11 +71,13 @@ def test_each_is_healed_once_and_after_all_that_it_depends_on(
     # Only what comes before it in the alphabet, so that nothing goes round in a circle.
     graph = {NAMES[index]: {NAMES[one] for one in wanted if one < index} for index, wanted in enumerate(needs)}
     sick = (sick & graph.keys()) or {NAMES[0]}
-    configured, store, voice = services(tmp_path, graph, elsewhere)
+    configured, store, event_log = services(tmp_path, graph, elsewhere)
     recorder = Recorder(succeeds)
     incidents = [Incident(configured[name], "sick", 0.0, 0) for name in sorted(sick)]
 
-    outcomes = heal_all(incidents, configured, healer=cast("Healer", recorder), store=store, voice=voice)
+    outcomes = heal_all(
+        incidents, configured, remediator=cast("Remediator", recorder), store=store, event_log=event_log
+    )
 
     treated = sick.union(*(all_needs(graph, name) for name in sick))
     assert sorted(outcome.service for outcome in outcomes) == sorted(treated)
@@ -95,15 +97,15 @@ def test_a_hundred_services_that_all_depend_on_each_other_are_put_in_order(tmp_p
     # Every way through them would be 2 ** 99.
     names = [f"s{number:02}" for number in range(100)]
     graph: dict[str, Any] = {name: set(names[:index]) for index, name in enumerate(names)}
-    configured, store, voice = services(tmp_path, graph, set())
+    configured, store, event_log = services(tmp_path, graph, set())
     recorder = Recorder(set(names))
 
     heal_all(
         [Incident(configured["s99"], "sick", 0.0, 0)],
         configured,
-        healer=cast("Healer", recorder),
+        remediator=cast("Remediator", recorder),
         store=store,
-        voice=voice,
+        event_log=event_log,
     )
 
     assert [name for event, name in recorder.events if event == "begins"] == names

@@ -15,7 +15,7 @@ from past import BEGIN, NOW, SINCE, chapters, no_past
 from properties import looking_at
 from remediations import remediation
 
-from remediation.checks.results import Attempt, CheckResult, Findings, over_all_rounds
+from remediation.checks.results import Attempt, CheckResult, RoundFindings, over_all_rounds
 from remediation.messages.formatting import duration, spoken
 from remediation.state.records import CheckOutcome, Result, Run
 from remediation.state.remediation import Remediation, RemediationResult
@@ -101,7 +101,7 @@ OUTCOMES = st.sampled_from([CheckOutcome.PASSED, CheckOutcome.FAILED, CheckOutco
 
 
 @st.composite
-def findings(draw: st.DrawFn) -> Findings:
+def findings(draw: st.DrawFn) -> RoundFindings:
     """Return what a round found, in any combination."""
     results, attempts = [], []
     for nodeid in draw(st.lists(CHECKS, unique=True)):
@@ -113,7 +113,7 @@ def findings(draw: st.DrawFn) -> Findings:
         for number in range(draw(st.integers(0, 2))):
             final = outcome is CheckOutcome.FAILED and number == 0
             attempts.append(Attempt(nodeid, nodeid, False, "m", "E", "t", at + number, final, number, {"api": 0}))
-    return Findings(attempts, results)
+    return RoundFindings(attempts, results)
 
 
 @looking_at(150)
@@ -129,7 +129,7 @@ def findings(draw: st.DrawFn) -> Findings:
     ),
 )
 def test_each_check_and_service_has_one_result_whose_end_is_that_of_the_last_round(
-    rounds: list[Findings], remediations: list[Remediation]
+    rounds: list[RoundFindings], remediations: list[Remediation]
 ) -> None:
     results = over_all_rounds(rounds, {"api": remediations} if remediations else {}, ["api"])
 

@@ -12,13 +12,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from properties import looking_at
 
-from remediation.checks.results import Attempt, Findings
+from remediation.checks.results import Attempt, RoundFindings
 from remediation.config.load import load_project
 from remediation.run.health_run import HealthRun, Options
 from remediation.run.junit import IncompleteReportError, RoundReport, address, failed, merge, read_code
 from remediation.run.rounds import Part, Round
-from remediation.run.run_state import Course
-from remediation.state.event_log import Voice
+from remediation.run.run_state import RunState
+from remediation.state.event_log import EventLog
 from remediation.state.service_state import Store
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
@@ -174,11 +174,11 @@ class Judge:
         """Return the exit code of a run without heals whose pytest ended with `code`, and its verdict."""
         options = Options(heal="off", rounds=None, fail_on_heal=False)
         run = HealthRun(
-            project=self._project, store=Store(self._project), voice=Voice.of(self._project), options=options,
-            course=Course(self._project), again=lambda _: (3, []),
+            project=self._project, store=Store(self._project), event_log=EventLog.of(self._project), options=options,
+            run_state=RunState(self._project), again=lambda _: (3, []),
             report=self._project.report, root=self.root, selected=[],
         )  # fmt: skip
-        found = [Part(part.xml, Findings(part.attempts, [])) for part in parts]
+        found = [Part(part.xml, RoundFindings(part.attempts, [])) for part in parts]
         return run.finish(Round(code, found)), run.verdict
 
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from properties import looking_at
 
-from remediation.messages.message import Phrase, printable
+from remediation.messages.message import Message, printable
 from remediation.system import secrets
 from remediation.system.secrets import learn, learn_words, redacted, redacted_source, redacted_words
 
@@ -44,7 +44,7 @@ def test_a_known_secret_never_survives_in_part_where_a_text_is_cut(secret: str, 
     learn({"TOKEN": secret})
     assume(secret in secrets._known)
 
-    shown = Phrase("because", {"check": "x", "reason": f"{'?' * (cut - len(secret))}{secret}"}).render(
+    shown = Message("because", {"check": "x", "reason": f"{'?' * (cut - len(secret))}{secret}"}).render(
         "en", named=False
     )
 

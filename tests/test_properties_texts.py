@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import looking_at
 
-from remediation.messages.catalog import CATALOGUE
-from remediation.messages.message import Phrase, printable, seconds
+from remediation.messages.catalog import CATALOG
+from remediation.messages.message import Message, printable, seconds
 
 # C0, DEL and C1; what breaks lines elsewhere; what changes the direction of writing; halves of characters.
 UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
@@ -42,21 +42,21 @@ def test_what_is_printable_has_nothing_that_drives_a_terminal(text: str) -> None
 
 
 @looking_at(300)
-@given(data=st.data(), key=st.sampled_from(sorted(CATALOGUE)), language=LANGUAGES, named=st.booleans())
+@given(data=st.data(), key=st.sampled_from(sorted(CATALOG)), language=LANGUAGES, named=st.booleans())
 def test_every_text_is_one_safe_line_whatever_its_values(
     data: st.DataObject, key: str, language: Literal["en", "ru"], named: bool
 ) -> None:
     fields = {
         name
-        for template in (CATALOGUE[key].template(language, named=each) for each in (True, False))
+        for template in (CATALOG[key].template(language, named=each) for each in (True, False))
         for name in FIELD.findall(template)
     }
-    inner = st.builds(Phrase, st.just("exited"), st.fixed_dictionaries({"status": EVIL}))
+    inner = st.builds(Message, st.just("exited"), st.fixed_dictionaries({"status": EVIL}))
     values: dict[str, Any] = data.draw(
         st.fixed_dictionaries(dict.fromkeys(fields, EVIL | inner | st.floats() | st.integers()))
     )
 
-    text = Phrase(key, values).render(language, named=named)
+    text = Message(key, values).render(language, named=named)
 
     assert not UNSAFE.search(text)
     assert len(f".{text}.".splitlines()) == 1

@@ -33,7 +33,7 @@ from remediation.monitor.protocol import (
 from remediation.state.records import CheckOutcome, Result, Run
 from remediation.state.remediation import Remediation, RemediationResult
 from remediation.supervision.channel import Channel
-from remediation.supervision.heartbeat import FOR_EVER, SLOTS, Board, Phase
+from remediation.supervision.heartbeat import FOR_EVER, SLOTS, Heartbeats, Phase
 
 RESULT = Result(
     "check", "test_a.py::test_ж", "/api", ["api"], 1.0, CheckOutcome.FAILED, 2.0, None, 0.5, 3, "line\nbreak \x00 ж"
@@ -164,54 +164,54 @@ def in_a_fork(deed: Any) -> None:
     os.waitpid(pid, 0)
 
 
-def said(board: Board, slot: int) -> tuple[float, float, Phase]:
-    place = board.read(slot)
+def said(heartbeats: Heartbeats, slot: int) -> tuple[float, float, Phase]:
+    place = heartbeats.read(slot)
     return place.deadline, place.limit, place.phase
 
 
 def test_what_a_fork_writes_is_read_by_its_parent_and_the_other_way_round() -> None:
-    board = Board()
-    board.take(3, 10.0)
-    board.take(4, 20.0)
+    heartbeats = Heartbeats()
+    heartbeats.take(3, 10.0)
+    heartbeats.take(4, 20.0)
 
-    in_a_fork(lambda: board.put(3, 30.0, Phase.HEAL, 5.0))
-    in_a_fork(lambda: board.finish() if board.read(4).deadline == 20.0 else None)
+    in_a_fork(lambda: heartbeats.put(3, 30.0, Phase.HEAL, 5.0))
+    in_a_fork(lambda: heartbeats.finish() if heartbeats.read(4).deadline == 20.0 else None)
 
-    assert said(board, 3) == (30.0, 5.0, Phase.HEAL)
-    assert said(board, 4) == (20.0, 0.0, Phase.OUTSIDE)
-    assert board.finishing
+    assert said(heartbeats, 3) == (30.0, 5.0, Phase.HEAL)
+    assert said(heartbeats, 4) == (20.0, 0.0, Phase.OUTSIDE)
+    assert heartbeats.finishing
 
 
 def test_every_place_is_its_own() -> None:
-    board = Board()
+    heartbeats = Heartbeats()
 
     for slot in range(SLOTS):
-        board.take(slot, float(slot))
-        board.put(slot, float(slot), Phase(slot % len(Phase)), slot / 2)
-        board.sign(slot, slot, f"boot/{slot}")
+        heartbeats.take(slot, float(slot))
+        heartbeats.put(slot, float(slot), Phase(slot % len(Phase)), slot / 2)
+        heartbeats.sign(slot, slot, f"boot/{slot}")
 
-    assert [said(board, slot) for slot in range(SLOTS)] == [
+    assert [said(heartbeats, slot) for slot in range(SLOTS)] == [
         (float(slot), slot / 2, Phase(slot % len(Phase))) for slot in range(SLOTS)
     ]
-    assert [board.signed(slot) for slot in range(SLOTS)] == [(slot, f"boot/{slot}") for slot in range(SLOTS)]
-    assert not board.finishing
+    assert [heartbeats.signed(slot) for slot in range(SLOTS)] == [(slot, f"boot/{slot}") for slot in range(SLOTS)]
+    assert not heartbeats.finishing
 
 
 def test_a_place_that_is_taken_again_knows_nothing_of_the_one_before() -> None:
-    board = Board()
-    board.take(1, 10.0)
-    board.help(1)
-    board.hear(1)
-    board.put(1, FOR_EVER, Phase.HEAL, 5.0)
-    helped = board.read(1).helped
+    heartbeats = Heartbeats()
+    heartbeats.take(1, 10.0)
+    heartbeats.help(1)
+    heartbeats.hear(1)
+    heartbeats.put(1, FOR_EVER, Phase.HEAL, 5.0)
+    helped = heartbeats.read(1).helped
 
     before = time.monotonic()
-    board.take(1, 20.0)
+    heartbeats.take(1, 20.0)
 
-    place = board.read(1)
+    place = heartbeats.read(1)
     assert helped
     assert (place.deadline, place.phase, place.heals, place.helped) == (20.0, Phase.OUTSIDE, False, False)
-    assert not board.has_heard(1)
+    assert not heartbeats.has_heard(1)
     assert before <= place.claimed <= time.monotonic()
 
 

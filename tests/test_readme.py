@@ -17,7 +17,7 @@ from remediation.config.load import load_project
 from remediation.config.model import Budget, EvidenceLimits, HistoryLimits, Notices, Project, Service
 from remediation.config.schema import keys
 from remediation.monitor.metrics import HOST, Metrics
-from remediation.monitor.service_status import Standing
+from remediation.monitor.service_status import ServiceStatus
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 DOCS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -89,7 +89,7 @@ def test_every_option_of_pytest_is_explained(project: Sandbox) -> None:
 
 def test_every_number_that_is_served_is_explained(project: Sandbox) -> None:
     loaded = load_project(project.root, {})
-    metrics = Metrics(loaded, Standing(loaded.services), 0)
+    metrics = Metrics(loaded, ServiceStatus(loaded.services), 0)
     try:
         with urllib.request.urlopen(f"http://{HOST}:{metrics.port}/metrics", timeout=30) as answer:
             served = re.findall(r"^# TYPE (\w+)", answer.read().decode(), re.MULTILINE)

@@ -70,21 +70,21 @@ def test_a_state_of_before_is_read(project: Sandbox) -> None:
     last = {"at": 4.5, "action": "restart", "ok": False, "reason": "exited"}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"heals": 3, "last_heal": last}))
 
-    memory = store.recall(service)
+    state = store.recall(service)
 
-    assert memory.heals == 3
-    assert memory.last_heal
-    assert (memory.last_heal.service, memory.last_heal.result) == ("api", RemediationResult.FAILED)
-    assert {name: memory.last_heal.stored()[name] for name in last} == last
+    assert state.heals == 3
+    assert state.last_heal
+    assert (state.last_heal.service, state.last_heal.result) == ("api", RemediationResult.FAILED)
+    assert {name: state.last_heal.stored()[name] for name in last} == last
     assert json.loads(project.auto_heal("status", "--json").output)[0]["last_heal"] == last
 
 
 def test_a_state_keeps_of_the_last_heal_what_it_kept_before(project: Sandbox) -> None:
     found = load_project(project.root, {})
     service, store = found.services["api"], Store(found)
-    memory = store.recall(service)
-    memory.last_heal = remediation(at=4.5, result=RemediationResult.ADOPTED)
-    store.keep(service, memory)
+    state = store.recall(service)
+    state.last_heal = remediation(at=4.5, result=RemediationResult.ADOPTED)
+    store.keep(service, state)
 
     kept = json.loads((project.root / ".auto-heal" / "api.json").read_text())["last_heal"]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from remediations import remediation
 
-from remediation.checks.results import Attempt, CheckResult, Findings, Results, over_all_rounds, places
+from remediation.checks.results import Attempt, CheckResult, Results, RoundFindings, over_all_rounds, places
 from remediation.state.records import CheckOutcome, Result
 from remediation.state.remediation import Remediation
 from remediation.supervision.attempt_log import NOTE
@@ -107,7 +107,7 @@ def test_the_places_of_all_rounds_are_known() -> None:
     first.add(report("call", FAILED))
     second.add(report("call", PASSED, nodeid=OTHER))
 
-    found = places([Findings([], first.all), Findings([], second.all)])
+    found = places([RoundFindings([], first.all), RoundFindings([], second.all)])
 
     assert found == {NODE: ("healthtests/test_a.py", 7), OTHER: ("healthtests/test_b.py", 7)}
 
@@ -131,7 +131,7 @@ def healed(answered_at: float | None, *, ok: bool = True) -> Remediation:
     return remediation(ok=ok, answered_at=answered_at)
 
 
-def results_of(*rounds: Findings, done: list[Remediation] | None = None) -> dict[str, Result]:
+def results_of(*rounds: RoundFindings, done: list[Remediation] | None = None) -> dict[str, Result]:
     """Return what the history is told, by key."""
     found = over_all_rounds(rounds, {"api": done or []}, ["api", "db"])
     return {one.key: one for one in found}
@@ -143,7 +143,7 @@ def times(result: Result) -> tuple[float | None, float | None]:
 
 
 def test_a_healthy_run_has_the_moments_and_the_latency_of_the_calls_that_passed() -> None:
-    results = results_of(Findings([], [became(PASSED, 3.0), became(PASSED, 5.0, OTHER, at=4.0)]))
+    results = results_of(RoundFindings([], [became(PASSED, 3.0), became(PASSED, 5.0, OTHER, at=4.0)]))
 
     assert [times(results[key]) for key in (NODE, OTHER, "api")] == [(None, 3.0), (None, 5.0), (None, 3.0)]
     assert (results[NODE].latency, results[NODE].attempts, results[NODE].message) == (0.25, 1, None)
@@ -152,12 +152,12 @@ def test_a_healthy_run_has_the_moments_and_the_latency_of_the_calls_that_passed(
 
 
 def test_a_service_that_no_check_asked_has_no_result() -> None:
-    assert "db" not in results_of(Findings([], [became(PASSED, 3.0)]))
+    assert "db" not in results_of(RoundFindings([], [became(PASSED, 3.0)]))
 
 
 def test_a_healed_run_failed_and_then_was_well_the_service_when_it_answered_again() -> None:
-    first = Findings([attempt(2.0)], [became(FAILED), became(SKIPPED, nodeid=OTHER)])
-    second = Findings([], [became(PASSED, 9.0), became(PASSED, 9.5, OTHER)])
+    first = RoundFindings([attempt(2.0)], [became(FAILED), became(SKIPPED, nodeid=OTHER)])
+    second = RoundFindings([], [became(PASSED, 9.0), became(PASSED, 9.5, OTHER)])
 
     results = results_of(first, second, done=[healed(7.0)])
 
@@ -167,8 +167,8 @@ def test_a_healed_run_failed_and_then_was_well_the_service_when_it_answered_agai
 
 
 def test_of_several_heals_the_last_that_helped_is_when_it_answered_again() -> None:
-    ill = Findings([attempt(2.0)], [became(FAILED)])
-    well = Findings([], [became(PASSED, 9.0)])
+    ill = RoundFindings([attempt(2.0)], [became(FAILED)])
+    well = RoundFindings([], [became(PASSED, 9.0)])
 
     results = results_of(ill, ill, well, done=[healed(3.0), healed(None, ok=False), healed(8.0)])
 
@@ -176,8 +176,8 @@ def test_of_several_heals_the_last_that_helped_is_when_it_answered_again() -> No
 
 
 def test_a_run_that_ends_sick_leaves_check_and_service_sick() -> None:
-    ill = Findings([attempt(2.0)], [became(FAILED)])
-    still = Findings([attempt(8.0, message="worse")], [became(FAILED)])
+    ill = RoundFindings([attempt(2.0)], [became(FAILED)])
+    still = RoundFindings([attempt(8.0, message="worse")], [became(FAILED)])
 
     results = results_of(ill, still, done=[healed(7.0)])
 
@@ -187,8 +187,8 @@ def test_a_run_that_ends_sick_leaves_check_and_service_sick() -> None:
 
 
 def test_a_service_is_sick_as_long_as_one_of_its_checks_is() -> None:
-    ill = Findings([attempt(2.0), attempt(3.0, OTHER)], [became(FAILED), became(FAILED, nodeid=OTHER)])
-    half = Findings([attempt(9.0, OTHER)], [became(PASSED, 9.0), became(FAILED, nodeid=OTHER)])
+    ill = RoundFindings([attempt(2.0), attempt(3.0, OTHER)], [became(FAILED), became(FAILED, nodeid=OTHER)])
+    half = RoundFindings([attempt(9.0, OTHER)], [became(PASSED, 9.0), became(FAILED, nodeid=OTHER)])
 
     results = results_of(ill, half, done=[healed(7.0)])
 
@@ -198,7 +198,7 @@ def test_a_service_is_sick_as_long_as_one_of_its_checks_is() -> None:
 def test_a_pass_after_failed_attempts_is_no_failure_but_counts_them() -> None:
     failed = [attempt(1.0, final=False), attempt(2.0, final=False, number=1)]
 
-    results = results_of(Findings(failed, [became(PASSED, 3.0)]))
+    results = results_of(RoundFindings(failed, [became(PASSED, 3.0)]))
 
     assert times(results[NODE]) == times(results["api"]) == (None, 3.0)
     assert results[NODE].attempts == 3
@@ -207,38 +207,38 @@ def test_a_pass_after_failed_attempts_is_no_failure_but_counts_them() -> None:
 def test_a_failure_began_with_the_first_of_its_attempts() -> None:
     failed = [attempt(1.0, final=False), attempt(2.0, final=False, number=1), attempt(3.0, number=2)]
 
-    results = results_of(Findings(failed, [became(FAILED)]))
+    results = results_of(RoundFindings(failed, [became(FAILED)]))
 
     assert times(results["api"]) == (1.0, None)
     assert results[NODE].attempts == 3
 
 
 def test_a_skip_after_a_failure_proves_nothing() -> None:
-    ill = Findings([attempt(2.0)], [became(FAILED)])
+    ill = RoundFindings([attempt(2.0)], [became(FAILED)])
 
-    results = results_of(ill, Findings([], [became(SKIPPED)]), done=[healed(7.0)])
+    results = results_of(ill, RoundFindings([], [became(SKIPPED)]), done=[healed(7.0)])
 
     assert times(results[NODE]) == times(results["api"]) == (2.0, None)
 
 
 def test_a_check_that_is_gone_in_the_second_round_stays_what_it_was() -> None:
-    ill = Findings([attempt(2.0)], [became(FAILED)])
+    ill = RoundFindings([attempt(2.0)], [became(FAILED)])
 
-    results = results_of(ill, Findings([], []), done=[healed(7.0)])
+    results = results_of(ill, RoundFindings([], []), done=[healed(7.0)])
 
     assert times(results[NODE]) == times(results["api"]) == (2.0, None)
 
 
 def test_a_service_that_was_skipped_says_nothing() -> None:
-    results = results_of(Findings([], [became(SKIPPED)]))
+    results = results_of(RoundFindings([], [became(SKIPPED)]))
 
     assert times(results[NODE]) == times(results["api"]) == (None, None)
     assert results[NODE].attempts == 0
 
 
 def test_a_service_healed_without_an_answer_was_well_when_its_check_passed() -> None:
-    ill = Findings([attempt(2.0)], [became(FAILED)])
+    ill = RoundFindings([attempt(2.0)], [became(FAILED)])
 
-    results = results_of(ill, Findings([], [became(PASSED, 9.0)]), done=[healed(None)])
+    results = results_of(ill, RoundFindings([], [became(PASSED, 9.0)]), done=[healed(None)])
 
     assert times(results["api"]) == (2.0, 9.0)

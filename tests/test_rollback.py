@@ -32,18 +32,18 @@ def test_the_command_is_run_and_the_service_restarted(deployed: Deployed) -> Non
 
 
 def test_it_is_told_logged_counted_and_remembered(deployed: Deployed) -> None:
-    before = deployed.project.memory["heals"]
+    before = deployed.project.state["heals"]
 
     outcome = deployed.roll_back()
 
-    memory = deployed.project.memory
+    state = deployed.project.state
     assert "[WARN] ⏪ Rolling back by `sh rollback.sh`..." in deployed.project.log
     assert "on the way" in deployed.lines("api-server.log")
-    assert memory["heals"] == outcome["number"] == before + 1
-    assert memory["last_heal"]["action"] == f"{RUN}, restart"
-    assert memory["last_heal"]["ok"]
-    assert len(memory["restarts"]) == 1
-    assert memory["command"] is None
+    assert state["heals"] == outcome["number"] == before + 1
+    assert state["last_heal"]["action"] == f"{RUN}, restart"
+    assert state["last_heal"]["ok"]
+    assert len(state["restarts"]) == 1
+    assert state["command"] is None
 
 
 def test_what_is_known_of_the_service_is_kept_before(deployed: Deployed) -> None:
@@ -167,7 +167,7 @@ def test_a_service_stopped_by_hand_is_not_rolled_back(deployed: Deployed) -> Non
 
 
 def test_a_restart_by_somebody_else_since_it_failed_is_no_reason_against_it(deployed: Deployed) -> None:
-    before = deployed.project.memory["heals"]
+    before = deployed.project.state["heals"]
     assert deployed.project.auto_heal("restart").code == 0
 
     outcome = deployed.roll_back(f"api={before}")

@@ -11,8 +11,8 @@ from sandbox import DEADLINE, Sandbox, free_port, wait_for
 from remediation.config.load import load_project
 from remediation.healing import context
 from remediation.healing.incident import Incident
-from remediation.healing.remediator import Healer
-from remediation.state.event_log import Voice
+from remediation.healing.remediator import Remediator
+from remediation.state.event_log import EventLog
 from remediation.state.service_state import Store
 from remediation.system.process import Identity
 
@@ -64,7 +64,7 @@ def test_one_command_may_restart_them_all_by_auto_heal(both: Deployed) -> None:
 
 
 def test_one_that_was_not_rolled_back_with_the_other_is_restarted_without_going_back_twice(both: Deployed) -> None:
-    before = both.project.memory["heals"]
+    before = both.project.state["heals"]
     assert both.roll_back("api")["ok"]
 
     outcomes = both.end(both.begin("roll_back", f"api={before}", "web"))
@@ -88,11 +88,11 @@ def test_a_lock_that_is_not_to_be_had_refuses_all(both: Deployed, monkeypatch: p
     monkeypatch.setattr(context, "longest", lambda _: 0.0)
     found = load_project(both.project.root, {})
     store = Store(found)
-    healer = Healer(store, Voice.of(found), record=lambda _: None, origin="check")
+    remediator = Remediator(store, EventLog.of(found), record=lambda _: None, origin="check")
     incidents = [Incident(service, "ill", 0.0, seen=1) for service in found.services.values()]
 
     with store.lock(found.services["web"], timeout=DEADLINE):
-        outcomes = healer.roll_back(incidents)
+        outcomes = remediator.roll_back(incidents)
 
     assert [(outcome.result.refused, outcome.rolled_back) for outcome in outcomes] == [(True, False)] * 2
     assert all("web: another auto-heal has been at work on it" in outcome.reason for outcome in outcomes)
@@ -105,7 +105,7 @@ def test_a_lock_that_is_not_to_be_had_refuses_all(both: Deployed, monkeypatch: p
 
 
 def test_two_at_once_run_it_once(deployed: Deployed) -> None:
-    seen = deployed.project.memory["heals"]
+    seen = deployed.project.state["heals"]
 
     processes = [deployed.begin("roll_back", f"api={seen}") for _ in range(2)]
     outcomes = [deployed.end(process)[0] for process in processes]
@@ -119,7 +119,7 @@ def test_two_at_once_run_it_once(deployed: Deployed) -> None:
 
 def test_a_heal_meanwhile_waits_and_finds_it_healed(deployed: Deployed) -> None:
     deployed.rolls_back("touch begun", "until test -e go; do sleep 0.02; done", BACK)
-    seen = deployed.project.memory["heals"]
+    seen = deployed.project.state["heals"]
     rolling = deployed.begin("roll_back", "api")
     wait_for((deployed.project.root / "begun").exists)
     healing = deployed.begin("heal", f"api={seen}")
@@ -141,8 +141,8 @@ def test_what_a_killed_healer_left_is_ended_before_the_next(deployed: Deployed, 
     rolling = deployed.begin("roll_back", "api")
     wait_for((deployed.project.root / "begun").exists)
     if "stop" in step:
-        wait_for(lambda: deployed.project.memory["stopped_by_hand"])
-    wait_for(lambda: deployed.project.memory["command"])
+        wait_for(lambda: deployed.project.state["stopped_by_hand"])
+    wait_for(lambda: deployed.project.state["command"])
     rolling.kill()
     rolling.communicate()
     (script, *_) = deployed.runs

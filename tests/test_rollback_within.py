@@ -32,9 +32,9 @@ def test_a_command_may_restart_the_service_by_auto_heal(deployed: Deployed, step
     assert (outcome["ok"], outcome["action"]) == (True, RUN)
     assert deployed.starts == ["2", "1"]
     assert deployed.version == "1"
-    memory = deployed.project.memory
-    assert memory["last_heal"]["action"] == RUN
-    assert (memory["stopped_by_hand"], memory["command"]) == (False, None)
+    state = deployed.project.state
+    assert state["last_heal"]["action"] == RUN
+    assert (state["stopped_by_hand"], state["command"]) == (False, None)
     assert HELD_LOCKS not in psutil.Process(deployed.project.pid).environ()
 
 
@@ -46,7 +46,7 @@ def test_a_service_that_the_command_stopped_by_auto_heal_is_started(deployed: De
     assert (outcome["ok"], outcome["action"]) == (True, f"{RUN}, restart")
     assert deployed.starts == ["2", "1"]
     assert deployed.version == "1"
-    assert not deployed.project.memory["stopped_by_hand"]
+    assert not deployed.project.state["stopped_by_hand"]
 
 
 def test_two_auto_heals_in_one_command_do_not_get_in_each_others_way(deployed: Deployed) -> None:

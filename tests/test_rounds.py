@@ -12,13 +12,13 @@ import pytest
 from remediations import remediation
 from sandbox import Sandbox
 
-from remediation.checks.results import Attempt, Findings
+from remediation.checks.results import Attempt, RoundFindings
 from remediation.config.load import load_project
 from remediation.healing import dependencies
 from remediation.run.health_run import HealthRun, Options
 from remediation.run.rounds import Part, Round
-from remediation.run.run_state import Course
-from remediation.state.event_log import Voice
+from remediation.run.run_state import RunState
+from remediation.state.event_log import EventLog
 from remediation.state.remediation import Remediation, RemediationResult
 from remediation.state.service_state import Store
 from remediation.supervision.round_files import FINDINGS_NAME, XML_NAME
@@ -63,7 +63,7 @@ def test_a_service_that_writes_its_own_pid_file_is_found_again_once_and_then_res
     assert result.code == 1, result
     assert project.property("api.action") == "found its process again, then restart"
     assert project.property("rounds") == "3"
-    assert len(project.memory["restarts"]) == 1
+    assert len(project.state["restarts"]) == 1
     assert len(project.servers()) == 1
 
 
@@ -99,7 +99,7 @@ def endless(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[Reme
             xml = folder / XML_NAME
             xml.write_text('<testsuites><testsuite tests="1"><testcase classname="t" name="t"><failure/></testcase>'
                            "</testsuite></testsuites>")  # fmt: skip
-            return Round(1, [Part(xml, Findings([attempt], []))])
+            return Round(1, [Part(xml, RoundFindings([attempt], []))])
 
         def again(folder: Path) -> tuple[int, list[Path]]:
             import msgspec
@@ -108,8 +108,9 @@ def endless(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[Reme
             return 1, [folder]
 
         run = HealthRun(
-            project=found, store=Store(found), voice=Voice.of(found), options=Options("auto", None, fail_on_heal=False),
-            course=Course(found), again=again, report=found.report, root=found.root, selected=[],
+            project=found, store=Store(found), event_log=EventLog.of(found),
+            options=Options("auto", None, fail_on_heal=False),
+            run_state=RunState(found), again=again, report=found.report, root=found.root, selected=[],
         )  # fmt: skip
         first = project.root / "first"
         first.mkdir()

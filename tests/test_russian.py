@@ -16,8 +16,8 @@ from watching import watching
 
 import remediation
 from remediation.cli.main import parser
-from remediation.messages.catalog import CATALOGUE
-from remediation.messages.message import Phrase
+from remediation.messages.catalog import CATALOG
+from remediation.messages.message import Message
 from remediation.messages.text import of_environment
 from remediation.messages.texts.help import USAGE
 from remediation.messages.texts.mistakes import MISTAKES
@@ -81,22 +81,22 @@ def fields(template: str) -> set[str]:
 # The texts.
 
 
-@pytest.mark.parametrize("key", sorted(CATALOGUE.keys() | TABLE.keys()))
+@pytest.mark.parametrize("key", sorted(CATALOG.keys() | TABLE.keys()))
 def test_every_text_has_a_russian_one_of_its_own(key: str) -> None:
-    text = CATALOGUE.get(key) or TABLE[key]
+    text = CATALOG.get(key) or TABLE[key]
 
     assert (text.en == text.ru) == (key in ALIKE)
     assert not text.en_named or text.en_named != text.ru_named
     assert fields(text.en) == fields(text.ru)
 
 
-@pytest.mark.parametrize("key", sorted(CATALOGUE.keys() - ALIKE.keys()))
+@pytest.mark.parametrize("key", sorted(CATALOG.keys() - ALIKE.keys()))
 def test_a_text_that_came_as_english_is_said_in_russian(key: str) -> None:
-    values: dict[str, Any] = {name: f"x{number}" for number, name in enumerate(sorted(fields(CATALOGUE[key].en)))}
+    values: dict[str, Any] = {name: f"x{number}" for number, name in enumerate(sorted(fields(CATALOG[key].en)))}
     values |= {name: 7 for name in values if name in {*NUMBERS, "checks", "attempts", "names", "failed"}}
-    phrase = Phrase(key, values)
+    message = Message(key, values)
 
-    assert translated(phrase.render("en", named=False), "ru") == phrase.render("ru", named=False)
+    assert translated(message.render("en", named=False), "ru") == message.render("ru", named=False)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_was_done_is_said_in_russian(english: str, russian: str) -> None:
 
 
 def test_what_a_service_says_itself_is_not_translated() -> None:
-    died = Phrase("died_saying", {"name": "api", "command": "x", "how": Phrase("exited", {"status": 1}),
+    died = Message("died_saying", {"name": "api", "command": "x", "how": Message("exited", {"status": 1}),
                                   "last": "connection refused"})  # fmt: skip
 
     assert died.render("ru", named=True).endswith(": connection refused")

@@ -87,22 +87,22 @@ def test_no_round_of_healing_means_none(project: Sandbox) -> None:
 
 def test_ten_runs_at_once_do_one_restart(project: Sandbox) -> None:
     runs = [project.start("pytest", "healthtests") for _ in range(10)]
-    outputs = [run.communicate()[0] for run in runs]
+    sinks = [run.communicate()[0] for run in runs]
 
-    assert [run.returncode for run in runs] == [0] * 10, "\n".join(outputs)
+    assert [run.returncode for run in runs] == [0] * 10, "\n".join(sinks)
     assert len(project.servers()) == 1
-    assert len(project.memory["restarts"]) == 1
+    assert len(project.state["restarts"]) == 1
 
 
 def test_ten_runs_at_once_try_a_hopeless_service_once(project: Sandbox) -> None:
     project.configure('env = { CRASH = "3" }')
 
     runs = [project.start("pytest", "healthtests") for _ in range(10)]
-    outputs = [run.communicate()[0] for run in runs]
+    sinks = [run.communicate()[0] for run in runs]
 
-    assert [run.returncode for run in runs] == [1] * 10, "\n".join(outputs)
-    assert 1 <= len(project.memory["restarts"]) <= 2
-    assert sum("exited with status 3" in output for output in outputs) == 10
+    assert [run.returncode for run in runs] == [1] * 10, "\n".join(sinks)
+    assert 1 <= len(project.state["restarts"]) <= 2
+    assert sum("exited with status 3" in output for output in sinks) == 10
 
 
 def test_the_restart_budget_is_shared_and_spent(project: Sandbox) -> None:
@@ -149,7 +149,7 @@ def test_each_rung_gets_a_round_of_checks(healthy: Sandbox) -> None:
 
     assert result.code == 0, result
     assert healthy.property("rounds") == "3"
-    assert len(healthy.memory["restarts"]) == 2
+    assert len(healthy.state["restarts"]) == 2
 
 
 def test_checks_elsewhere_heal_when_they_are_asked_to(project: Sandbox) -> None:

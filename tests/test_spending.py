@@ -24,7 +24,7 @@ CHECK = (
 STARTS = json.dumps(["sh", "-c", "echo start >> events; exit 1"])
 
 
-def memory(project: Sandbox, name: str) -> dict[str, Any]:
+def state(project: Sandbox, name: str) -> dict[str, Any]:
     """Return what is remembered of a service."""
     found: dict[str, Any] = json.loads((project.root / ".auto-heal" / f"{name}.json").read_text())
     return found
@@ -60,7 +60,7 @@ def test_a_dependency_that_cannot_start_is_started_once_for_all_rungs_of_its_dep
 
     assert result.code == 1, result
     assert events(project) == ["check", "start"]
-    assert len(memory(project, "db")["restarts"]) == 1
+    assert len(state(project, "db")["restarts"]) == 1
     assert "api: left alone, since db could not be healed" in result.output
 
 
@@ -71,7 +71,7 @@ def test_a_dependency_climbs_its_own_ladder_with_a_round_of_checks_between_two_r
 
     assert result.code == 1, result
     assert events(project) == ["check", "start", "check", "start"]
-    assert len(memory(project, "db")["restarts"]) == 2
+    assert len(state(project, "db")["restarts"]) == 2
 
 
 def test_a_dependency_that_is_refused_is_asked_for_once_a_run(project: Sandbox) -> None:
@@ -93,7 +93,7 @@ def test_between_two_rungs_of_a_service_that_does_not_start_the_checks_are_run(p
     assert result.code == 1, result
     assert events(project) == ["check", "start", "check", "start", "check", "start"]
     assert project.property("rounds") == "3"
-    assert len(project.memory["restarts"]) == 3
+    assert len(project.state["restarts"]) == 3
 
 
 def test_no_rung_is_used_for_what_the_checks_between_found_well(project: Sandbox) -> None:
@@ -133,8 +133,8 @@ def test_what_cannot_be_started_costs_no_budget(
 
     assert result.code == 1, result
     assert reason in result.output
-    assert project.memory["restarts"] == []
-    assert project.memory["heals"] == 0
+    assert project.state["restarts"] == []
+    assert project.state["heals"] == 0
     assert (project.property("api.action") or "").startswith("none: api: ")
     assert not project.family()
 
@@ -149,7 +149,7 @@ def test_a_port_that_may_not_be_freed_costs_no_budget(project: Sandbox, free_por
     assert result.code == 1, result
     assert f"port {project.port} is held by " in result.output
     assert stranger.poll() is None
-    assert project.memory["restarts"] == []
+    assert project.state["restarts"] == []
     assert not (project.root / ".auto-heal" / "evidence").exists()
 
 
@@ -161,7 +161,7 @@ def test_a_stranger_that_is_ended_costs_budget_though_nothing_could_be_started(p
 
     assert result.code == 1, result
     assert stranger.wait(30) == -signal.SIGTERM
-    assert len(project.memory["restarts"]) == 1
+    assert len(project.state["restarts"]) == 1
 
 
 @pytest.mark.parametrize("command", ['["no-such-program"]', '["./script"]'])
@@ -175,7 +175,7 @@ def test_a_sick_service_is_not_ended_for_a_command_that_cannot_be_started(health
 
     assert result.code == 1, result
     assert Identity.of(pid)
-    assert healthy.memory["restarts"] == []
+    assert healthy.state["restarts"] == []
     assert "did not start" not in result.output
 
 
@@ -196,12 +196,12 @@ def test_what_costs_nothing_does_not_put_the_next_restart_off(project: Sandbox) 
     # Lately enough that the delay still holds.
     project.write(".auto-heal/api.json", json.dumps(spent | {"troubled_at": Path("/proc").stat().st_ctime + 1e9}))
     project.check()
-    project.write(".auto-heal/api.json", json.dumps(project.memory | {"delay": 8.0, "not_before": 1.0}))
+    project.write(".auto-heal/api.json", json.dumps(project.state | {"delay": 8.0, "not_before": 1.0}))
 
     result = project.check()
 
     assert result.code == 1, result
-    assert (project.memory["delay"], project.memory["not_before"]) == (8.0, 1.0)
+    assert (project.state["delay"], project.state["not_before"]) == (8.0, 1.0)
 
 
 def test_a_healer_that_was_killed_half_way_has_counted(project: Sandbox) -> None:
@@ -211,7 +211,7 @@ def test_a_healer_that_was_killed_half_way_has_counted(project: Sandbox) -> None
 
     project.kill(run)
 
-    assert len(project.memory["restarts"]) == 1
+    assert len(project.state["restarts"]) == 1
 
 
 @pytest.mark.parametrize(("program", "counted"), [("./gone.sh", 0), ("true", 1)])
@@ -223,5 +223,5 @@ def test_a_rollback_costs_budget_if_its_command_was_run(project: Sandbox, progra
 
     deployed.roll_back()
 
-    assert len(project.memory["restarts"]) == counted
+    assert len(project.state["restarts"]) == counted
     assert deployed.starts == ["2"]

@@ -12,8 +12,8 @@ from scraping import begun
 
 from remediation.config.load import load_project
 from remediation.monitor.cycle import Cycle
-from remediation.monitor.service_status import Standing
-from remediation.monitor.sinks import LONG, Outputs
+from remediation.monitor.service_status import ServiceStatus
+from remediation.monitor.sinks import LONG, Sinks
 from remediation.state.records import Result, Run
 
 
@@ -24,7 +24,7 @@ class History:
         """Begin when nothing is known, at a moment of two clocks."""
         self.time = 1000.0
         self.steady = 50.0
-        self.standing = Standing(["api", "web"], clock=lambda: self.time, steady=lambda: self.steady)
+        self.service_status = ServiceStatus(["api", "web"], clock=lambda: self.time, steady=lambda: self.steady)
         self._cycles: dict[int, Cycle] = {}
 
     def waits(self, seconds: float) -> None:
@@ -34,12 +34,12 @@ class History:
 
     def begins(self, number: int = 1, *, services: list[str] | None = None, without: list[str] | None = None) -> None:
         """Begin a cycle."""
-        self._cycles[number] = begun(self.standing, number, services=services, without=without)
+        self._cycles[number] = begun(self.service_status, number, services=services, without=without)
 
     def ends(self, *results: Result, number: int = 1, verdict: str = "sick") -> Run:
         """End a cycle, and return its run as it is told."""
         run = Run(self.time - 1, self.time, "monitor", verdict, 30.0, list(results))
-        return self.standing.enter(self._cycles.pop(number), run)
+        return self.service_status.enter(self._cycles.pop(number), run)
 
     def finds(self, *results: Result, number: int = 1) -> Run:
         """Begin and end a cycle of everything."""
@@ -49,7 +49,7 @@ class History:
     @property
     def api(self) -> tuple[bool | None, float]:
         """Whether api is up, and for how long it was down."""
-        return self.standing.is_up("api"), self.standing.downtime("api")
+        return self.service_status.is_up("api"), self.service_status.downtime("api")
 
 
 def service(name: str, failed_at: float | None = None, passed_at: float | None = None) -> Result:
@@ -72,11 +72,11 @@ def history() -> History:
     return made
 
 
-# Deaths.
+# ProcessWatch.
 
 
 def test_downtime_grows_from_the_death_to_the_moment_at_which_it_answered_again(history: History) -> None:
-    history.standing.died("api")
+    history.service_status.died("api")
     history.waits(5)
     before = history.api
     history.begins(2, services=["api"])
@@ -90,13 +90,13 @@ def test_downtime_grows_from_the_death_to_the_moment_at_which_it_answered_again(
 
 
 def test_a_counter_that_was_read_while_a_heal_was_verified_never_goes_down(history: History) -> None:
-    history.standing.died("api")
+    history.service_status.died("api")
     history.waits(10)
     assert history.api == (False, 10.0)
     history.finds(service("api", 1000.0, 1007.0), number=2)
 
     assert history.api == (True, 10.0)
-    history.standing.died("api")
+    history.service_status.died("api")
     history.waits(5)
     assert history.api == (False, 12.0)
 
@@ -104,21 +104,21 @@ def test_a_counter_that_was_read_while_a_heal_was_verified_never_goes_down(histo
 def test_a_cycle_that_saw_it_well_before_its_death_shows_nothing(history: History) -> None:
     history.begins(2)
     history.waits(1)
-    history.standing.died("api")
+    history.service_status.died("api")
     history.waits(1)
 
     told = history.ends(service("api", None, 1000.5), service("web", None, 1000.5), number=2, verdict="healthy")
 
     assert history.api == (False, 1.0)
-    assert history.standing.is_up("web")
-    assert not history.standing.is_well
+    assert history.service_status.is_up("web")
+    assert not history.service_status.is_well
     assert [one.passed_at for one in told.results] == [None, 1000.5]
 
 
 def test_a_cycle_that_noticed_the_death_by_itself_and_healed_it_counts(history: History) -> None:
     history.begins(2)
-    history.standing.died("api")
-    history.standing.heals(2, "api", 1000.0, "dead")
+    history.service_status.died("api")
+    history.service_status.heals(2, "api", 1000.0, "dead")
     history.waits(3)
 
     history.ends(service("api", 1000.0, 1002.0), number=2, verdict="healed")
@@ -127,7 +127,7 @@ def test_a_cycle_that_noticed_the_death_by_itself_and_healed_it_counts(history: 
 
 
 def test_the_run_that_tells_of_a_death_tells_when_it_was(history: History) -> None:
-    history.standing.died("api")
+    history.service_status.died("api")
     history.waits(4)
 
     first = history.finds(service("api", 1003.0), number=2)
@@ -140,24 +140,24 @@ def test_the_run_that_tells_of_a_death_tells_when_it_was(history: History) -> No
 
 
 def test_whom_somebody_else_brought_back_is_up_since_then(history: History) -> None:
-    history.standing.died("api")
+    history.service_status.died("api")
     history.waits(9)
 
-    history.standing.returned("api", 1004.0)
+    history.service_status.returned("api", 1004.0)
 
     assert history.api == (True, 4.0)
 
 
 def test_a_restart_by_somebody_else_is_no_end_of_a_heal_or_of_a_check_that_fails(history: History) -> None:
-    history.standing.died("api")
-    history.standing.heals(1, "api", 1000.0, "dead")
-    history.standing.returned("api", 1001.0)
-    assert history.standing.is_up("api") is False
+    history.service_status.died("api")
+    history.service_status.heals(1, "api", 1000.0, "dead")
+    history.service_status.returned("api", 1001.0)
+    assert history.service_status.is_up("api") is False
 
     history.finds(check("a", "api", failed_at=1000.0), service("api", 1000.0), number=2)
-    history.standing.returned("api", 1002.0)
+    history.service_status.returned("api", 1002.0)
 
-    assert history.standing.is_up("api") is False
+    assert history.service_status.is_up("api") is False
 
 
 # Checks.
@@ -170,7 +170,7 @@ def test_a_service_is_no_better_for_a_cycle_without_the_check_that_failed(histor
 
     told = history.ends(check("a", "api", passed_at=1001.0), service("api", None, 1001.0), number=3, verdict="healthy")
 
-    assert history.standing.down == ["api", "web"]
+    assert history.service_status.down == ["api", "web"]
     assert [one.passed_at for one in told.results] == [1001.0, None]
 
 
@@ -178,12 +178,12 @@ def test_a_failed_check_of_no_service_leaves_the_project_sick_until_it_passes(hi
     history.finds(check("x", failed_at=1000.0), service("api", None, 1000.0), number=2)
     history.begins(3, services=["api"])
     history.ends(service("api", None, 1001.0), number=3, verdict="healthy")
-    before = history.standing.is_well
+    before = history.service_status.is_well
 
     history.finds(check("x", passed_at=1002.0), service("api", None, 1002.0), number=4)
 
     assert not before
-    assert history.standing.is_well
+    assert history.service_status.is_well
 
 
 def test_a_skip_shows_nothing(history: History) -> None:
@@ -193,7 +193,7 @@ def test_a_skip_shows_nothing(history: History) -> None:
     history.finds(service("api"), service("web"), number=3)
 
     assert history.api == (False, 3.0)
-    assert history.standing.is_up("web") is None
+    assert history.service_status.is_up("web") is None
 
 
 def test_a_service_whose_checks_are_gone_is_neither_up_nor_down_and_no_longer_counted(history: History) -> None:
@@ -203,18 +203,18 @@ def test_a_service_whose_checks_are_gone_is_neither_up_nor_down_and_no_longer_co
     history.waits(3)
 
     assert history.api == (None, 3.0)
-    assert history.standing.is_well
+    assert history.service_status.is_well
 
 
 def test_a_check_that_failed_in_a_cycle_that_goes_on_is_known_at_once(history: History) -> None:
     history.begins(2)
     history.waits(5)
-    history.standing.failed(2, "api", 1001.0, "no answer")
+    history.service_status.failed(2, "api", 1001.0, "no answer")
     assert history.api == (False, 4.0)
 
     history.ends(service("api", 1001.0, 1004.0), number=2)
 
-    assert history.standing.is_up("api")
+    assert history.service_status.is_up("api")
 
 
 # Cycles without a verdict.
@@ -222,7 +222,7 @@ def test_a_check_that_failed_in_a_cycle_that_goes_on_is_known_at_once(history: H
 
 def test_a_cycle_without_a_verdict_tells_of_those_it_was_about_to_heal(history: History) -> None:
     history.begins(2)
-    history.standing.heals(2, "api", 1000.0, "no answer")
+    history.service_status.heals(2, "api", 1000.0, "no answer")
     history.waits(3)
 
     told = history.ends(number=2, verdict="incomplete")
@@ -240,12 +240,12 @@ def test_after_a_cycle_without_a_verdict_no_cycle_of_some_makes_the_project_well
     history.ends(number=2, verdict="incomplete")
     history.begins(3, services=["api"])
     history.ends(service("api", None, 1000.0), number=3, verdict="healthy")
-    before = history.standing.is_well
+    before = history.service_status.is_well
 
     history.finds(service("api", None, 1000.0), service("web", None, 1000.0), number=4)
 
     assert not before
-    assert history.standing.is_well
+    assert history.service_status.is_well
 
 
 # Clocks.
@@ -253,7 +253,7 @@ def test_after_a_cycle_without_a_verdict_no_cycle_of_some_makes_the_project_well
 
 @pytest.mark.parametrize("step", [-86_400.0, 86_400.0])
 def test_a_clock_that_is_set_makes_no_downtime_longer_or_shorter(history: History, step: float) -> None:
-    history.standing.died("api")
+    history.service_status.died("api")
     history.waits(3)
     history.time += step
     history.waits(3)
@@ -267,27 +267,27 @@ def test_a_clock_that_is_set_makes_no_downtime_longer_or_shorter(history: Histor
 
 def test_a_clock_that_is_set_back_while_a_cycle_heals_does_not_keep_the_service_down(history: History) -> None:
     history.begins(2)
-    history.standing.heals(2, "api", 1000.0, "no answer")
+    history.service_status.heals(2, "api", 1000.0, "no answer")
     history.time -= 500
 
     history.ends(service("api", 1000.0, 501.0), number=2, verdict="healed")
 
-    assert history.standing.is_up("api")
+    assert history.service_status.is_up("api")
 
 
 # The configuration.
 
 
 def test_a_reload_keeps_what_is_known_of_whom_it_keeps(history: History) -> None:
-    history.standing.died("api")
-    history.standing.died("web")
+    history.service_status.died("api")
+    history.service_status.died("web")
     history.waits(2)
 
-    history.standing.reload(["api"])
-    history.standing.died("web")
+    history.service_status.reload(["api"])
+    history.service_status.died("web")
 
     assert history.api == (False, 2.0)
-    assert history.standing.down == ["api"]
+    assert history.service_status.down == ["api"]
 
 
 # Messages.
@@ -297,25 +297,25 @@ def test_a_long_heal_is_told_of_before_it_ends(project: Sandbox) -> None:
     with answering() as receiver:
         project.configure(more=f'[notify]\nurls = ["{receiver.url}"]\n')
         configured, age = load_project(project.root, {}), 0.0
-        standing = Standing(configured.services, steady=lambda: time.monotonic() - age)
-        outputs = Outputs(configured, standing, metrics_port=None, tell=lambda *_, **__: None)
+        service_status = ServiceStatus(configured.services, steady=lambda: time.monotonic() - age)
+        sinks = Sinks(configured, service_status, metrics_port=None, tell=lambda *_, **__: None)
         try:
-            standing.died("api")
-            outputs.attend("")
-            soon = outputs.moments
+            service_status.died("api")
+            sinks.attend("")
+            soon = sinks.moments
             age = LONG + 1
-            standing.reload([])
-            standing.reload(configured.services)
-            standing.died("api")
-            outputs.attend("")
+            service_status.reload([])
+            service_status.reload(configured.services)
+            service_status.died("api")
+            sinks.attend("")
 
             def told() -> bool:
-                outputs.attend("")
+                sinks.attend("")
                 return bool(receiver.titles)
 
             wait_for(told)
         finally:
-            outputs.close()
+            sinks.close()
 
         assert receiver.titles == ["auto-heal: api is sick"]
         assert 0 < min(soon) - time.monotonic() <= LONG

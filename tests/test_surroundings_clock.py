@@ -12,7 +12,7 @@ from sandbox import Sandbox, wait_for
 from watching import kill, rows, watching
 
 from remediation.config.model import Budget
-from remediation.state.service_state import Memory
+from remediation.state.service_state import ServiceState
 
 YEARS = {"ahead": 3650 * 86_400, "back": -3650 * 86_400}
 SetClock = Callable[[int], dict[str, str]]
@@ -116,7 +116,7 @@ def test_a_budget_spent_in_the_future_is_had_again_after_its_window(project: San
     project.configure("budget = { restarts = 1, window = 2 }", top="retries = 1")
     environ = set_clock(YEARS["ahead"])
     assert project.auto_heal("check", **environ).code == 0
-    assert Memory(restarts=project.memory["restarts"]).restarts_within(budget) == 1
+    assert ServiceState(restarts=project.state["restarts"]).restarts_within(budget) == 1
 
     set_clock(0)
     kill(project)

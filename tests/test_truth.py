@@ -16,10 +16,10 @@ from remediation.config.load import load_project
 from remediation.engines.engine import Condition
 from remediation.healing import dependencies, liveness
 from remediation.healing.incident import Incident
-from remediation.messages.catalog import CATALOGUE
-from remediation.messages.message import Phrase, first_line
+from remediation.messages.catalog import CATALOG
+from remediation.messages.message import Message, first_line
 from remediation.probes import readiness
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 from remediation.state.service_state import Store
 
 _HEALING = "Problems found, healing"
@@ -72,7 +72,7 @@ def test_nobody_is_shown_the_end_of_a_line_as_an_escape(incurable: Sandbox) -> N
 def test_the_first_line_that_says_something_is_told() -> None:
     assert first_line("\r\n  \none\r\ntwo") == "one"
     assert first_line("") == ""
-    assert str(Phrase("failed_elsewhere", {"name": "api", "reason": "one\ntwo"})).endswith(": one")
+    assert str(Message("failed_elsewhere", {"name": "api", "reason": "one\ntwo"})).endswith(": one")
 
 
 # Heals.
@@ -215,7 +215,7 @@ def test_a_service_whose_main_process_is_dead_has_not_recovered_by_itself(
     healed = remediation("db")
 
     done = dependencies._after_dependencies(
-        Incident(service, "", 0.0, 0), [healed], store, Voice.of(configured), "check"
+        Incident(service, "", 0.0, 0), [healed], store, EventLog.of(configured), "check"
     )
 
     assert done is None
@@ -244,6 +244,6 @@ def test_a_service_whose_main_process_is_dead_has_not_recovered_by_itself(
     ],
 )
 def test_a_text_counts_in_both_languages(key: str, values: dict[str, object], en: str, ru: str) -> None:
-    assert en in Phrase(key, values).render("en", named=False)
-    assert ru in Phrase(key, values).render("ru", named=False)
-    assert key in CATALOGUE
+    assert en in Message(key, values).render("en", named=False)
+    assert ru in Message(key, values).render("ru", named=False)
+    assert key in CATALOG

@@ -20,7 +20,7 @@ from sandbox import REPOSITORY
 
 from remediation.messages.catalog import Language, Level
 from remediation.messages.message import printable
-from remediation.state.event_log import Voice, colourful, terminal
+from remediation.state.event_log import EventLog, colourful, terminal
 
 EVIL = "a\x1b[31mred\r\n2025-01-01 00:00:00 [INFO] forged\x00\x07\x9b\x85\u2028\u202e\udcff\tb"
 
@@ -31,13 +31,13 @@ from remediation.state.event_log import Voice
 log, log_size, lines, name = sys.argv[1:]
 voice = Voice(language="en", log_file=Path(log), named=False, log_size=int(log_size))
 for number in range(int(lines)):
-    voice.say("sick", checks=f"{name * 60} {number}")
+    voice.log("sick", checks=f"{name * 60} {number}")
 """
 
 
-def voice(log_file: Path, language: Language = "en", *, named: bool = False) -> Voice:
+def event_log(log_file: Path, language: Language = "en", *, named: bool = False) -> EventLog:
     """Return a voice without a terminal."""
-    return Voice(language=language, log_file=log_file, named=named)
+    return EventLog(language=language, log_file=log_file, named=named)
 
 
 # Safe lines.
@@ -72,9 +72,9 @@ def test_no_text_whatever_breaks_a_line(text: str) -> None:
 
 def test_a_line_of_the_log_has_local_time_level_and_text(tmp_path: Path) -> None:
     before = time.strftime("%Y-%m-%d %H:%M:%S")
-    speaker = voice(tmp_path / "new" / "log")
-    speaker.say("healed")
-    speaker.say("sick", checks=EVIL)
+    speaker = event_log(tmp_path / "new" / "log")
+    speaker.log("healed")
+    speaker.log("sick", checks=EVIL)
 
     [first, second] = (tmp_path / "new" / "log").read_text(encoding="utf-8").split("\n")[:-1]
 
@@ -87,10 +87,10 @@ def test_a_line_of_the_log_has_local_time_level_and_text(tmp_path: Path) -> None
 def test_a_log_is_appended_to_and_rotated_when_it_is_full(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"x" * 999)
-    speaker = Voice(language="en", log_file=log, named=False, log_size=1000)
+    speaker = EventLog(language="en", log_file=log, named=False, log_size=1000)
 
-    speaker.say("healed")
-    speaker.say("sick", checks="api")
+    speaker.log("healed")
+    speaker.log("sick", checks="api")
 
     assert (tmp_path / "log.1").read_text(encoding="utf-8").endswith("🎉 Healed!\n")
     assert log.read_text(encoding="utf-8").endswith("❌ Still sick: api\n")
@@ -98,10 +98,10 @@ def test_a_log_is_appended_to_and_rotated_when_it_is_full(tmp_path: Path) -> Non
 
 def test_a_log_that_cannot_be_rotated_is_appended_to(tmp_path: Path) -> None:
     (tmp_path / "log.1").mkdir()
-    speaker = Voice(language="en", log_file=tmp_path / "log", named=False, log_size=1)
+    speaker = EventLog(language="en", log_file=tmp_path / "log", named=False, log_size=1)
 
-    speaker.say("healed")
-    speaker.say("healed")
+    speaker.log("healed")
+    speaker.log("healed")
 
     assert (tmp_path / "log").read_text(encoding="utf-8").splitlines() == speaker.lines
 
@@ -126,9 +126,9 @@ def test_several_processes_tear_no_line_and_lose_none_but_those_of_dropped_histo
 
 
 def test_a_voice_that_speaks_for_a_year_need_not_remember(tmp_path: Path) -> None:
-    speaker = Voice(language="en", log_file=tmp_path / "log", named=False, remember=False)
+    speaker = EventLog(language="en", log_file=tmp_path / "log", named=False, remember=False)
 
-    speaker.say("healed")
+    speaker.log("healed")
 
     assert speaker.lines == []
     assert (tmp_path / "log").read_text(encoding="utf-8").endswith("🎉 Healed!\n")
@@ -136,11 +136,13 @@ def test_a_voice_that_speaks_for_a_year_need_not_remember(tmp_path: Path) -> Non
 
 def test_several_threads_never_mix_their_lines(tmp_path: Path) -> None:
     shown: list[str] = []
-    speaker = Voice(language="en", log_file=tmp_path / "log", named=False, terminal=lambda text, _: shown.append(text))
+    speaker = EventLog(
+        language="en", log_file=tmp_path / "log", named=False, terminal=lambda text, _: shown.append(text)
+    )
 
     def speak() -> None:
         for _ in range(40):
-            speaker.say("sick", checks="x" * 500)
+            speaker.log("sick", checks="x" * 500)
 
     threads = [threading.Thread(target=speak) for _ in range(5)]
     for thread in threads:
@@ -170,10 +172,10 @@ def test_a_log_that_cannot_be_written_is_told_once_and_stops_nothing(
             log.mkdir()
         case "fifo":
             os.mkfifo(log)
-    speaker = voice(log)
+    speaker = event_log(log)
 
-    speaker.say("healed")
-    speaker.say("healed")
+    speaker.log("healed")
+    speaker.log("healed")
 
     assert len(speaker.lines) == 2
     assert re.fullmatch(rf"auto-heal: cannot write {re.escape(str(log))}: .+\n", capfd.readouterr().err)

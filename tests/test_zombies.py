@@ -109,7 +109,7 @@ def test_a_server_that_does_not_start_beside_its_dead_pid_is_started_when_that_i
 
         assert check.returncode == 0, output
         assert postgres.pid != old
-        assert len(postgres.memory["restarts"]) == 1
+        assert len(postgres.state["restarts"]) == 1
 
 
 @needs_linux
@@ -124,7 +124,7 @@ def test_a_dead_pid_that_never_goes_is_not_waited_for_for_ever(postgres: Sandbox
         assert result.code == 1, result
         assert result.output.count("Starting the API server") == 2
         assert 'FATAL: lock file "postmaster.pid" already exists' in (postgres.property("api.action") or "")
-        assert len(postgres.memory["restarts"]) == 1
+        assert len(postgres.state["restarts"]) == 1
 
 
 @needs_linux

@@ -11,11 +11,11 @@ from types import FrameType
 
 import pytest
 
-from remediation.checks.heartbeat_plugin import Pulse
+from remediation.checks.heartbeat_plugin import HeartbeatPlugin
 from remediation.messages.message import seconds
 from remediation.supervision.attempt_log import AttemptLog, Collecting
 from remediation.supervision.death import is_own
-from remediation.supervision.handover import Known
+from remediation.supervision.handover import Handover
 
 # After the alarm, how soon it comes again for whoever has swallowed it, in seconds.
 _AGAIN = 1.0
@@ -29,8 +29,8 @@ class Collection:
         config: pytest.Config,
         *,
         timeout: float,
-        known: Known,
-        pulse: Pulse | None,
+        known: Handover,
+        heartbeat: HeartbeatPlugin | None,
         log: AttemptLog | None,
         tell: Callable[[str], None],
     ) -> None:
@@ -38,7 +38,7 @@ class Collection:
         self._config = config
         self._timeout = timeout
         self._known = known
-        self._pulse = pulse
+        self._heartbeat = heartbeat
         self._log = log
         self._tell = tell
         self._late = 0
@@ -48,15 +48,15 @@ class Collection:
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Collect a module, within the time."""
-        if self._pulse:
-            self._pulse.collects(self._timeout)
+        if self._heartbeat:
+            self._heartbeat.collects(self._timeout)
         if self._log:
             self._log.note(Collecting(collector.nodeid))
         alarm = _Alarm(collector, self._timeout)
         with alarm.set():
             report = yield
-        if self._pulse:
-            self._pulse.outside()
+        if self._heartbeat:
+            self._heartbeat.outside()
         if alarm.problem or collector.nodeid in self._known.broken:
             # However the module took the alarm: what it has collected need not be all that it has.
             problem = alarm.problem or self._known.broken[collector.nodeid]

@@ -9,22 +9,22 @@ from typing import Any, NoReturn
 
 import pytest
 
-from remediation.supervision.heartbeat import FOR_EVER, GRACE, Board, Phase
+from remediation.supervision.heartbeat import FOR_EVER, GRACE, Heartbeats, Phase
 
 # How long after its deadline, which a signal enforces where one can, an attempt at a check counts as hung, in seconds.
 # All attempts at a check together have _SHARE.
 _LONGEST_GRACE, _SHORTEST_GRACE, _SHARE = 1.0, 0.3, 4.0
 
 
-class Pulse:
+class HeartbeatPlugin:
     """The plugin by which a session says that it goes on: before each phase of each check, and between them."""
 
-    def __init__(self, board: Board, slot: int, between: float, *, waits: bool = False) -> None:
+    def __init__(self, heartbeats: Heartbeats, slot: int, between: float, *, waits: bool = False) -> None:
         """Say so at `slot` of a `board`; what is no check may take `between` seconds.
 
         One that `waits` is told which check is next, by somebody who may take any time for that.
         """
-        self.board = board
+        self.heartbeats = heartbeats
         self.slot = slot
         self._between = between
         self._waits = waits
@@ -37,11 +37,11 @@ class Pulse:
 
     def hold(self, phase: Phase = Phase.OUTSIDE) -> None:
         """Go on with what has no deadline here: it has its own, or a person is at work."""
-        self.board.put(self.slot, FOR_EVER, phase)
+        self.heartbeats.put(self.slot, FOR_EVER, phase)
 
     def _put(self, seconds: float, phase: Phase = Phase.OUTSIDE, grace: float = GRACE) -> None:
         if not self._is_held:
-            self.board.put(self.slot, time.monotonic() + seconds + grace, phase, seconds)
+            self.heartbeats.put(self.slot, time.monotonic() + seconds + grace, phase, seconds)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -112,7 +112,7 @@ class Pulse:
     @pytest.hookimpl(tryfirst=True)
     def pytest_enter_pdb(self) -> None:
         """Let a person take their time."""
-        self.hold(self.board.read(self.slot).phase)
+        self.hold(self.heartbeats.read(self.slot).phase)
         self._is_held = True
 
     @pytest.hookimpl(tryfirst=True)

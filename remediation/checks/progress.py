@@ -7,23 +7,23 @@ from typing import Any
 import pytest
 
 from remediation.checks.results import attempt, report_outcome
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 from remediation.supervision.attempt_log import NOTE, ReportOutcome
 
 
-class Narrator:
+class ProgressReporter:
     """Says what is checked and how it ends; under xdist the controller says it."""
 
-    def __init__(self, voice: Voice) -> None:
+    def __init__(self, event_log: EventLog) -> None:
         """Speak by `voice`."""
-        self._voice = voice
+        self._event_log = event_log
         self._checking: str | None = None
 
     def begins(self, nodeid: str, check: str) -> None:
         """Say that a check begins, once for all its attempts."""
         if self._checking != nodeid:
             self._checking = nodeid
-            self._voice.say("checking", check=check)
+            self._event_log.log("checking", check=check)
 
     def has_begun(self, nodeid: str) -> None:
         """Take it as said that a check begins."""
@@ -36,7 +36,7 @@ class Narrator:
 
     def retries(self, check: str, attempt: int, attempts: int, delay: float) -> None:
         """Say that an attempt failed and another will follow."""
-        self._voice.say("retry", check=check, attempt=attempt, attempts=attempts, delay=delay)
+        self._event_log.log("retry", check=check, attempt=attempt, attempts=attempts, delay=delay)
 
     def reports(self, report: pytest.TestReport) -> None:
         """Say how a check ended, if this report says so."""
@@ -52,13 +52,13 @@ class Narrator:
             self._fails(report, check)
         elif outcome is ReportOutcome.SKIPPED:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", "")
-            self._voice.say("skipped", check=check, reason=reason.removeprefix("Skipped: "))
+            self._event_log.log("skipped", check=check, reason=reason.removeprefix("Skipped: "))
         elif outcome is ReportOutcome.PASSED and report.when == "call":
             shown = ", ".join(f"{name}: {value}" for name, value in report.user_properties)
-            self._voice.say("passed_showing" if shown else "passed", check=check, shown=shown)
+            self._event_log.log("passed_showing" if shown else "passed", check=check, shown=shown)
 
     def _fails(self, report: pytest.TestReport, check: str) -> None:
         number = getattr(report, "rerun", 0) + 1
-        self._voice.say("failed" if number > 1 else "failed_once", check=check, attempts=number)
+        self._event_log.log("failed" if number > 1 else "failed_once", check=check, attempts=number)
         if failed := attempt(report):
-            self._voice.say("because", check=check, reason=failed.message)
+            self._event_log.log("because", check=check, reason=failed.message)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from remediation.checks.progress import Narrator
-from remediation.checks.report_replay import Retelling, keep_results
+from remediation.checks.progress import ProgressReporter
+from remediation.checks.report_replay import ReportReplay, keep_results
 from remediation.checks.results import report_outcome
-from remediation.checks.retries import Patience
+from remediation.checks.retries import Retries
 from remediation.supervision.attempt_log import ReportOutcome
-from remediation.supervision.handover import DeadAttempt, Known, KnownCheck
+from remediation.supervision.handover import DeadAttempt, HandedOverCheck, Handover
 
 _TOLD = "auto_heal_told"
 # By how much less pytest says then; nobody asks for as much more.
@@ -23,19 +23,19 @@ _HUSH = 20
 class Replay:
     """The plugin that hands in the reports of earlier sessions in place of checks that they have run."""
 
-    def __init__(self, known: Known, patience: Patience, retelling: Retelling) -> None:
+    def __init__(self, known: Handover, patience: Retries, retelling: ReportReplay) -> None:
         """Hand in what is `known`."""
         self._known = known
         self._patience = patience
         self._retelling = retelling
         self._hushed = 0
-        self.narrator: Narrator | None = None
+        self.progress: ProgressReporter | None = None
         self.is_at_work = False
         """Whether a report that comes is one of before."""
 
-    def take(self, known: Known, narrator: Narrator) -> None:
+    def take(self, known: Handover, progress: ProgressReporter) -> None:
         """Hand in what is `known` now."""
-        self._known, self.narrator = known, narrator
+        self._known, self.progress = known, progress
 
     @staticmethod
     def is_old(report: object) -> bool:
@@ -74,8 +74,8 @@ class Replay:
         if (check := self._known.checks.get(item.nodeid)) is None:
             return None
         is_over = check.is_over or not self._patience.retry_can_help(item)
-        if self.narrator:
-            self.narrator.has_begun(item.nodeid)
+        if self.progress:
+            self.progress.has_begun(item.nodeid)
         self._retelling.begin(item)
         self._hand_in(item, check, is_over=is_over)
         if is_over:
@@ -86,7 +86,7 @@ class Replay:
         time.sleep(self._patience.retries(item)[1])
         return None
 
-    def _hand_in(self, item: pytest.Item, check: KnownCheck, *, is_over: bool) -> None:
+    def _hand_in(self, item: pytest.Item, check: HandedOverCheck, *, is_over: bool) -> None:
         # More attempts than there may be: to be told of it made somebody run the check again, which ended the session.
         is_safe = check.attempts <= self._patience.retries(item)[0] + 1
         self.is_at_work = True
@@ -102,8 +102,8 @@ class Replay:
                     if is_safe:
                         self._retelling.tell(item, report)
                     is_repeated = report_outcome(report) is ReportOutcome.REPEATED
-                    if is_news and is_repeated and self.narrator:
-                        self.narrator.retries_after(report)
+                    if is_news and is_repeated and self.progress:
+                        self.progress.retries_after(report)
                     item.ihook.pytest_runtest_logreport(report=report)
         finally:
             self.is_at_work = False

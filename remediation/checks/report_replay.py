@@ -21,7 +21,7 @@ _NOT_TOLD = ("_pytest.", "remediation.", "pytest_rerunfailures", "pytest_timeout
 _MAKE = "pytest_runtest_makereport"
 
 
-class Retelling:
+class ReportReplay:
     """The plugin that is asked for the report in place of pytest while something is told again."""
 
     def __init__(self, config: pytest.Config) -> None:

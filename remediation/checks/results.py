@@ -172,7 +172,7 @@ class CheckResult(msgspec.Struct):
     """in this line, from 1 on, if that is known."""
 
 
-class Findings(msgspec.Struct):
+class RoundFindings(msgspec.Struct):
     """What a round found: every failed attempt, and what became of each check."""
 
     attempts: list[Attempt]
@@ -214,20 +214,20 @@ def _place(report: pytest.TestReport) -> tuple[str, int | None]:
     return file, None if line is None else line + 1
 
 
-def places(rounds: Iterable[Findings]) -> dict[str, tuple[str, int | None]]:
+def places(rounds: Iterable[RoundFindings]) -> dict[str, tuple[str, int | None]]:
     """Return where each check stands, by node ID: its file, seen from pytest's root directory, and its line."""
     return {one.nodeid: (one.file, one.line) for part in rounds for one in part.results}
 
 
 def over_all_rounds(
-    rounds: Iterable[Findings], remediations: Mapping[str, list[Remediation]], services: Iterable[str]
+    rounds: Iterable[RoundFindings], remediations: Mapping[str, list[Remediation]], services: Iterable[str]
 ) -> list[Result]:
     """Return what became of each check and each service, for the history."""
     checks = _checks(list(rounds))
     return [*checks, *filter(None, (_service(name, checks, remediations.get(name, [])) for name in services))]
 
 
-def _checks(rounds: list[Findings]) -> list[Result]:
+def _checks(rounds: list[RoundFindings]) -> list[Result]:
     found: dict[str, Result] = {}
     for part in rounds:
         failed: dict[str, list[Attempt]] = {}

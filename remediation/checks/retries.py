@@ -30,7 +30,7 @@ def is_debugged() -> bool:
     return bool(is_debugging())
 
 
-class Patience:
+class Retries:
     """The plugin that gives checks their retries and deadlines, unless they or the command line have their own."""
 
     def __init__(self, config: pytest.Config, project: Project, store: Store) -> None:

@@ -25,7 +25,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from remediation.checks.errors import ServiceDown
 from remediation.config.model import Service
-from remediation.messages.message import Phrase, english, printable
+from remediation.messages.message import Message, english, printable
 from remediation.probes import deadline_io, tls
 
 
@@ -196,7 +196,7 @@ class Answer(requests.Response):
         try:
             return body.decode(json.detect_encoding(body))
         except UnicodeDecodeError as error:
-            wrong = Phrase("wrong_byte", {"byte": f"{body[error.start]:#x}", "place": error.start})
+            wrong = Message("wrong_byte", {"byte": f"{body[error.start]:#x}", "place": error.start})
         declared = self.encoding or "utf-8"
         try:
             return body.decode(declared)

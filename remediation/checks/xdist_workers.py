@@ -16,13 +16,13 @@ import msgspec
 import pytest
 
 from remediation.checks import results
-from remediation.checks.heartbeat_plugin import Pulse
+from remediation.checks.heartbeat_plugin import HeartbeatPlugin
 from remediation.checks.report_replay import keep_results
 from remediation.supervision.attempt_log import AttemptLog, Begun, Collecting, ReportOutcome, read_log
 from remediation.supervision.death import Death, read_stack, write_stacks_to
-from remediation.supervision.handover import DeadAttempt, Known
-from remediation.supervision.heartbeat import GRACE, Board, Phase
-from remediation.supervision.protocol import Errand
+from remediation.supervision.handover import DeadAttempt, Handover
+from remediation.supervision.heartbeat import GRACE, Heartbeats, Phase
+from remediation.supervision.protocol import SupervisorLink
 from remediation.supervision.protocol import Workers as Told
 from remediation.supervision.worker_watch import End, slot_of
 from remediation.system.exit_codes import INTERNAL_ERROR
@@ -47,15 +47,15 @@ class WorkerSide:
         folder, name = Path(given[FOLDER]), given["workerid"]
         if given[_REPLACES]:
             keep_results(config)
-        board, slot = Board(folder / "board"), slot_of(name)
+        heartbeats, slot = Heartbeats(folder / "board"), slot_of(name)
         if me := Identity.of(os.getpid()):
-            board.sign(slot, me.pid, me.born)
-        board.take(slot, time.monotonic() + timeout + GRACE)
+            heartbeats.sign(slot, me.pid, me.born)
+        heartbeats.take(slot, time.monotonic() + timeout + GRACE)
         # Between two checks it waits for others.
-        self.pulse = Pulse(board, slot, timeout, waits=True)
-        self.pulse.outside()
+        self.heartbeat = HeartbeatPlugin(heartbeats, slot, timeout, waits=True)
+        self.heartbeat.outside()
         self.log = AttemptLog(folder / f"{name}.log")
-        self.known = Known(broken=given[_BROKEN])
+        self.known = Handover(broken=given[_BROKEN])
         self._stacks = (folder / f"{name}.stack").open("a+b", buffering=0)
         write_stacks_to(self._stacks)
 
@@ -67,10 +67,10 @@ class WorkerSide:
 class ControllerSide:
     """The plugin of the controller: it tells workers where to tell, and learns why one crashed."""
 
-    def __init__(self, config: pytest.Config, told: Errand, folder: Path, pulse: Pulse) -> None:
+    def __init__(self, config: pytest.Config, told: SupervisorLink, folder: Path, heartbeat: HeartbeatPlugin) -> None:
         """Share `folder` with all workers, and with the supervisor."""
         self._config = config
-        self._pulse = pulse
+        self._heartbeat = heartbeat
         self._broken = dict(told.known.broken)
         self._has_lost = False
         self._told = told
@@ -87,14 +87,14 @@ class ControllerSide:
         if not self._folder.exists():
             self._folder.mkdir()
             (self._folder / "board").touch()
-            Board(self._folder / "board")
+            Heartbeats(self._folder / "board")
             self._told.channel.send(Told(os.fsencode(self._folder)))
         node.workerinput |= {FOLDER: str(self._folder), _BROKEN: self._broken, _REPLACES: self._has_lost}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:
         """Wait for workers, who have deadlines of their own."""
-        self._pulse.hold()
+        self._heartbeat.hold()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -105,7 +105,7 @@ class ControllerSide:
             return
         death = self._death(node)
         if records and isinstance(records[-1], Collecting) and death.phase is Phase.COLLECT:
-            known = Known(broken=self._broken).after(records, death, self._config.rootpath)
+            known = Handover(broken=self._broken).after(records, death, self._config.rootpath)
             self._broken = known.broken if known else self._broken
             return
         has_begun = any(isinstance(one, Begun) for one in records)
@@ -145,9 +145,9 @@ class ControllerSide:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> Generator[None, object, object]:
         """End an attempt that crashed as every attempt ends; what others do with a report may not take for ever."""
-        self._pulse.outside()
+        self._heartbeat.outside()
         result = yield
-        self._pulse.hold()
+        self._heartbeat.hold()
         for one in getattr(report, _LATER, ()):
             one.node = report.node
             self._config.hook.pytest_runtest_logreport(report=one)
@@ -160,15 +160,15 @@ class ControllerSide:
 
     def _death(self, node: Any) -> Death:
         slot = slot_of(node.gateway.id)
-        board = Board(self._folder / "board")
-        pid, _ = board.signed(slot)
+        heartbeats = Heartbeats(self._folder / "board")
+        pid, _ = heartbeats.signed(slot)
         stack = ""
         with suppress(OSError), (self._folder / f"{node.gateway.id}.stack").open("rb") as file:
             stack = read_stack(file.fileno())
         try:
             end = msgspec.json.decode((self._folder / f"{pid}.end").read_bytes(), type=End)
         except OSError:
-            return Death(board.read(slot).phase, _exit_code(node), None, stack)
+            return Death(heartbeats.read(slot).phase, _exit_code(node), None, stack)
         return Death(Phase(end.phase), 0, end.hung_for, stack)
 
 

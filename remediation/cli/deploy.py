@@ -9,7 +9,7 @@ from remediation.cli.check import check, refuse_idle
 from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.deployment.context import Deployment
-from remediation.state.event_log import Voice, terminal
+from remediation.state.event_log import EventLog, terminal
 from remediation.state.service_state import Store
 from remediation.system.exit_codes import FAILED, PASSED
 
@@ -29,7 +29,7 @@ def predeploy(arguments: list[str], *, baseline: Path | None, allow_sick: bool, 
     make_room(path)
     code = check([*arguments, "--heal=off"], verbose=verbose, deployment=Deployment("before", str(path)))
     if code == FAILED and allow_sick:
-        Voice.of(project, terminal=terminal(STDOUT)).say("sick_allowed")
+        EventLog.of(project, terminal=terminal(STDOUT)).log("sick_allowed")
         return PASSED
     return code
 
@@ -58,8 +58,8 @@ def postdeploy(
     wanted = versions.expected(project, expected)
     # Whatever is wrong with it, before anything is waited for.
     read(path)
-    voice = Voice.of(project, terminal=terminal(STDOUT))
-    await_arrival(project.services.values(), Store(project), voice, wait=wait, versions=wanted)
+    event_log = EventLog.of(project, terminal=terminal(STDOUT))
+    await_arrival(project.services.values(), Store(project), event_log, wait=wait, versions=wanted)
     told = Deployment("after", str(path), wanted, fail_on_slower=fail_on_slower, wait=wait)
     return check([*arguments, "--rollback"], verbose=verbose, deployment=told)
 

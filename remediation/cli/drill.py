@@ -21,12 +21,12 @@ from remediation.config.schema import ConfigError
 from remediation.drill.fault_names import FAULTS
 from remediation.engines import engine_of
 from remediation.messages.catalog import Language, Level
-from remediation.messages.message import Phrase
-from remediation.state.event_log import Voice, terminal
+from remediation.messages.message import Message
+from remediation.state.event_log import EventLog, terminal
 from remediation.system import files
 
 if TYPE_CHECKING:
-    from remediation.drill.results import Findings, Trial
+    from remediation.drill.results import DrillResults, Trial
 
 STDOUT = 1
 PASSED, FAILED, INTERRUPTED, NO_VERDICT = 0, 1, 2, 3
@@ -48,24 +48,24 @@ def drill(
     project = load_project(Path.cwd())
     with_folder([], project.root)
     _refuse_without_healing()
-    voice = Voice.of(project, terminal=terminal(STDOUT))
-    services = _drillable(project, names, voice)
+    event_log = EventLog.of(project, terminal=terminal(STDOUT))
+    services = _drillable(project, names, event_log)
     path = _report(project, report)
     seed = random.SystemRandom().randrange(_LARGEST_SEED) if seed is None else seed
     trials = plan(services, list(dict.fromkeys(faults)) or list(FAULTS), rounds=rounds, seed=seed)
     try:
         with alone(project, drills=True):
             if not sure and not _agreed(project, services, len(trials)):
-                voice.say("drill_not_begun")
+                event_log.log("drill_not_begun")
                 return INTERRUPTED
             path.unlink(missing_ok=True)
-            voice.say("drill_seed", seed=seed)
-            return _drill(project, voice, services, trials, rounds=rounds, seed=seed, path=path)
+            event_log.log("drill_seed", seed=seed)
+            return _drill(project, event_log, services, trials, rounds=rounds, seed=seed, path=path)
     except WatchedError:
-        tell_who_watches(project, voice)
+        tell_who_watches(project, event_log)
         return NO_VERDICT
     except OSError as error:
-        print(f"auto-heal: {error.filename or project.memory}: {error.strerror or error}", file=sys.stderr)
+        print(f"auto-heal: {error.filename or project.state_folder}: {error.strerror or error}", file=sys.stderr)
         return NO_VERDICT
 
 
@@ -75,7 +75,7 @@ def _refuse_without_healing() -> None:
         raise ConfigError(f"environment: AUTO_HEAL is {wanted!r}; with it no check heals, and a drill proves nothing")
 
 
-def _drillable(project: Project, names: Sequence[str], voice: Voice) -> list[Service]:
+def _drillable(project: Project, names: Sequence[str], event_log: EventLog) -> list[Service]:
     """Return the services to drill, in order. ConfigError if there is none, or a name is not known."""
     for name in names:
         near = difflib.get_close_matches(name, project.services, n=1, cutoff=0.5)
@@ -86,7 +86,7 @@ def _drillable(project: Project, names: Sequence[str], voice: Voice) -> list[Ser
         if _is_here(service):
             found.append(service)
         else:
-            voice.say("drill_left_out", name=service.name)
+            event_log.log("drill_left_out", name=service.name)
     if not found:
         raise ConfigError(
             f"{project.source.name}: no service can be drilled; it needs a command, and a url on this machine"
@@ -112,22 +112,22 @@ def _agreed(project: Project, services: Sequence[Service], count: int) -> bool:
     if not sys.stdin.isatty():
         raise ConfigError("a drill kills and suspends processes; without a terminal to ask on, it needs --yes")
     names = ", ".join(service.name for service in services)
-    warning = Phrase("drill_warning", {"names": names, "count": count})
+    warning = Message("drill_warning", {"names": names, "count": count})
     terminal(STDOUT)(warning.render(project.language, named=True), Level.WARN)
     try:
-        answer = input(Phrase("drill_go_on", {}).render(project.language, named=True))
+        answer = input(Message("drill_go_on", {}).render(project.language, named=True))
     except EOFError:
         return False
     return answer.strip().lower() in _YES
 
 
 def _drill(
-    project: Project, voice: Voice, services: Sequence[Service], trials: list[Trial], *, rounds: int, seed: int,
+    project: Project, event_log: EventLog, services: Sequence[Service], trials: list[Trial], *, rounds: int, seed: int,
     path: Path,
 ) -> int:  # fmt: skip
     from remediation.drill.experiment import Drill
     from remediation.drill.helper import room
-    from remediation.drill.interrupt import Attention
+    from remediation.drill.interrupt import Interrupts
     from remediation.drill.results import RefusedError
     from remediation.system.signals import Signals
 
@@ -137,46 +137,46 @@ def _drill(
     began = time.time()
     try:
         with Signals() as signals, room(project) as folder:
-            one = Drill(project, voice, folder=folder, attention=Attention(signals), seed=seed)
+            one = Drill(project, event_log, folder=folder, attention=Interrupts(signals), seed=seed)
             found = one.run(needed, trials, rounds=rounds)
-            return _conclude(found, voice, path, began, project.language)
+            return _conclude(found, event_log, path, began, project.language)
     except RefusedError as error:
-        voice.tell(error.phrase)
+        event_log.log_message(error.message)
         return NO_VERDICT
     except Exception:  # noqa: BLE001 - a fault of ours is no verdict on the services
         traceback.print_exc()
         return NO_VERDICT
 
 
-def _conclude(found: Findings, voice: Voice, path: Path, began: float, language: Language) -> int:
+def _conclude(found: DrillResults, event_log: EventLog, path: Path, began: float, language: Language) -> int:
     """Show the table, write the report, and return the exit code."""
     from remediation.drill.report import document, table
 
     show = terminal(STDOUT)
     for line in ["", *table(found, language), ""]:
         show(line, Level.INFO)
-    code = _verdict(found, voice)
+    code = _verdict(found, event_log)
     try:
         files.write(path, document(found, began=began))
-        voice.say("drill_report", path=path)
+        event_log.log("drill_report", path=path)
     except OSError as error:
-        voice.say("drill_no_report", path=path, problem=error.strerror or error)
+        event_log.log("drill_no_report", path=path, problem=error.strerror or error)
         return code or NO_VERDICT
     return code
 
 
-def _verdict(found: Findings, voice: Voice) -> int:
+def _verdict(found: DrillResults, event_log: EventLog) -> int:
     count = len(found.tried)
     if found.failed:
-        voice.say("drill_failed", failed=len(found.failed), count=count)
+        event_log.log("drill_failed", failed=len(found.failed), count=count)
     if found.interrupted:
         return INTERRUPTED
     if found.failed or found.not_back:
         return FAILED
     if not count:
-        voice.say("drill_no_verdict")
+        event_log.log("drill_no_verdict")
         return NO_VERDICT
-    voice.say("drill_passed", count=count)
+    event_log.log("drill_passed", count=count)
     if skipped := len(found.all) - count:
-        voice.say("drill_some_skipped", count=skipped)
+        event_log.log("drill_some_skipped", count=skipped)
     return PASSED

@@ -17,7 +17,7 @@ from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.monitor.pid1 import step_aside
-from remediation.state.event_log import Voice, terminal
+from remediation.state.event_log import EventLog, terminal
 from remediation.system import files
 from remediation.system.files import Lock, LockTimeoutError
 
@@ -58,10 +58,10 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
             return _watch(project, lock, arguments, metrics_port)
     except OSError as error:
         # Not 1, which says that there is nothing to be mended by starting again.
-        print(f"auto-heal: {error.filename or project.memory}: {error.strerror or error}", file=sys.stderr)
+        print(f"auto-heal: {error.filename or project.state_folder}: {error.strerror or error}", file=sys.stderr)
         return INTERNAL_ERROR
     except WatchedError:
-        tell_who_watches(project, Voice.of(project, terminal=terminal(STDOUT)))
+        tell_who_watches(project, EventLog.of(project, terminal=terminal(STDOUT)))
         return WATCHED
 
 
@@ -86,15 +86,15 @@ def who_watches(project: Project) -> Watcher | None:
 
 
 def _note(project: Project) -> Path:
-    return project.memory / ".monitor.json"
+    return project.state_folder / ".monitor.json"
 
 
-def tell_who_watches(project: Project, voice: Voice) -> None:
+def tell_who_watches(project: Project, event_log: EventLog) -> None:
     """Say that there is a monitor already, or a drill, and since when."""
     watcher = who_watches(project)
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"
     key = "drill_runs" if watcher and watcher.drills else "watched"
-    voice.say(key, pid=watcher.pid if watcher else "?", since=since)
+    event_log.log(key, pid=watcher.pid if watcher else "?", since=since)
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def alone(project: Project, *, drills: bool = False) -> Iterator[Lock]:
     """Be the one monitor of a project, or its one drill. WatchedError if there is one."""
     held = False
     try:
-        with files.locked(project.memory / ".monitor.lock", timeout=0) as lock:
+        with files.locked(project.state_folder / ".monitor.lock", timeout=0) as lock:
             held = True
             # Only a second monitor asks for it; no space for it is no reason not to watch.
             with suppress(OSError):

@@ -10,9 +10,9 @@ from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
 from remediation.engines import engine_of
 from remediation.engines.errors import HealError
-from remediation.healing.remediator import Healer
+from remediation.healing.remediator import Remediator
 from remediation.state import incidents
-from remediation.state.event_log import Voice, terminal
+from remediation.state.event_log import EventLog, terminal
 from remediation.state.history import recorder
 from remediation.state.service_state import Pause, Store
 
@@ -26,9 +26,9 @@ def by_hand(action: str, names: Sequence[str]) -> int:
     services = project.ordered({service.name for service in wanted})
     if action == "stop":
         services.reverse()
-    voice = Voice.of(project, terminal=terminal(STDOUT))
-    healer = Healer(Store(project), voice, record=recorder(project, voice), origin="hand")
-    act = {"start": healer.start, "stop": healer.stop, "restart": healer.restart}[action]
+    event_log = EventLog.of(project, terminal=terminal(STDOUT))
+    remediator = Remediator(Store(project), event_log, record=recorder(project, event_log), origin="hand")
+    act = {"start": remediator.start, "stop": remediator.stop, "restart": remediator.restart}[action]
     # What can only be checked, or cannot be stopped, was not meant unless it was named.
     meant = [service for service in services if service.name in names or _can(action, service)]
     failed = False
@@ -39,7 +39,7 @@ def by_hand(action: str, names: Sequence[str]) -> int:
                 incidents.close(project, service.name)
         except HealError as error:
             failed = True
-            voice.tell(error.phrase)
+            event_log.log_message(error.message)
     return int(failed)
 
 
@@ -69,7 +69,7 @@ def pause(seconds: float | None) -> int:
     project = load_project(Path.cwd())
     told = Pause() if seconds is None else Pause.lasting(seconds)
     Store(project).pause(told)
-    Voice.of(project, terminal=terminal(STDOUT)).tell(told.phrase)
+    EventLog.of(project, terminal=terminal(STDOUT)).log_message(told.message)
     return 0
 
 
@@ -77,5 +77,5 @@ def resume() -> int:
     """Allow healing again; return 0."""
     project = load_project(Path.cwd())
     Store(project).resume()
-    Voice.of(project, terminal=terminal(STDOUT)).say("resumed")
+    EventLog.of(project, terminal=terminal(STDOUT)).log("resumed")
     return 0

@@ -25,7 +25,7 @@ from remediation.state.remediation import Remediation
 from remediation.state.service_state import Store
 from remediation.system.process import Identity
 
-_COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST HEAL")
+_COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "STATE_FOLDER", "PORT", "LAST HEAL")
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
     else:
         print("\n".join(table(found, project.language)))
         if pause := store.paused():
-            print(pause.phrase.render(project.language, named=False))
+            print(pause.message.render(project.language, named=False))
     return 0 if all(one.up for one in found) else 1
 
 
@@ -69,8 +69,8 @@ def _entry(one: Status) -> dict[str, Any]:
 
 def examine(service: Service, store: Store) -> Status:
     """Look at one service."""
-    memory = store.recall(service)
-    identity = engine_of(service).main_process(memory)
+    state = store.recall(service)
+    identity = engine_of(service).main_process(state)
     uptime, used = _measure(identity) if identity else (None, None)
     return Status(
         service=service.name,
@@ -79,8 +79,8 @@ def examine(service: Service, store: Store) -> Status:
         uptime=uptime,
         memory=used,
         port=service.address.port if service.address else None,
-        last_heal=memory.last_heal,
-        helped=_helped(store.project, service, memory.last_heal),
+        last_heal=state.last_heal,
+        helped=_helped(store.project, service, state.last_heal),
     )
 
 
@@ -105,11 +105,11 @@ def _state(service: Service, store: Store) -> str:
     if condition in (Condition.SUSPENDED, Condition.DEAD):
         return "suspended" if condition is Condition.SUSPENDED else "down"
     answers = readiness.answers(service, timeout=service.probe_timeout)
-    engine, memory = engine_of(service), store.recall(service)
+    engine, state = engine_of(service), store.recall(service)
     if not answers:
-        return "not answering" if engine.main_process(memory) else "down"
+        return "not answering" if engine.main_process(state) else "down"
     # What answers may be somebody else, while our process does not listen at all.
-    return "up" if engine.owns_address(memory) else "foreign"
+    return "up" if engine.owns_address(state) else "foreign"
 
 
 def _measure(identity: Identity) -> tuple[float | None, int | None]:

@@ -55,7 +55,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     if not tables:
         raise ConfigError(f"{where}services: there is none; add [{found.prefix}services.NAME] with command and url")
     files.never_make(project.root)
-    _check_memory(project.memory)
+    _check_memory(project.state_folder)
     override = _url_override(tables, environ)
     services = {
         name: resolve_service(name, values, project=project, where=f"{where}services.", url=override.get(name))

@@ -32,7 +32,7 @@ FreePort = Literal["own", "user", "never"]
 Event = Literal["sick", "healed", "gave-up"]
 
 # The folder of what is remembered, beside the configuration.
-MEMORY = ".auto-heal"
+STATE_FOLDER = ".auto-heal"
 
 # What a path in an HTTP request may hold, RFC 3986 section 3.3 and percent-encoding.
 _PATH = re.compile(r"/[!-~]*")
@@ -104,7 +104,7 @@ class Notices(Struct, frozen=True):
     on: tuple[Event, ...] = ("sick", "healed", "gave-up")
 
 
-class Rung(Struct, frozen=True):
+class LadderStep(Struct, frozen=True):
     """One step of the ladder: a restart, after `run` if there is one, which may take `timeout` seconds.
 
     In the file it is "restart", or a table such as `{ run = ["npm", "ci"], timeout = 120 }`.
@@ -174,7 +174,7 @@ if TYPE_CHECKING:
     FilePath = Path
     Url = Address
     SignalName = Signals
-    Ladder = tuple[Rung, ...]
+    Ladder = tuple[LadderStep, ...]
     RollbackOrCommand = Rollback
 else:
     # The types in the file, by which msgspec decodes the same fields before that.
@@ -182,7 +182,7 @@ else:
     FilePath = Text
     Url = Text
     SignalName = Text
-    Ladder = Annotated[tuple[Rung | Literal["restart"], ...], Meta(min_length=1)]
+    Ladder = Annotated[tuple[LadderStep | Literal["restart"], ...], Meta(min_length=1)]
     RollbackOrCommand = Rollback | list[str] | str
 
 
@@ -218,7 +218,7 @@ class Service(Struct, frozen=True, kw_only=True):
     restart_command: Command = field(name="restart", default=())
     start_command: Command = field(name="start", default=())
     stop_command: Command = field(name="stop", default=())
-    ladder: Ladder = (Rung(()),)
+    ladder: Ladder = (LadderStep(()),)
     rollback: RollbackOrCommand | None = None
     version: Version | None = None
     budget: Budget = Budget()
@@ -240,7 +240,9 @@ class Service(Struct, frozen=True, kw_only=True):
         force_setattr(self, "address", self.address and address_of(self.address))
         force_setattr(self, "stop_signal", _signal(self.stop_signal))
         force_setattr(self, "ready", self.ready or ("tcp" if self.address else "none"))
-        force_setattr(self, "ladder", tuple(rung if isinstance(rung, Rung) else Rung(()) for rung in self.ladder))
+        force_setattr(
+            self, "ladder", tuple(rung if isinstance(rung, LadderStep) else LadderStep(()) for rung in self.ladder)
+        )
         if self.rollback is not None and not isinstance(self.rollback, Rollback):
             force_setattr(self, "rollback", Rollback(_words(self.rollback, "rollback")))
         self._check()
@@ -313,14 +315,14 @@ class Project(Struct, frozen=True, kw_only=True):
         return self.source.parent
 
     @property
-    def memory(self) -> Path:
+    def state_folder(self) -> Path:
         """The folder for locks and for what is remembered of each service."""
-        return self.root / MEMORY
+        return self.root / STATE_FOLDER
 
     @property
     def baseline(self) -> Path:
         """The file of what was known before a deployment, unless another one is named."""
-        return self.memory / "baseline.json"
+        return self.state_folder / "baseline.json"
 
     def ordered(self, names: Container[str]) -> list[Service]:
         """Return the services of these names, each after all that it depends on."""

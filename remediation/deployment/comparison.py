@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from remediation.config.model import LatencyLimits
 from remediation.deployment.baseline import Baseline, Known
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.state.records import CheckOutcome, Result
 
 
@@ -62,15 +62,15 @@ class Change(Struct, frozen=True):
     """What the text of the change names besides."""
 
     @property
-    def what(self) -> Phrase:
+    def what(self) -> Message:
         """The change in words, such as `broken by the deployment`."""
-        return Phrase(self.kind.value, self.values)
+        return Message(self.kind.value, self.values)
 
     @property
-    def phrase(self) -> Phrase:
+    def message(self) -> Message:
         """The change with the name of its check, to be told."""
         tone = "bad" if self.kind.is_failure else "doubtful" if self.kind in _DOUBTFUL else "good"
-        return Phrase(f"changed_{tone}", {"check": self.check, "what": self.what})
+        return Message(f"changed_{tone}", {"check": self.check, "what": self.what})
 
 
 def changes(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
 from remediation.deployment.baseline import LONGEST
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.probes import version
 from remediation.probes.version import NoVersionError
 
@@ -54,7 +54,7 @@ def answering(project: Project) -> dict[str, str]:
     return {name: text for name, text in found.items() if len(text) <= LONGEST}
 
 
-def mismatch(service: Service, wanted: str, *, timeout: float, undone: str = "") -> Phrase | None:
+def mismatch(service: Service, wanted: str, *, timeout: float, undone: str = "") -> Message | None:
     """Say which other version than the wanted one answers, or why none does; None if it is that one.
 
     Any is wanted if it is empty, but for the one that was `undone`.
@@ -64,7 +64,7 @@ def mismatch(service: Service, wanted: str, *, timeout: float, undone: str = "")
     except NoVersionError as error:
         # What was deployed before the version was told at all tells none either.
         values = {"name": service.name, "expected": wanted, "problem": str(error)}
-        return Phrase("no_version", values) if wanted else None
+        return Message("no_version", values) if wanted else None
     if wanted and found != wanted:
-        return Phrase("wrong_version", {"name": service.name, "version": found, "expected": wanted})
-    return Phrase("undone_version", {"name": service.name, "version": found}) if found == undone else None
+        return Message("wrong_version", {"name": service.name, "version": found, "expected": wanted})
+    return Message("undone_version", {"name": service.name, "version": found}) if found == undone else None

@@ -9,9 +9,9 @@ from remediation.config.model import Service
 from remediation.deployment.versions import mismatch
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.probes import readiness
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 from remediation.state.service_state import Store
 
 # A process that is dead for so long, in seconds, while nobody is at work on it, is not waited for: the script of a
@@ -22,7 +22,7 @@ _LAST_LOOK = 0.1
 
 
 def await_arrival(
-    services: Iterable[Service], store: Store, voice: Voice, *, wait: float | None, versions: Mapping[str, str]
+    services: Iterable[Service], store: Store, event_log: EventLog, *, wait: float | None, versions: Mapping[str, str]
 ) -> None:
     """Wait until services are ready and answer with the `versions` that are expected, and tell how that went.
 
@@ -32,16 +32,16 @@ def await_arrival(
     began = time.monotonic()
     for service in services:
         deadline = began + (service.start_timeout if wait is None else wait)
-        _Arrival(service, store, voice, versions.get(service.name), began).awaited(deadline)
+        _Arrival(service, store, event_log, versions.get(service.name), began).awaited(deadline)
 
 
 class _Arrival:
     """One service that is waited for."""
 
-    def __init__(self, service: Service, store: Store, voice: Voice, version: str | None, began: float) -> None:
+    def __init__(self, service: Service, store: Store, event_log: EventLog, version: str | None, began: float) -> None:
         self._service = service
         self._store = store
-        self._voice = voice
+        self._event_log = event_log
         self._version = version
         self._began = began
         self._dead_since: float | None = None
@@ -64,13 +64,13 @@ class _Arrival:
         self._say("not_arrived", seconds=self._waited, problem=problem)
 
     def _say(self, key: str, **values: object) -> None:
-        self._voice.say(key, name=self._service.name, **values)
+        self._event_log.log(key, name=self._service.name, **values)
 
     @property
     def _waited(self) -> float:
         return round(time.monotonic() - self._began, 1)
 
-    def _problem(self, timeout: float) -> Phrase | str | None:
+    def _problem(self, timeout: float) -> Message | str | None:
         """Say what is still missing."""
         if problem := readiness.unready(self._service, timeout=timeout):
             return problem

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from remediation.config.model import Project, Service
 from remediation.drill.helper import Helper
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.system import environment
 from remediation.system.process import Life, signal_name
 
@@ -31,21 +31,21 @@ class Decoy:
         self._signals: list[int] = []
         self._signals += [number for number in helper.data(bytes([_READY])) if number != _READY]
 
-    def harm(self) -> Phrase | None:
+    def harm(self) -> Message | None:
         """Say what was done to it, or None if nothing was."""
-        who = Phrase(self._what, {})
+        who = Message(self._what, {})
         self._signals += self.helper.waiting()
         if self._signals:
             names = ", ".join(dict.fromkeys(signal_name(number) for number in self._signals))
-            return Phrase("drill_signalled", {"who": who, "signals": names})
+            return Message("drill_signalled", {"who": who, "signals": names})
         if self.helper.ended or self.helper.identity is None:
-            return Phrase("drill_killed", {"who": who})
+            return Message("drill_killed", {"who": who})
         if self.helper.identity.life is Life.SUSPENDED:
-            return Phrase("drill_suspended", {"who": who})
+            return Message("drill_suspended", {"who": who})
         return None
 
 
-class Herd:
+class Bystanders:
     """The bystanders of one fault. They bear the service's name, and sit in other sessions."""
 
     def __init__(self, service: Service, project: Project) -> None:
@@ -89,6 +89,6 @@ class Herd:
         """The one whose PID can be taken for the service's."""
         return self._decoys[1]
 
-    def harmed(self) -> list[Phrase]:
+    def harmed(self) -> list[Message]:
         """Say what was done to each that came to harm."""
         return [harm for decoy in self._decoys if (harm := decoy.harm())]

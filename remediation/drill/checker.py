@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from remediation.config.model import Project
-from remediation.drill.interrupt import Attention
+from remediation.drill.interrupt import Interrupts
 from remediation.healing.context import longest
 from remediation.supervision.family import end_family
 
@@ -42,7 +42,7 @@ class Checked(Struct, frozen=True):
 class Checker:
     """Runs checks, one after the other."""
 
-    def __init__(self, project: Project, folder: Path, attention: Attention) -> None:
+    def __init__(self, project: Project, folder: Path, attention: Interrupts) -> None:
         """Keep reports and output in `folder`."""
         self._project = project
         self._folder = folder
@@ -87,7 +87,7 @@ class Checker:
                 child.kill()
                 child.wait()
             # What it could not do itself.
-            for left in self._project.memory.glob(f"run-{child.pid}-*"):
+            for left in self._project.state_folder.glob(f"run-{child.pid}-*"):
                 shutil.rmtree(left, ignore_errors=True)
         properties, cases = _read(report)
         return Checked(

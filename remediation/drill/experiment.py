@@ -10,28 +10,28 @@ from pathlib import Path
 from subprocess import Popen
 
 from remediation.config.model import Project, Service
-from remediation.drill.bystanders import Herd
+from remediation.drill.bystanders import Bystanders
 from remediation.drill.checker import Checked, Checker
 from remediation.drill.faults import MAKE, RENEWED, Scene
 from remediation.drill.helper import HelperError, left_over
-from remediation.drill.interrupt import Attention
-from remediation.drill.observer import Watch, strays
+from remediation.drill.interrupt import Interrupts
+from remediation.drill.observer import Observer, strays
 from remediation.drill.results import (
-    Finding,
-    Findings,
+    DrillResults,
+    FaultResult,
+    InjectedFault,
     InterruptedDrillError,
     NotBackError,
     RefusedError,
     SkipError,
-    Struck,
     Trial,
 )
-from remediation.drill.steady_state import Ground
+from remediation.drill.steady_state import SteadyState
 from remediation.engines.errors import HealError
 from remediation.healing.context import longest
-from remediation.healing.remediator import Healer
-from remediation.messages.message import Phrase
-from remediation.state.event_log import Voice
+from remediation.healing.remediator import Remediator
+from remediation.messages.message import Message
+from remediation.state.event_log import EventLog
 from remediation.state.service_state import Store
 from remediation.supervision.family import end_family
 from remediation.system.exit_codes import FAILED, HEALED, PASSED
@@ -63,68 +63,70 @@ def plan(services: Sequence[Service], faults: Sequence[str], *, rounds: int, see
 class Drill:
     """One drill of a project's services."""
 
-    def __init__(self, project: Project, voice: Voice, *, folder: Path, attention: Attention, seed: int) -> None:
+    def __init__(
+        self, project: Project, event_log: EventLog, *, folder: Path, attention: Interrupts, seed: int
+    ) -> None:
         """Tell by `voice`, and use `folder` for what need not stay."""
         self._project = project
-        self._voice = voice
+        self._event_log = event_log
         self._folder = folder
         self._attention = attention
         self._seed = seed
         self._rng = random.Random(seed)  # noqa: S311 - moments, and no secret
         self._store = Store(project)
         # What the drill itself starts and stops is in the log, and no heal of which the history should tell.
-        self._healer = Healer(self._store, Voice.of(project), record=lambda _: None, origin="hand")
-        self._ground = Ground(project, self._store, self._healer)
+        self._remediator = Remediator(self._store, EventLog.of(project), record=lambda _: None, origin="hand")
+        self._ground = SteadyState(project, self._store, self._remediator)
         self._checker = Checker(project, folder, attention)
         self._span = _FIRST_SPAN
 
-    def run(self, ready: Sequence[Service], trials: Sequence[Trial], *, rounds: int) -> Findings:
+    def run(self, ready: Sequence[Service], trials: Sequence[Trial], *, rounds: int) -> DrillResults:
         """Make `ready` what is needed, go through the trials, and put everything back.
 
         RefusedError if there can be no drill now; everything is put back then too.
         """
-        found = Findings(self._seed, rounds, list(trials))
+        found = DrillResults(self._seed, rounds, list(trials))
         try:
             self._begin(ready)
             for number, trial in enumerate(trials, 1):
-                self._voice.say(
+                self._event_log.log(
                     "drill_trial", number=number, total=len(trials), fault=trial.fault, service=trial.service.name
                 )
-                finding = Finding(trial)
+                finding = FaultResult(trial)
                 found.all.append(finding)
                 self._try(finding)
         except InterruptedDrillError:
             found.interrupted = True
             # What was broken off has no result.
             found.all = [finding for finding in found.all if finding.ended]
-            self._voice.say("drill_interrupted")
+            self._event_log.log("drill_interrupted")
         except NotBackError as error:
-            found.not_back.append(error.phrase)
+            found.not_back.append(error.message)
         finally:
             found.not_back += self._ground.put_back()
             for problem in found.not_back:
-                self._voice.tell(problem)
+                self._event_log.log_message(problem)
         return found
 
     def _begin(self, ready: Sequence[Service]) -> None:
         if pause := self._store.paused():
-            raise RefusedError("drill_paused", pause=pause.phrase)
+            raise RefusedError("drill_paused", pause=pause.message)
         self._ground.prepare(ready)
         self._attention.heed()
-        self._voice.say("drill_looks")
+        self._event_log.log("drill_looks")
         looked = self._checker.look()
         if looked.code != PASSED:
             raise RefusedError("drill_sick", code=_code(looked), last=_last_line(looked.output))
 
-    def _try(self, finding: Finding) -> None:
+    def _try(self, finding: FaultResult) -> None:
         service, began = finding.trial.service, time.monotonic()
         try:
-            with Herd(service, self._project) as herd:
+            with Bystanders(service, self._project) as herd:
                 self._go_through(finding, herd)
                 finding.harmed = herd.harmed()
         except HelperError as error:
-            finding.skipped = Phrase("drill_helper", {"problem": error})
-        finding.left += [Phrase("drill_left", {"holder": describe(one.pid)}) for one in left_over(self._project)]
+            finding.skipped = Message("drill_helper", {"problem": error})
+        finding.left += [Message("drill_left", {"holder": describe(one.pid)}) for one in left_over(self._project)]
         finding.seconds, finding.ended = time.monotonic() - began, True
         if not finding.skipped and not finding.problems and finding.trial.fault != RENEWED:
             self._ground.trust(service)
@@ -132,30 +134,30 @@ class Drill:
         try:
             self._ground.mend(service)
         except HealError as error:
-            raise NotBackError("drill_not_back", problem=error.phrase) from None
+            raise NotBackError("drill_not_back", problem=error.message) from None
 
-    def _go_through(self, finding: Finding, herd: Herd) -> None:
+    def _go_through(self, finding: FaultResult, herd: Bystanders) -> None:
         """Make the fault and have it healed; a fault that cannot be made is skipped."""
         service = finding.trial.service
         try:
             with ExitStack() as stack:
                 scene = Scene(
-                    self._project, service, self._store, self._healer, herd, self._rng, self._folder, stack
+                    self._project, service, self._store, self._remediator, herd, self._rng, self._folder, stack
                 )  # fmt: skip
                 for attempt in range(_KILLS):
                     if self._strike_and_heal(finding, scene, attempt):
                         return
-                finding.note = Phrase("drill_no_kill", {"name": service.name})
+                finding.note = Message("drill_no_kill", {"name": service.name})
         except (SkipError, HealError) as error:
-            finding.skipped = error.phrase
+            finding.skipped = error.message
         except LockTimeoutError:
-            finding.skipped = Phrase("busy", {"name": service.name, "seconds": longest(service)})
+            finding.skipped = Message("busy", {"name": service.name, "seconds": longest(service)})
 
-    def _strike_and_heal(self, finding: Finding, scene: Scene, attempt: int) -> bool:
+    def _strike_and_heal(self, finding: FaultResult, scene: Scene, attempt: int) -> bool:
         """Return whether that was all: not if a healer was to be killed, and ended well before it could be."""
         struck = self._strike(finding, scene)
         service = scene.service
-        watch = Watch(service, self._store, struck, owns_port=self._ground.owns_port(service))
+        watch = Observer(service, self._store, struck, owns_port=self._ground.owns_port(service))
         try:
             self._heal(finding, scene, struck, attempt)
             finding.downtime = watch.downtime(service.probe_timeout + _TO_SPARE) if finding.healed else None
@@ -163,11 +165,11 @@ class Drill:
             watch.end()
         if finding.healed and finding.downtime is None:
             finding.healed = False
-            finding.wrong.append(Phrase("drill_not_up", {"name": service.name}))
+            finding.wrong.append(Message("drill_not_up", {"name": service.name}))
         finding.left = strays(service, self._store, struck.victims) if finding.healed else []
         return not struck.healer_dies or finding.note is not None or bool(finding.problems)
 
-    def _strike(self, finding: Finding, scene: Scene) -> Struck:
+    def _strike(self, finding: FaultResult, scene: Scene) -> InjectedFault:
         self._attention.heed()
         self._ground.doubt(scene.service)
         struck = MAKE[finding.trial.fault](scene)
@@ -175,7 +177,7 @@ class Drill:
         finding.heals = self._store.recall(scene.service).heals
         return struck
 
-    def _heal(self, finding: Finding, scene: Scene, struck: Struck, attempt: int) -> None:
+    def _heal(self, finding: FaultResult, scene: Scene, struck: InjectedFault, attempt: int) -> None:
         self._ground.forget_restarts()
         if struck.healer_dies:
             self._heal_twice(finding, attempt)
@@ -184,33 +186,33 @@ class Drill:
         else:
             self._judge(finding, self._check(finding))
 
-    def _refuse_and_heal(self, finding: Finding, scene: Scene, stranger: int) -> None:
+    def _refuse_and_heal(self, finding: FaultResult, scene: Scene, stranger: int) -> None:
         """Have the heal refused because of a stranger, and the service healed once he is gone."""
         checked = self._check(finding)
         if not finding.detected:
             self._judge(finding, checked)
             return
         if checked.code != FAILED or self._store.recall(scene.service).port_holder != stranger:
-            finding.wrong.append(Phrase("drill_not_refused", {"holder": describe(stranger)}))
+            finding.wrong.append(Message("drill_not_refused", {"holder": describe(stranger)}))
         # The stranger goes, as its owner would see to it.
         scene.stack.close()
         self._ground.forget_restarts()
         self._judge(finding, self._check(finding))
         finding.refused = not finding.wrong
 
-    def _heal_twice(self, finding: Finding, attempt: int) -> None:
+    def _heal_twice(self, finding: FaultResult, attempt: int) -> None:
         """Have one healer killed, and the next one heal."""
         moment = self._rng.random() * self._span / 2**attempt
         checked = self._check(finding, moment=moment)
         if checked.killed:
-            finding.note = Phrase("drill_kill", {"after": round(moment, 3)})
+            finding.note = Message("drill_kill", {"after": round(moment, 3)})
             # It had seen that there is something to heal, or it would not have begun.
             finding.detected = True
             self._ground.forget_restarts()
             checked = self._check(finding)
         self._judge(finding, checked)
 
-    def _check(self, finding: Finding, *, moment: float | None = None) -> Checked:
+    def _check(self, finding: FaultResult, *, moment: float | None = None) -> Checked:
         """Check and heal; with a `moment`, kill the healer so many seconds after its heal began."""
         service = finding.trial.service
 
@@ -230,38 +232,38 @@ class Drill:
 
         checked = self._checker.heal(kill)
         finding.output += checked.output
-        memory = self._store.recall(service)
+        state = self._store.recall(service)
         # It can have been somebody else's check that noticed it first.
-        finding.detected = finding.detected or service.name in checked.causes or memory.heals > finding.heals
-        if checked.code in _WELL and memory.restarts and memory.last_heal:
-            self._span = max(0.0, memory.last_heal.at - memory.restarts[-1]) or self._span
+        finding.detected = finding.detected or service.name in checked.causes or state.heals > finding.heals
+        if checked.code in _WELL and state.restarts and state.last_heal:
+            self._span = max(0.0, state.last_heal.at - state.restarts[-1]) or self._span
         return checked
 
-    def _judge(self, finding: Finding, checked: Checked) -> None:
+    def _judge(self, finding: FaultResult, checked: Checked) -> None:
         service = finding.trial.service
         well = checked.code in _WELL
         # Where nothing was noticed nothing was healed, and there is no more to say.
         finding.healed = well and finding.detected
         if not well:
             reason = checked.actions.get(service.name) or _last_line(checked.output)
-            finding.wrong.append(Phrase("drill_unhealed", {"code": _code(checked), "reason": reason}))
+            finding.wrong.append(Message("drill_unhealed", {"code": _code(checked), "reason": reason}))
         elif finding.healed and (problem := self._store.pid_file_problem(service)):
-            finding.wrong.append(Phrase("drill_pid_file", {"problem": problem}))
+            finding.wrong.append(Message("drill_pid_file", {"problem": problem}))
 
-    def _tell(self, finding: Finding) -> None:
+    def _tell(self, finding: FaultResult) -> None:
         fault, downtime = finding.trial.fault, round(finding.downtime or 0.0, 3)
         if finding.skipped:
-            self._voice.say("drill_skipped", fault=fault, reason=finding.skipped)
+            self._event_log.log("drill_skipped", fault=fault, reason=finding.skipped)
         elif finding.refused:
-            self._voice.say("drill_refused", fault=fault, downtime=downtime)
+            self._event_log.log("drill_refused", fault=fault, downtime=downtime)
         elif not finding.problems:
-            self._voice.say("drill_healed", fault=fault, downtime=downtime)
+            self._event_log.log("drill_healed", fault=fault, downtime=downtime)
         for problem in finding.problems:
-            self._voice.say("drill_problem", fault=fault, problem=problem)
+            self._event_log.log("drill_problem", fault=fault, problem=problem)
 
 
 def _code(checked: Checked) -> object:
-    return Phrase("drill_late", {}) if checked.code is None else checked.code
+    return Message("drill_late", {}) if checked.code is None else checked.code
 
 
 def _last_line(output: str) -> str:

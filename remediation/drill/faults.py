@@ -15,15 +15,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from remediation.config.model import Address, Project, Service
-from remediation.drill.bystanders import Herd
+from remediation.drill.bystanders import Bystanders
 from remediation.drill.helper import Helper
-from remediation.drill.results import SkipError, Struck
+from remediation.drill.results import InjectedFault, SkipError
 from remediation.engines import ownership
 from remediation.engines.spawn import child_environment
 from remediation.healing.context import longest
-from remediation.healing.remediator import Healer
-from remediation.messages.message import Phrase
-from remediation.state.service_state import Memory, Store
+from remediation.healing.remediator import Remediator
+from remediation.messages.message import Message
+from remediation.state.service_state import ServiceState, Store
 from remediation.system import environment, files, ports
 from remediation.system.process import Identity, Life, send, terminate
 
@@ -34,8 +34,8 @@ class Scene(Struct, frozen=True):
     project: Project
     service: Service
     store: Store
-    healer: Healer
-    herd: Herd
+    remediator: Remediator
+    herd: Bystanders
     rng: random.Random
     folder: Path
     """Where it may leave files."""
@@ -43,14 +43,14 @@ class Scene(Struct, frozen=True):
     """Ends, with the trial, what the fault brings along."""
 
     @contextmanager
-    def held(self) -> Iterator[Memory]:
+    def held(self) -> Iterator[ServiceState]:
         """Keep healers away from the service, and lend what is remembered of it."""
         with self.store.lock(self.service, timeout=longest(self.service)):
             yield self.store.recall(self.service)
 
-    def process(self, memory: Memory) -> Identity:
+    def process(self, state: ServiceState) -> Identity:
         """Return the process that is proven to be the service's. SkipError if there is none."""
-        identity = memory.identity
+        identity = state.identity
         if not identity or not identity.alive:
             raise SkipError("drill_no_process", name=self.service.name)
         return identity
@@ -63,16 +63,16 @@ class Scene(Struct, frozen=True):
         return self.service.address
 
 
-def _crash(scene: Scene) -> Struck:
-    with scene.held() as memory:
-        return _kill_process(scene, memory)
+def _crash(scene: Scene) -> InjectedFault:
+    with scene.held() as state:
+        return _kill_process(scene, state)
 
 
-def _kill_process(scene: Scene, memory: Memory, note: Phrase | None = None) -> Struck:
-    victim, victims = scene.process(memory), frozenset(ownership.family(scene.service, memory))
+def _kill_process(scene: Scene, state: ServiceState, note: Message | None = None) -> InjectedFault:
+    victim, victims = scene.process(state), frozenset(ownership.family(scene.service, state))
     at = time.monotonic()
     _dead([victim], scene)
-    return Struck(at, victims | {victim}, note=note)
+    return InjectedFault(at, victims | {victim}, note=note)
 
 
 def _dead(victims: list[Identity], scene: Scene) -> None:
@@ -80,26 +80,26 @@ def _dead(victims: list[Identity], scene: Scene) -> None:
         raise SkipError("drill_immortal", name=scene.service.name)
 
 
-def _hang(scene: Scene) -> Struck:
-    with scene.held() as memory:
-        victims = frozenset(ownership.family(scene.service, memory)) | {scene.process(memory)}
+def _hang(scene: Scene) -> InjectedFault:
+    with scene.held() as state:
+        victims = frozenset(ownership.family(scene.service, state)) | {scene.process(state)}
         at = time.monotonic()
         send(victims, signal.SIGSTOP)
-        return Struck(at, victims)
+        return InjectedFault(at, victims)
 
 
-def _deaf_child(scene: Scene) -> Struck:
+def _deaf_child(scene: Scene) -> InjectedFault:
     wrapper = str(Path(__file__).with_name("scripts") / "deaf.py")
     command = (sys.executable, "-I", "-S", wrapper, *scene.service.command)
     # Healed is what the configuration says, without the wrapper.
-    scene.healer.restart(replace(scene.service, command=command))
+    scene.remediator.restart(replace(scene.service, command=command))
     return _crash(scene)
 
 
-def _orphan_on_port(scene: Scene) -> Struck:
+def _orphan_on_port(scene: Scene) -> InjectedFault:
     address = scene.address
-    with scene.held() as memory:
-        victim, victims = scene.process(memory), ownership.family(scene.service, memory)
+    with scene.held() as state:
+        victim, victims = scene.process(state), ownership.family(scene.service, state)
         descriptors = _listening(victims, address.port)
         places = [str(address.port), *sorted(ports.resolve(address.host))]
         environ = child_environment(scene.service)
@@ -113,8 +113,8 @@ def _orphan_on_port(scene: Scene) -> Struck:
         if how != "taken":
             orphan.tell("now")
             _bound(orphan, scene)
-        note = Phrase("drill_taken" if how == "taken" else "drill_bound", {})
-        return Struck(at, frozenset({*victims, victim, *made}), note=note)
+        note = Message("drill_taken" if how == "taken" else "drill_bound", {})
+        return InjectedFault(at, frozenset({*victims, victim, *made}), note=note)
 
 
 def _listening(members: list[Identity], number: int) -> list[str]:
@@ -137,42 +137,42 @@ def _bound(holder: Helper, scene: Scene) -> None:
         raise SkipError("drill_port_kept", name=scene.service.name, port=scene.address.port)
 
 
-def _stranger(scene: Scene) -> Struck:
+def _stranger(scene: Scene) -> InjectedFault:
     address = scene.address
     places = [str(address.port), *sorted(ports.resolve(address.host))]
     stranger = scene.stack.enter_context(
         Helper("holder", "stranger", *places, project=scene.project, env=environment.unmarked())
     )
     stranger.line()
-    with scene.held() as memory:
-        victims = frozenset(ownership.family(scene.service, memory)) | {scene.process(memory)}
+    with scene.held() as state:
+        victims = frozenset(ownership.family(scene.service, state)) | {scene.process(state)}
         at = time.monotonic()
         _dead(list(victims), scene)
         stranger.tell("now")
         _bound(stranger, scene)
-    return Struck(at, victims, stranger=None if scene.service.free_port == "user" else stranger.pid)
+    return InjectedFault(at, victims, stranger=None if scene.service.free_port == "user" else stranger.pid)
 
 
-def _stale_pid(scene: Scene) -> Struck:
-    with scene.held() as memory:
-        struck = _kill_process(scene, memory)
+def _stale_pid(scene: Scene) -> InjectedFault:
+    with scene.held() as state:
+        struck = _kill_process(scene, state)
         pid = nobodys_pid(scene.rng)
         files.write(scene.service.pid_file, f"{pid}\n".encode(), mode=files.PUBLIC)
         return struck
 
 
-def _reused_pid(scene: Scene) -> Struck:
+def _reused_pid(scene: Scene) -> InjectedFault:
     other = scene.herd.namesake.helper
-    with scene.held() as memory:
-        struck = _kill_process(scene, memory)
+    with scene.held() as state:
+        struck = _kill_process(scene, state)
         files.write(scene.service.pid_file, f"{other.pid}\n".encode(), mode=files.PUBLIC)
         # As if the kernel had handed the number on: the PID is another's now, the birth is still that of the dead.
-        memory.pid = other.pid
-        scene.store.keep(scene.service, memory)
+        state.pid = other.pid
+        scene.store.keep(scene.service, state)
         return struck
 
 
-def _full_log(scene: Scene) -> Struck:
+def _full_log(scene: Scene) -> InjectedFault:
     logs = [log for log in (scene.service.log_file, scene.project.log_file) if _is_regular(log)]
     folder = scene.folder / "disk"
     folder.mkdir(exist_ok=True)
@@ -189,11 +189,11 @@ def _is_regular(path: Path) -> bool:
         return False
 
 
-def _healer_killed(scene: Scene) -> Struck:
+def _healer_killed(scene: Scene) -> InjectedFault:
     return replace(_crash(scene), healer_dies=True)
 
 
-MAKE: Mapping[str, Callable[[Scene], Struck]] = {
+MAKE: Mapping[str, Callable[[Scene], InjectedFault]] = {
     "crash": _crash, "hang": _hang, "deaf-child": _deaf_child, "orphan-on-port": _orphan_on_port,
     "stranger": _stranger, "stale-pid": _stale_pid, "reused-pid": _reused_pid, "full-log": _full_log,
     "healer-killed": _healer_killed,

@@ -44,7 +44,7 @@ class Helper:
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-S", str(path), *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
-            cwd="/", env={**(os.environ if env is None else env), DRILL_MARK: str(project.memory)},
+            cwd="/", env={**(os.environ if env is None else env), DRILL_MARK: str(project.state_folder)},
         )  # fmt: skip
         # It is not waited for yet, so the PID is its own.
         self.identity = Identity.of(self._child.pid)
@@ -120,7 +120,7 @@ class Helper:
 
 def left_over(project: Project) -> list[Identity]:
     """Return the processes of drills of this project that still live."""
-    return marked(DRILL_MARK, str(project.memory))
+    return marked(DRILL_MARK, str(project.state_folder))
 
 
 def end_left_over(project: Project) -> list[Identity]:
@@ -137,8 +137,8 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 def room(project: Project) -> Iterator[Path]:
     """Lend a folder for a drill, once all is gone that earlier drills left; only for who keeps other drills away."""
     clean(project)
-    make_folder(project.memory)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=project.memory))
+    make_folder(project.state_folder)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=project.state_folder))
     try:
         yield folder
     finally:
@@ -153,7 +153,7 @@ def clean(project: Project) -> None:
     if mounts(project):
         # What is mounted there would be emptied.
         return
-    for folder in project.memory.glob(f"{_PREFIX}*"):
+    for folder in project.state_folder.glob(f"{_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -163,7 +163,7 @@ def mounts(project: Project) -> list[str]:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
-    beginning = str(project.memory / _PREFIX)
+    beginning = str(project.state_folder / _PREFIX)
     found = []
     for line in lines:
         place, _, kind = line.partition(" - ")

@@ -16,7 +16,7 @@ from remediation.system.signals import Signals
 _POLL_SECONDS = 0.02
 
 
-class Attention:
+class Interrupts:
     """Waits, and hears while it does that the drill is to end."""
 
     def __init__(self, signals: Signals) -> None:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable
 
 from remediation.config.model import Service
-from remediation.drill.results import Struck
+from remediation.drill.results import InjectedFault
 from remediation.engines import ownership
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.probes import readiness
 from remediation.state.service_state import Store
 from remediation.system.environment import SERVICE_MARK
@@ -29,16 +29,16 @@ def is_up(service: Service, store: Store, *, owns_port: bool) -> bool:
     return not owns_port or service.address is None or ownership.owns_port(service.address.port, identity.pid)
 
 
-def is_back(service: Service, store: Store, struck: Struck, *, owns_port: bool) -> bool:
+def is_back(service: Service, store: Store, struck: InjectedFault, *, owns_port: bool) -> bool:
     """Return whether the service is up as `is_up` has it, by none of those that the fault left or made."""
     # One of them can still be remembered, or taken for the service, and answer nobody for as long as we would wait.
     return store.proven_process(service) not in struck.victims and is_up(service, store, owns_port=owns_port)
 
 
-class Watch:
+class Observer:
     """Measures a downtime, in a thread of its own."""
 
-    def __init__(self, service: Service, store: Store, struck: Struck, *, owns_port: bool) -> None:
+    def __init__(self, service: Service, store: Store, struck: InjectedFault, *, owns_port: bool) -> None:
         """Begin to look."""
         self._service = service
         self._store = store
@@ -73,12 +73,12 @@ _PATIENCE = 1.0
 _END_POLL_SECONDS = 0.02
 
 
-def strays(service: Service, store: Store, victims: Iterable[Identity] = ()) -> list[Phrase]:
+def strays(service: Service, store: Store, victims: Iterable[Identity] = ()) -> list[Message]:
     """Return who is left over of a service, besides the one server that is remembered, in words."""
     deadline = time.monotonic() + _PATIENCE
     while found := _strays(service, store, victims):
         if time.monotonic() > deadline:
-            return [Phrase("drill_left", {"holder": describe(one.pid)}) for one in found]
+            return [Message("drill_left", {"holder": describe(one.pid)}) for one in found]
         time.sleep(_END_POLL_SECONDS)
     return []
 

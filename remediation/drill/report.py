@@ -7,16 +7,16 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from remediation.drill.results import Finding, Findings, Trial
+from remediation.drill.results import DrillResults, FaultResult, Trial
 from remediation.messages.catalog import Language
 from remediation.messages.formatting import aligned
-from remediation.messages.message import Phrase, printable
+from remediation.messages.message import Message, printable
 from remediation.messages.words import Words
 
 _COLUMNS = ("FAULT", "ROUNDS", "DETECTED", "HEALED", "DOWNTIME (MAX)", "HARMED", "LEFT OVER")
 
 
-def table(found: Findings, language: Language = "en") -> list[str]:
+def table(found: DrillResults, language: Language = "en") -> list[str]:
     """Return the table: a row for each fault, of each service if there are several; downtimes are medians."""
     words = Words(language)
     groups = found.by_fault()
@@ -26,7 +26,7 @@ def table(found: Findings, language: Language = "en") -> list[str]:
     return aligned(rows if several else [row[1:] for row in rows])
 
 
-def _row(fault: str, group: Sequence[Finding], words: Words) -> tuple[str, ...]:
+def _row(fault: str, group: Sequence[FaultResult], words: Words) -> tuple[str, ...]:
     tried = [finding for finding in group if not finding.skipped]
     if not tried:
         return fault, words("skipped"), *["-"] * (len(_COLUMNS) - 2)
@@ -45,13 +45,13 @@ def _row(fault: str, group: Sequence[Finding], words: Words) -> tuple[str, ...]:
     )
 
 
-def downtimes(group: Sequence[Finding], words: Words) -> str:
+def downtimes(group: Sequence[FaultResult], words: Words) -> str:
     """Return median and maximum of the downtimes, in seconds; empty if none is known."""
     known = [finding.downtime for finding in group if finding.downtime is not None]
     return words("downtimes", median=f"{median(known):.2f}", most=f"{max(known):.2f}") if known else ""
 
 
-def document(found: Findings, *, began: float) -> bytes:
+def document(found: DrillResults, *, began: float) -> bytes:
     """Return the report; `began` in epoch seconds. Trials that were not reached are skipped cases."""
     done = [_case(finding) for finding in found.all]
     missing = [_unreached(trial) for trial in found.trials[len(found.all) :]]
@@ -74,7 +74,7 @@ def document(found: Findings, *, began: float) -> bytes:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}'.encode()
 
 
-def _properties(found: Findings) -> dict[str, str]:
+def _properties(found: DrillResults) -> dict[str, str]:
     values = {"seed": str(found.seed), "rounds": str(found.rounds)}
     if found.interrupted:
         values["interrupted"] = "true"
@@ -97,7 +97,7 @@ def _unreached(trial: Trial) -> ET.Element:
     return case
 
 
-def _case(finding: Finding) -> ET.Element:
+def _case(finding: FaultResult) -> ET.Element:
     case = _element(finding.trial, finding.seconds)
     output = _lines(finding.output.splitlines())
     if finding.skipped:
@@ -112,7 +112,7 @@ def _case(finding: Finding) -> ET.Element:
     return case
 
 
-def _sentence(phrases: Iterable[Phrase]) -> str:
+def _sentence(phrases: Iterable[Message]) -> str:
     return printable("; ".join(map(str, phrases)))
 
 

@@ -8,19 +8,19 @@ from msgspec import Struct, field
 
 from remediation.config.model import Service
 from remediation.drill.fault_names import FAULTS
-from remediation.messages.message import Phrase, PhrasedError
+from remediation.messages.message import Message, MessageError
 from remediation.system.process import Identity
 
 
-class RefusedError(PhrasedError):
+class RefusedError(MessageError):
     """There can be no drill now; nothing was harmed, and the message says what stands in its way."""
 
 
-class NotBackError(PhrasedError):
+class NotBackError(MessageError):
     """After a fault a service could not be brought back; the message says why."""
 
 
-class SkipError(PhrasedError):
+class SkipError(MessageError):
     """A fault cannot be made here; the message says why."""
 
 
@@ -36,7 +36,7 @@ class Trial(Struct, frozen=True):
     round: int
 
 
-class Struck(Struct, frozen=True):
+class InjectedFault(Struct, frozen=True):
     """What was done to a service."""
 
     at: float
@@ -47,10 +47,10 @@ class Struck(Struct, frozen=True):
     """Who holds its port and may not be ended, so that the heal is to be refused."""
     healer_dies: bool = False
     """Whether whoever heals it is to be killed half-way."""
-    note: Phrase | None = None
+    note: Message | None = None
 
 
-class Finding(Struct):
+class FaultResult(Struct):
     """What became of one trial."""
 
     trial: Trial
@@ -62,12 +62,12 @@ class Finding(Struct):
     """Whether the heal was refused, as it should be, and said because of whom."""
     downtime: float | None = None
     """Seconds from the fault until the service answered again."""
-    harmed: list[Phrase] = field(default_factory=list)
-    left: list[Phrase] = field(default_factory=list)
-    wrong: list[Phrase] = field(default_factory=list)
+    harmed: list[Message] = field(default_factory=list)
+    left: list[Message] = field(default_factory=list)
+    wrong: list[Message] = field(default_factory=list)
     """What else is not as it should be."""
-    skipped: Phrase | None = None
-    note: Phrase | None = None
+    skipped: Message | None = None
+    note: Message | None = None
     seconds: float = 0.0
     output: str = ""
     """What the checks printed."""
@@ -75,38 +75,38 @@ class Finding(Struct):
     """Whether it was gone through to its end."""
 
     @property
-    def problems(self) -> list[Phrase]:
+    def problems(self) -> list[Message]:
         """All that is not as it should be; empty if the service passed."""
         if self.skipped:
             return []
-        unnoticed = [] if self.detected else [Phrase("drill_unnoticed", {"name": self.trial.service.name})]
+        unnoticed = [] if self.detected else [Message("drill_unnoticed", {"name": self.trial.service.name})]
         return [*unnoticed, *self.wrong, *self.harmed, *self.left]
 
 
-class Findings(Struct):
+class DrillResults(Struct):
     """What became of a whole drill."""
 
     seed: int
     rounds: int
     trials: list[Trial]
-    all: list[Finding] = field(default_factory=list)
+    all: list[FaultResult] = field(default_factory=list)
     interrupted: bool = False
-    not_back: list[Phrase] = field(default_factory=list)
+    not_back: list[Message] = field(default_factory=list)
     """Why a service could not be put back as it was."""
 
     @property
-    def failed(self) -> list[Finding]:
+    def failed(self) -> list[FaultResult]:
         """Those in which something was not as it should be."""
         return [finding for finding in self.all if finding.problems]
 
     @property
-    def tried(self) -> list[Finding]:
+    def tried(self) -> list[FaultResult]:
         """Those that were not skipped."""
         return [finding for finding in self.all if not finding.skipped]
 
-    def by_fault(self) -> Mapping[tuple[str, str], list[Finding]]:
+    def by_fault(self) -> Mapping[tuple[str, str], list[FaultResult]]:
         """Return the findings of each service and fault, in the order in which `--help` lists these."""
-        found: dict[tuple[str, str], list[Finding]] = {}
+        found: dict[tuple[str, str], list[FaultResult]] = {}
         for finding in self.all:
             found.setdefault((finding.trial.service.name, finding.trial.fault), []).append(finding)
         order = list(FAULTS)

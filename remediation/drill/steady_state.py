@@ -15,20 +15,20 @@ from remediation.engines.errors import HealError
 from remediation.healing import liveness
 from remediation.healing.backoff import Spent
 from remediation.healing.context import longest
-from remediation.healing.remediator import Healer
-from remediation.messages.message import Phrase
+from remediation.healing.remediator import Remediator
+from remediation.messages.message import Message
 from remediation.state.service_state import Store
 from remediation.system.files import LockTimeoutError
 
 
-class Ground:
+class SteadyState:
     """Makes services ready for a drill, and puts them back as they were."""
 
-    def __init__(self, project: Project, store: Store, healer: Healer) -> None:
+    def __init__(self, project: Project, store: Store, remediator: Remediator) -> None:
         """Remember nothing yet."""
         self._project = project
         self._store = store
-        self._healer = healer
+        self._remediator = remediator
         self._started: list[Service] = []
         self._touched: list[Service] = []
         self._budgets: dict[str, Spent] = {}
@@ -62,9 +62,9 @@ class Ground:
         if state is Condition.DEAD:
             self._started.append(service)
             try:
-                self._healer.start(service)
+                self._remediator.start(service)
             except HealError as error:
-                raise RefusedError("drill_no_start", problem=error.phrase) from None
+                raise RefusedError("drill_no_start", problem=error.message) from None
 
     def owns_port(self, service: Service) -> bool:
         """Return whether the service's process, or one of its descendants, listened on its port at the beginning."""
@@ -77,10 +77,10 @@ class Ground:
 
     def _budget(self, service: Service, spent: Spent) -> None:
         with self._store.lock(service, timeout=longest(service)):
-            memory = self._store.recall(service)
-            if Spent.of(memory) != spent:
-                spent.put(memory)
-                self._store.keep(service, memory)
+            state = self._store.recall(service)
+            if Spent.of(state) != spent:
+                spent.put(state)
+                self._store.keep(service, state)
 
     def doubt(self, service: Service) -> None:
         """Note that something is about to be done to a service, so that only a restart makes it surely what it was."""
@@ -95,15 +95,15 @@ class Ground:
         well = self._store.pid_file_problem(service) is None and self._is_up(service)
         if service.name in self._doubted or not well or strays(service, self._store):
             faults.resume(ownership.family(service, self._store.recall(service)))
-            self._healer.restart(service)
+            self._remediator.restart(service)
         self.trust(service)
 
     def _is_up(self, service: Service) -> bool:
         return is_up(service, self._store, owns_port=self.owns_port(service))
 
-    def put_back(self) -> list[Phrase]:
+    def put_back(self) -> list[Message]:
         """Put everything back as it was, whatever of it fails, and return what could not be, in words."""
-        problems: list[Phrase] = []
+        problems: list[Message] = []
         for service in self._touched:
             if service not in self._started:
                 problems += _problems(service, partial(self.mend, service))
@@ -115,23 +115,23 @@ class Ground:
         return problems
 
     def _stop(self, service: Service) -> None:
-        self._healer.stop(service)
+        self._remediator.stop(service)
         with self._store.lock(service, timeout=longest(service)):
-            memory = self._store.recall(service)
+            state = self._store.recall(service)
             # It was not stopped by hand before.
-            memory.stopped_by_hand = False
-            self._store.keep(service, memory)
+            state.stopped_by_hand = False
+            self._store.keep(service, state)
 
 
-def _problems(service: Service, step: Callable[[], None]) -> list[Phrase]:
+def _problems(service: Service, step: Callable[[], None]) -> list[Message]:
     """Do a step for a service, and return why it failed, in words; nothing if it did not."""
     try:
         step()
     except HealError as error:
-        return [error.phrase]
+        return [error.message]
     except LockTimeoutError:
-        return [Phrase("busy", {"name": service.name, "seconds": longest(service)})]
+        return [Message("busy", {"name": service.name, "seconds": longest(service)})]
     except OSError as error:
         where, problem = error.filename or "OS", error.strerror or error
-        return [Phrase("surroundings", {"name": service.name, "where": where, "problem": problem})]
+        return [Message("surroundings", {"name": service.name, "where": where, "problem": problem})]
     return []

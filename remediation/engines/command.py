@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from remediation.engines import ownership
 from remediation.engines.engine import Condition, Engine, Operation
 from remediation.engines.errors import HealError
-from remediation.messages.message import Phrase
-from remediation.state.service_state import Memory
+from remediation.messages.message import Message
+from remediation.state.service_state import ServiceState
 from remediation.system.process import Identity
 
 
@@ -35,37 +35,37 @@ class CommandEngine(Engine):
         """Whether there is a command to stop it."""
         return bool(self.service.stop_command)
 
-    def _condition(self, memory: Memory) -> Condition:
-        del memory
+    def _condition(self, state: ServiceState) -> Condition:
+        del state
         return Condition.UNKNOWN
 
-    def main_process(self, memory: Memory) -> None:
+    def main_process(self, state: ServiceState) -> None:
         """Return None: it is not ours to know."""
 
-    def processes(self, memory: Memory) -> list[Identity]:
+    def processes(self, state: ServiceState) -> list[Identity]:
         """Return what we started ourselves and still runs, from before the configuration said that we do not."""
-        return ownership.family(self.service, memory)
+        return ownership.family(self.service, state)
 
-    def is_running(self, memory: Memory) -> None:
+    def is_running(self, state: ServiceState) -> None:
         """Return None: it is not ours to know."""
 
-    def owns_address(self, memory: Memory) -> bool:
+    def owns_address(self, state: ServiceState) -> bool:
         """Return True: whoever answers is taken for the service."""
-        del memory
+        del state
         return True
 
-    def obstacle(self, memory: Memory) -> HealError | None:
+    def obstacle(self, state: ServiceState) -> HealError | None:
         """Return why the command could not be started."""
         from remediation.engines.spawn import unstartable
 
-        del memory
+        del state
         return unstartable(self.service, self.service.restart_command)
 
-    def plan(self, memory: Memory) -> Iterator[Phrase]:
+    def plan(self, state: ServiceState) -> Iterator[Message]:
         """Yield the command that would be run."""
-        del memory
+        del state
         values = {"command": " ".join(self.service.restart_command), "timeout": self.service.start_timeout}
-        yield Phrase("plan_command", values)
+        yield Message("plan_command", values)
 
     def start(self, operation: Operation) -> None:
         """Run the command that starts it, or the one that restarts it if there is none."""
@@ -84,7 +84,7 @@ class CommandEngine(Engine):
         service = self.service
         if not service.stop_command:
             raise HealError("no_stop", name=service.name)
-        operation.say("stopping", name=service.name)
+        operation.log("stopping", name=service.name)
         operation.run(service.stop_command, service.stop_timeout + service.start_timeout)
         if not operation.falls_silent():
             command = " ".join(service.stop_command)

@@ -13,8 +13,8 @@ from typing import ClassVar, Protocol
 
 from remediation.config.model import Service
 from remediation.engines.errors import HealError
-from remediation.messages.message import Phrase
-from remediation.state.service_state import Memory, Store
+from remediation.messages.message import Message
+from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity
 
 
@@ -37,7 +37,7 @@ class Start(Protocol):
     command: str
     """What was started, in words."""
 
-    def death(self) -> Phrase | None:
+    def death(self) -> Message | None:
         """Say how the service ended, or None while it lives."""
 
     def sleep(self, seconds: float) -> None:
@@ -50,7 +50,7 @@ class Start(Protocol):
 class Operation(Protocol):
     """What the healer lends an engine that changes a service; the healer holds the service's lock meanwhile."""
 
-    memory: Memory
+    state: ServiceState
     """What is remembered of the service. An engine that changes it has `store` keep it."""
     store: Store
     has_acted: bool
@@ -64,10 +64,10 @@ class Operation(Protocol):
         An engine calls it before each such act, so that no one acts who has lost the lock.
         """
 
-    def say(self, key: str, **values: object) -> None:
+    def log(self, key: str, **values: object) -> None:
         """Log a text of the catalogue."""
 
-    def tell(self, phrase: Phrase) -> None:
+    def log_message(self, message: Message) -> None:
         """Log a text that was put together before."""
 
     def run(self, command: tuple[str, ...], timeout: float) -> None:
@@ -120,49 +120,49 @@ class Engine(ABC):
 
     # What is known of it now.
 
-    def condition(self, memory: Memory) -> Condition:
+    def condition(self, state: ServiceState) -> Condition:
         """Return what is known of the service's process, in well under a millisecond."""
-        return Condition.BY_HAND if memory.stopped_by_hand else self._condition(memory)
+        return Condition.BY_HAND if state.stopped_by_hand else self._condition(state)
 
     @abstractmethod
-    def _condition(self, memory: Memory) -> Condition:
+    def _condition(self, state: ServiceState) -> Condition:
         """Return the condition of a service that was not stopped by hand."""
 
     @abstractmethod
-    def main_process(self, memory: Memory) -> Identity | None:
+    def main_process(self, state: ServiceState) -> Identity | None:
         """Return the live process that is proven to be the service's main one; None if there is none, or who knows."""
 
     @abstractmethod
-    def processes(self, memory: Memory) -> list[Identity]:
+    def processes(self, state: ServiceState) -> list[Identity]:
         """Return the live processes that are proven to be the service's and may be signalled."""
 
     @abstractmethod
-    def is_running(self, memory: Memory) -> bool | None:
+    def is_running(self, state: ServiceState) -> bool | None:
         """Return whether any process of the service lives, also one that may not be signalled; None if who knows."""
 
     @abstractmethod
-    def owns_address(self, memory: Memory) -> bool:
+    def owns_address(self, state: ServiceState) -> bool:
         """Return whether it is the service itself that answers at its address, as far as can be known."""
 
-    def lost_process(self, memory: Memory, store: Store) -> Identity | None:
+    def lost_process(self, state: ServiceState, store: Store) -> Identity | None:
         """Return a live main process of ours that PID file or memory lost; None if there is none.
 
         Whoever wants to go on with it asks first whether it answers.
         """
-        del memory, store
+        del state, store
         return None
 
     # What a restart would do.
 
     @abstractmethod
-    def obstacle(self, memory: Memory) -> HealError | None:
+    def obstacle(self, state: ServiceState) -> HealError | None:
         """Return why a restart would come to nothing, as far as can be told without touching anything.
 
         It is asked before anything is ended that could not be brought back.
         """
 
     @abstractmethod
-    def plan(self, memory: Memory) -> Iterator[Phrase]:
+    def plan(self, state: ServiceState) -> Iterator[Message]:
         """Yield what a restart would do, step by step. HealError where it would fail."""
 
     # What changes it.

@@ -10,9 +10,9 @@ from remediation.config.model import Address
 from remediation.engines import ownership
 from remediation.engines.engine import Condition, Engine, Operation
 from remediation.engines.errors import DiedError, HealError
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.probes.readiness import polls
-from remediation.state.service_state import Memory, Store
+from remediation.state.service_state import ServiceState, Store
 from remediation.system import ports
 from remediation.system.process import (
     Identity,
@@ -63,8 +63,8 @@ class LocalEngine(Engine):
 
     # What is known of it now.
 
-    def _condition(self, memory: Memory) -> Condition:
-        life = memory.identity.life if memory.identity else Life.GONE
+    def _condition(self, state: ServiceState) -> Condition:
+        life = state.identity.life if state.identity else Life.GONE
         if life is Life.SUSPENDED:
             return Condition.SUSPENDED
         if life is Life.RUNNING:
@@ -72,37 +72,37 @@ class LocalEngine(Engine):
         address = self.service.address
         if address is None or ports.refuses(address.host, address.port):
             return Condition.DEAD
-        return Condition.REPLACED if memory.identity else Condition.UNKNOWN
+        return Condition.REPLACED if state.identity else Condition.UNKNOWN
 
-    def main_process(self, memory: Memory) -> Identity | None:
+    def main_process(self, state: ServiceState) -> Identity | None:
         """Return the process that was started last, if it lives: proven by PID and birth."""
-        return memory.identity if memory.identity and memory.identity.alive else None
+        return state.identity if state.identity and state.identity.alive else None
 
-    def processes(self, memory: Memory) -> list[Identity]:
+    def processes(self, state: ServiceState) -> list[Identity]:
         """Return the main process, the marked, and the descendants of all these."""
-        return ownership.family(self.service, memory)
+        return ownership.family(self.service, state)
 
-    def is_running(self, memory: Memory) -> bool | None:
+    def is_running(self, state: ServiceState) -> bool | None:
         """Return whether the main process or any that is marked lives."""
-        return bool(ownership.roots(self.service, memory))
+        return bool(ownership.roots(self.service, state))
 
-    def owns_address(self, memory: Memory) -> bool:
+    def owns_address(self, state: ServiceState) -> bool:
         """Return whether the main process, or a descendant of it, listens on the service's port."""
-        process, address = self.main_process(memory), self.service.address
+        process, address = self.main_process(state), self.service.address
         return process is not None and (address is None or ownership.owns_port(address.port, process.pid))
 
-    def lost_process(self, memory: Memory, store: Store) -> Identity | None:
+    def lost_process(self, state: ServiceState, store: Store) -> Identity | None:
         """Return the process of ours that PID file or memory lost.
 
         A healer that died between starting it and writing its PID leaves it marked, but nameless.
         """
         if store.pid_file_problem(self.service) is None:
             return None
-        identity = memory.identity or self._nameless(memory)
+        identity = state.identity or self._nameless(state)
         # Of one that is remembered and dead, only children are left, however well these keep its port.
         return identity if identity and identity.life is Life.RUNNING else None
 
-    def _nameless(self, memory: Memory) -> Identity | None:
+    def _nameless(self, state: ServiceState) -> Identity | None:
         """Return the process that a healer started and had no time to write down; None if it cannot be told."""
         service = self.service
         if service.ready == "none":
@@ -110,26 +110,26 @@ class LocalEngine(Engine):
             return None
         if service.address and ports.refuses(service.address.host, service.address.port):
             return None
-        return ownership.marked_root(service, memory)
+        return ownership.marked_root(service, state)
 
     # What a restart would do.
 
-    def obstacle(self, memory: Memory) -> HealError | None:
+    def obstacle(self, state: ServiceState) -> HealError | None:
         """Return what is out of bounds, why the command could not be started, or who holds the port."""
-        return ownership.untouchable(self.service, memory) or self._unstartable() or self._held_port(memory)
+        return ownership.untouchable(self.service, state) or self._unstartable() or self._held_port(state)
 
     def _unstartable(self) -> HealError | None:
         from remediation.engines.spawn import unstartable
 
         return unstartable(self.service, self.service.command)
 
-    def _held_port(self, memory: Memory) -> HealError | None:
+    def _held_port(self, state: ServiceState) -> HealError | None:
         """Return why the port cannot be freed."""
         service = self.service
         if service.address is None:
             return None
         number = service.address.port
-        own = {member.pid for member in self.processes(memory)}
+        own = {member.pid for member in self.processes(state)}
         if ports.listens(own, number):
             # Whoever listens beside it is found when it has ended; all sockets take long to look through.
             return None
@@ -137,43 +137,43 @@ class LocalEngine(Engine):
         # A socket that is nobody's may be that of a process which is just ending; the heal waits for it.
         return ownership.obstacle(service, number, sorted(pid for pid in ownership.holders(strangers) if pid))
 
-    def plan(self, memory: Memory) -> Iterator[Phrase]:
+    def plan(self, state: ServiceState) -> Iterator[Message]:
         """Yield whose processes would end, whose listeners, and what would be started."""
         service = self.service
-        if problem := ownership.untouchable(service, memory):
+        if problem := ownership.untouchable(service, state):
             raise problem
-        family = self.processes(memory)
+        family = self.processes(state)
         for member in family:
             values = {"signal": service.stop_signal.name, "timeout": service.stop_timeout}
-            yield Phrase("plan_end", {"holder": describe(member.pid), **values})
+            yield Message("plan_end", {"holder": describe(member.pid), **values})
         if service.address:
             yield from self._freeing(service.address, {member.pid for member in family})
         if problem := self._unstartable():
             raise problem
-        yield Phrase("plan_start", {"command": " ".join(service.command), "cwd": service.cwd})
+        yield Message("plan_start", {"command": " ".join(service.command), "cwd": service.cwd})
 
-    def _freeing(self, address: Address, own: set[int]) -> Iterator[Phrase]:
+    def _freeing(self, address: Address, own: set[int]) -> Iterator[Message]:
         strangers = ownership.holders(ports.listeners(address.port, address.host)) - own
         if problem := ownership.obstacle(self.service, address.port, strangers):
             raise problem
         for pid in sorted(filter(None, strangers)):
-            yield Phrase("plan_free", {"port": address.port, "holder": describe(pid)})
+            yield Message("plan_free", {"port": address.port, "holder": describe(pid)})
 
     # What changes it.
 
     def start(self, operation: Operation) -> None:
         """Start the command, after what is left of an earlier start is ended and the port is free."""
-        if not self.main_process(operation.memory):
+        if not self.main_process(operation.state):
             self._make_way(operation)
             self._start(operation)
 
     def stop(self, operation: Operation) -> None:
         """End all processes of the service, and the listeners on its port that may be ended; others are told."""
-        if self.is_running(operation.memory):
-            operation.say("stopping", name=self.service.name)
+        if self.is_running(operation.state):
+            operation.log("stopping", name=self.service.name)
         self._end(operation)
         if obstacle := self._free(operation):
-            operation.tell(obstacle.phrase)
+            operation.log_message(obstacle.message)
 
     def restart(self, operation: Operation) -> None:
         """End all processes of the service, free its port, and start the command."""
@@ -182,42 +182,42 @@ class LocalEngine(Engine):
             try:
                 self._start(operation)
             except HealError:
-                if attempt + 1 == _STARTS or not self._lost_its_port(operation.memory):
+                if attempt + 1 == _STARTS or not self._lost_its_port(operation.state):
                     raise
             else:
                 return
 
-    def _lost_its_port(self, memory: Memory) -> bool:
+    def _lost_its_port(self, state: ServiceState) -> bool:
         """Return whether a process of ours died, and somebody was quicker to take its port."""
         address = self.service.address
-        if address is None or self.main_process(memory):
+        if address is None or self.main_process(state):
             return False
         return bool(ports.listeners(address.port, address.host))
 
     def _make_way(self, operation: Operation) -> None:
         service, store = self.service, operation.store
-        lives = self.is_running(operation.memory)
+        lives = self.is_running(operation.state)
         if lives:
-            operation.say("stopping", name=service.name)
+            operation.log("stopping", name=service.name)
             self._end(operation)
         elif (problem := store.pid_file_problem(service)) and service.pid_file.exists():
-            operation.say("pid_file", name=service.name, problem=problem)
+            operation.log("pid_file", name=service.name, problem=problem)
         if obstacle := self._free(operation):
             raise obstacle
         if lives:
-            operation.say("stopped", name=service.name)
+            operation.log("stopped", name=service.name)
 
     def _end(self, operation: Operation) -> None:
         """End all processes of the service and forget them.
 
         HealError if one of its own processes is out of bounds, or survives.
         """
-        service, memory = self.service, operation.memory
-        if obstacle := ownership.untouchable(service, memory):
+        service, state = self.service, operation.state
+        if obstacle := ownership.untouchable(service, state):
             raise obstacle
 
         def find() -> list[Identity]:
-            if family := self.processes(memory):
+            if family := self.processes(state):
                 operation.acts()
             operation.dead.update(family)
             return family
@@ -226,12 +226,12 @@ class LocalEngine(Engine):
         if left:
             holder = ", ".join(describe(identity.pid) for identity in left)
             raise HealError("survivors", name=service.name, holder=holder)
-        if living := ownership.roots(service, memory):
+        if living := ownership.roots(service, state):
             holder = ", ".join(describe(identity.pid) for identity in living)
             raise HealError("lives_on", name=service.name, holder=holder)
-        if memory.identity:
-            operation.dead.add(memory.identity)
-        operation.store.forget_process(service, memory)
+        if state.identity:
+            operation.dead.add(state.identity)
+        operation.store.forget_process(service, state)
 
     def _free(self, operation: Operation) -> HealError | None:
         """End the listeners on the service's port that may be ended; return why one may not, or None."""
@@ -249,7 +249,7 @@ class LocalEngine(Engine):
             if obstacle := ownership.obstacle(service, number, holders):
                 return obstacle
             self._end_holders(operation, number, {pid for pid in holders if pid})
-        return ownership.foreign(service, number, listeners[0].pid, Phrase("why_returns", {}))
+        return ownership.foreign(service, number, listeners[0].pid, Message("why_returns", {}))
 
     def _end_holders(self, operation: Operation, number: int, pids: set[int]) -> None:
         identities = [identity for pid in sorted(pids) if (identity := Identity.of(pid))]
@@ -257,7 +257,7 @@ class LocalEngine(Engine):
         holders = [identity for identity in identities if ports.listens({identity.pid}, number)]
         for holder in holders:
             operation.acts()
-            operation.say("freeing", name=self.service.name, port=number, pid=holder.pid)
+            operation.log("freeing", name=self.service.name, port=number, pid=holder.pid)
         # They alone: a child that does not listen is none of our business.
         terminate(lambda: holders, timeout=self.service.stop_timeout)
 
@@ -265,12 +265,12 @@ class LocalEngine(Engine):
         """Start the command, once more if it died and may have done so because of a zombie."""
         from remediation.engines.spawn import reap
 
-        service, memory = self.service, operation.memory
-        operation.say("starting", name=service.name)
-        if memory.identity:
-            operation.dead.add(memory.identity)
+        service, state = self.service, operation.state
+        operation.log("starting", name=service.name)
+        if state.identity:
+            operation.dead.add(state.identity)
             # So that one whose PID we have no time to write down is known to be the next.
-            operation.store.forget_process(service, memory)
+            operation.store.forget_process(service, state)
         dead = operation.dead.copy()
         operation.dead.clear()
         await_removal(zombies(dead), _AT_ONCE_SECONDS, reap)
@@ -282,23 +282,23 @@ class LocalEngine(Engine):
                 raise
             # A server that finds its own old PID in a file, as PostgreSQL does, takes a zombie for one that runs. The
             # others do not ask, and are not kept waiting where nobody ever waits for a dead process.
-            operation.say("zombie", name=service.name, pid=", ".join(str(one.pid) for one in left))
+            operation.log("zombie", name=service.name, pid=", ".join(str(one.pid) for one in left))
             await_removal(left, _REMOVAL_SECONDS, reap)
-            operation.say("starting", name=service.name)
+            operation.log("starting", name=service.name)
             self._launch(operation)
 
     def _launch(self, operation: Operation) -> None:
         """Start the command, and wait until it is ready."""
-        service, memory = self.service, operation.memory
-        memory.start = uuid.uuid4().hex
-        operation.store.keep(service, memory)
+        service, state = self.service, operation.state
+        state.start = uuid.uuid4().hex
+        operation.store.keep(service, state)
         started = self._launched(operation)
         try:
             if not started.is_logged:
-                operation.say("log_full", name=service.name, log=service.log_file)
+                operation.log("log_full", name=service.name, log=service.log_file)
             if started.identity:
-                operation.store.remember_process(service, memory, started.identity)
-                operation.say("pid", name=service.name, pid=started.identity.pid)
+                operation.store.remember_process(service, state, started.identity)
+                operation.log("pid", name=service.name, pid=started.identity.pid)
             operation.await_ready(started)
         except (HealError, OSError) as error:
             # A dead one may have left children, and a server that nobody remembers would be the first of two.
@@ -313,8 +313,8 @@ class LocalEngine(Engine):
         before = operation.has_acted
         operation.acts()
         try:
-            return launch(self.service, operation.memory.start)
+            return launch(self.service, operation.state.start)
         except HealError:
             operation.has_acted = before
-            operation.say("not_started", name=self.service.name)
+            operation.log("not_started", name=self.service.name)
             raise

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 
 from remediation.config.model import Service
 from remediation.engines.errors import ForeignPortError, HealError
-from remediation.messages.message import Phrase
-from remediation.state.service_state import Memory
+from remediation.messages.message import Message
+from remediation.state.service_state import ServiceState
 from remediation.system import ports
 from remediation.system.environment import SERVICE_MARK, START_MARK
 from remediation.system.ports import Listener
 from remediation.system.process import Identity, Protection, descendants, describe, marked_by, protected, value_of
 
 
-def marked_root(service: Service, memory: Memory) -> Identity | None:
+def marked_root(service: Service, state: ServiceState) -> Identity | None:
     """Return the one marked process that is no child of another; None if there is none, or more than one."""
-    members = _marked(service, memory)
+    members = _marked(service, state)
     pids = {identity.pid for identity in members}
     found = [member for member in members if not _parents(member) & pids]
     return found[0] if len(found) == 1 else None
@@ -31,24 +31,24 @@ def _parents(identity: Identity) -> set[int]:
         return set()
 
 
-def roots(service: Service, memory: Memory) -> list[Identity]:
+def roots(service: Service, state: ServiceState) -> list[Identity]:
     """Return the processes that are provenly the service's: the one remembered, and the marked."""
-    found = _marked(service, memory)
-    if memory.identity and memory.identity.alive and memory.identity not in found:
-        found.append(memory.identity)
+    found = _marked(service, state)
+    if state.identity and state.identity.alive and state.identity not in found:
+        found.append(state.identity)
     return found
 
 
-def _marked(service: Service, memory: Memory) -> list[Identity]:
+def _marked(service: Service, state: ServiceState) -> list[Identity]:
     """Return what bears the mark of the service, or of the last start of it: the one has its folder's path in it."""
-    found = marked_by({SERVICE_MARK: service.mark} | ({START_MARK: memory.start} if memory.start else {}))
+    found = marked_by({SERVICE_MARK: service.mark} | ({START_MARK: state.start} if state.start else {}))
     # Whoever took the mark off does not want to be of the service any more.
     return [one for one in found if (value_of(SERVICE_MARK, one.pid) or "").endswith(f":{service.name}")]
 
 
-def family(service: Service, memory: Memory) -> list[Identity]:
+def family(service: Service, state: ServiceState) -> list[Identity]:
     """Return the service's processes and their descendants, but for what is out of bounds or another service's."""
-    own = roots(service, memory)
+    own = roots(service, state)
     # Of a service that was started when its folder had another path, the mark is that of then.
     marks = {None, service.mark, *(value_of(SERVICE_MARK, root.pid) for root in own)}
     return [
@@ -66,9 +66,9 @@ def owns_port(number: int, pid: int) -> bool:
     return identity is not None and ports.listens({member.pid for member in descendants([identity])}, number)
 
 
-def untouchable(service: Service, memory: Memory) -> HealError | None:
+def untouchable(service: Service, state: ServiceState) -> HealError | None:
     """Return why the service cannot be ended, if one of its own processes is out of bounds."""
-    for root in roots(service, memory):
+    for root in roots(service, state):
         if protection := _protection(root.pid):
             return HealError("out_of_bounds", name=service.name, holder=describe(root.pid), why=_why(protection))
     return None
@@ -91,11 +91,11 @@ def _obstacle(service: Service, number: int, pid: int | None) -> HealError | Non
         return foreign(service, number, pid, _why(protection))
     # What is ours was ended before the port is freed; whoever listens now is a stranger.
     if service.free_port != "user":
-        return foreign(service, number, pid, Phrase("why_stranger", {"free_port": service.free_port}))
+        return foreign(service, number, pid, Message("why_stranger", {"free_port": service.free_port}))
     return None
 
 
-def foreign(service: Service, number: int, pid: int | None, why: Phrase) -> HealError:
+def foreign(service: Service, number: int, pid: int | None, why: Message) -> HealError:
     """Return the error that a port is held by somebody who may not be ended."""
     return ForeignPortError(name=service.name, port=number, pid=pid, why=why)
 
@@ -106,5 +106,5 @@ def _protection(pid: int) -> Protection | None:
     return None if protection is Protection.NO_PROCESS else protection
 
 
-def _why(protection: Protection) -> Phrase:
-    return Phrase(f"why_{protection.name.lower()}", {})
+def _why(protection: Protection) -> Message:
+    return Message(f"why_{protection.name.lower()}", {})

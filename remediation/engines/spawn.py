@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from remediation.config.model import Service
 from remediation.engines.errors import HealError
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.system import disk, environment, files, logrotate
 from remediation.system.process import Identity, await_death, signal_name
 from remediation.system.tracebacks import redacted_output
@@ -63,7 +63,7 @@ class Started:
         self.identity = Identity.of(child.pid)
         """None if it was gone before we could look."""
 
-    def death(self) -> Phrase | None:
+    def death(self) -> Message | None:
         """Say how the process ended, or None while it lives."""
         status = self._child.poll()
         if status is None:
@@ -87,11 +87,11 @@ class Started:
         return redacted_output(data.decode(errors="backslashreplace")).splitlines()[-TAIL_LINES:]
 
 
-def ended(status: int) -> Phrase:
+def ended(status: int) -> Message:
     """Say what an exit status as subprocess gives it means."""
     if status >= 0:
-        return Phrase("exited" if status else "exited_0", {"status": status})
-    return Phrase("killed", {"signal": signal_name(-status)})
+        return Message("exited" if status else "exited_0", {"status": status})
+    return Message("killed", {"signal": signal_name(-status)})
 
 
 def child_environment(service: Service) -> dict[str, str]:

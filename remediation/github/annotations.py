@@ -11,7 +11,7 @@ from pathlib import Path
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
-from remediation.github.check_status import Kind, Standing, standings
+from remediation.github.check_status import CheckStatus, Kind, check_statuses
 from remediation.messages.catalog import Language
 from remediation.messages.message import printable
 from remediation.messages.translation import translated
@@ -59,7 +59,7 @@ def annotation_lines(
     """
     words = Words(language)
     by_level: dict[str, list[str]] = {"error": [], "warning": []}
-    for one in standings(results, changes, baseline=baseline, verdict=verdict):
+    for one in check_statuses(results, changes, baseline=baseline, verdict=verdict):
         if level := _LEVELS.get(one.kind):
             name, line = places.get(one.check.key, ("", None))
             file = _seen_from(workspace, root, name)
@@ -69,7 +69,7 @@ def annotation_lines(
         yield from _shown(level, found, words)
 
 
-def _message(one: Standing, words: Words) -> str:
+def _message(one: CheckStatus, words: Words) -> str:
     text = translated(one.text if one.kind != "sick" or one.words else f"sick: {one.text}", words.language)
     attempts = words("in_attempts", count=one.check.attempts) if one.check.outcome.has_failed else ""
     return f"{_short(one.check.name, _LONGEST_NAME)}: {_short(text, _LONGEST_TEXT)}{attempts}"

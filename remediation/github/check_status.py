@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from remediation.deployment.baseline import Baseline, Known
 from remediation.deployment.comparison import Change, ChangeKind
-from remediation.messages.message import Phrase, first_line
+from remediation.messages.message import Message, first_line
 from remediation.state.records import CheckOutcome, Result
 
 Kind = Literal["sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped"]
 _BY_IMPORTANCE: tuple[Kind, ...] = ("sick", "undone", "healed", "slower", "gone", "repaired", "passed", "skipped")
 
 
-class Standing(Struct, frozen=True):
+class CheckStatus(Struct, frozen=True):
     """One check at the end; `undone` is what failed until the deployment was rolled back."""
 
     check: Result
@@ -39,9 +39,9 @@ class Standing(Struct, frozen=True):
         return f"{self.words}, after: {reason or 'a failure'}"
 
 
-def standings(
+def check_statuses(
     results: Iterable[Result], changes: Iterable[Change], *, baseline: Baseline | None, verdict: str
-) -> list[Standing]:
+) -> list[CheckStatus]:
     """Return how the checks among the results stand: the sick ones first, then what is worth a look, then the rest."""
     by_check = {change.nodeid: change for change in changes}
     known = baseline.checks if baseline else {}
@@ -54,7 +54,7 @@ def standings(
     for one in checks:
         change, before = by_check.get(one.key), known.get(one.key)
         kind, words = _kind(one, change, before, verdict)
-        found.append(Standing(one, kind, words, change.kind if change else None, before))
+        found.append(CheckStatus(one, kind, words, change.kind if change else None, before))
     # What was broken before the deployment is less of a surprise than what it broke.
     return sorted(found, key=lambda one: (_BY_IMPORTANCE.index(one.kind), one.change is ChangeKind.STILL_BROKEN))
 
@@ -80,5 +80,5 @@ def _undone(before: Known | None) -> str:
     return (
         ""
         if before.outcome is CheckOutcome.FAILED
-        else f"{Phrase(ChangeKind.BROKEN_BY_DEPLOYMENT.value, {})}, rolled back"
+        else f"{Message(ChangeKind.BROKEN_BY_DEPLOYMENT.value, {})}, rolled back"
     )

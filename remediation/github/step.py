@@ -11,7 +11,7 @@ from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change
 from remediation.github import place, summary
 from remediation.github.annotations import annotation_lines, workspace
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 from remediation.state.records import Run
 from remediation.state.remediation import Remediation
 from remediation.system import files
@@ -28,7 +28,7 @@ def tell(
     places: Mapping[str, tuple[str, int | None]],
     root: Path,
     report: Path,
-    voice: Voice,
+    event_log: EventLog,
 ) -> None:
     """Tell a step of a run; what cannot be written is told by `voice`, and changes nothing.
 
@@ -44,9 +44,9 @@ def tell(
         workspace=workspace(),
         verdict=run.verdict,
         baseline=baseline,
-        language=voice.language,
+        language=event_log.language,
     ):
-        voice.show(line)
+        event_log.show(line)
     text = summary.written(
         run,
         remediations,
@@ -54,18 +54,18 @@ def tell(
         baseline=baseline,
         deployed=deployed,
         versions=versions,
-        language=voice.language,
+        language=event_log.language,
     )
     try:
         if path := place("GITHUB_STEP_SUMMARY"):
             summary.append(path, text)
     except OSError as error:
-        voice.say("no_summary", problem=error)
+        event_log.log("no_summary", problem=error)
     try:
         if path := place("GITHUB_OUTPUT"):
             append(path, verdict=run.verdict, healed=run.verdict == "healed", report=report)
     except OSError as error:
-        voice.say("no_outputs", problem=error)
+        event_log.log("no_outputs", problem=error)
 
 
 def append(path: Path, *, verdict: str, healed: bool, report: str | Path) -> None:

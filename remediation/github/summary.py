@@ -13,7 +13,7 @@ from pathlib import Path
 
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change, ChangeKind
-from remediation.github.check_status import Kind, Standing, standings
+from remediation.github.check_status import CheckStatus, Kind, check_statuses
 from remediation.messages.catalog import Language
 from remediation.messages.message import first_line, printable
 from remediation.messages.translation import translated, translated_action
@@ -70,7 +70,7 @@ def written(
         lines += ["", words("compared", moment=baseline.moment)]
     elif deployed:
         lines += ["", words("not_compared")]
-    checks = standings(run.results, changes, baseline=baseline, verdict=run.verdict)
+    checks = check_statuses(run.results, changes, baseline=baseline, verdict=run.verdict)
     rows = [_check(one, words, compared=baseline is not None) for one in checks]
     lines += _table(("check", "before", "after", "attempts", "latency"), rows, words)
     done = [_remediation(one, words) for one in remediations]
@@ -79,13 +79,13 @@ def written(
     return "\n".join([*lines, "", ""])
 
 
-def _check(one: Standing, words: Words, *, compared: bool) -> tuple[str, ...]:
+def _check(one: CheckStatus, words: Words, *, compared: bool) -> tuple[str, ...]:
     before = _known_before(one, words) if compared else words(_at_first(one))
     after = f"{_MARKS[one.kind]}{translated(one.text, words.language)}"
     return one.check.name, before, after, str(one.check.attempts), _latency(one, words)
 
 
-def _known_before(one: Standing, words: Words) -> str:
+def _known_before(one: CheckStatus, words: Words) -> str:
     """Say what the baseline knew of a check."""
     if one.before is None:
         return words("new")
@@ -95,7 +95,7 @@ def _known_before(one: Standing, words: Words) -> str:
     return words("passed" if one.before.outcome is CheckOutcome.PASSED else "skipped")
 
 
-def _at_first(one: Standing) -> str:
+def _at_first(one: CheckStatus) -> str:
     """Name what was found of a check before anything was done."""
     if one.change is ChangeKind.BROKEN_BY_HEAL:
         return "passed"
@@ -104,7 +104,7 @@ def _at_first(one: Standing) -> str:
     return "skipped" if one.kind == "skipped" else "passed"
 
 
-def _latency(one: Standing, words: Words) -> str:
+def _latency(one: CheckStatus, words: Words) -> str:
     now, before = _seconds(one.check.latency, words), _seconds(one.before.latency if one.before else None, words)
     if not before:
         return now

@@ -10,12 +10,12 @@ from remediation.engines.engine import Condition, Operation, Start
 from remediation.engines.errors import DiedError, HealError
 from remediation.healing import liveness
 from remediation.healing.commands import run_command
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.probes import readiness
 from remediation.probes.readiness import polls
 from remediation.state import lock_grants
-from remediation.state.event_log import Voice
-from remediation.state.service_state import Memory, Store
+from remediation.state.event_log import EventLog
+from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity, descendants, terminate
 
 # With ready = "none" nobody can be asked; a command that lives this long counts as started.
@@ -24,13 +24,13 @@ SETTLE_SECONDS = 0.2
 _LAST_LOOK = 0.1
 
 
-class Steps:
+class Actions:
     """What is done to a service, and told while it is done."""
 
-    def __init__(self, store: Store, voice: Voice) -> None:
+    def __init__(self, store: Store, event_log: EventLog) -> None:
         """Remember in `store`, tell by `voice`."""
         self.store = store
-        self.voice = voice
+        self.event_log = event_log
         self._acted: set[str] = set()
         self._dead: dict[str, set[Identity]] = {}
 
@@ -48,66 +48,66 @@ class Steps:
         """Note whether anything was done to the service."""
         (self._acted.add if done else self._acted.discard)(service.name)
 
-    def recall(self, service: Service) -> Memory:
+    def recall(self, service: Service) -> ServiceState:
         """Return what is remembered, once a command that a healer left behind when it was killed is ended.
 
         Two must not run side by side, and what it runs may remember something as well.
         """
         self.set_acted(service, done=False)
         self._dead[service.name] = set()
-        memory = self.store.recall(service)
-        left = Identity(*memory.command) if memory.command else None
+        state = self.store.recall(service)
+        left = Identity(*state.command) if state.command else None
         if left and not lock_grants.runs_us(left):
             terminate(lambda: descendants([left]), timeout=service.stop_timeout)
-            memory = self.store.recall(service)
-            memory.command = None
-        return memory
+            state = self.store.recall(service)
+            state.command = None
+        return state
 
-    def restart(self, service: Service, memory: Memory) -> None:
+    def restart(self, service: Service, state: ServiceState) -> None:
         """Replace the service by a new start of it, or ask whoever runs it to."""
-        self.voice.say("restart", name=service.name)
-        engine_of(service).restart(self.operation(service, memory))
-        self.voice.say("started", name=service.name)
-        self.voice.say("restarted", name=service.name)
+        self.event_log.log("restart", name=service.name)
+        engine_of(service).restart(self.operation(service, state))
+        self.event_log.log("started", name=service.name)
+        self.event_log.log("restarted", name=service.name)
 
-    def start(self, service: Service, memory: Memory) -> None:
+    def start(self, service: Service, state: ServiceState) -> None:
         """Start the service; if its process lives but does not serve, replace it."""
-        engine, operation = engine_of(service), self.operation(service, memory)
-        if engine.main_process(memory):
+        engine, operation = engine_of(service), self.operation(service, state)
+        if engine.main_process(state):
             engine.restart(operation)
         else:
             engine.start(operation)
-        self.voice.say("started", name=service.name)
+        self.event_log.log("started", name=service.name)
 
-    def stop(self, service: Service, memory: Memory) -> None:
+    def stop(self, service: Service, state: ServiceState) -> None:
         """End the service."""
-        engine_of(service).stop(self.operation(service, memory))
+        engine_of(service).stop(self.operation(service, state))
 
-    def operation(self, service: Service, memory: Memory) -> Operation:
+    def operation(self, service: Service, state: ServiceState) -> Operation:
         """Return what an engine is lent to change a service whose lock we hold."""
-        return _Operation(self, service, memory, self._dead.setdefault(service.name, set()))
+        return _Operation(self, service, state, self._dead.setdefault(service.name, set()))
 
-    def already_up(self, service: Service, memory: Memory) -> bool:
+    def already_up(self, service: Service, state: ServiceState) -> bool:
         """Return whether the service answers and its process, if it should be ours, is; adopt it if need be."""
         engine = engine_of(service)
-        self.adopt(service, memory)
-        if engine.knows_process and engine.condition(memory) is not Condition.RUNNING:
+        self.adopt(service, state)
+        if engine.knows_process and engine.condition(state) is not Condition.RUNNING:
             return False
         # If it is not the service's own, somebody else answers in its place.
-        if not readiness.answers(service, timeout=service.probe_timeout) or not engine.owns_address(memory):
+        if not readiness.answers(service, timeout=service.probe_timeout) or not engine.owns_address(state):
             return False
-        if process := engine.main_process(memory):
-            self.voice.say("already_up", name=service.name, pid=process.pid)
+        if process := engine.main_process(state):
+            self.event_log.log("already_up", name=service.name, pid=process.pid)
         else:
-            self.voice.say("started", name=service.name)
+            self.event_log.log("started", name=service.name)
         return True
 
-    def adopt(self, service: Service, memory: Memory) -> Identity | None:
+    def adopt(self, service: Service, state: ServiceState) -> Identity | None:
         """Remember again a process of ours that answers, but that PID file or memory lost; None if there is none."""
-        identity = liveness.lost_process(service, memory, self.store)
+        identity = liveness.lost_process(service, state, self.store)
         if identity:
-            self.voice.say("adopted", name=service.name, pid=identity.pid)
-            self.store.remember_process(service, memory, identity)
+            self.event_log.log("adopted", name=service.name, pid=identity.pid)
+            self.store.remember_process(service, state, identity)
         return identity
 
     def verify(self, service: Service, start: Start | None = None) -> None:
@@ -137,28 +137,28 @@ class Steps:
 
     def _tell_tail(self, service: Service, start: Start | None) -> str:
         """Tell that the service did not start, with the last lines of its log; return the most telling one."""
-        self.voice.say("not_started", name=service.name)
+        self.event_log.log("not_started", name=service.name)
         tail = start.log_tail() if start else []
         for line in tail:
-            self.voice.say("detail", line=line)
+            self.event_log.log("detail", line=line)
         # Many programs end with a trace or a version after the line that says what is wrong.
         telling = [line for line in tail if "error" in line.lower()] or tail
         return telling[-1].strip() if telling else ""
 
-    def run(self, service: Service, memory: Memory, command: tuple[str, ...], timeout: float) -> None:
+    def run(self, service: Service, state: ServiceState, command: tuple[str, ...], timeout: float) -> None:
         """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds."""
         # That of a healer whose command we are is left in place.
-        before = memory.command
+        before = state.command
 
         def begun(identity: Identity | None) -> None:
             self.acts(service)
             remember(identity)
 
         def remember(identity: Identity | None) -> None:
-            memory.command = (identity.pid, identity.born) if identity else before
-            self.store.keep(service, memory)
+            state.command = (identity.pid, identity.born) if identity else before
+            self.store.keep(service, state)
 
-        self.voice.say("running_command", command=" ".join(command))
+        self.event_log.log("running_command", command=" ".join(command))
         try:
             run_command(service, command, timeout=timeout, begun=begun)
         finally:
@@ -171,46 +171,46 @@ class Steps:
         # With all the time of a probe: a look cut short by our own deadline would prove nothing.
         return any(not readiness.answers(service, timeout=service.probe_timeout) for _ in polls(service.stop_timeout))
 
-    def try_running(self, service: Service, memory: Memory, command: tuple[str, ...], timeout: float) -> None:
+    def try_running(self, service: Service, state: ServiceState, command: tuple[str, ...], timeout: float) -> None:
         """Run a rung's command; if it fails the restart is tried all the same, and the checks decide."""
         try:
-            self.run(service, memory, command, timeout)
+            self.run(service, state, command, timeout)
         except HealError as error:
-            self.voice.tell(error.phrase)
+            self.event_log.log_message(error.message)
 
 
 class _Operation(Operation):
     """An operation of an engine on one service, in the steps of a heal."""
 
-    def __init__(self, steps: Steps, service: Service, memory: Memory, dead: set[Identity]) -> None:
-        self.memory = memory
+    def __init__(self, steps: Actions, service: Service, state: ServiceState, dead: set[Identity]) -> None:
+        self.state = state
         self.store = steps.store
         self.dead = dead
-        self._steps = steps
+        self._actions = steps
         self._service = service
 
     @property
     def has_acted(self) -> bool:
-        return self._steps.has_acted(self._service)
+        return self._actions.has_acted(self._service)
 
     @has_acted.setter
     def has_acted(self, done: bool) -> None:
-        self._steps.set_acted(self._service, done=done)
+        self._actions.set_acted(self._service, done=done)
 
     def acts(self) -> None:
-        self._steps.acts(self._service)
+        self._actions.acts(self._service)
 
-    def say(self, key: str, **values: object) -> None:
-        self._steps.voice.say(key, **values)
+    def log(self, key: str, **values: object) -> None:
+        self._actions.event_log.log(key, **values)
 
-    def tell(self, phrase: Phrase) -> None:
-        self._steps.voice.tell(phrase)
+    def log_message(self, message: Message) -> None:
+        self._actions.event_log.log_message(message)
 
     def run(self, command: tuple[str, ...], timeout: float) -> None:
-        self._steps.run(self._service, self.memory, command, timeout)
+        self._actions.run(self._service, self.state, command, timeout)
 
     def await_ready(self, start: Start | None) -> None:
-        self._steps.verify(self._service, start)
+        self._actions.verify(self._service, start)
 
     def falls_silent(self) -> bool:
-        return self._steps.falls_silent(self._service)
+        return self._actions.falls_silent(self._service)

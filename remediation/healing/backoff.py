@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from remediation.config.model import Service
-from remediation.messages.message import Phrase
-from remediation.state.service_state import Memory
+from remediation.messages.message import Message
+from remediation.state.service_state import ServiceState
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -33,64 +33,64 @@ class Spent(Struct, frozen=True):
     troubled_at: float = 0.0
 
     @classmethod
-    def of(cls, memory: Memory) -> Self:
+    def of(cls, state: ServiceState) -> Self:
         """Note what is spent now."""
-        return cls(tuple(memory.restarts), memory.delay, memory.not_before, memory.troubled_at)
+        return cls(tuple(state.restarts), state.delay, state.not_before, state.troubled_at)
 
-    def put(self, memory: Memory) -> None:
+    def put(self, state: ServiceState) -> None:
         """Let no more be spent than was then."""
-        memory.restarts, memory.delay = list(self.restarts), self.delay
-        memory.not_before, memory.troubled_at = self.not_before, self.troubled_at
+        state.restarts, state.delay = list(self.restarts), self.delay
+        state.not_before, state.troubled_at = self.not_before, self.troubled_at
 
 
 class Refusal(NamedTuple):
     """Why there is no restart now; `first` if this is the moment at which the budget is found spent."""
 
-    why: Phrase
+    why: Message
     first: bool
 
 
-def refusal(service: Service, memory: Memory) -> Refusal | None:
+def refusal(service: Service, state: ServiceState) -> Refusal | None:
     """Say why the service may not be restarted now, or None if it may; notes in `memory` that it was asked."""
     budget, now = service.budget, time.time()
-    recent = memory.restarts_within(budget)
-    if waits(memory) and not waits_still(service, memory):
-        memory.delay = memory.not_before = 0.0
-    memory.troubled_at = now
+    recent = state.restarts_within(budget)
+    if waits(state) and not waits_still(service, state):
+        state.delay = state.not_before = 0.0
+    state.troubled_at = now
     # A moment further ahead was written before the clock was set back.
-    memory.not_before = min(memory.not_before, now + LONGEST_DELAY)
+    state.not_before = min(state.not_before, now + LONGEST_DELAY)
     values = {"name": service.name, "restarts": budget.restarts, "window": budget.window}
     if recent >= budget.restarts:
-        first = not memory.delay
+        first = not state.delay
         if first:
-            memory.delay = min(LONGEST_DELAY, budget.window / max(1, budget.restarts))
-            memory.not_before = now + memory.delay
-        return Refusal(Phrase("budget", values), first)
-    if now < memory.not_before:
-        until = time.strftime("%H:%M:%S", time.localtime(memory.not_before))
-        return Refusal(Phrase("budget_wait", values | {"until": until}), first=False)
-    if memory.delay:
-        memory.delay = min(LONGEST_DELAY, 2 * memory.delay)
-        memory.not_before = now + memory.delay
+            state.delay = min(LONGEST_DELAY, budget.window / max(1, budget.restarts))
+            state.not_before = now + state.delay
+        return Refusal(Message("budget", values), first)
+    if now < state.not_before:
+        until = time.strftime("%H:%M:%S", time.localtime(state.not_before))
+        return Refusal(Message("budget_wait", values | {"until": until}), first=False)
+    if state.delay:
+        state.delay = min(LONGEST_DELAY, 2 * state.delay)
+        state.not_before = now + state.delay
     return None
 
 
-def left(service: Service, memory: Memory) -> int:
+def left(service: Service, state: ServiceState) -> int:
     """Return how many restarts would be granted now, one after another: 0 if, and only if, the next is refused."""
-    asked = copy(memory)
-    if memory.stopped_by_hand or refusal(service, asked):
+    asked = copy(state)
+    if state.stopped_by_hand or refusal(service, asked):
         return 0
     # Once it was spent, each restart is followed by a delay.
     return 1 if asked.delay else service.budget.restarts - len(asked.restarts)
 
 
-def waits_still(service: Service, memory: Memory) -> bool:
+def waits_still(service: Service, state: ServiceState) -> bool:
     """Return whether the budget was spent, and the service has not been well for long enough since."""
     now = time.time()
     # If nobody asked for a heal in all that time, it was well.
-    return waits(memory) and now - service.budget.calm <= memory.troubled_at <= now
+    return waits(state) and now - service.budget.calm <= state.troubled_at <= now
 
 
-def waits(memory: Memory) -> bool:
+def waits(state: ServiceState) -> bool:
     """Return whether the budget was spent, so that heals are far between."""
-    return memory.delay > 0
+    return state.delay > 0

@@ -11,10 +11,10 @@ from remediation.config.model import Service
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
 from remediation.healing.incident import Incident
-from remediation.healing.remediator import Healer
-from remediation.messages.message import Phrase
+from remediation.healing.remediator import Remediator
+from remediation.messages.message import Message
 from remediation.probes import readiness
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 from remediation.state.remediation import Origin, Remediation, RemediationResult
 from remediation.state.service_state import Store
 
@@ -26,9 +26,9 @@ def heal_all(
     incidents: list[Incident],
     services: Mapping[str, Service],
     *,
-    healer: Healer,
+    remediator: Remediator,
     store: Store,
-    voice: Voice,
+    event_log: EventLog,
     origin: Origin = "check",
     earlier: Mapping[str, Sequence[Remediation]] | None = None,
 ) -> list[Remediation]:
@@ -43,9 +43,9 @@ def heal_all(
     def treat(name: str) -> Remediation:
         before = [done[need] for need in graph[name]]
         return (
-            _after_dependencies(sick[name], before, store, voice, origin)
+            _after_dependencies(sick[name], before, store, event_log, origin)
             or _spent(sick[name], (earlier or {}).get(name, ()), origin)
-            or healer.heal(sick[name])
+            or remediator.heal(sick[name])
         )
 
     if len(sick) == 1:
@@ -138,19 +138,19 @@ def _spent(incident: Incident, earlier: Sequence[Remediation], origin: Origin) -
 
 
 def _after_dependencies(
-    incident: Incident, before: list[Remediation], store: Store, voice: Voice, origin: Origin
+    incident: Incident, before: list[Remediation], store: Store, event_log: EventLog, origin: Origin
 ) -> Remediation | None:
     """Return why the service is to be left alone, if it is, now that its dependencies were treated."""
     service = incident.service
     if not before or liveness.condition(service, store) in _NOT_ITSELF:
         return None
     if failed := [one.service for one in before if not one.ok]:
-        why = Phrase("dependency", {"name": service.name, "others": ", ".join(failed)})
-        voice.tell(why)
+        why = Message("dependency", {"name": service.name, "others": ", ".join(failed)})
+        event_log.log_message(why)
         return incident.remediation(origin, RemediationResult.SKIPPED, reason=str(why))
     for left in readiness.polls(service.probe_timeout):
         if readiness.answers(service, timeout=left):
             others = ", ".join(one.service for one in before)
-            voice.say("recovered", name=service.name, others=others)
+            event_log.log("recovered", name=service.name, others=others)
             return incident.remediation(origin, RemediationResult.RECOVERED, f"recovered after {others}")
     return None

@@ -25,7 +25,7 @@ from remediation.engines.spawn import child_environment
 from remediation.healing.commands import capture
 from remediation.healing.incident import Incident
 from remediation.state.evidence_store import Archive
-from remediation.state.service_state import Memory
+from remediation.state.service_state import ServiceState
 from remediation.system import environment, files, logrotate, ports
 from remediation.system.process import Identity, describe, marked, send
 from remediation.system.process_info import Facts, vitals
@@ -40,7 +40,7 @@ _MOST_STACKS = 5
 _PYTHON = re.compile(r"python[\d.]*")
 
 
-def collect(service: Service, memory: Memory, incident: Incident, *, archive: Archive) -> Path | None:
+def collect(service: Service, service_state: ServiceState, incident: Incident, *, archive: Archive) -> Path | None:
     """Keep what can be known of a service within its `evidence_timeout`, and return the folder.
 
     None if it is not wanted. OSError if it cannot be kept.
@@ -49,7 +49,7 @@ def collect(service: Service, memory: Memory, incident: Incident, *, archive: Ar
         return None
     deadline = time.monotonic() + service.evidence_timeout
     with archive.new(service.name) as folder:
-        parts = _parts(service, memory, incident, deadline)
+        parts = _parts(service, service_state, incident, deadline)
         try:
             for part in parts:
                 part.start()
@@ -108,8 +108,8 @@ class _IncompleteError(Exception):
     """A part was found, but not all of it."""
 
 
-def _parts(service: Service, memory: Memory, incident: Incident, deadline: float) -> list[_Part]:
-    members = engine_of(service).processes(memory)[:_MOST_PROCESSES]
+def _parts(service: Service, service_state: ServiceState, incident: Incident, deadline: float) -> list[_Part]:
+    members = engine_of(service).processes(service_state)[:_MOST_PROCESSES]
     parts = [
         _Part("attempts.txt", partial(_once, incident.story.encode(errors="backslashreplace"))),
         _Part("log.txt", partial(_log, service)),
@@ -130,7 +130,7 @@ def _parts(service: Service, memory: Memory, incident: Incident, deadline: float
             command = (py_spy, "dump", "--nonblocking", "--pid", str(pid))
             parts.append(_Part(f"stack-{pid}.txt", partial(run, command)))
     if service.evidence:
-        parts.append(_Part("command.txt", partial(_by_command, service, memory, run)))
+        parts.append(_Part("command.txt", partial(_by_command, service, service_state, run)))
     return parts
 
 
@@ -182,10 +182,10 @@ def _port(host: str, number: int, members: list[Identity]) -> Iterator[object]:
 def _machine(service: Service) -> Iterator[object]:
     import psutil
 
-    memory = psutil.virtual_memory()
+    service_state = psutil.virtual_memory()
     found: Facts = {
         "load": os.getloadavg(),
-        "memory_bytes": {"total": memory.total, "available": memory.available},
+        "memory_bytes": {"total": service_state.total, "available": service_state.available},
         "swap_used_bytes": psutil.swap_memory().used,
         "booted": psutil.boot_time(),
     }
@@ -206,9 +206,9 @@ def _printed(command: tuple[str, ...], *, cwd: Path, environ: Mapping[str, str],
 
 
 def _by_command(
-    service: Service, memory: Memory, run: Callable[[tuple[str, ...]], Iterator[object]]
+    service: Service, service_state: ServiceState, run: Callable[[tuple[str, ...]], Iterator[object]]
 ) -> Iterator[object]:
-    identity = memory.identity
+    identity = service_state.identity
     pid = str(identity.pid) if identity and identity.alive else ""
     if not pid and any("{pid}" in word for word in service.evidence):
         raise _IncompleteError("its process is not running, so there is no {pid}")

@@ -11,15 +11,15 @@ from remediation.engines.errors import HealError
 from remediation.healing import backoff, liveness
 from remediation.healing.dependencies import treated
 from remediation.healing.incident import Incident
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.probes import readiness
-from remediation.state.service_state import Memory, Store
+from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import describe
 
 
 def plan(
     incidents: list[Incident], services: Mapping[str, Service], store: Store, *, rollback: bool = False
-) -> Iterator[Phrase]:
+) -> Iterator[Message]:
     """Yield what would be done in each incident, and before that for what its service depends on; nothing is touched.
 
     With `rollback`, also what would be done at last.
@@ -27,67 +27,67 @@ def plan(
     failing = {incident.service.name for incident in incidents}
     sick, graph = treated(incidents, services, store)
     for name in TopologicalSorter(graph).static_order():
-        yield Phrase("plan", {"name": name, "cause": sick[name].cause.removeprefix(f"{name}: ")})
-        service, memory = sick[name].service, store.recall(sick[name].service)
-        if why := _spared(service, memory, store):
-            yield Phrase("plan_nothing", {"why": why})
+        yield Message("plan", {"name": name, "cause": sick[name].cause.removeprefix(f"{name}: ")})
+        service, state = sick[name].service, store.recall(sick[name].service)
+        if why := _spared(service, state, store):
+            yield Message("plan_nothing", {"why": why})
             continue
-        yield from _treatment(sick[name], memory, store)
+        yield from _treatment(sick[name], state, store)
         if rollback and service.rollback and name in failing:
             values = {"command": " ".join(service.rollback.run), "timeout": service.rollback.timeout}
-            yield Phrase("plan_rollback", values)
+            yield Message("plan_rollback", values)
 
 
 def nothing_may_be_done(incidents: list[Incident], services: Mapping[str, Service], store: Store) -> bool:
     """Return whether the service of each incident, and all that has to be healed before it, has to be left alone."""
     sick, _ = treated(incidents, services, store)
     for incident in sick.values():
-        memory = store.recall(incident.service)
-        if not memory.stopped_by_hand and _refusal(incident.service, memory) is None:
+        state = store.recall(incident.service)
+        if not state.stopped_by_hand and _refusal(incident.service, state) is None:
             return False
     return True
 
 
-def _spared(service: Service, memory: Memory, store: Store) -> Phrase | None:
+def _spared(service: Service, state: ServiceState, store: Store) -> Message | None:
     """Return why nothing would be done for a service, not even a rollback."""
     if pause := store.paused():
-        return pause.phrase
-    if memory.stopped_by_hand:
-        return Phrase("by_hand", {"name": service.name})
-    return Phrase("plan_at_work", {}) if store.is_locked(service) else None
+        return pause.message
+    if state.stopped_by_hand:
+        return Message("by_hand", {"name": service.name})
+    return Message("plan_at_work", {}) if store.is_locked(service) else None
 
 
-def _treatment(incident: Incident, memory: Memory, store: Store) -> Iterator[Phrase]:
+def _treatment(incident: Incident, state: ServiceState, store: Store) -> Iterator[Message]:
     service = incident.service
-    if why := _refusal(service, memory):
-        yield Phrase("plan_nothing", {"why": why})
+    if why := _refusal(service, state):
+        yield Message("plan_nothing", {"why": why})
         return
-    if lost := liveness.lost_process(service, memory, store):
-        yield Phrase("plan_adopt", {"holder": describe(lost.pid)})
+    if lost := liveness.lost_process(service, state, store):
+        yield Message("plan_adopt", {"holder": describe(lost.pid)})
         return
     rung, *others = service.ladder[incident.steps_used :]
     if rung.run:
-        yield Phrase("plan_command", {"command": " ".join(rung.run), "timeout": rung.timeout})
+        yield Message("plan_command", {"command": " ".join(rung.run), "timeout": rung.timeout})
     try:
-        yield from engine_of(service).plan(memory)
+        yield from engine_of(service).plan(state)
     except HealError as error:
-        yield Phrase("plan_fails", {"why": error.phrase})
+        yield Message("plan_fails", {"why": error.message})
     else:
         yield from _readiness(service)
     if others:
         actions = "; ".join(rung.action for rung in others)
-        yield Phrase("plan_next", {"actions": actions})
+        yield Message("plan_next", {"actions": actions})
 
 
-def _refusal(service: Service, memory: Memory) -> Phrase | None:
+def _refusal(service: Service, state: ServiceState) -> Message | None:
     """Return why it would not be healed."""
     if problem := engine_of(service).out_of_reach():
-        return problem.phrase
+        return problem.message
     # What it notes in this memory is not kept.
-    refusal = backoff.refusal(service, memory)
+    refusal = backoff.refusal(service, state)
     return refusal.why if refusal else None
 
 
-def _readiness(service: Service) -> Iterator[Phrase]:
+def _readiness(service: Service) -> Iterator[Message]:
     if service.ready != "none":
-        yield Phrase("plan_ready", {"asked": readiness.asked(service), "timeout": service.start_timeout})
+        yield Message("plan_ready", {"asked": readiness.asked(service), "timeout": service.start_timeout})

@@ -7,7 +7,7 @@ from remediation.engines import engine_of
 from remediation.engines.engine import Condition
 from remediation.messages.message import english
 from remediation.probes import readiness
-from remediation.state.service_state import Memory, Store
+from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity
 
 # How long somebody who listens in place of a dead process has to answer, in seconds: a server that was started by
@@ -50,7 +50,7 @@ def hopeless(service: Service, store: Store) -> str | None:
             return None
 
 
-def lost_process(service: Service, memory: Memory, store: Store) -> Identity | None:
+def lost_process(service: Service, state: ServiceState, store: Store) -> Identity | None:
     """Return a process of ours that answers, but that PID file or memory lost; None if there is none."""
-    identity = engine_of(service).lost_process(memory, store)
+    identity = engine_of(service).lost_process(state, store)
     return identity if identity and readiness.answers(service, timeout=service.probe_timeout) else None

@@ -17,12 +17,12 @@ from remediation.config.model import Rollback, Service
 from remediation.engines import engine_of
 from remediation.engines.errors import CommandFailedError, CommandLateError, HealError
 from remediation.healing.commands import run_command
-from remediation.healing.context import Care, explained, longest
+from remediation.healing.context import RemediationContext, explained, longest
 from remediation.healing.incident import Incident
-from remediation.messages.message import Phrase, seconds
+from remediation.messages.message import Message, seconds
 from remediation.state import lock_grants
 from remediation.state.remediation import Remediation, RemediationResult
-from remediation.state.service_state import Memory
+from remediation.state.service_state import ServiceState
 from remediation.system.process import Identity
 
 
@@ -40,33 +40,33 @@ class _Case(Struct, frozen=True):
         return self.incident.service
 
 
-class WayBack:
+class RollbackRunner:
     """One rollback, of all the services that it is for."""
 
-    def __init__(self, care: Care, rollback: Rollback, incidents: list[Incident]) -> None:
+    def __init__(self, context: RemediationContext, rollback: Rollback, incidents: list[Incident]) -> None:
         """Take `care` of `incidents`, whose services all have this rollback and the same working directory."""
-        self._care = care
+        self._context = context
         self._rollback = rollback
         self._incidents = incidents
-        self._store = care.store
+        self._store = context.store
         self._ran = False
 
     def take(self) -> list[Remediation]:
         """Roll back and restart, unless there is a reason not to; return what became of each service."""
-        memories: dict[str, Memory] = {}
+        memories: dict[str, ServiceState] = {}
         try:
             with ExitStack() as locks:
                 # In one order for all, so that no two wait for each other.
                 for service in sorted((incident.service for incident in self._incidents), key=lambda found: found.name):
-                    memories[service.name] = locks.enter_context(self._care.held(service))
+                    memories[service.name] = locks.enter_context(self._context.held(service))
                 return self._take(memories)
         except HealError as error:
-            refused = partial(self._care.refused, why=error.phrase)
+            refused = partial(self._context.refused, why=error.message)
             # Told once, for all of them.
             done = [refused(incident, quiet=number > 0) for number, incident in enumerate(self._incidents)]
             return [replace(one, rolled_back=self._ran) for one in done]
 
-    def _take(self, memories: dict[str, Memory]) -> list[Remediation]:
+    def _take(self, memories: dict[str, ServiceState]) -> list[Remediation]:
         done: dict[str, Remediation] = {}
         cases: list[_Case] = []
         for incident in self._incidents:
@@ -94,38 +94,38 @@ class WayBack:
                 done[service.name] = replace(back, rolled_back=True, rollback_problem=problem)
         return [done[incident.service.name] for incident in self._incidents]
 
-    def _spared(self, incident: Incident, memory: Memory) -> Remediation | None:
+    def _spared(self, incident: Incident, state: ServiceState) -> Remediation | None:
         if lock_grants.is_granted(incident.service):
             # Its command has come to this by itself, and would again.
-            return self._care.refused(incident, Phrase("rollback_within", {"name": incident.service.name}))
+            return self._context.refused(incident, Message("rollback_within", {"name": incident.service.name}))
         # A restart by somebody else meanwhile is no reason: the ladder's own did not help either.
-        again = memory.rolled_back > incident.seen
-        return self._care.spared(incident, memory) if again or memory.stopped_by_hand else None
+        again = state.rolled_back > incident.seen
+        return self._context.spared(incident, state) if again or state.stopped_by_hand else None
 
-    def _case(self, incident: Incident, memory: Memory) -> _Case:
+    def _case(self, incident: Incident, state: ServiceState) -> _Case:
         """Note that a service is acted on, and keep the evidence. A spent budget is no obstacle to the last resort."""
         moment = time.time()
-        memory.restarts.append(moment)
-        self._store.keep(incident.service, memory)
-        return _Case(incident, memory.heals, moment, self._care.evidence(incident, memory))
+        state.restarts.append(moment)
+        self._store.keep(incident.service, state)
+        return _Case(incident, state.heals, moment, self._context.evidence(incident, state))
 
     def _take_back(self, case: _Case) -> None:
         """Give the budget back what was not done: the command was not run, and the service not touched."""
-        memory = self._store.recall(case.service)
-        if not self._ran and not self._care.steps.has_acted(case.service) and case.noted in memory.restarts:
-            memory.restarts.remove(case.noted)
-            self._store.keep(case.service, memory)
+        state = self._store.recall(case.service)
+        if not self._ran and not self._context.steps.has_acted(case.service) and case.noted in state.restarts:
+            state.restarts.remove(case.noted)
+            self._store.keep(case.service, state)
 
     # The command.
 
     def _run(self, services: list[Service]) -> str:
         """Run the command, and return why it failed, in words; empty if it did not."""
         names, command = ", ".join(service.name for service in services), " ".join(self._rollback.run)
-        self._care.voice.say("rolling_back", name=names, command=command)
+        self._context.event_log.log("rolling_back", name=names, command=command)
         try:
             self._run_with_guests(services)
         except HealError as error:
-            self._care.voice.tell(error.phrase)
+            self._context.event_log.log_message(error.message)
             return self._why(error)
         return ""
 
@@ -140,9 +140,9 @@ class WayBack:
             def begun(identity: Identity | None) -> None:
                 self._ran = True
                 for service in services:
-                    memory = self._store.recall(service)
-                    memory.command = (identity.pid, identity.born) if identity else None
-                    self._store.keep(service, memory)
+                    state = self._store.recall(service)
+                    state.command = (identity.pid, identity.born) if identity else None
+                    self._store.keep(service, state)
                 alone.close()
 
             run_command(
@@ -166,7 +166,7 @@ class WayBack:
             case CommandFailedError(how=how):
                 return str(how)
             case _:
-                return str(error).removeprefix(f"{error.phrase.values['name']}: ")
+                return str(error).removeprefix(f"{error.message.values['name']}: ")
 
     # And the service.
 
@@ -176,43 +176,43 @@ class WayBack:
             with explained(case.service):
                 return self._bring_back(case, action, problem)
         except HealError as error:
-            self._care.voice.tell(error.phrase)
-            return case.incident.remediation(self._care.origin, RemediationResult.FAILED, action, str(error))
+            self._context.event_log.log_message(error.message)
+            return case.incident.remediation(self._context.origin, RemediationResult.FAILED, action, str(error))
 
     def _bring_back(self, case: _Case, action: str, problem: str) -> Remediation:
         """Restart a service unless the command has done so, and wait until it is ready."""
         service, reason = case.service, ""
         # What the command left running in the background may still be at work on it.
         with self._store.guests(service, timeout=longest(service)):
-            memory = self._store.recall(service)
-            memory.command = None
-            restarts = self._restarts(case, memory)
+            state = self._store.recall(service)
+            state.command = None
+            restarts = self._restarts(case, state)
             try:
                 with explained(service):
-                    self._up_again(service, memory, restarts=restarts)
+                    self._up_again(service, state, restarts=restarts)
             except HealError as error:
                 reason = str(error)
-                self._care.voice.tell(error.phrase)
+                self._context.event_log.log_message(error.message)
             action = f"{action}, restart" if restarts else action
             result = RemediationResult.FAILED if reason else RemediationResult.READY
-            done = case.incident.remediation(self._care.origin, result, action, reason, evidence=case.evidence)
-            memory.rolled_back, memory.rollback_problem = memory.heals + 1, problem
-            return self._care.count(service, memory, done)
+            done = case.incident.remediation(self._context.origin, result, action, reason, evidence=case.evidence)
+            state.rolled_back, state.rollback_problem = state.heals + 1, problem
+            return self._context.count(service, state, done)
 
-    def _restarts(self, case: _Case, memory: Memory) -> bool:
+    def _restarts(self, case: _Case, state: ServiceState) -> bool:
         """Return whether it is on us to restart the service."""
         if not self._rollback.restart or engine_of(case.service).out_of_reach():
             return False
-        last = memory.last_heal
-        was_restarted = memory.heals != case.heals and last and last.ok
-        return memory.stopped_by_hand or not was_restarted
+        last = state.last_heal
+        was_restarted = state.heals != case.heals and last and last.ok
+        return state.stopped_by_hand or not was_restarted
 
-    def _up_again(self, service: Service, memory: Memory, *, restarts: bool) -> None:
+    def _up_again(self, service: Service, state: ServiceState, *, restarts: bool) -> None:
         """Restart the service, or wait for it. HealError if it does not come up."""
         if restarts:
             # The command may have stopped it for the time that it takes.
-            memory.stopped_by_hand = False
-            self._care.steps.restart(service, memory)
+            state.stopped_by_hand = False
+            self._context.steps.restart(service, state)
         elif service.ready != "none":
-            self._care.steps.verify(service)
-            self._care.voice.say("started", name=service.name)
+            self._context.steps.verify(service)
+            self._context.event_log.log("started", name=service.name)

@@ -11,6 +11,6 @@ from remediation.messages.texts.reason import REASON
 from remediation.messages.texts.run import RUN
 from remediation.messages.texts.start import START
 
-__all__ = ["CATALOGUE", "Language", "Level", "Text"]
+__all__ = ["CATALOG", "Language", "Level", "Text"]
 
-CATALOGUE: dict[str, Text] = RUN | HEAL | PLAN | START | REASON | DRILL | DEPLOY
+CATALOG: dict[str, Text] = RUN | HEAL | PLAN | START | REASON | DRILL | DEPLOY

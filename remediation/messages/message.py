@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from remediation.messages.catalog import CATALOGUE, Language
+from remediation.messages.catalog import CATALOG, Language
 from remediation.messages.text import QUOTED, READ_BACK, Counted
 from remediation.system.secrets import redacted
 
@@ -42,7 +42,7 @@ def seconds(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-class Phrase(Struct, frozen=True):
+class Message(Struct, frozen=True):
     """A key of the catalogue with its values, which may be phrases themselves."""
 
     key: str
@@ -50,7 +50,7 @@ class Phrase(Struct, frozen=True):
 
     def render(self, language: Language, *, named: bool) -> str:
         """Return the text, safe for one line of a terminal or a log."""
-        template = CATALOGUE[self.key].template(language, named=named)
+        template = CATALOG[self.key].template(language, named=named)
         return template.format_map(
             {name: shown(self.key, name, value, language) for name, value in self.values.items()}
         )
@@ -61,12 +61,12 @@ class Phrase(Struct, frozen=True):
 
 def english(key: str, **values: object) -> str:
     """Return a text of the catalogue in English, for a report or another process; `translated` knows it again."""
-    return str(Phrase(key, values))
+    return str(Message(key, values))
 
 
 def shown(key: str, name: str, value: object, language: Language) -> str:
     """Return a value as the text called `key` shows it, safe for one line."""
-    if isinstance(value, Phrase):
+    if isinstance(value, Message):
         return Counted.of(value.render(language, named=True), 1)
     if isinstance(value, list | tuple):
         return Counted.of(", ".join(shown(key, name, one, language) for one in value), len(value))
@@ -83,10 +83,10 @@ def shown(key: str, name: str, value: object, language: Language) -> str:
     return Counted.of(printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"), 1)
 
 
-class PhrasedError(Exception):
+class MessageError(Exception):
     """An error that people are told in their own language; as a string it is English."""
 
     def __init__(self, key: str, **values: object) -> None:
         """Say the text of the catalogue called `key`."""
-        self.phrase = Phrase(key, values)
-        super().__init__(str(self.phrase))
+        self.message = Message(key, values)
+        super().__init__(str(self.message))

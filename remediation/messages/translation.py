@@ -11,7 +11,7 @@ from string import Formatter
 
 from msgspec import Struct
 
-from remediation.messages.catalog import CATALOGUE, Language
+from remediation.messages.catalog import CATALOG, Language
 from remediation.messages.text import QUOTED, READ_BACK, Counted
 from remediation.messages.texts.mistakes import MISTAKES
 from remediation.messages.texts.recorded import ACTIONS, SENTENCES, SYSTEM
@@ -84,14 +84,14 @@ def _value(template: _Template, name: str, value: str, templates: tuple[_Templat
 
 @cache
 def _reasons() -> tuple[_Template, ...]:
-    texts = [(key, text.en, text.ru) for key, text in CATALOGUE.items() if text.en != text.ru]
+    texts = [(key, text.en, text.ru) for key, text in CATALOG.items() if text.en != text.ru]
     # Where it is clear whose reason it is, the name is left out.
     texts += [
         (key, en.removeprefix(_WHOSE), ru.removeprefix(_WHOSE))
         for key, en, ru in texts
         if en.startswith(_WHOSE) and ru.startswith(_WHOSE)
     ]
-    texts += [(key, f"{CATALOGUE[key].en}: {{reason}}", f"{CATALOGUE[key].ru}: {{reason}}") for key in _CHANGES]
+    texts += [(key, f"{CATALOG[key].en}: {{reason}}", f"{CATALOG[key].ru}: {{reason}}") for key in _CHANGES]
     templates = [_template(*text) for text in [*texts, *(("", en, ru) for en, ru in (SENTENCES | MISTAKES).items())]]
     # First those that say the most of the text themselves.
     return tuple(sorted(templates, key=lambda one: -one.weight))

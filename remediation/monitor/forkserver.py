@@ -29,26 +29,26 @@ from typing import Any
 import pytest
 
 from remediation.checks.client import prepare, project_of
-from remediation.checks.heartbeat_plugin import Pulse
+from remediation.checks.heartbeat_plugin import HeartbeatPlugin
 from remediation.checks.retries import heals
 from remediation.config.model import Project
 from remediation.healing import liveness
 from remediation.monitor.file_watch import imported_from
 from remediation.monitor.protocol import Ready
-from remediation.monitor.scheduler import Round, Server
+from remediation.monitor.scheduler import ScheduledRound, Server
 from remediation.monitor.worker import CycleWorker
 from remediation.run import junit
 from remediation.run.health_run import Fork
 from remediation.run.junit import RoundReport
-from remediation.run.session_plugin import Checks
-from remediation.state.service_state import Memory, Store
+from remediation.run.session_plugin import SessionPlugin
+from remediation.state.service_state import ServiceState, Store
 from remediation.supervision import protocol
 from remediation.supervision.attempt_log import Claimed
 from remediation.supervision.channel import Channel
 from remediation.supervision.child import Child, flush
 from remediation.supervision.death import write_stacks_to
 from remediation.supervision.frames import with_room
-from remediation.supervision.heartbeat import Board
+from remediation.supervision.heartbeat import Heartbeats
 from remediation.system import files
 from remediation.system.exit_codes import INTERNAL_ERROR
 from remediation.system.process import Identity
@@ -86,7 +86,7 @@ def _rehearse_report() -> None:
     from _pytest.junitxml import bin_xml_escape, mangle_test_address
 
     mangle_test_address("a.py::b")
-    msgspec.json.decode(b"{}", type=Memory)
+    msgspec.json.decode(b"{}", type=ServiceState)
     case = f'<testcase classname="a" name="{bin_xml_escape("b")}" time="0.1"/>'
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "round.xml"
@@ -127,7 +127,7 @@ class ForkServer:
     def __init__(self, monitor: Channel) -> None:
         """Serve a monitor."""
         self._monitor = monitor
-        self._board = Board()
+        self._heartbeats = Heartbeats()
         self.is_fork = False
         """Whether this process is no longer the server, but a fork of it."""
 
@@ -161,10 +161,10 @@ class ForkServer:
         prepare(project, sessions)
         items = list(session.items)
         checks: Any = config.pluginmanager.get_plugin("auto-heal")
-        self._checks: Checks = checks
+        self._checks: SessionPlugin = checks
         self._folder = self._checks.folder
-        self._pulse = Pulse(self._board, 0, 0.0)
-        config.pluginmanager.register(self._pulse)
+        self._heartbeat = HeartbeatPlugin(self._heartbeats, 0, 0.0)
+        config.pluginmanager.register(self._heartbeat)
         # Nobody reads what these would print or write down; if pytest itself breaks, it says so on stderr.
         for name in ("lfplugin", "nfplugin", "stepwiseplugin"):
             config.pluginmanager.set_blocked(name)
@@ -173,12 +173,12 @@ class ForkServer:
         gc.collect()
         gc.freeze()
         self._server = Server(
-            self._monitor, self._board, project=project, items=items, folder=self._folder, become=self._become_fork
+            self._monitor, self._heartbeats, project=project, items=items, folder=self._folder, become=self._become_fork
         )
         services = sorted({name for item in items for name in heals(item)})
         self._monitor.send(Ready(services, imported_from(config.rootpath)))
 
-    def _become_fork(self, one: Round, child: Child, folder: Path, later: bool) -> None:  # noqa: FBT001 - as it is handed on
+    def _become_fork(self, one: ScheduledRound, child: Child, folder: Path, later: bool) -> None:  # noqa: FBT001 - as it is handed on
         """Let go of all that is the fork server's, and take what is ours."""
         self.is_fork = True
         self._server.let_go()
@@ -189,11 +189,11 @@ class ForkServer:
         random.seed()
         # What was there before is frozen, and we do not live long: rarely looking for garbage costs less.
         gc.set_threshold(*_GARBAGE)
-        self._pulse.slot = slot
-        self._pulse.outside()
+        self._heartbeat.slot = slot
+        self._heartbeat.outside()
         self._log, self._known = child.log, child.known
         write_stacks_to(child.stacks)
-        cycle = CycleWorker(channel, self._board, slot, one.number)
+        cycle = CycleWorker(channel, self._heartbeats, slot, one.number)
         fork = Fork(
             one.selected, folder, later, cycle.others, cycle.again, cycle.may_heal, cycle.ended, self._server.interval,
             child.log, child.known,
@@ -205,11 +205,11 @@ class ForkServer:
         """In a fork: hand on what a check reports."""
         self._cycle.note(report)
 
-    def _run(self, session: pytest.Session, one: Round) -> None:
+    def _run(self, session: pytest.Session, one: ScheduledRound) -> None:
         """In a fork: run one group after the other, as pytest's own loop does its items."""
         for index in chain(self._known.claimed, self._claims(one)):
             group = one.groups[index]
-            self._board.claim(self._pulse.slot)
+            self._heartbeats.claim(self._heartbeat.slot)
             self._checks.claim(group)
             for item, following in zip_longest(group, group[1:]):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -218,7 +218,7 @@ class ForkServer:
                 if session.shouldstop:
                     raise session.Interrupted(session.shouldstop)
 
-    def _claims(self, one: Round) -> Iterator[int]:
+    def _claims(self, one: ScheduledRound) -> Iterator[int]:
         """Claim one group after the other, and note that, for whoever may have to take over."""
         while (index := one.claims.next()) is not None:
             self._log.note(Claimed(index))

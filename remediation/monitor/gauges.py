@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from remediation.config.model import Project
 from remediation.engines import engine_of
 from remediation.healing import backoff
-from remediation.monitor.service_status import Standing
+from remediation.monitor.service_status import ServiceStatus
 from remediation.monitor.versions import Versions
 from remediation.state.records import Run
 from remediation.state.service_state import Store
@@ -29,12 +29,12 @@ class _State(NamedTuple):
     stopped: bool
 
 
-class Now:
+class Gauges:
     """A collector of Prometheus. It is asked in threads of the server; nothing is written."""
 
-    def __init__(self, project: Project, standing: Standing) -> None:
+    def __init__(self, project: Project, service_status: ServiceStatus) -> None:
         """Look up what `standing` knows, and what is remembered of the services of a project."""
-        self._standing = standing
+        self._service_status = service_status
         self._versions = Versions()
         self.configure(project)
 
@@ -47,7 +47,7 @@ class Now:
         """After a run, have the services that it found well asked for their version."""
         project, _ = self._of
         known = (result.key for result in run.results if result.kind == "service" and result.key in project.services)
-        self._versions.ask(project.services[name] for name in known if self._standing.is_up(name))
+        self._versions.ask(project.services[name] for name in known if self._service_status.is_up(name))
 
     def close(self) -> None:
         """Ask nobody any more."""
@@ -66,15 +66,15 @@ class Now:
         yield from self._families(states, versions, paused=paused)
 
     def _state(self, name: str, project: Project, store: Store, *, paused: bool) -> _State:
-        service, memory = project.services[name], store.recall(project.services[name])
-        if memory.stopped_by_hand:
-            self._standing.stopped(name)
-        up, left, gave_up = self._standing.is_up(name), None, None
+        service, state = project.services[name], store.recall(project.services[name])
+        if state.stopped_by_hand:
+            self._service_status.stopped(name)
+        up, left, gave_up = self._service_status.is_up(name), None, None
         if engine_of(service).can_start:
             # 0 means that the next heal is refused, whatever for.
-            left = 0 if paused else backoff.left(service, memory)
-            gave_up = backoff.waits_still(service, memory) and not up
-        return _State(up, self._standing.downtime(name), left, gave_up, memory.stopped_by_hand)
+            left = 0 if paused else backoff.left(service, state)
+            gave_up = backoff.waits_still(service, state) and not up
+        return _State(up, self._service_status.downtime(name), left, gave_up, state.stopped_by_hand)
 
     def _families(self, states: Mapping[str, _State], versions: Mapping[str, str], *, paused: bool) -> Iterator[Metric]:
         from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily

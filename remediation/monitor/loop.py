@@ -13,13 +13,13 @@ from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.messages.message import seconds
 from remediation.monitor.cycle import Cycle
-from remediation.monitor.pool import Sessions, WarmSession
-from remediation.monitor.process_watch import Deaths
+from remediation.monitor.pool import SessionPool, WarmSession
+from remediation.monitor.process_watch import ProcessWatch
 from remediation.monitor.protocol import Begin, Failed, Healing, Over, Ready, Report, Taken
-from remediation.monitor.service_status import Standing
-from remediation.monitor.sinks import Outputs
-from remediation.monitor.statistics import Ledger
-from remediation.state.event_log import Voice, terminal
+from remediation.monitor.service_status import ServiceStatus
+from remediation.monitor.sinks import Sinks
+from remediation.monitor.statistics import RunningStatistics
+from remediation.state.event_log import EventLog, terminal
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
 from remediation.system.files import Lock
 from remediation.system.signals import Signals
@@ -42,12 +42,12 @@ class Monitor:
         self._lock = lock
         # Of a number of its own, since a session's stdout is not ours.
         self._terminal_fd = os.dup(STDOUT)
-        self._standing = Standing(project.services)
+        self._service_status = ServiceStatus(project.services)
         self._configure(project)
-        self._outputs = Outputs(project, self._standing, metrics_port=metrics_port, tell=self._say)
-        self._ledger = Ledger(self._outputs, self._standing, self._say)
+        self._sinks = Sinks(project, self._service_status, metrics_port=metrics_port, tell=self._say)
+        self._statistics = RunningStatistics(self._sinks, self._service_status, self._say)
         self._numbers = 0
-        self._sessions = Sessions(arguments, self._terminal_fd)
+        self._sessions = SessionPool(arguments, self._terminal_fd)
         self._cycles: dict[int, Cycle] = {}
         self._due = 0.0
         self._last = -math.inf
@@ -57,12 +57,12 @@ class Monitor:
 
     def _configure(self, project: Project) -> None:
         self._project = project
-        self._standing.reload(project.services)
-        self._deaths = Deaths(project, self._standing)
-        self._voice = Voice.of(project, terminal=terminal(STDOUT, patience=_TERMINAL_PATIENCE), remember=False)
+        self._service_status.reload(project.services)
+        self._deaths = ProcessWatch(project, self._service_status)
+        self._event_log = EventLog.of(project, terminal=terminal(STDOUT, patience=_TERMINAL_PATIENCE), remember=False)
 
     def _say(self, key: str, **values: object) -> None:
-        self._voice.say(key, **values)
+        self._event_log.log(key, **values)
 
     # The loop.
 
@@ -90,7 +90,7 @@ class Monitor:
                         self._begin_if_due()
                     elif not self._cycles and self._code is None:
                         self._code = self._final
-                    self._outputs.attend(self._ledger.status)
+                    self._sinks.attend(self._statistics.status)
             finally:
                 self._end()
         return self._code
@@ -98,7 +98,7 @@ class Monitor:
     def _wait(self) -> None:
         """Sleep until something happens, or something is due."""
         poll = select.poll()
-        fds = [self._signals.fd, *self._outputs.fds, *self._deaths.fds]
+        fds = [self._signals.fd, *self._sinks.fds, *self._deaths.fds]
         for fd in (*fds, *(fd for session in self._sessions.all for fd in session.fds)):
             poll.register(fd, select.POLLIN)
         moments = list(self._moments())
@@ -110,7 +110,7 @@ class Monitor:
         poll.poll(None if timeout is None else math.ceil(timeout))
 
     def _moments(self) -> Iterable[float]:
-        yield from self._outputs.moments
+        yield from self._sinks.moments
         yield from self._sessions.moments
         if self._stopping:
             return
@@ -119,7 +119,7 @@ class Monitor:
         if self._sessions.current and (moment := self._deaths.moment):
             yield moment
 
-    # Sessions.
+    # SessionPool.
 
     def _attend_sessions(self) -> None:
         if self._sessions.end_late():
@@ -150,14 +150,14 @@ class Monitor:
     def _collected_in_vain(self, session: WarmSession) -> None:
         code, words = session.wait(), session.last_words()
         session.close()
-        if self._sessions.current is None and not self._ledger.tally.checks:
+        if self._sessions.current is None and not self._statistics.totals.checks:
             # Nothing was ever watched: as pytest ends, so do we.
             for line in words:
                 self._say("detail", line=line)
             self._code = code if code > FAILED else INTERNAL_ERROR
             return
         self._say("checks_broken" if self._sessions.current else "checks_missing", problem=_telling(words))
-        self._outputs.begin("the checks cannot be collected")
+        self._sinks.begin("the checks cannot be collected")
         self._due = max(self._due, time.monotonic() + (0 if self._sessions.current else self._project.interval))
 
     def _collected(self, session: WarmSession, ready: Ready) -> None:
@@ -167,11 +167,11 @@ class Monitor:
             self._due = max(time.monotonic(), self._last + self._project.interval)
         self._sessions.take_over(session, ready)
         self._deaths.watch(ready.services)
-        self._outputs.begin(self._ledger.status)
+        self._sinks.begin(self._statistics.status)
 
     def _reread(self) -> None:
         """Read the configuration again, and collect the checks anew; a broken one is told, and the old one kept."""
-        self._outputs.reloading()
+        self._sinks.reloading()
         try:
             project = load_project(self._project.root)
             if project.root != self._project.root:
@@ -180,13 +180,13 @@ class Monitor:
         except ConfigError as error:
             self._sessions.put_up_with(self._project)
             self._say("config_broken", problem=error)
-            self._outputs.begin(self._ledger.status)
+            self._sinks.begin(self._statistics.status)
             return
         before = self._deaths
         self._configure(project)
         self._deaths.take_over(before)
         self._due = min(self._due, self._last + project.interval)
-        self._outputs.reload(project)
+        self._sinks.reload(project)
         self._deaths.watch(self._sessions.services)
         self._collect()
 
@@ -229,7 +229,7 @@ class Monitor:
         self._numbers += 1
         without = self._busy if services is None else []
         self._cycles[self._numbers] = Cycle(self._numbers, services, without, session, time.time(), time.monotonic())
-        self._standing.begins(self._numbers)
+        self._service_status.begins(self._numbers)
         if services is not None:
             self._say("process_died", names=services)
         self._say("monitor", number=self._numbers, time=time.strftime("%H:%M:%S"))
@@ -244,11 +244,11 @@ class Monitor:
                     session.taken(is_busy=self._is_busy(session))
                 case Failed(number, services, since, message):
                     for name in services:
-                        self._standing.failed(number, name, since, message)
+                        self._service_status.failed(number, name, since, message)
                 case Healing(number, causes, since):
                     self._cycles[number].healing |= causes
                     for name, cause in causes.items():
-                        self._standing.heals(number, name, since[name], cause)
+                        self._service_status.heals(number, name, since[name], cause)
                 case Report(number):
                     self._cycles[number].report = news
                 case Over(number):
@@ -263,7 +263,7 @@ class Monitor:
         if self._stopping and (cycle.report is None or over.code == INTERRUPTED):
             # Broken off by ourselves.
             return
-        self._ledger.enter(cycle, over, self._project)
+        self._statistics.enter(cycle, over, self._project)
         self._deaths.refresh(one.service for one in (cycle.report.remediations if cycle.report else ()) if one.ok)
         if not self._stopping:
             left = max(0.0, self._due - time.monotonic())
@@ -295,7 +295,7 @@ class Monitor:
     def _finish(self) -> None:
         """Begin nothing any more, and wait for the heals that are under way."""
         self._stopping = True
-        self._outputs.stopping()
+        self._sinks.stopping()
         self._sessions.finish()
         if healing := [name for cycle in self._cycles.values() for name in cycle.healing]:
             self._say("finishing", names=", ".join(healing))
@@ -318,11 +318,11 @@ class Monitor:
 
     def _end(self) -> None:
         self._sessions.close(at_once=self._code == INTERRUPTED)
-        if self._ledger.tally.checks:
-            self._ledger.tell_statistics()
+        if self._statistics.totals.checks:
+            self._statistics.tell_statistics()
         self._say("monitor_ended")
-        self._ledger.close()
-        self._outputs.close()
+        self._statistics.close()
+        self._sinks.close()
         self._deaths.close()
         os.close(self._terminal_fd)
 

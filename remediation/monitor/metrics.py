@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
-from remediation.monitor.gauges import Now
-from remediation.monitor.service_status import Standing
+from remediation.monitor.gauges import Gauges
+from remediation.monitor.service_status import ServiceStatus
 from remediation.state.records import CheckOutcome, Result, Run
 from remediation.state.remediation import Remediation
 from remediation.system import ports
@@ -45,7 +45,7 @@ _VERDICTS = ("healthy", "healed", "sick", "unproven", "incomplete")
 class Metrics:
     """The numbers, and the thread that serves them."""
 
-    def __init__(self, project: Project, standing: Standing, port: int) -> None:
+    def __init__(self, project: Project, service_status: ServiceStatus, port: int) -> None:
         """Serve on a port of 127.0.0.1, any free one for 0; ConfigError if it cannot be had."""
         try:
             from prometheus_client import CollectorRegistry, MetricsHandler, disable_created_metrics
@@ -55,7 +55,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry(auto_describe=True)
         self._numbers = _Numbers(registry)
-        self._now = Now(project, standing)
+        self._now = Gauges(project, service_status)
         registry.register(self._now)
         handler: Any = MetricsHandler.factory(registry)
         handler.timeout = _PATIENCE

@@ -46,7 +46,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
 _STATUS = re.compile(r"error=(\d{3})\b")
 
 
-class Message(msgspec.Struct, frozen=True):
+class Notification(msgspec.Struct, frozen=True):
     """What is sent; `kind` is how apprise colours it."""
 
     title: str
@@ -54,11 +54,11 @@ class Message(msgspec.Struct, frozen=True):
     kind: Literal["failure", "success"]
 
 
-class Errand(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True):
     """Messages for URLs, which the keys name for people; without messages, the URLs are only looked at."""
 
     urls: dict[str, str]
-    messages: list[Message]
+    messages: list[Notification]
 
 
 def places(urls: Sequence[str]) -> dict[str, str]:
@@ -70,7 +70,7 @@ def places(urls: Sequence[str]) -> dict[str, str]:
 
 def refused(urls: Sequence[str]) -> str | None:
     """Say which of the URLs apprise does not take, or None if it takes all; sends nothing, takes half a second."""
-    process = _start(Errand(places(urls), []))
+    process = _start(Delivery(places(urls), []))
     try:
         _, said = process.communicate(timeout=LIMIT)
     except BaseException as error:
@@ -86,7 +86,7 @@ def _scratch() -> IO[bytes]:
     return os.fdopen(os.memfd_create("errand"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
-def _start(errand: Errand) -> subprocess.Popen[bytes]:
+def _start(errand: Delivery) -> subprocess.Popen[bytes]:
     # No pipe: it might be full before anybody reads.
     with _scratch() as stdin:
         stdin.write(msgspec.json.encode(errand))
@@ -121,12 +121,12 @@ def _problem(status: int, said: bytes) -> str:
 class _Messenger:
     """One process at work for one URL; its end is seen by the end of its stderr, which works everywhere."""
 
-    def __init__(self, where: str, url: str, messages: list[Message]) -> None:
+    def __init__(self, where: str, url: str, messages: list[Notification]) -> None:
         self.url = url
         self.where = where
         self.deadline = time.monotonic() + LIMIT
         self._said = b""
-        self._process = _start(Errand({where: url}, messages))
+        self._process = _start(Delivery({where: url}, messages))
         self.fd = self._process.stderr.fileno() if self._process.stderr else -1
         os.set_blocking(self.fd, False)
 
@@ -166,7 +166,7 @@ class Messengers:
         self._tell = tell
         self._places: Mapping[str, str] = {}
         # By URL; who was served last is last.
-        self._waiting: dict[str, deque[Message]] = {}
+        self._waiting: dict[str, deque[Notification]] = {}
         self._overflown: set[str] = set()
         self._at_work: list[_Messenger] = []
 
@@ -176,7 +176,7 @@ class Messengers:
         self._waiting = {url: self._waiting.get(url, deque()) for url in urls}
         self._overflown &= set(urls)
 
-    def add(self, message: Message) -> None:
+    def add(self, message: Notification) -> None:
         """Have a message sent to every URL."""
         for url, waiting in self._waiting.items():
             waiting.append(message)
@@ -259,7 +259,7 @@ class _Statuses(logging.Handler):
             self.last = found[1]
 
 
-def send(errand: Errand) -> list[str]:
+def send(errand: Delivery) -> list[str]:
     """Send all messages to all URLs, one after the other, and return what went wrong, a clause a URL."""
     try:
         import apprise
@@ -295,7 +295,7 @@ def main() -> int:
     for fd in (1, 2):
         os.dup2(nowhere, fd)
     try:
-        problems = send(msgspec.json.decode(sys.stdin.buffer.read(), type=Errand))
+        problems = send(msgspec.json.decode(sys.stdin.buffer.read(), type=Delivery))
     except Exception as error:  # noqa: BLE001 - what a plug-in raises might hold a URL too
         problems = [f"the messenger failed: {type(error).__name__}"]
     if problems:

@@ -20,7 +20,7 @@ from remediation.config.schema import ConfigError
 from remediation.messages.catalog import Language, Level, Text
 from remediation.messages.message import first_line, printable, seconds
 from remediation.messages.translation import translated, translated_action
-from remediation.monitor.notification_worker import Message, Messengers, refused
+from remediation.monitor.notification_worker import Messengers, Notification, refused
 from remediation.state.records import CheckOutcome, Result, Run
 from remediation.state.remediation import Remediation
 from remediation.system.secrets import redacted
@@ -172,7 +172,7 @@ class Notifier:
             if present and known[0] == "check" and known[1] not in present:
                 del self._incidents[known]
 
-    def _message(self, event: Event, incident: _Incident, until: float) -> Message:
+    def _message(self, event: Event, incident: _Incident, until: float) -> Notification:
         where = self._text("where", folder=_safe(self._project.root.name or "/"), host=_safe(os.uname().nodename))
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(incident.since))
         language = self._project.language
@@ -184,7 +184,7 @@ class Notifier:
             # Until then it is not over.
             self._text("downtime", value=seconds(max(0.0, until - incident.since))) if event == "healed" else "",
         ]
-        return Message(
+        return Notification(
             title=self._text(event, name=_safe(incident.name), where=where),
             body="\n".join(filter(None, lines)),
             kind="success" if event == "healed" else "failure",

@@ -92,7 +92,7 @@ class WarmSession:
         if self._process.poll() is None:
             end_family(self._process.pid, self._project)
             # What it could not do itself.
-            for left in self._project.memory.glob(f"run-{self._process.pid}-*"):
+            for left in self._project.state_folder.glob(f"run-{self._process.pid}-*"):
                 shutil.rmtree(left, ignore_errors=True)
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class WarmSession:
 _COLLECTING = 5.0
 
 
-class Sessions:
+class SessionPool:
     """Collects anew without losing what there is, and lets go of what is over."""
 
     def __init__(self, arguments: Sequence[str], terminal_fd: int) -> None:

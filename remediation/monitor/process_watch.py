@@ -11,7 +11,7 @@ from remediation.config.model import Project, Service
 from remediation.engines import engine_of
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
-from remediation.monitor.service_status import Standing
+from remediation.monitor.service_status import ServiceStatus
 from remediation.state.service_state import Store
 from remediation.system.process import Identity, pidfd
 
@@ -79,13 +79,13 @@ _LOOK_AGAIN = 0.05
 _PATIENCE = 0.25
 
 
-class Deaths:
+class ProcessWatch:
     """Watches the services that have checks, and keeps in mind whose process died."""
 
-    def __init__(self, project: Project, standing: Standing) -> None:
+    def __init__(self, project: Project, service_status: ServiceStatus) -> None:
         """Watch nobody yet; `standing` is told at once who died, and who came back without us."""
         self._project = project
-        self._standing = standing
+        self._service_status = service_status
         self._store = Store(project)
         self._watch = Watch(self._store)
         self._checked: list[str] = []
@@ -114,7 +114,7 @@ class Deaths:
     def _notice(self, name: str) -> None:
         self._noticed.add(name)
         if name in self._checked:
-            self._standing.died(name, before=self._began_anew(self._project.services[name]))
+            self._service_status.died(name, before=self._began_anew(self._project.services[name]))
 
     def _began_anew(self, service: Service) -> float | None:
         """Return when a service was started again, in epoch seconds, if it was: we may hear late of its death."""
@@ -150,7 +150,7 @@ class Deaths:
             # A lock that cannot be had is no reason to look away; the check says what is wrong.
             return False
 
-    def take_over(self, before: Deaths) -> None:
+    def take_over(self, before: ProcessWatch) -> None:
         """Keep in mind what the watch over an earlier configuration has noticed, and end that."""
         self._noticed = {name for name in before._noticed if name in self._project.services}
         before.close()
@@ -175,9 +175,9 @@ class Deaths:
 
     def _tell_return(self, service: Service) -> None:
         """Tell that a service is back, if whoever was at work on it saw it ready, or that it is meant to be down."""
-        memory = self._store.recall(service)
-        last = memory.last_heal
-        if memory.stopped_by_hand:
-            self._standing.stopped(service.name)
+        state = self._store.recall(service)
+        last = state.last_heal
+        if state.stopped_by_hand:
+            self._service_status.stopped(service.name)
         elif last and last.ok and liveness.condition(service, self._store) is Condition.RUNNING:
-            self._standing.returned(service.name, last.at)
+            self._service_status.returned(service.name, last.at)

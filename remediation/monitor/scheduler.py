@@ -31,8 +31,8 @@ from remediation.monitor.protocol import (
 from remediation.run.rounds import worst
 from remediation.supervision.channel import Channel
 from remediation.supervision.child import Child, fork
-from remediation.supervision.handover import Known
-from remediation.supervision.heartbeat import FOR_EVER, GRACE, SLOTS, Board
+from remediation.supervision.handover import Handover
+from remediation.supervision.heartbeat import FOR_EVER, GRACE, SLOTS, Heartbeats
 from remediation.supervision.round_files import SELECTED_NAME
 from remediation.system.exit_codes import INTERNAL_ERROR, VERDICTS
 
@@ -45,7 +45,7 @@ STALLED = 0.2
 _MOST_FORKS = 20
 
 
-class Round(Struct):
+class ScheduledRound(Struct):
     """Checks that run now, in one fork or more; a cycle's first round, or a later one that it asked for."""
 
     number: int
@@ -75,12 +75,12 @@ class Round(Struct):
         """The forks that have not ended."""
         return [child for child in self.forks if child.code is None]
 
-    def stalls_at(self, board: Board) -> float:
+    def stalls_at(self, heartbeats: Heartbeats) -> float:
         """Return when another fork should go on with what nobody has claimed, on the monotonic clock."""
         running = self.running
         if self.is_helpless or not running or len(running) >= _MOST_FORKS or not self.claims.left:
             return FOR_EVER
-        return max(board.read(child.slot).claimed for child in running) + STALLED
+        return max(heartbeats.read(child.slot).claimed for child in running) + STALLED
 
     def answer_if_over(self) -> None:
         """Answer the cycle that waits for the others, if they have all ended."""
@@ -166,21 +166,21 @@ class Server:
     def __init__(
         self,
         monitor: Channel,
-        board: Board,
+        heartbeats: Heartbeats,
         *,
         project: Project,
         items: Sequence[pytest.Item],
         folder: Path,
-        become: Callable[[Round, Child, Path, bool], None],
+        become: Callable[[ScheduledRound, Child, Path, bool], None],
     ) -> None:
         """Fork for the checks `items`, each cycle with a place in `folder`; a fork is told what to `become`."""
         self._monitor = monitor
-        self._board = board
+        self._heartbeats = heartbeats
         self._project = project
         self._items = items
         self._folder = folder
         self._become = become
-        self._rounds: list[Round] = []
+        self._rounds: list[ScheduledRound] = []
         self._finishing = False
         self._said_at = 0.0
         self.interval = 0.0
@@ -190,7 +190,7 @@ class Server:
     def _children(self) -> list[Child]:
         return [child for one in self._rounds for child in one.forks if child.code is None]
 
-    def serve(self) -> Round | None:
+    def serve(self) -> ScheduledRound | None:
         """Fork when asked to; return None at the end."""
         while True:
             # Before the first wait, too: the monitor may be gone already, and then nobody would ever wake us.
@@ -220,11 +220,11 @@ class Server:
         for fd in (fd for child in children for fd in child.fds):
             poll.register(fd, select.POLLIN)
         moments = [child.moment for child in children]
-        moments += [one.stalls_at(self._board) for one in self._rounds if not self._finishing]
+        moments += [one.stalls_at(self._heartbeats) for one in self._rounds if not self._finishing]
         first = min(moments, default=FOR_EVER)
         poll.poll(None if first == FOR_EVER else max(0.0, first - time.monotonic()) * 1000 + 1)
 
-    def _hear_monitor(self) -> Round | None:
+    def _hear_monitor(self) -> ScheduledRound | None:
         for order in self._monitor.receive(Order) if self._monitor.has_news else ():
             self._monitor.send(Taken())
             if isinstance(order, Begin) and (mine := self._begin(order)):
@@ -235,7 +235,7 @@ class Server:
             self._finish()
         return None
 
-    def _hear_children(self) -> Round | None:
+    def _hear_children(self) -> ScheduledRound | None:
         for one in list(self._rounds):
             for child in list(one.forks):
                 if child.code is not None:
@@ -250,7 +250,7 @@ class Server:
                     return mine
         return None
 
-    def _answer(self, one: Round, child: Child, message: FromCycle) -> Round | None:
+    def _answer(self, one: ScheduledRound, child: Child, message: FromCycle) -> ScheduledRound | None:
         match message:
             case Again(folder):
                 wanted = set(json.loads((Path(folder) / SELECTED_NAME).read_bytes()))
@@ -266,7 +266,7 @@ class Server:
 
     def _finish(self) -> None:
         """Let no heal begin, and break off what only checks; a heal that is under way goes on to its end."""
-        self._board.finish()
+        self._heartbeats.finish()
         for one in self._rounds:
             for child in one.forks:
                 # A later round belongs to a heal.
@@ -275,7 +275,7 @@ class Server:
 
     # Rounds.
 
-    def _begin(self, order: Begin) -> Round | None:
+    def _begin(self, order: Begin) -> ScheduledRound | None:
         self.interval = order.interval
         wanted, unwanted = None if order.services is None else set(order.services), set(order.without)
         named = ((item, set(heals(item))) for item in self._items)
@@ -284,20 +284,20 @@ class Server:
 
     def _start(
         self, number: int, items: Iterable[pytest.Item], folder: Path, *, asker: Child | None = None
-    ) -> Round | None:
+    ) -> ScheduledRound | None:
         cut = groups(items, self._project.services)
-        one = Round(number, cut, Claims(len(cut)), folder, asker, later=asker is not None)
+        one = ScheduledRound(number, cut, Claims(len(cut)), folder, asker, later=asker is not None)
         self._rounds.append(one)
         return self._fork(one)
 
-    def _help_stalled(self) -> Round | None:
+    def _help_stalled(self) -> ScheduledRound | None:
         now = time.monotonic()
         for one in self._rounds if not self._finishing else ():
-            if now >= one.stalls_at(self._board) and (mine := self._fork(one)):
+            if now >= one.stalls_at(self._heartbeats) and (mine := self._fork(one)):
                 return mine
         return None
 
-    def _ended(self, one: Round, child: Child) -> Round | None:
+    def _ended(self, one: ScheduledRound, child: Child) -> ScheduledRound | None:
         """Go on after the end of a fork; one that ended in the middle of a check is followed by another one."""
         if not self._finishing and (known := child.known.after(child.log.read(), child.death, self._project.root)):
             return self._fork(one, replaces=child, known=known)
@@ -317,7 +317,7 @@ class Server:
             self._rounds.remove(one)
         return None
 
-    def _abandon(self, first: Round, cycle: Child) -> None:
+    def _abandon(self, first: ScheduledRound, cycle: Child) -> None:
         """End the forks that worked for a cycle which is gone before they are."""
         for one in self._rounds:
             for child in one.running if one is first or one.asker is cycle else ():
@@ -325,21 +325,23 @@ class Server:
 
     # Forks.
 
-    def _fork(self, one: Round, *, replaces: Child | None = None, known: Known | None = None) -> Round | None:
+    def _fork(
+        self, one: ScheduledRound, *, replaces: Child | None = None, known: Handover | None = None
+    ) -> ScheduledRound | None:
         """Fork for a round, or to take over from a fork of it with what is `known`; in the fork, return the round."""
         number = one.forks.index(replaces) if replaces else len(one.forks)
         folder = one.folder / f"part-{number + 1}" if number else one.folder
         # Before its place is given away.
-        is_helped = replaces is not None and self._board.read(replaces.slot).helped
+        is_helped = replaces is not None and self._heartbeats.read(replaces.slot).helped
         try:
-            child = self._place_for_child(known or Known())
+            child = self._place_for_child(known or Handover())
             folder.mkdir(exist_ok=True)
             if number and not replaces:
-                self._board.help(one.forks[0].slot)
+                self._heartbeats.help(one.forks[0].slot)
             if replaces:
                 replaces.forget()
             if is_helped:
-                self._board.help(child.slot)
+                self._heartbeats.help(child.slot)
             pid = fork()
         except OSError as error:
             # No space, memory, or process to be had. A round that has begun goes on without further help.
@@ -359,14 +361,14 @@ class Server:
             one.folders.append(str(folder))
         return None
 
-    def _place_for_child(self, known: Known) -> Child:
+    def _place_for_child(self, known: Handover) -> Child:
         slot = next(iter(set(range(SLOTS)) - {child.slot for child in self._children}), None)
         if slot is None:
             raise OSError(f"{SLOTS} processes check already")
-        self._board.take(slot, time.monotonic() + GRACE)
-        return Child(self._board, slot, self._project, known, apart=True)
+        self._heartbeats.take(slot, time.monotonic() + GRACE)
+        return Child(self._heartbeats, slot, self._project, known, apart=True)
 
-    def _refuse(self, one: Round, problem: str) -> None:
+    def _refuse(self, one: ScheduledRound, problem: str) -> None:
         """End a round that cannot begin."""
         if one.asker:
             one.asker.channel.send(RoundEnded(INTERNAL_ERROR, []))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 
 
-class Trouble(msgspec.Struct):
+class Outage(msgspec.Struct):
     """A service is down."""
 
     since: float
@@ -42,7 +42,7 @@ class Trouble(msgspec.Struct):
     """or people were told before one did."""
 
 
-class Standing:
+class ServiceStatus:
     """What is known of each service. It may be asked in any thread."""
 
     def __init__(self, services: Iterable[str], *, clock: Clock = time.time, steady: Clock = time.monotonic) -> None:
@@ -53,7 +53,7 @@ class Standing:
         self._lock = threading.RLock()
         self._number = 0
         self._well: set[str] = set()
-        self._troubles: dict[str, Trouble] = {}
+        self._troubles: dict[str, Outage] = {}
         self._healing: dict[str, set[int]] = {}
         self._failing: dict[str, list[str]] = {}
         self._in_doubt = False
@@ -85,7 +85,7 @@ class Standing:
             return not (self._troubles or self._failing or self._in_doubt)
 
     @property
-    def troubles(self) -> dict[str, Trouble]:
+    def troubles(self) -> dict[str, Outage]:
         """The services that are down, with what is known of that."""
         with self._lock:
             return dict(self._troubles)
@@ -218,10 +218,10 @@ class Standing:
 
     def _worsen(
         self, name: str, at: float, number: int, cause: str, *, by: int | None = None, earliest: float = 0.0
-    ) -> Trouble:
+    ) -> Outage:
         trouble = self._troubles.get(name)
         if trouble is None:
-            trouble = Trouble(at, self._moment(at, earliest), at, number, by, cause)
+            trouble = Outage(at, self._moment(at, earliest), at, number, by, cause)
             if name in self._services:
                 self._troubles[name] = trouble
         else:

@@ -13,7 +13,7 @@ from remediation.monitor.metrics import Metrics
 from remediation.monitor.notifications import Notifier, require
 from remediation.monitor.protocol import Report
 from remediation.monitor.sd_notify import Systemd
-from remediation.monitor.service_status import Standing
+from remediation.monitor.service_status import ServiceStatus
 
 # How long the last messages are waited for at the end, in seconds.
 _LAST_MESSAGES = 5.0
@@ -21,18 +21,18 @@ _LAST_MESSAGES = 5.0
 LONG = 10.0
 
 
-class Outputs:
+class Sinks:
     """Hands on what the monitor finds; nothing here takes long, and nothing here can fail it."""
 
     def __init__(
-        self, project: Project, standing: Standing, *, metrics_port: int | None, tell: Callable[..., None]
+        self, project: Project, service_status: ServiceStatus, *, metrics_port: int | None, tell: Callable[..., None]
     ) -> None:
         """Make what the command line and the configuration want. ConfigError if an extra is missing for it."""
         require(project)
         _refuse_port_of_service(project, metrics_port)
-        self._standing = standing
+        self._service_status = service_status
         self._systemd = Systemd(os.environ)
-        self._metrics = Metrics(project, standing, metrics_port) if metrics_port is not None else None
+        self._metrics = Metrics(project, service_status, metrics_port) if metrics_port is not None else None
         self._notifier = Notifier(project, tell=tell)
         self._next_ping = time.monotonic()
         self._status: str | None = None
@@ -67,7 +67,7 @@ class Outputs:
         """The moments, on the monotonic clock, at which `attend` has something to do."""
         deadline = self._notifier.deadline()
         ping = [self._next_ping] if self._systemd.watchdog_interval else []
-        long = [trouble.began + LONG for trouble in self._standing.troubles.values() if not trouble.told]
+        long = [trouble.began + LONG for trouble in self._service_status.troubles.values() if not trouble.told]
         return [*ping, *([deadline] if deadline is not None else []), *long]
 
     def attend(self, status: str) -> None:
@@ -83,7 +83,7 @@ class Outputs:
             self._next_ping = now + interval
 
     def _tell_who_is_down_for_long(self) -> None:
-        for name, trouble in self._standing.troubles.items():
+        for name, trouble in self._service_status.troubles.items():
             if not trouble.told and time.monotonic() >= trouble.began + LONG:
                 self._notifier.tell_down(name, trouble.since, trouble.cause)
                 trouble.told = True

@@ -11,14 +11,14 @@ from msgspec import Struct
 from remediation.config.model import Project
 from remediation.monitor.cycle import Cycle
 from remediation.monitor.protocol import Over, Report
-from remediation.monitor.service_status import Standing
-from remediation.monitor.sinks import Outputs
+from remediation.monitor.service_status import ServiceStatus
+from remediation.monitor.sinks import Sinks
 from remediation.state.history import History, HistoryError
 from remediation.state.records import Run
 from remediation.system.exit_codes import VERDICTS
 
 
-class Tally(Struct):
+class Totals(Struct):
     """How many checks there were, in how many of them something failed for good, and how many heals helped."""
 
     checks: int = 0
@@ -39,23 +39,23 @@ class Tally(Struct):
 _BROKEN = "INTERNALERROR> "
 
 
-class Ledger:
+class RunningStatistics:
     """The books of a monitor."""
 
-    def __init__(self, outputs: Outputs, standing: Standing, say: Callable[..., None]) -> None:
+    def __init__(self, sinks: Sinks, service_status: ServiceStatus, say: Callable[..., None]) -> None:
         """Tell by `say`, and hand on to `outputs`; what is known of the services is kept in `standing`."""
-        self._outputs = outputs
-        self._standing = standing
+        self._sinks = sinks
+        self._service_status = service_status
         self._say = say
-        self.tally = Tally()
+        self.totals = Totals()
         self._project: Project | None = None
         self._history: History | None = None
 
     @property
     def status(self) -> str:
         """The statistics in a few words, and who is down."""
-        tally, down = self.tally, self._standing.down
-        counts = {"check": tally.checks, "error": tally.errors, "heal": tally.heals}
+        totals, down = self.totals, self._service_status.down
+        counts = {"check": totals.checks, "error": totals.errors, "heal": totals.heals}
         counted = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
         return f"{counted}; down: {', '.join(down)}" if down else counted
 
@@ -68,27 +68,27 @@ class Ledger:
             run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
             remediations, gave_up = (report.remediations, report.gave_up) if report else ([], [])
             report = Report(cycle.number, over.code, run, remediations, gave_up)
-        run = self._standing.enter(cycle, report.run)
+        run = self._service_status.enter(cycle, report.run)
         report = msgspec.structs.replace(report, run=run)
         # Of what it did not get to, it says nothing.
         whole = cycle.is_of_all and run.verdict != "incomplete"
         sick = bool(problem) or run.verdict not in ("healthy", "healed")
-        self.tally.checks += 1
-        self.tally.errors += sick or any(one.outcome.has_failed for one in run.results)
-        self.tally.heals += sum(one.ok for one in report.remediations)
+        self.totals.checks += 1
+        self.totals.errors += sick or any(one.outcome.has_failed for one in run.results)
+        self.totals.heals += sum(one.ok for one in report.remediations)
         self._tell_verdict(run, whole=whole)
-        self._say("status_sick" if sick or not self._standing.is_well else "status_healthy")
+        self._say("status_sick" if sick or not self._service_status.is_well else "status_healthy")
         self.tell_statistics()
         self._record(run, project)
-        self._outputs.observe(report, whole=whole)
+        self._sinks.observe(report, whole=whole)
 
     def _tell_verdict(self, run: Run, *, whole: bool) -> None:
         """Tell that nothing was wrong: with all, or else with whom. What was wrong, the cycle has told."""
         if run.verdict != "healthy":
             return
-        if whole and self._standing.is_well:
+        if whole and self._service_status.is_well:
             self._say("healthy")
-        elif well := [one.key for one in run.results if one.kind == "service" and self._standing.is_up(one.key)]:
+        elif well := [one.key for one in run.results if one.kind == "service" and self._service_status.is_up(one.key)]:
             self._say("one_healthy" if len(well) == 1 else "some_healthy", names=", ".join(well))
 
     def _record(self, run: Run, project: Project) -> None:
@@ -107,9 +107,9 @@ class Ledger:
 
     def tell_statistics(self) -> None:
         """Tell how many checks, errors and heals there were."""
-        tally = self.tally
-        self._say("statistics", checks=tally.checks, errors=tally.errors, heals=tally.heals)
-        self._say("uptime", percent=f"{tally.uptime:.1f}", successful=tally.successful, checks=tally.checks)
+        totals = self.totals
+        self._say("statistics", checks=totals.checks, errors=totals.errors, heals=totals.heals)
+        self._say("uptime", percent=f"{totals.uptime:.1f}", successful=totals.successful, checks=totals.checks)
 
 
 def _last_line(over: Over) -> str:

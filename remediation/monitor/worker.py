@@ -14,7 +14,7 @@ from remediation.config.model import Service
 from remediation.healing.context import longest
 from remediation.monitor.protocol import Again, Failed, Gather, Healing, Report, RoundEnded
 from remediation.supervision.channel import Channel
-from remediation.supervision.heartbeat import FOR_EVER, GRACE, Board, Phase
+from remediation.supervision.heartbeat import FOR_EVER, GRACE, Heartbeats, Phase
 from remediation.system.exit_codes import INTERRUPTED, PASSED
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class CycleWorker:
     """The side of a cycle that runs its checks: a fork of the fork server."""
 
-    def __init__(self, channel: Channel, board: Board, slot: int, number: int) -> None:
+    def __init__(self, channel: Channel, heartbeats: Heartbeats, slot: int, number: int) -> None:
         """Talk over `channel`, and show at `slot` of the board that we go on."""
         self._channel = channel
-        self._board = board
+        self._heartbeats = heartbeats
         self._slot = slot
         self._number = number
         self._since: dict[str, float] = {}
@@ -49,10 +49,10 @@ class CycleWorker:
         """Begin to heal, unless the monitor is about to end; from here on we are let go on to the end."""
         # Every service may have to wait for another healer, and then take as long itself.
         limit = sum(2 * longest(service) * len(service.ladder) for service in self.services)
-        self._board.put(self._slot, time.monotonic() + limit + GRACE, Phase.HEAL)
+        self._heartbeats.put(self._slot, time.monotonic() + limit + GRACE, Phase.HEAL)
         # Looked at after that: whoever ends the monitor first forbids heals, then looks at who heals.
-        if self._board.finishing:
-            self._board.put(self._slot, time.monotonic() + GRACE)
+        if self._heartbeats.finishing:
+            self._heartbeats.put(self._slot, time.monotonic() + GRACE)
             return False
         causes = {incident.service.name: incident.cause for incident in incidents}
         since = {incident.service.name: incident.since for incident in incidents}
@@ -62,20 +62,20 @@ class CycleWorker:
     def again(self, folder: Path) -> tuple[int, list[Path]]:
         """Have the fork server run the suite once more; return the exit code and where the findings are."""
         answer = self._ask(Again(str(folder)), Phase.HEAL)
-        self._board.put(self._slot, time.monotonic() + GRACE, Phase.HEAL)
+        self._heartbeats.put(self._slot, time.monotonic() + GRACE, Phase.HEAL)
         return answer
 
     def others(self) -> tuple[int, list[Path]]:
         """Wait for the forks that run what we did not; return their exit code and where their findings are."""
-        if not self._board.read(self._slot).helped:
+        if not self._heartbeats.read(self._slot).helped:
             return PASSED, []
         answer = self._ask(Gather(), Phase.OUTSIDE)
-        self._board.put(self._slot, time.monotonic() + GRACE)
+        self._heartbeats.put(self._slot, time.monotonic() + GRACE)
         return answer
 
     def _ask(self, question: Again | Gather, phase: Phase) -> tuple[int, list[Path]]:
         # Those that we wait for have deadlines of their own.
-        self._board.put(self._slot, FOR_EVER, phase)
+        self._heartbeats.put(self._slot, FOR_EVER, phase)
         self._channel.send(question)
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
@@ -91,4 +91,4 @@ class CycleWorker:
         """Tell the monitor how it ended."""
         # What has a verdict is not broken off any more.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._channel.send(Report(self._number, code, run.to_record(), run.course.counted, run.course.gave_up))
+        self._channel.send(Report(self._number, code, run.to_record(), run.run_state.counted, run.run_state.gave_up))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from remediation.config.model import Service
-from remediation.messages.message import Phrase
+from remediation.messages.message import Message
 from remediation.probes import deadline_io, http
 
 # Readiness is polled at first this often, then at a twentieth of the time waited, at most every
@@ -50,6 +50,6 @@ def unready(service: Service, *, timeout: float) -> str | None:
         return http.why(error, service, deadline)
 
 
-def asked(service: Service) -> Phrase:
+def asked(service: Service) -> Message:
     """Return what a service is asked to know whether it is ready, in words."""
-    return Phrase("asked_tcp", {}) if service.ready == "tcp" else Phrase("asked_path", {"path": service.ready})
+    return Message("asked_tcp", {}) if service.ready == "tcp" else Message("asked_path", {"path": service.ready})

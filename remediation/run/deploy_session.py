@@ -47,11 +47,11 @@ class Beside:
         if self.deployment.phase == "after":
             return code
         path = self.deployment.baseline_file
-        known = Baseline.of(run.course.results(), versions.answering(self._project))
+        known = Baseline.of(run.run_state.results(), versions.answering(self._project))
         try:
             baseline.write(path, known)
         except OSError as error:
-            run.voice.say("baseline_not_kept", file=self._project.relative(path), problem=error.strerror or error)
+            run.event_log.log("baseline_not_kept", file=self._project.relative(path), problem=error.strerror or error)
             return INTERNAL_ERROR
-        run.voice.say("baseline_kept", checks=len(known.checks), file=self._project.relative(path))
+        run.event_log.log("baseline_kept", checks=len(known.checks), file=self._project.relative(path))
         return code

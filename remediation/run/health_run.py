@@ -17,8 +17,8 @@ from remediation.deployment.context import Deployment
 from remediation.github import is_step
 from remediation.run.junit import IncompleteReportError
 from remediation.run.rounds import Round, read_round
-from remediation.run.run_state import Course
-from remediation.state.event_log import Voice
+from remediation.run.run_state import RunState
+from remediation.state.event_log import EventLog
 from remediation.state.evidence_store import Archive
 from remediation.state.history import recorder
 from remediation.state.records import Run
@@ -42,9 +42,9 @@ from remediation.system.signals import sigterm_interrupts
 
 if TYPE_CHECKING:
     from remediation.healing.incident import Incident
-    from remediation.healing.remediator import Healer
+    from remediation.healing.remediator import Remediator
     from remediation.supervision.attempt_log import AttemptLog
-    from remediation.supervision.handover import Known
+    from remediation.supervision.handover import Handover
 
 Heals = Literal["auto", "plan", "off"]
 """Whether what is sick is healed, or only told how it would be, or left."""
@@ -71,9 +71,9 @@ class HealthRun(msgspec.Struct):
 
     project: Project
     store: Store
-    voice: Voice
+    event_log: EventLog
     options: Options
-    course: Course
+    run_state: RunState
     again: Callable[[Path], tuple[int, list[Path]]]
     """Runs the suite once more as a folder lists it; pytest's exit code, and where the findings are."""
     report: Path
@@ -92,16 +92,16 @@ class HealthRun(msgspec.Struct):
 
         Heals on exit code 1 alone: not on an interruption, an internal error or a wrong use.
         """
-        self.course.rounds.append(first)
+        self.run_state.rounds.append(first)
         try:
             with sigterm_interrupts():
                 if self._heal_and_repeat():
                     self._roll_back()
         except KeyboardInterrupt:
-            self.course.rounds.append(replace(self.course.rounds.pop(), code=INTERRUPTED))
+            self.run_state.rounds.append(replace(self.run_state.rounds.pop(), code=INTERRUPTED))
         except OSError as error:
-            self.voice.say("incomplete", reason=str(error))
-            self.course.rounds.append(replace(self.course.rounds.pop(), code=INTERNAL_ERROR))
+            self.event_log.log("incomplete", reason=str(error))
+            self.run_state.rounds.append(replace(self.run_state.rounds.pop(), code=INTERNAL_ERROR))
         code = self._conclude()
         self._tell_github(code)
         self._tidy_up()
@@ -114,13 +114,13 @@ class HealthRun(msgspec.Struct):
         from remediation.deployment import versions
         from remediation.github import step
 
-        course, told = self.course, self.deployment
+        run_state, told = self.run_state, self.deployment
         step.tell(
-            self.to_record(), remediations=course.folded(), changes=course.changes(), baseline=course.baseline,
+            self.to_record(), remediations=run_state.folded(), changes=run_state.changes(), baseline=run_state.baseline,
             deployed=told is not None and told.phase == "after",
             versions=versions.answering(self.project) if told else {},
-            places=places(one.findings for one in course.rounds),
-            root=self.root, report=self.report, voice=self.voice,
+            places=places(one.findings for one in run_state.rounds),
+            root=self.root, report=self.report, event_log=self.event_log,
         )  # fmt: skip
 
     def _tidy_up(self) -> None:
@@ -135,7 +135,7 @@ class HealthRun(msgspec.Struct):
     def to_record(self) -> Run:
         """Return what the history keeps of this run."""
         options = self.options
-        return Run(self.began, time.time(), options.origin, self.verdict, options.interval, self.course.results())
+        return Run(self.began, time.time(), options.origin, self.verdict, options.interval, self.run_state.results())
 
     def record(self) -> None:
         """Write this run into the history; if that cannot be done, say so."""
@@ -144,13 +144,13 @@ class HealthRun(msgspec.Struct):
         try:
             History(self.project).record_run(self.to_record())
         except HistoryError as error:
-            self.voice.say("no_history", problem=error)
+            self.event_log.log("no_history", problem=error)
 
     def _heal_and_repeat(self) -> bool:
         """Climb the ladders as long as that can help; return whether healing is allowed."""
         healed_rounds = 0
         while self._is_failed:
-            incidents = self.course.to_heal()
+            incidents = self.run_state.to_heal()
             if not incidents:
                 break
             if not self._may_heal(incidents):
@@ -159,12 +159,12 @@ class HealthRun(msgspec.Struct):
                 break
             healed_rounds += 1
             if not self._only_waits(incidents):
-                self.voice.say("healing")
+                self.event_log.log("healing")
             done = self._heal(incidents)
             if not any(one.ok for one in done) and not self._has_more_for(done):
                 # All that there is was done, or refused: another look would change nothing.
                 break
-            self.voice.say("verifying")
+            self.event_log.log("verifying")
             self._run_again(done)
         return True
 
@@ -172,25 +172,25 @@ class HealthRun(msgspec.Struct):
         """Return whether more may follow on heals that failed: another step or, at last, the way back."""
         may_go_back = self.options.rollback and any(self.project.services[one.service].rollback for one in done)
         acted = any(one.action for one in done)
-        return self.course.has_more_for(done) or (may_go_back and acted)
+        return self.run_state.has_more_for(done) or (may_go_back and acted)
 
     @property
     def _most_heals(self) -> int:
-        most = self.course.most_heals
+        most = self.run_state.most_heals
         return most if self.options.rounds is None else min(most, self.options.rounds)
 
     @property
     def _is_failed(self) -> bool:
-        return self.course.last.code == FAILED and self.course.is_complete
+        return self.run_state.last.code == FAILED and self.run_state.is_complete
 
     def _may_heal(self, incidents: list[Incident]) -> bool:
         """Return whether there may be a round of healing; if not, tell why, or what it would do."""
         if self.options.heal == "off":
-            self.voice.say("healing_off")
+            self.event_log.log("healing_off")
         elif self.options.heal == "plan":
             self._tell_plan(incidents)
         elif pause := self.store.paused():
-            self.voice.tell(pause.phrase)
+            self.event_log.log_message(pause.message)
         else:
             return self.may_heal(incidents)
         return False
@@ -198,8 +198,8 @@ class HealthRun(msgspec.Struct):
     def _tell_plan(self, incidents: list[Incident]) -> None:
         from remediation.healing.dry_run import plan
 
-        for phrase in plan(incidents, self.project.services, self.store, rollback=self.options.rollback):
-            self.voice.tell(phrase)
+        for message in plan(incidents, self.project.services, self.store, rollback=self.options.rollback):
+            self.event_log.log_message(message)
 
     def _only_waits(self, incidents: list[Incident]) -> bool:
         """Return whether nothing may be done for any of them."""
@@ -211,17 +211,17 @@ class HealthRun(msgspec.Struct):
         from remediation.healing.dependencies import heal_all
 
         done = heal_all(
-            incidents, self.project.services, healer=self._healer(), store=self.store, voice=self.voice,
-            origin=self.options.origin, earlier=self.course.remediations,
+            incidents, self.project.services, remediator=self._remediator(), store=self.store, event_log=self.event_log,
+            origin=self.options.origin, earlier=self.run_state.remediations,
         )  # fmt: skip
-        self.course.add(done)
+        self.run_state.add(done)
         return done
 
-    def _healer(self) -> Healer:
-        from remediation.healing.remediator import Healer
+    def _remediator(self) -> Remediator:
+        from remediation.healing.remediator import Remediator
 
-        record = recorder(self.project, self.voice)
-        return Healer(self.store, self.voice, record=record, origin=self.options.origin)
+        record = recorder(self.project, self.event_log)
+        return Remediator(self.store, self.event_log, record=record, origin=self.options.origin)
 
     def _roll_back(self) -> None:
         """Take the way back from what a deployment broke and no heal mended, and check again."""
@@ -229,25 +229,25 @@ class HealthRun(msgspec.Struct):
             return
         from remediation.run import rollback
 
-        incidents = rollback.tell_what_broke(self.course, self.voice)
+        incidents = rollback.report_broken(self.run_state, self.event_log)
         # Somebody may have begun a pause since the last heal.
         if not incidents or not self._may_heal(incidents):
             return
-        done = rollback.take_back(incidents, self._healer(), self.course, self.store, self.voice)
-        self.course.add(done)
+        done = rollback.roll_back_all(incidents, self._remediator(), self.run_state, self.store, self.event_log)
+        self.run_state.add(done)
         if not any(one.rolled_back for one in done):
             return
         if self.deployment:
-            known = self.course.baseline.versions if self.course.baseline else {}
-            self.deployment = rollback.await_what_was(done, self.deployment, known, self.store, self.voice)
-        self.voice.say("verifying_rollback")
+            known = self.run_state.baseline.versions if self.run_state.baseline else {}
+            self.deployment = rollback.await_previous_versions(done, self.deployment, known, self.store, self.event_log)
+        self.event_log.log("verifying_rollback")
         self._run_again(done)
-        if self.course.last.code not in (PASSED, FAILED, INTERRUPTED):
-            self.voice.say("back_unchecked")
+        if self.run_state.last.code not in (PASSED, FAILED, INTERRUPTED):
+            self.event_log.log("back_unchecked")
 
     def _run_again(self, done: list[Remediation]) -> None:
         """Run the suite in a session of its own, and tell if the heal has broken what was well."""
-        rounds = self.course.rounds
+        rounds = self.run_state.rounds
         folder = rounds[0].parts[0].xml.parent / f"round-{len(rounds) + 1}"
         try:
             files.make_folder(folder.parent)
@@ -255,37 +255,37 @@ class HealthRun(msgspec.Struct):
             (folder / SELECTED_NAME).write_bytes(msgspec.json.encode(self.selected))
             found = read_round(*self.again(folder))
         except OSError as error:
-            self.voice.say("incomplete", reason=f"round {len(rounds) + 1} cannot begin: {error.strerror or error}")
+            self.event_log.log("incomplete", reason=f"round {len(rounds) + 1} cannot begin: {error.strerror or error}")
             found = Round(INTERNAL_ERROR, [])
         rounds.append(replace(found, healed=tuple(one.service for one in done if one.action)))
-        for change in self.course.newly_harmed():
-            self.voice.tell(change.phrase)
+        for change in self.run_state.newly_harmed():
+            self.event_log.log_message(change.message)
 
     def _conclude(self) -> int:
         """Write the report, read the verdict back from it, and return the exit code."""
-        code = self.course.last.code
-        if code == INTERNAL_ERROR and len(self.course.rounds) > 1:
-            self.voice.say("incomplete", reason=f"round {len(self.course.rounds)} broke off")
+        code = self.run_state.last.code
+        if code == INTERNAL_ERROR and len(self.run_state.rounds) > 1:
+            self.event_log.log("incomplete", reason=f"round {len(self.run_state.rounds)} broke off")
         if code in (INTERNAL_ERROR, USAGE_ERROR):
             return code
         self._compare()
-        unproven = self.course.unproven() if code == PASSED and not self.options.allow_unproven else None
-        hopeful: Verdict = "unproven" if unproven else self.course.hopeful
-        lines = self.voice.lines if self.course.remediations or self.deployment else []
+        unproven = self.run_state.unproven() if code == PASSED and not self.options.allow_unproven else None
+        hopeful: Verdict = "unproven" if unproven else self.run_state.hopeful
+        lines = self.event_log.lines if self.run_state.remediations or self.deployment else []
         try:
-            publication = self.course.publication(lines)
+            publication = self.run_state.publication(lines)
             failed = publication.write(self.report, hopeful if code == PASSED else "sick", empty=code == NO_CHECKS)
         except (IncompleteReportError, OSError) as error:
-            self.voice.say("incomplete", reason=str(error))
+            self.event_log.log("incomplete", reason=str(error))
             return code if code == INTERRUPTED else INTERNAL_ERROR
         # The XML may raise what pytest said, never lower it.
         code = FAILED if failed and code == PASSED else code
         self.verdict = hopeful if code == PASSED else "sick"
         if code == FAILED:
-            self.voice.say("sick", checks=", ".join(self.course.names(failed)))
+            self.event_log.log("sick", checks=", ".join(self.run_state.names(failed)))
         elif code == PASSED and (self.options.origin, self.verdict) != ("monitor", "healthy"):
             # Who is meant by "all" only the monitor knows; it says so itself.
-            self.voice.say(self.verdict, names=unproven)
+            self.event_log.log(self.verdict, names=unproven)
         match self.verdict:
             case "unproven":
                 return FAILED
@@ -300,14 +300,14 @@ class HealthRun(msgspec.Struct):
         """After a deployment, tell what changed since the baseline."""
         if self.deployment is None or self.deployment.phase == "before":
             return
-        baseline = self.course.baseline
+        baseline = self.run_state.baseline
         if baseline is None:
-            self.voice.say("no_baseline", file=self.project.relative(self.deployment.baseline_file))
+            self.event_log.log("no_baseline", file=self.project.relative(self.deployment.baseline_file))
             return
-        changed = self.course.changes()
-        self.voice.say("compared" if changed else "unchanged", moment=baseline.moment)
+        changed = self.run_state.changes()
+        self.event_log.log("compared" if changed else "unchanged", moment=baseline.moment)
         for change in changed:
-            self.voice.tell(change.phrase)
+            self.event_log.log_message(change.message)
 
 
 class Fork(msgspec.Struct, frozen=True):
@@ -330,5 +330,5 @@ class Fork(msgspec.Struct, frozen=True):
     """Seconds from one cycle of the monitor to the next."""
     log: AttemptLog
     """Where it notes its attempts."""
-    known: Known
+    known: Handover
     """What processes that ended in the middle of their part have found."""

@@ -113,9 +113,9 @@ def begin(config: pytest.Config) -> None:
         unignore()
         if not measures_coverage(config):
             _stop_coverage(config.pluginmanager)
-        from remediation.run.session_plugin import Checks
+        from remediation.run.session_plugin import SessionPlugin
 
-        config.pluginmanager.register(Checks(config), "auto-heal")
+        config.pluginmanager.register(SessionPlugin(config), "auto-heal")
     else:
         config.pluginmanager.register(_Bystander(config), "auto-heal-bystander")
 

@@ -40,7 +40,7 @@ class Files:
         if not hasattr(option, "xmlpath"):
             raise pytest.UsageError("auto-heal reads its verdict from junitxml; do not disable that plugin")
         self._config = config
-        self._root, self._memory = project.root, project.memory
+        self._root, self._state_folder = project.root, project.state_folder
         self._reserve = reserve
         self.problem = ""
         """Why pytest may not have written its XML to the end."""
@@ -82,17 +82,17 @@ class Files:
 
     def _own_folder(self) -> Path:
         """Make a folder for the reports of the rounds, and remove those of runs that were killed."""
-        memory = self._memory
-        for left in memory.glob(f"{_RUN_PREFIX}*"):
+        folder = self._state_folder
+        for left in folder.glob(f"{_RUN_PREFIX}*"):
             pid = left.name.removeprefix(_RUN_PREFIX).partition("-")[0]
             if pid.isdigit() and Identity.of(int(pid)) is None:
                 shutil.rmtree(left, ignore_errors=True)
         try:
-            memory.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             self._reserve.attend()
-            return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{protocol.waiting_pid()}-", dir=memory))
+            return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{protocol.waiting_pid()}-", dir=folder))
         except OSError as error:
-            _give_up(f"the folder {memory} cannot be written: {error.strerror}")
+            _give_up(f"the folder {folder} cannot be written: {error.strerror}")
 
     def _writes_to(self, path: Path) -> None:
         for plugin in self._xml_plugins():

@@ -9,33 +9,33 @@ from typing import TYPE_CHECKING
 from remediation.config.model import Service
 from remediation.deployment.context import Deployment
 from remediation.run.rounds import Round
-from remediation.run.run_state import Course
-from remediation.state.event_log import Voice
+from remediation.run.run_state import RunState
+from remediation.state.event_log import EventLog
 from remediation.state.remediation import Remediation
 from remediation.state.service_state import Store
 from remediation.system.files import make_folder
 
 if TYPE_CHECKING:
     from remediation.healing.incident import Incident
-    from remediation.healing.remediator import Healer
+    from remediation.healing.remediator import Remediator
 
 
-def tell_what_broke(course: Course, voice: Voice) -> list[Incident]:
+def report_broken(run_state: RunState, event_log: EventLog) -> list[Incident]:
     """Return whom a deployment has made sick and no heal has helped, having told what it broke."""
-    incidents = course.to_roll_back()
+    incidents = run_state.to_roll_back()
     if not incidents:
-        if back := [name for name, done in course.remediations.items() if any(one.rolled_back for one in done)]:
-            voice.say("back_already", names=", ".join(back))
-        elif spared := course.to_roll_back(all_sick=True):
-            voice.say("no_rollback", names=_names(spared))
+        if back := [name for name, done in run_state.remediations.items() if any(one.rolled_back for one in done)]:
+            event_log.log("back_already", names=", ".join(back))
+        elif spared := run_state.to_roll_back(all_sick=True):
+            event_log.log("no_rollback", names=_names(spared))
         return []
-    for change in course.changes():
-        voice.tell(change.phrase)
+    for change in run_state.changes():
+        event_log.log_message(change.message)
     return incidents
 
 
-def take_back(
-    incidents: Iterable[Incident], healer: Healer, course: Course, store: Store, voice: Voice
+def roll_back_all(
+    incidents: Iterable[Incident], remediator: Remediator, run_state: RunState, store: Store, event_log: EventLog
 ) -> list[Remediation]:
     """Roll all of them back, and with each all that share its command, by running it once."""
     groups: dict[object, list[Incident]] = {}
@@ -45,10 +45,10 @@ def take_back(
     for way, group in groups.items():
         together = group + _companions(way, group, store)
         try:
-            with _kept(course.rounds):
-                done += healer.roll_back(together)
+            with _kept(run_state.rounds):
+                done += remediator.roll_back(together)
         except KeyboardInterrupt:
-            voice.say("back_interrupted", names=_names(together))
+            event_log.log("back_interrupted", names=_names(together))
             raise
     return done
 
@@ -64,10 +64,10 @@ def _companions(way: object, group: list[Incident], store: Store) -> list[Incide
     sick = [incident.service.name for incident in group]
     found = []
     for service in store.project.services.values():
-        memory = store.recall(service)
-        if _way(service) == way and service.name not in sick and not memory.stopped_by_hand:
+        state = store.recall(service)
+        if _way(service) == way and service.name not in sick and not state.stopped_by_hand:
             cause = f"shares the rollback of {', '.join(sick)}"
-            found.append(Incident(service, cause, group[0].since, memory.heals))
+            found.append(Incident(service, cause, group[0].since, state.heals))
     return found
 
 
@@ -88,8 +88,8 @@ def _kept(rounds: Iterable[Round]) -> Iterator[None]:
                 path.write_bytes(content)
 
 
-def await_what_was(
-    remediations: Iterable[Remediation], told: Deployment, known: Mapping[str, str], store: Store, voice: Voice
+def await_previous_versions(
+    remediations: Iterable[Remediation], told: Deployment, known: Mapping[str, str], store: Store, event_log: EventLog
 ) -> Deployment:
     """Wait for the versions that were `known` before, and return what the next round has to expect.
 
@@ -100,5 +100,5 @@ def await_what_was(
     services = store.project.services
     back = [services[one.service] for one in remediations if one.rolled_back and not one.rollback_problem]
     after = told.back([service.name for service in back if service.version], known)
-    wait.await_arrival(back, store, voice, wait=told.wait, versions=after.versions)
+    wait.await_arrival(back, store, event_log, wait=told.wait, versions=after.versions)
     return after

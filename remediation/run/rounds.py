@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from remediation.checks.results import Findings
+from remediation.checks.results import RoundFindings
 from remediation.supervision.round_files import FINDINGS_NAME, XML_NAME
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, NO_CHECKS, PASSED, USAGE_ERROR
 
@@ -20,7 +20,7 @@ class Part(msgspec.Struct, frozen=True):
     """What one process found in a round, and the XML that its pytest wrote."""
 
     xml: Path
-    findings: Findings
+    findings: RoundFindings
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -32,10 +32,10 @@ class Round(msgspec.Struct, frozen=True):
     """The services that were healed just before it."""
 
     @property
-    def findings(self) -> Findings:
+    def findings(self) -> RoundFindings:
         """What all of them found."""
         everything = [part.findings for part in self.parts]
-        return Findings(
+        return RoundFindings(
             [attempt for found in everything for attempt in found.attempts],
             [result for found in everything for result in found.results],
         )
@@ -54,7 +54,7 @@ def read_round(code: int, folders: Iterable[Path]) -> Round:
     parts: list[Part] = []
     for folder in folders:
         try:
-            findings = msgspec.json.decode((folder / FINDINGS_NAME).read_bytes(), type=Findings)
+            findings = msgspec.json.decode((folder / FINDINGS_NAME).read_bytes(), type=RoundFindings)
         except (OSError, msgspec.MsgspecError):
             # It ended without the hook: killed, or by os._exit. Whatever its code, it proves nothing.
             return Round(INTERNAL_ERROR, parts)

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from remediation.checks import OWN
 from remediation.checks.results import Attempt, CheckResult, over_all_rounds
-from remediation.config.model import Project, Rung, Service
+from remediation.config.model import LadderStep, Project, Service
 from remediation.deployment.baseline import Baseline
 from remediation.deployment.comparison import Change, ChangeKind, changes
 from remediation.run import junit
@@ -137,7 +137,7 @@ def _own(result: CheckResult, healed_since: Mapping[str, tuple[str, ...]]) -> tu
     return None if result.nodeid.startswith(OWN) else healed_since.get(result.nodeid)
 
 
-class Course(Struct):
+class RunState(Struct):
     """The rounds of a run, and what was done for each service between them."""
 
     project: Project
@@ -197,7 +197,7 @@ class Course(Struct):
         names = {name for attempt in self.attempts for name in attempt.heals} | self.remediations.keys()
         return sum(len(self._ladder(name)) + 1 for name in names)
 
-    def _ladder(self, service: str) -> tuple[Rung, ...]:
+    def _ladder(self, service: str) -> tuple[LadderStep, ...]:
         return self.project.services[service].ladder
 
     def to_roll_back(self, *, all_sick: bool = False) -> list[Incident]:

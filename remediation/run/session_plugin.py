@@ -17,13 +17,13 @@ from msgspec.structs import replace
 from remediation.checks import FOLDER, results
 from remediation.checks.client import project_of
 from remediation.checks.collect_timeout import Collection
-from remediation.checks.heartbeat_plugin import Pulse
-from remediation.checks.progress import Narrator
+from remediation.checks.heartbeat_plugin import HeartbeatPlugin
+from remediation.checks.progress import ProgressReporter
 from remediation.checks.redact_reports import Redaction
 from remediation.checks.replay import Replay
-from remediation.checks.report_replay import Retelling
-from remediation.checks.results import Attempts, Ends, Findings, Results
-from remediation.checks.retries import Patience, heals, is_debugged
+from remediation.checks.report_replay import ReportReplay
+from remediation.checks.results import Attempts, Ends, Results, RoundFindings
+from remediation.checks.retries import Retries, heals, is_debugged
 from remediation.checks.selection import Selection
 from remediation.checks.session_failure import SessionFailure
 from remediation.config.model import Project, Service
@@ -36,14 +36,14 @@ from remediation.messages.catalog import Level
 from remediation.run.health_run import Fork, Heals, HealthRun, Options
 from remediation.run.report_files import Files, only_lists
 from remediation.run.rounds import Part, Round, read_round, together
-from remediation.run.run_state import Course
-from remediation.state.event_log import Terminal, Voice, terminal
+from remediation.run.run_state import RunState
+from remediation.state.event_log import EventLog, Terminal, terminal
 from remediation.supervision import protocol
 from remediation.supervision.attempt_log import NOTE, AttemptLog, Begun
 from remediation.supervision.death import write_stacks_to
-from remediation.supervision.handover import Known
+from remediation.supervision.handover import Handover
 from remediation.supervision.heartbeat import Phase
-from remediation.supervision.protocol import Errand, Healing, Verdict
+from remediation.supervision.protocol import Healing, SupervisorLink, Verdict
 from remediation.supervision.round_files import FINDINGS_NAME
 from remediation.system import environment, files
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED, VERDICTS
@@ -60,7 +60,7 @@ _SEEN = pytest.StashKey[dict[str, int]]()
 _FAILURE = pytest.StashKey[str]()
 
 
-class Checks:
+class SessionPlugin:
     """The plugin that a health run registers: once in the session, and once in each worker of xdist."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -81,7 +81,7 @@ class Checks:
         self._beside = _beside(config, self._project)
         beside = self._beside.deployment if self._beside else None
         self._selection = Selection(config, self._project, beside, self._later_round)
-        self._patience = Patience(config, self._project, self._store)
+        self._patience = Retries(config, self._project, self._store)
         # None on a worker of xdist: it runs checks, and its controller does all the rest.
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project, self._store.reserve)
         sampling = self._beside.sampling if self._beside else None
@@ -99,41 +99,41 @@ class Checks:
         timeout = self._project.collect_timeout
         worker: WorkerSide | None = None
         self._log: AttemptLog | None = None
-        self._pulse: Pulse | None = None
-        known = Known()
+        self._heartbeat: HeartbeatPlugin | None = None
+        known = Handover()
         self._controller: ControllerSide | None = None
         if hasattr(config, "workerinput"):
             from remediation.checks.xdist_workers import WorkerSide
 
             worker = WorkerSide(config, timeout)
-            self._log, self._pulse, known = worker.log, worker.pulse, worker.known
+            self._log, self._heartbeat, known = worker.log, worker.heartbeat, worker.known
         elif told := self._told:
             self._log, known = told.log, told.known
-            self._pulse = Pulse(told.board, told.slot, timeout)
+            self._heartbeat = HeartbeatPlugin(told.heartbeats, told.slot, timeout)
             if self._files and getattr(config.option, "tx", None):
                 from remediation.checks.xdist_workers import ControllerSide
 
-                self._controller = ControllerSide(config, told, self._files.folder, self._pulse)
-        retelling = Retelling(config)
+                self._controller = ControllerSide(config, told, self._files.folder, self._heartbeat)
+        retelling = ReportReplay(config)
         self._replay = Replay(known, self._patience, retelling)
-        self._replay.narrator = self._narrator
+        self._replay.progress = self._progress
         self._replay.hush(config, is_later_round=self._later_round is not None)
         collection = Collection(
-            config, timeout=timeout, known=known, pulse=self._pulse, log=self._log,
+            config, timeout=timeout, known=known, heartbeat=self._heartbeat, log=self._log,
             tell=self._tell_not_collected,
         )  # fmt: skip
-        return [worker, self._controller, self._pulse, retelling, self._replay, collection]
+        return [worker, self._controller, self._heartbeat, retelling, self._replay, collection]
 
     def _tell_not_collected(self, reason: str) -> None:
         if self._files and not self._later_round:
-            self._voice().say("not_collected", reason=reason)
+            self._event_log().log("not_collected", reason=reason)
 
-    def _voice(self) -> Voice:
-        return Voice.of(self._project, terminal=self._terminal or self._pytest_terminal())
+    def _event_log(self) -> EventLog:
+        return EventLog.of(self._project, terminal=self._terminal or self._pytest_terminal())
 
     def _speak_to(self, shown: Terminal | None) -> None:
         self._terminal = shown
-        self._narrator = Narrator(Voice.of(self._project, terminal=shown))
+        self._progress = ProgressReporter(EventLog.of(self._project, terminal=shown))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
@@ -197,7 +197,7 @@ class Checks:
         self._selection.selected, self._claimed = fork.selected, set()
         # A terminal that takes no lines must not keep anybody from healing.
         self._speak_to(_own_terminal(patience=_PATIENCE))
-        self._replay.take(fork.known, self._narrator)
+        self._replay.take(fork.known, self._progress)
         self._continue_counting()
         return self._project.services.values()
 
@@ -221,7 +221,7 @@ class Checks:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say that a check begins."""
         if nodeid in self._selection.labels and self._files:
-            self._narrator.begins(nodeid, self._selection.labels[nodeid])
+            self._progress.begins(nodeid, self._selection.labels[nodeid])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -247,7 +247,7 @@ class Checks:
             return False
         services = [self._project.services[name] for name in names]
         memories = [self._store.recall(service) for service in services]
-        held = any(backoff.waits(memory) or memory.stopped_by_hand for memory in memories)
+        held = any(backoff.waits(state) or state.stopped_by_hand for state in memories)
         return not held and all(engine_of(service).can_start for service in services)
 
     @pytest.hookimpl(tryfirst=True)
@@ -286,7 +286,7 @@ class Checks:
             if pointless or not self._patience.retry_can_help(item):
                 self._patience.give_up(item)
             elif self._files:
-                self._narrator.retries(noted["check"], number, retries + 1, delay)
+                self._progress.retries(noted["check"], number, retries + 1, delay)
         return report
 
     def _keep_failure(self, item: pytest.Item, report: pytest.TestReport) -> None:
@@ -311,7 +311,7 @@ class Checks:
         self._results.add(report)
         self._ends.add(report)
         if not self._replay.is_old(report):
-            self._narrator.reports(report)
+            self._progress.reports(report)
 
     # The end.
 
@@ -326,14 +326,14 @@ class Checks:
         """End a round: a later one leaves its attempts behind, the first one goes on to heal and to decide."""
         if self._files is None or only_lists(self._config):
             return exitstatus
-        voice = self._voice()
-        exitstatus = self._code(exitstatus, voice)
-        findings = Findings(self._attempts.all, self._results.all)
+        event_log = self._event_log()
+        exitstatus = self._code(exitstatus, event_log)
+        findings = RoundFindings(self._attempts.all, self._results.all)
         if self._later_round:
             files.write(self._files.folder / FINDINGS_NAME, msgspec.json.encode(findings))
             self._tell_verdict(exitstatus)
             return exitstatus
-        run = self._health_run(voice, self._files.report)
+        run = self._health_run(event_log, self._files.report)
         first = Round(exitstatus, [Part(self._files.xml, findings)])
         if self._fork:
             first = together(first, read_round(*self._fork.others()))
@@ -356,31 +356,31 @@ class Checks:
         words = Words(self._project.language)
         verdict = words(f"verdict_{run.verdict}" if code in VERDICTS else "no_verdict")
         key = "over_report" if report.exists() else "over"
-        return words(key, verdict=verdict, rounds=len(run.course.rounds), report=report)
+        return words(key, verdict=verdict, rounds=len(run.run_state.rounds), report=report)
 
     def _tell_verdict(self, code: int) -> None:
         """Let the supervisor wait no longer than it has to for what other plugins do from here on."""
         if self._told and self._files:
             self._told.channel.send(Verdict(code, os.fsencode(self._files.report)))
 
-    def _code(self, exitstatus: int, voice: Voice) -> int:
+    def _code(self, exitstatus: int, event_log: EventLog) -> int:
         """Return what the exit code of the round means, and say so if there is no telling."""
         if exitstatus == INTERRUPTED and self._stopped_at_failure():
             exitstatus = FAILED
         exitstatus = self._failure.code(exitstatus)
         if self._controller and self._controller.problem:
-            voice.say("incomplete", reason=self._controller.problem)
+            event_log.log("incomplete", reason=self._controller.problem)
             return INTERNAL_ERROR
         expected = self._claimed if self._fork else self._selection.selected
         if broken := self._ends.missing(expected if exitstatus == PASSED else ()):
             # pytest.exit(returncode=0), say, or a crashed worker: neither pytest's code nor its XML surely tells.
-            voice.say("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(broken))}")
+            event_log.log("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(broken))}")
             return INTERNAL_ERROR
         if self._files and self._files.problem and exitstatus in (PASSED, FAILED):
-            voice.say("incomplete", reason=self._files.problem)
+            event_log.log("incomplete", reason=self._files.problem)
             return INTERNAL_ERROR
         if problem := self._failure.problem(exitstatus):
-            voice.say("incomplete", reason=problem)
+            event_log.log("incomplete", reason=problem)
             return INTERNAL_ERROR
         return exitstatus
 
@@ -390,7 +390,7 @@ class Checks:
         steps = getattr(option, "stepwise", False) and failures > bool(option.stepwise_skip)
         return bool(steps) or 0 < (option.maxfail or 0) <= failures
 
-    def _health_run(self, voice: Voice, report: Path) -> HealthRun:
+    def _health_run(self, event_log: EventLog, report: Path) -> HealthRun:
         option = self._config.option
         fork, beside = self._fork, self._beside
         options = Options(
@@ -403,9 +403,9 @@ class Checks:
         if fork:
             options = replace(options, origin="monitor", interval=fork.interval, rollback=False)
         run = HealthRun(
-            project=self._project, store=self._store, voice=voice, options=options,
+            project=self._project, store=self._store, event_log=event_log, options=options,
             report=report, root=self._config.rootpath,
-            course=Course(
+            run_state=RunState(
                 self._project, beside.baseline if beside else None, option.junitprefix, rollback=options.rollback
             ),
             again=lambda folder: self._again(folder, run.deployment),
@@ -417,10 +417,10 @@ class Checks:
             run.may_heal = lambda _: self._begin_to_heal(told)
         return run
 
-    def _begin_to_heal(self, told: Errand) -> bool:
+    def _begin_to_heal(self, told: SupervisorLink) -> bool:
         """Say that a heal begins, which has time limits of its own."""
-        if self._pulse:
-            self._pulse.hold(Phase.HEAL)
+        if self._heartbeat:
+            self._heartbeat.hold(Phase.HEAL)
         told.channel.send(Healing())
         return True
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from remediation.config.model import Project
 from remediation.deployment.context import Deployment
-from remediation.state.event_log import Voice, terminal
+from remediation.state.event_log import EventLog, terminal
 from remediation.supervision.child import flush
 from remediation.supervision.supervisor import Supervisor
 from remediation.system.exit_codes import INTERNAL_ERROR, USAGE_ERROR
@@ -37,7 +37,7 @@ def go_on(config: pytest.Config, project: Project) -> int:
         _take_back(config)
         return _pytest(list(invocation.args), invocation.dir, invocation.plugins)
 
-    code = Supervisor(project, _voice(project, STDOUT), first=first, again=again).run()
+    code = Supervisor(project, _event_log(project, STDOUT), first=first, again=again).run()
     if _is_all():
         flush()
         os._exit(code)
@@ -72,14 +72,16 @@ def from_beginning(
     def begin() -> int:
         return _pytest(arguments, place)
 
-    voice = _voice(project, STDOUT if terminal_fd is None else terminal_fd)
-    supervisor = Supervisor(project, voice, first=begin, again=begin, deployment=deployment, terminal_fd=terminal_fd)
+    event_log = _event_log(project, STDOUT if terminal_fd is None else terminal_fd)
+    supervisor = Supervisor(
+        project, event_log, first=begin, again=begin, deployment=deployment, terminal_fd=terminal_fd
+    )
     code = supervisor.run()
     return code, supervisor.verdict is not None
 
 
-def _voice(project: Project, fd: int) -> Voice:
-    return Voice.of(project, terminal=terminal(fd))
+def _event_log(project: Project, fd: int) -> EventLog:
+    return EventLog.of(project, terminal=terminal(fd))
 
 
 def _pytest(arguments: list[str], place: Path, plugins: Sequence[object] | None = None) -> int:

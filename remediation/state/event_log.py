@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from remediation.config.model import Project
-from remediation.messages.catalog import CATALOGUE, Language, Level
-from remediation.messages.message import Phrase
+from remediation.messages.catalog import CATALOG, Language, Level
+from remediation.messages.message import Message
 from remediation.system import files, logrotate
 
 _COLOURS = {Level.SUCCESS: "\033[32m", Level.WARN: "\033[33m", Level.ERROR: "\033[31m", Level.INFO: ""}
@@ -59,7 +59,7 @@ def terminal(fd: int, *, patience: float | None = None) -> Terminal:
     return show
 
 
-class Voice:
+class EventLog:
     """Tells a project's events. Several threads may speak; lines never mix."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Voice:
         """All that was said, as it stands in the log; empty without `remember`."""
 
     @classmethod
-    def of(cls, project: Project, *, terminal: Terminal | None = None, remember: bool = True) -> Voice:
+    def of(cls, project: Project, *, terminal: Terminal | None = None, remember: bool = True) -> EventLog:
         """Return the voice of a project."""
         named = len(project.services) > 1
         return cls(
@@ -95,18 +95,18 @@ class Voice:
             log_size=project.log_size, remember=remember,
         )  # fmt: skip
 
-    def say(self, key: str, **values: object) -> None:
+    def log(self, key: str, **values: object) -> None:
         """Say a text of the catalogue."""
-        self.tell(Phrase(key, values))
+        self.log_message(Message(key, values))
 
-    def tell(self, phrase: Phrase) -> None:
+    def log_message(self, message: Message) -> None:
         """Say a phrase, in the user's language."""
-        level, text = CATALOGUE[phrase.key].level, phrase.render(self.language, named=self._named)
+        level, text = CATALOG[message.key].level, message.render(self.language, named=self._named)
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{level.value}] {text}"
         with self._lock:
             if self._remember:
                 self.lines.append(line)
-            self._log(line)
+            self._write(line)
             if self._terminal:
                 self._terminal(_unheard(text) if os.environ.get("GITHUB_ACTIONS") == "true" else text, level)
 
@@ -116,7 +116,7 @@ class Voice:
             if self._terminal:
                 self._terminal(line, Level.INFO)
 
-    def _log(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         # A log that cannot be rotated is appended to all the same.
         with suppress(OSError):
             logrotate.idle(self._log_file, self._log_size)

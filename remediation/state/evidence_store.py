@@ -25,7 +25,7 @@ class Archive:
 
     def __init__(self, project: Project) -> None:
         """Keep it in the project's own folder."""
-        self.path = project.memory / "evidence"
+        self.path = project.state_folder / "evidence"
         self._limits = project.evidence
 
     @contextmanager

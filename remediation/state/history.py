@@ -17,7 +17,7 @@ from typing import Any
 
 from remediation.config.model import HistoryLimits, Project
 from remediation.state import incidents
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 from remediation.state.records import Result, Run
 from remediation.state.remediation import Remediation
 from remediation.system import files
@@ -126,7 +126,7 @@ class History:
         `close`, and others are waited for less long.
         """
         self._project = project
-        self.path = project.memory / "history.db"
+        self.path = project.state_folder / "history.db"
         self._limits = project.history
         self._stays_open = stays_open
         self._timeout = _SHORT_TIMEOUT if stays_open else _BUSY_TIMEOUT
@@ -334,13 +334,13 @@ def _storable(value: Any) -> Any:
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
-def recorder(project: Project, voice: Voice) -> Callable[[Remediation], None]:
+def recorder(project: Project, event_log: EventLog) -> Callable[[Remediation], None]:
     """Return what writes a remediation into the history of a project, and tells if that cannot be done."""
 
     def record(remediation: Remediation) -> None:
         try:
             History(project).record_remediation(remediation)
         except HistoryError as error:
-            voice.say("no_history", problem=error)
+            event_log.log("no_history", problem=error)
 
     return record

@@ -50,4 +50,4 @@ def _keep(project: Project, known: dict[str, float], found: dict[str, float]) ->
 
 
 def _path(project: Project) -> Path:
-    return project.memory / _NAME
+    return project.state_folder / _NAME

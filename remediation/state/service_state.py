@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from remediation.config.model import Budget, Project, Service
-from remediation.messages.message import Phrase, english
+from remediation.messages.message import Message, english
 from remediation.state import lock_grants
 from remediation.state.remediation import Remediation
 from remediation.system import files
@@ -37,7 +37,7 @@ _PID_LIMIT = 32
 _RESERVE = 1 << 20
 
 
-class Memory(msgspec.Struct):
+class ServiceState(msgspec.Struct):
     """All that is remembered of one service. `heals` counts the heals that ended, whoever did them."""
 
     pid: int | None = None
@@ -102,11 +102,11 @@ class Pause(msgspec.Struct, frozen=True):
         return self.until <= time.time()
 
     @property
-    def phrase(self) -> Phrase:
+    def message(self) -> Message:
         """The pause in words."""
         if self.until is None:
-            return Phrase("paused_openly", {})
-        return Phrase("paused", {"until": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.until))})
+            return Message("paused_openly", {})
+        return Message("paused", {"until": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.until))})
 
 
 def _steady() -> float:
@@ -119,23 +119,23 @@ class Store:
     def __init__(self, project: Project) -> None:
         """Remember in the project's own folder."""
         self.project = project
-        self.reserve = Reserve(project.memory / ".reserve", _RESERVE)
+        self.reserve = Reserve(project.state_folder / ".reserve", _RESERVE)
         """What lets a service be healed on a full disk."""
         self._locks: dict[str, Lock] = {}
         self._stacks: dict[str, ExitStack] = {}
 
     def _file(self, service: Service) -> Path:
-        return self.project.memory / f"{service.name}.json"
+        return self.project.state_folder / f"{service.name}.json"
 
-    def recall(self, service: Service) -> Memory:
+    def recall(self, service: Service) -> ServiceState:
         """Return what is remembered; a missing or broken memory is an empty one."""
         try:
-            memory = _decoded(files.read(self._file(service), limit=_MEMORY_LIMIT), service)
+            state = _decoded(files.read(self._file(service), limit=_MEMORY_LIMIT), service)
         except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
-            return Memory()
-        if memory.folder not in ("", self._folder):
-            self._disown(service, memory)
-        return msgspec.structs.replace(memory, folder="")
+            return ServiceState()
+        if state.folder not in ("", self._folder):
+            self._disown(service, state)
+        return msgspec.structs.replace(state, folder="")
 
     @property
     def _folder(self) -> str:
@@ -146,19 +146,19 @@ class Store:
         return f"{found.st_dev}:{found.st_ino}"
 
     @staticmethod
-    def _disown(service: Service, memory: Memory) -> None:
+    def _disown(service: Service, state: ServiceState) -> None:
         """Forget the processes of a memory that was copied, unless they bear the mark of this very project."""
-        memory.command = None
-        if not memory.pid or value_of(SERVICE_MARK, memory.pid) != service.mark:
-            memory.pid, memory.born, memory.start = None, "", ""
+        state.command = None
+        if not state.pid or value_of(SERVICE_MARK, state.pid) != service.mark:
+            state.pid, state.born, state.start = None, "", ""
 
-    def keep(self, service: Service, memory: Memory) -> None:
+    def keep(self, service: Service, state: ServiceState) -> None:
         """Write down what is remembered. Only the holder of the service's lock may do so.
 
         LockLostError if it holds that no more.
         """
         self.insist(service)
-        self._write(self._file(service), _encoded(msgspec.structs.replace(memory, folder=self._folder)))
+        self._write(self._file(service), _encoded(msgspec.structs.replace(state, folder=self._folder)))
 
     def _write(self, path: Path, data: bytes, *, mode: int = files.PRIVATE) -> None:
         try:
@@ -215,13 +215,13 @@ class Store:
 
         LockTimeoutError after `timeout` seconds of waiting for that one.
         """
-        return files.locked(self.project.memory / f".{service.name}.guests.lock", timeout=timeout)
+        return files.locked(self.project.state_folder / f".{service.name}.guests.lock", timeout=timeout)
 
     def _locked(self, service: Service, *, timeout: float) -> AbstractContextManager[Lock]:
         return files.locked(self._lock_file(service), timeout=timeout)
 
     def _lock_file(self, service: Service) -> Path:
-        return self.project.memory / f"{service.name}.lock"
+        return self.project.state_folder / f"{service.name}.lock"
 
     def is_locked(self, service: Service) -> bool:
         """Return whether somebody is at work on a service now; touches nothing."""
@@ -253,22 +253,22 @@ class Store:
 
     @property
     def _pause_file(self) -> Path:
-        return self.project.memory / ".pause.json"
+        return self.project.state_folder / ".pause.json"
 
-    def remember_process(self, service: Service, memory: Memory, identity: Identity) -> None:
+    def remember_process(self, service: Service, state: ServiceState, identity: Identity) -> None:
         """Write PID file and memory for a process just started or found again."""
         self.insist(service)
         self._write(service.pid_file, f"{identity.pid}\n".encode(), mode=files.PUBLIC)
-        memory.pid, memory.born = identity.pid, identity.born
-        self.keep(service, memory)
+        state.pid, state.born = identity.pid, identity.born
+        self.keep(service, state)
 
-    def forget_process(self, service: Service, memory: Memory) -> None:
+    def forget_process(self, service: Service, state: ServiceState) -> None:
         """Remove PID file and process, once it is gone."""
         self.insist(service)
         with suppress(FileNotFoundError):
             service.pid_file.unlink()
-        memory.pid, memory.born = None, ""
-        self.keep(service, memory)
+        state.pid, state.born = None, ""
+        self.keep(service, state)
 
     def proven_process(self, service: Service) -> Identity | None:
         """Return the live process that we started, or None."""
@@ -284,7 +284,7 @@ class Store:
         except FileNotFoundError:
             return english("no_pid_file", file=name)
         except OSError as error:
-            return english("pid_file_unreadable", file=name, problem=error.strerror or Phrase("not_regular", {}))
+            return english("pid_file_unreadable", file=name, problem=error.strerror or Message("not_regular", {}))
         # ASCII digits only: int() alone would also take +1, 1_000 and the digits of other scripts.
         text = content.strip()
         if not text.isdigit() or len(content) == _PID_LIMIT:
@@ -297,16 +297,16 @@ class Store:
         return english("pid_file_foreign", file=name, holder=describe(pid))
 
 
-def _encoded(memory: Memory) -> bytes:
-    last = memory.last_heal
-    return msgspec.json.encode(msgspec.structs.asdict(memory) | {"last_heal": last.brief() if last else None})
+def _encoded(state: ServiceState) -> bytes:
+    last = state.last_heal
+    return msgspec.json.encode(msgspec.structs.asdict(state) | {"last_heal": last.brief() if last else None})
 
 
-def _decoded(data: bytes, service: Service) -> Memory:
+def _decoded(data: bytes, service: Service) -> ServiceState:
     """Return what `_encoded` wrote. MsgspecError if it is not that."""
     stored = msgspec.json.decode(data, type=dict[str, Any])
     if (last := stored.get("last_heal")) is not None:
         # Whose work it was, and why, only the history knows.
         known = {"service": service.name, "origin": "check", "cause": ""}
         stored["last_heal"] = Remediation.from_stored(known | msgspec.convert(last, dict[str, Any]))
-    return msgspec.convert(stored, Memory)
+    return msgspec.convert(stored, ServiceState)

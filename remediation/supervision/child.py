@@ -16,8 +16,8 @@ from remediation.supervision.attempt_log import AttemptLog
 from remediation.supervision.channel import Channel
 from remediation.supervision.death import STACK_SIGNAL, Death, await_stack, read_stack
 from remediation.supervision.family import end_family
-from remediation.supervision.handover import Known
-from remediation.supervision.heartbeat import FOR_EVER, Board, Phase
+from remediation.supervision.handover import Handover
+from remediation.supervision.heartbeat import FOR_EVER, Heartbeats, Phase
 from remediation.system.process import group, pidfd, signal_name, terminate
 from remediation.system.secrets import redacted
 
@@ -52,12 +52,12 @@ def flush() -> None:
 class Child:
     """A process of ours that was not waited for yet, so that its PID is its own."""
 
-    def __init__(self, board: Board, slot: int, project: Project, known: Known, *, apart: bool) -> None:
+    def __init__(self, heartbeats: Heartbeats, slot: int, project: Project, known: Handover, *, apart: bool) -> None:
         """Make what it and we share, before the fork.
 
         One that is `apart` prints into a file of its own and leads a process group; else it has our terminal.
         """
-        self._board = board
+        self._heartbeats = heartbeats
         self._project = project
         self._apart = apart
         self.slot = slot
@@ -118,12 +118,12 @@ class Child:
         if self._broken_off:
             return self._broken_off + _TEARDOWN
         # It names an earlier moment with each phase, and wakes nobody for that.
-        return min(self._board.read(self.slot).deadline, time.monotonic() + _LOOK)
+        return min(self._heartbeats.read(self.slot).deadline, time.monotonic() + _LOOK)
 
     @property
     def only_checks(self) -> bool:
         """Whether it has not begun to heal."""
-        return not self._board.read(self.slot).heals
+        return not self._heartbeats.read(self.slot).heals
 
     @property
     def death(self) -> Death:
@@ -145,7 +145,7 @@ class Child:
             return False
         self.code = os.waitstatus_to_exitcode(status)
         if self._hung_for is None:
-            self._death_phase = self._board.read(self.slot).phase
+            self._death_phase = self._heartbeats.read(self.slot).phase
         if self.code < 0 and not self.problem:
             self.problem = f"killed by {signal_name(-self.code)}"
         return True
@@ -159,7 +159,7 @@ class Child:
     @property
     def is_overdue(self) -> bool:
         """Whether it has not gone on by the moment that it named."""
-        return time.monotonic() >= self._board.read(self.slot).deadline
+        return time.monotonic() >= self._heartbeats.read(self.slot).deadline
 
     def end_if_overdue(self) -> None:
         """End it with its children if it has not gone on by the moment that it named."""
@@ -171,9 +171,9 @@ class Child:
 
     def end_hung(self) -> None:
         """End it since it hangs, once it has left its stack."""
-        place = self._board.read(self.slot)
+        place = self._heartbeats.read(self.slot)
         self._death_phase, self._hung_for = place.phase, place.limit
-        self._board.put(self.slot, FOR_EVER, place.phase)
+        self._heartbeats.put(self.slot, FOR_EVER, place.phase)
         os.kill(self.pid, STACK_SIGNAL)
         await_stack(self.stacks.fileno())
         self.end()

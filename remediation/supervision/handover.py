@@ -59,7 +59,7 @@ class DeadAttempt(Struct):
         return report
 
 
-class KnownCheck(Struct):
+class HandedOverCheck(Struct):
     """What is known of one check."""
 
     parts: list[Reported | DeadAttempt] = field(default_factory=list)
@@ -68,16 +68,16 @@ class KnownCheck(Struct):
     is_over: bool = False
 
 
-class Known(Struct):
+class Handover(Struct):
     """What the sessions before have found."""
 
-    checks: dict[str, KnownCheck] = field(default_factory=dict)
+    checks: dict[str, HandedOverCheck] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Why a module cannot be collected, by its node ID."""
     claimed: list[int] = field(default_factory=list)
     """The groups of checks that were begun, by index."""
 
-    def after(self, records: Iterable[Record], death: Death | None, root: Path) -> Known | None:
+    def after(self, records: Iterable[Record], death: Death | None, root: Path) -> Handover | None:
         """Return what is known after a session with these records; None if its `death` was in none of them.
 
         `root` is the folder of the project.
@@ -136,7 +136,7 @@ class Known(Struct):
         return current, collecting
 
     def _end_attempt(self, nodeid: str, parts: Sequence[Reported | DeadAttempt], *, is_over: bool) -> None:
-        check = self.checks.setdefault(nodeid, KnownCheck())
+        check = self.checks.setdefault(nodeid, HandedOverCheck())
         check.parts += parts
         check.attempts += 1
         check.is_over = is_over

@@ -69,70 +69,70 @@ class Place(Struct, frozen=True):
         return self.phase is Phase.HEAL
 
 
-class Board:
+class Heartbeats:
     """The shared memory: handed on by a fork or, where no fork can, by a file."""
 
     def __init__(self, file: Path | None = None) -> None:
         """Begin with all places empty; with a `file`, join those who share it."""
         size = _HEADER + SLOTS * _SIZE
         if file is None:
-            self._memory = mmap.mmap(-1, size)
+            self._state = mmap.mmap(-1, size)
             return
         with file.open("r+b") as shared:
             shared.truncate(size)
-            self._memory = mmap.mmap(shared.fileno(), size)
+            self._state = mmap.mmap(shared.fileno(), size)
 
     @property
     def finishing(self) -> bool:
         """Whether no heal may begin any more."""
-        return self._memory[0] == 1
+        return self._state[0] == 1
 
     def finish(self) -> None:
         """Let no heal begin any more."""
-        self._memory[0] = 1
+        self._state[0] = 1
 
     def take(self, slot: int, deadline: float, limit: float = 0.0) -> None:
         """Begin with a session at an empty place."""
         self.put(slot, deadline, limit=limit)
         self.claim(slot)
-        _HELPED.pack_into(self._memory, self._at(slot) + _AT_HELPED, 0)
-        _HEARD.pack_into(self._memory, self._at(slot) + _AT_HEARD, 0)
+        _HELPED.pack_into(self._state, self._at(slot) + _AT_HELPED, 0)
+        _HEARD.pack_into(self._state, self._at(slot) + _AT_HEARD, 0)
 
     def put(self, slot: int, deadline: float, phase: Phase = Phase.OUTSIDE, limit: float = 0.0) -> None:
         """Say that the session at `slot` goes on before `deadline`, on the monotonic clock."""
-        _STATE.pack_into(self._memory, self._at(slot), deadline, limit, phase)
+        _STATE.pack_into(self._state, self._at(slot), deadline, limit, phase)
 
     def claim(self, slot: int) -> None:
         """Say that the session at `slot` begins with another group now."""
-        _CLAIMED.pack_into(self._memory, self._at(slot) + _AT_CLAIMED, time.monotonic())
+        _CLAIMED.pack_into(self._state, self._at(slot) + _AT_CLAIMED, time.monotonic())
 
     def help(self, slot: int) -> None:
         """Say that another process runs a part of what the one at `slot` is for; before that one begins."""
-        _HELPED.pack_into(self._memory, self._at(slot) + _AT_HELPED, 1)
+        _HELPED.pack_into(self._state, self._at(slot) + _AT_HELPED, 1)
 
     def hear(self, slot: int) -> None:
         """Say that the session at `slot` was interrupted, and knows it."""
-        _HEARD.pack_into(self._memory, self._at(slot) + _AT_HEARD, 1)
+        _HEARD.pack_into(self._state, self._at(slot) + _AT_HEARD, 1)
 
     def has_heard(self, slot: int) -> bool:
         """Return whether the session at `slot` knows that it was interrupted."""
-        return bool(_HEARD.unpack_from(self._memory, self._at(slot) + _AT_HEARD)[0])
+        return bool(_HEARD.unpack_from(self._state, self._at(slot) + _AT_HEARD)[0])
 
     def sign(self, slot: int, pid: int, born: str) -> None:
         """Say which process is at `slot`, so that it can be proven to be the one."""
-        _WHO.pack_into(self._memory, self._at(slot) + _AT_WHO, pid, born.encode()[:80])
+        _WHO.pack_into(self._state, self._at(slot) + _AT_WHO, pid, born.encode()[:80])
 
     def signed(self, slot: int) -> tuple[int, str]:
         """Return PID and birth of the process at `slot`; PID 0 for nobody."""
-        pid, born = _WHO.unpack_from(self._memory, self._at(slot) + _AT_WHO)
+        pid, born = _WHO.unpack_from(self._state, self._at(slot) + _AT_WHO)
         return pid, born.rstrip(b"\0").decode()
 
     def read(self, slot: int) -> Place:
         """Return what is said of a session."""
         at = self._at(slot)
-        deadline, limit, phase = _STATE.unpack_from(self._memory, at)
-        (claimed,) = _CLAIMED.unpack_from(self._memory, at + _AT_CLAIMED)
-        (helped,) = _HELPED.unpack_from(self._memory, at + _AT_HELPED)
+        deadline, limit, phase = _STATE.unpack_from(self._state, at)
+        (claimed,) = _CLAIMED.unpack_from(self._state, at + _AT_CLAIMED)
+        (helped,) = _HELPED.unpack_from(self._state, at + _AT_HELPED)
         return Place(deadline, limit, Phase(phase), claimed, bool(helped))
 
     @staticmethod

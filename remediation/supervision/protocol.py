@@ -12,8 +12,8 @@ import msgspec
 from remediation.deployment.context import Deployment
 from remediation.supervision.attempt_log import AttemptLog
 from remediation.supervision.channel import Channel
-from remediation.supervision.handover import Known
-from remediation.supervision.heartbeat import FOR_EVER, Board, Phase
+from remediation.supervision.handover import Handover
+from remediation.supervision.heartbeat import FOR_EVER, Heartbeats, Phase
 
 
 class Again(msgspec.Struct, frozen=True, tag=True):
@@ -60,19 +60,19 @@ FromSession = Again | Healing | Workers | Verdict | Ended
 ToSession = RoundOver | Bye
 
 
-class Errand(msgspec.Struct):
+class SupervisorLink(msgspec.Struct):
     """Of one session."""
 
     channel: Channel
-    board: Board
+    heartbeats: Heartbeats
     slot: int
     log: AttemptLog
     stacks: IO[bytes]
-    known: Known
+    known: Handover
 
     def again(self, folder: Path, deployment: Deployment | None) -> tuple[int, list[Path]]:
         """Run the suite once more; return the exit code and where the findings are."""
-        self.board.put(self.slot, FOR_EVER, Phase.HEAL)
+        self.heartbeats.put(self.slot, FOR_EVER, Phase.HEAL)
         self.channel.send(Again(os.fsencode(folder), deployment))
         for answer in self._answers():
             if isinstance(answer, RoundOver):
@@ -90,7 +90,7 @@ class Errand(msgspec.Struct):
             yield from self.channel.receive(ToSession)
 
 
-current: Errand | None = None
+current: SupervisorLink | None = None
 """That of this process, if it is such a session."""
 
 terminal_fd: int | None = None

@@ -27,23 +27,23 @@ from msgspec import Struct, field
 
 from remediation.config.model import Project
 from remediation.deployment.context import Deployment
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 from remediation.supervision import protocol
 from remediation.supervision.child import Child, flush, fork
 from remediation.supervision.death import write_stacks_to
 from remediation.supervision.family import without_services
 from remediation.supervision.frames import with_room
-from remediation.supervision.handover import Known
-from remediation.supervision.heartbeat import FOR_EVER, GRACE, SLOTS, Board, Phase
+from remediation.supervision.handover import Handover
+from remediation.supervision.heartbeat import FOR_EVER, GRACE, SLOTS, Heartbeats, Phase
 from remediation.supervision.lifeline import Lifeline
 from remediation.supervision.protocol import (
     Again,
     Bye,
     Ended,
-    Errand,
     FromSession,
     Healing,
     RoundOver,
+    SupervisorLink,
     Verdict,
     Workers,
 )
@@ -90,7 +90,7 @@ class Supervisor:
     def __init__(
         self,
         project: Project,
-        voice: Voice,
+        event_log: EventLog,
         *,
         first: Callable[[], int],
         again: Callable[[], int],
@@ -102,11 +102,11 @@ class Supervisor:
         `deployment` is what sessions are told of; `terminal_fd` where they speak, if not on pytest's terminal.
         """
         self._project = project
-        self._voice = voice
+        self._event_log = event_log
         self._first, self._again = first, again
         self._deployment, self._terminal_fd = deployment, terminal_fd
         self._run_mark = os.urandom(16).hex()
-        self._board = Board()
+        self._heartbeats = Heartbeats()
         self._slot = 0
         self._sessions: list[_Session] = []
         self._wanted: list[int] = []
@@ -122,7 +122,7 @@ class Supervisor:
         environment.tell_children({environment.RUN_MARK: self._run_mark})
         try:
             with self._signals():
-                self._start(_Session(self._child(Known()), deployment=self._deployment), self._first)
+                self._start(_Session(self._child(Handover()), deployment=self._deployment), self._first)
                 while self._sessions:
                     self._wait()
                     self._hand_on_signals()
@@ -136,16 +136,16 @@ class Supervisor:
 
     def _tidy_up(self) -> None:
         """Remove what sessions that were killed could not."""
-        for left in self._project.memory.glob(f"run-{os.getpid()}-*"):
+        for left in self._project.state_folder.glob(f"run-{os.getpid()}-*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    # Sessions.
+    # SessionPool.
 
-    def _child(self, known: Known) -> Child:
+    def _child(self, known: Handover) -> Child:
         self._slot = (self._slot + 1) % SLOTS
         limit = self._project.collect_timeout
-        self._board.take(self._slot, time.monotonic() + limit + GRACE, limit)
-        return Child(self._board, self._slot, self._project, known, apart=False)
+        self._heartbeats.take(self._slot, time.monotonic() + limit + GRACE, limit)
+        return Child(self._heartbeats, self._slot, self._project, known, apart=False)
 
     def _start(self, session: _Session, body: Callable[[], int]) -> _Session:
         flush()
@@ -172,7 +172,7 @@ class Supervisor:
                 other.lifeline.close()
             child = session.child
             channel = child.become()
-            _hear_interrupts(self._board, child.slot)
+            _hear_interrupts(self._heartbeats, child.slot)
             if session.deployment:
                 environment.tell_children(session.deployment.to_environment())
             if session.folder:
@@ -181,7 +181,9 @@ class Supervisor:
             atexit._clear()  # noqa: SLF001 - there is no public way
             write_stacks_to(child.stacks)
             protocol.terminal_fd = self._terminal_fd
-            protocol.current = Errand(channel, self._board, child.slot, child.log, child.stacks, child.known)
+            protocol.current = SupervisorLink(
+                channel, self._heartbeats, child.slot, child.log, child.stacks, child.known
+            )
             code = with_room(body)
         except BaseException:  # noqa: BLE001 - the interpreter's own code for it would be that of checks which fail
             traceback.print_exc()
@@ -206,20 +208,20 @@ class Supervisor:
 
     def _end_stalled(self, session: _Session, workers: WorkerWatch) -> None:
         """End a session that waits for workers which all wait for it, as xdist's may after a crash."""
-        place, limit = self._board.read(session.child.slot), self._project.collect_timeout
+        place, limit = self._heartbeats.read(session.child.slot), self._project.collect_timeout
         waits = place.phase is Phase.OUTSIDE and place.deadline == FOR_EVER and workers.all_wait
         now, begun = time.monotonic(), workers.begun
         if not waits or begun != session.begun:
             session.stalls_at, session.begun = now + limit + GRACE, begun
         if now >= session.stalls_at:
-            self._board.put(session.child.slot, 0.0, place.phase, limit)
+            self._heartbeats.put(session.child.slot, 0.0, place.phase, limit)
 
     def _hear(self, session: _Session, message: FromSession) -> None:
         match message:
             case Again(folder, deployment):
                 # What could not be collected once is not tried again in the round after.
-                seen = session.child.known.after(session.child.log.read(), None, self._project.root) or Known()
-                later = _Session(self._child(Known(broken=seen.broken)), os.fsdecode(folder), session, deployment)
+                seen = session.child.known.after(session.child.log.read(), None, self._project.root) or Handover()
+                later = _Session(self._child(Handover(broken=seen.broken)), os.fsdecode(folder), session, deployment)
                 self._start(later, self._again)
             case Healing():
                 _preload()
@@ -238,7 +240,7 @@ class Supervisor:
                 session.child.channel.send(Bye())
 
     def _limit(self, session: _Session) -> None:
-        self._board.put(session.child.slot, time.monotonic() + _GONE_WITHIN)
+        self._heartbeats.put(session.child.slot, time.monotonic() + _GONE_WITHIN)
 
     def _ended(self, session: _Session) -> None:
         """Go on after the end of a session: with its exit code, or with another one in its place."""
@@ -261,9 +263,9 @@ class Supervisor:
             else:
                 code = INTERNAL_ERROR
                 place = death.place(self._project.root)
-                self._voice.say("incomplete", reason=f"{place}: the session {death.sentence}".removeprefix(": "))
+                self._event_log.log("incomplete", reason=f"{place}: the session {death.sentence}".removeprefix(": "))
                 for line in death.stack.splitlines()[:_MOST_LINES]:
-                    self._voice.say("detail", line=line)
+                    self._event_log.log("detail", line=line)
         child.forget()
         if session.asker is None:
             self._code = self._with_report(session.verdict, code)
@@ -276,7 +278,7 @@ class Supervisor:
         report = Path(os.fsdecode(verdict.report)) if verdict else None
         if report is None or code not in VERDICTS or report.is_file():
             return code
-        self._voice.say("incomplete", reason=f"the report {report} was removed before the run had ended")
+        self._event_log.log("incomplete", reason=f"the report {report} was removed before the run had ended")
         return INTERNAL_ERROR
 
     def _end_left_running(self, session: _Session) -> None:
@@ -308,16 +310,16 @@ class Supervisor:
         poll.poll(asked * 1000 + 1)
         if (late := time.monotonic() - began - asked) > _OVERSLEPT:
             for session in self._sessions:
-                place = self._board.read(session.child.slot)
-                self._board.put(session.child.slot, place.deadline + late, place.phase, place.limit)
+                place = self._heartbeats.read(session.child.slot)
+                self._heartbeats.put(session.child.slot, place.deadline + late, place.phase, place.limit)
 
     def _is_blocked(self, child: Child) -> bool:
         """Return whether nobody takes what a session has to say, as after Ctrl+S; that is waited for."""
         poll = select.poll()
         poll.register(1, select.POLLOUT)
-        if self._board.read(child.slot).phase not in (Phase.OUTSIDE, Phase.END) or poll.poll(0):
+        if self._heartbeats.read(child.slot).phase not in (Phase.OUTSIDE, Phase.END) or poll.poll(0):
             return False
-        self._board.put(child.slot, time.monotonic() + GRACE)
+        self._heartbeats.put(child.slot, time.monotonic() + GRACE)
         return True
 
     # Signals.
@@ -371,11 +373,11 @@ class Supervisor:
         if self._forward_at and now >= self._forward_at:
             self._forward_at = None
             for session in self._sessions:
-                if not self._board.has_heard(session.child.slot):
+                if not self._heartbeats.has_heard(session.child.slot):
                     os.kill(session.child.pid, signal.SIGINT)
 
 
-def _hear_interrupts(board: Board, slot: int) -> None:
+def _hear_interrupts(heartbeats: Heartbeats, slot: int) -> None:
     """Let the supervisor see that Ctrl+C has arrived, which a terminal sends to both of us."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
@@ -383,7 +385,7 @@ def _hear_interrupts(board: Board, slot: int) -> None:
     def interrupt(number: int, frame: FrameType | None) -> None:
         # pytest names the place that was interrupted, which is none of ours.
         __tracebackhide__ = True
-        board.hear(slot)
+        heartbeats.hear(slot)
         signal.default_int_handler(number, frame)
 
     signal.signal(signal.SIGINT, interrupt)

@@ -12,7 +12,7 @@ import msgspec
 from remediation.config.model import Project
 from remediation.supervision.death import STACK_SIGNAL, await_stack
 from remediation.supervision.family import end_family
-from remediation.supervision.heartbeat import FOR_EVER, SLOTS, Board, Phase
+from remediation.supervision.heartbeat import FOR_EVER, SLOTS, Heartbeats, Phase
 from remediation.system.process import Identity
 
 # How often workers are looked at, in seconds.
@@ -33,22 +33,22 @@ class WorkerWatch:
         """Watch those that share `folder`."""
         self._folder = folder
         self._project = project
-        self._board = Board(folder / "board")
+        self._heartbeats = Heartbeats(folder / "board")
 
     @property
     def moment(self) -> float:
         """When to look after them at the latest, on the monotonic clock; they may begin something at any moment."""
-        return min([time.monotonic() + _LOOK, *(self._board.read(slot).deadline for slot, _ in self._alive())])
+        return min([time.monotonic() + _LOOK, *(self._heartbeats.read(slot).deadline for slot, _ in self._alive())])
 
     def end_overdue(self) -> None:
         """End those that do not go on, once they have left their stacks; their controller notices."""
         for slot, worker in self._alive():
-            place = self._board.read(slot)
+            place = self._heartbeats.read(slot)
             if time.monotonic() < place.deadline:
                 continue
             end = End(place.phase, place.limit)
             (self._folder / f"{worker.pid}.end").write_bytes(msgspec.json.encode(end))
-            self._board.put(slot, FOR_EVER, place.phase)
+            self._heartbeats.put(slot, FOR_EVER, place.phase)
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, STACK_SIGNAL)
             _await_stack(self._folder, slot)
@@ -57,7 +57,7 @@ class WorkerWatch:
     @property
     def all_wait(self) -> bool:
         """Whether each waits to be told what to do."""
-        places = [self._board.read(slot) for slot, _ in self._alive()]
+        places = [self._heartbeats.read(slot) for slot, _ in self._alive()]
         return all(place.phase is Phase.OUTSIDE and place.deadline == FOR_EVER for place in places)
 
     @property
@@ -71,7 +71,7 @@ class WorkerWatch:
             end_family(worker.pid, self._project)
 
     def _alive(self) -> list[tuple[int, Identity]]:
-        signed = ((slot, self._board.signed(slot)) for slot in range(SLOTS))
+        signed = ((slot, self._heartbeats.signed(slot)) for slot in range(SLOTS))
         found = [(slot, Identity(*who)) for slot, who in signed if who[0]]
         return [(slot, worker) for slot, worker in found if worker.alive]
 

@@ -92,7 +92,7 @@ class Series:
 
 
 # A time that is taken step by step, so that something else can be timed between the steps.
-Steps = Generator[None, None, Time]
+Actions = Generator[None, None, Time]
 
 
 def race(contestants: Iterable[Series], *, rounds: int, warm: bool = True) -> None:
@@ -111,7 +111,7 @@ def race(contestants: Iterable[Series], *, rounds: int, warm: bool = True) -> No
         order.append(order.pop(0))
 
 
-def alongside(contestants: Iterable[tuple[Series, Callable[[], Steps]]], *, rounds: int) -> None:
+def alongside(contestants: Iterable[tuple[Series, Callable[[], Actions]]], *, rounds: int) -> None:
     """Time all contestants at the same time, for those that mostly wait."""
     contestants = list(contestants)
     for number in range(rounds):
@@ -126,7 +126,7 @@ def alongside(contestants: Iterable[tuple[Series, Callable[[], Steps]]], *, roun
             time.sleep(_POLL_SECONDS)
 
 
-def walk(steps: Steps) -> Time:
+def walk(steps: Actions) -> Time:
     """Take a time without anything between its steps."""
     while True:
         try:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 from ground import MARK, Ground, end, lives, marked
-from stopwatch import BenchError, Command, Steps, Time
+from stopwatch import Actions, BenchError, Command, Time
 from watched import Fault, Injury, Service
 from watchers import Watcher
 
@@ -40,7 +40,7 @@ class Watch:
             raise
         self._answered = time.perf_counter()
 
-    def recovery(self, fault: Fault, *, cap: float) -> Steps:
+    def recovery(self, fault: Fault, *, cap: float) -> Actions:
         """Harm the service, and take the time until it answers again: infinite after `cap` seconds."""
         asked = time.perf_counter()
         while not self.service.answers():

@@ -102,8 +102,8 @@ def _pid_link(town: Town, service: Service, _: ExitStack) -> Mischief:
 
 def _pid_given_away(town: Town, service: Service, stack: ExitStack) -> Mischief:
     """Kill the service, and have the kernel give its very PID to a bystander."""
-    with town.scene(service, stack).held() as memory:
-        victim = memory.identity
+    with town.scene(service, stack).held() as state:
+        victim = state.identity
         if victim is None or not os.access(_LAST_PID, os.W_OK):
             raise ImpossibleError("no PID can be asked for here")
         _make_dead(town, service)
@@ -146,11 +146,11 @@ def _stopped(town: Town, service: Service, _: ExitStack) -> Mischief:
 
 def _spent(town: Town, service: Service, stack: ExitStack) -> Mischief:
     """Let its restart budget be spent, and kill it."""
-    with town.scene(service, stack).held() as memory:
+    with town.scene(service, stack).held() as state:
         # As after it was found spent a moment ago.
-        memory.delay, memory.troubled_at = service.budget.window, time.time()
-        memory.not_before = memory.troubled_at + memory.delay
-        town.store.keep(service, memory)
+        state.delay, state.troubled_at = service.budget.window, time.time()
+        state.not_before = state.troubled_at + state.delay
+        town.store.keep(service, state)
         _make_dead(town, service)
     return Mischief("restart budget", lambda: town.run("restart", service.name))
 

@@ -20,10 +20,10 @@ from sandbox import REPOSITORY, Sandbox, free_port
 
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
-from remediation.drill.bystanders import Herd
+from remediation.drill.bystanders import Bystanders
 from remediation.drill.faults import Scene
-from remediation.healing.remediator import Healer
-from remediation.state.event_log import Voice
+from remediation.healing.remediator import Remediator
+from remediation.state.event_log import EventLog
 from remediation.state.history import recorder
 from remediation.state.service_state import Store
 from remediation.system.environment import SERVICE_MARK
@@ -109,10 +109,10 @@ class Town:
         self._lay_out()
         self.project: Project = load_project(root, {})
         self.store = Store(self.project)
-        voice = Voice.of(self.project, remember=False)
-        self.healer = Healer(self.store, voice, record=recorder(self.project, voice), origin="hand")
-        self.herds: Mapping[str, Herd] = {
-            name: self.stack.enter_context(Herd(service, self.project)) for name, service in self.services.items()
+        event_log = EventLog.of(self.project, remember=False)
+        self.remediator = Remediator(self.store, event_log, record=recorder(self.project, event_log), origin="hand")
+        self.herds: Mapping[str, Bystanders] = {
+            name: self.stack.enter_context(Bystanders(service, self.project)) for name, service in self.services.items()
         }
         self.monitor: subprocess.Popen[bytes] | None = None
 
@@ -150,7 +150,9 @@ class Town:
         """Return the place for a fault of the drill."""
         folder = self.root / ".auto-heal" / "chaos"
         folder.mkdir(parents=True, exist_ok=True)
-        return Scene(self.project, service, self.store, self.healer, self.herds[service.name], self.rng, folder, stack)
+        return Scene(
+            self.project, service, self.store, self.remediator, self.herds[service.name], self.rng, folder, stack
+        )
 
     # Healers.
 
