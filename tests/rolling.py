@@ -46,18 +46,18 @@ from remediation.healing.remediator import Remediator
 from remediation.healing.incident import Incident
 from remediation.config.load import load_project
 from remediation.state.service_state import Store
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 
 project = load_project(Path.cwd())
 store = Store(project)
-healer = Remediator(store, Voice.of(project), record=lambda _: None, origin="check")
+remediator = Remediator(store, EventLog.of(project), record=lambda _: None, origin="check")
 incidents = []
 for words in sys.argv[2:]:
     name, _, seen = words.partition("=")
     service = project.services[name]
     incidents.append(Incident(service, "ill", time.time(), int(seen or store.recall(service).heals)))
 Path(f"{sys.argv[1]}.begins").touch()
-done = healer.roll_back(incidents) if sys.argv[1] == "roll_back" else [healer.heal(*incidents)]
+done = remediator.roll_back(incidents) if sys.argv[1] == "roll_back" else [remediator.heal(*incidents)]
 print(json.dumps([to_builtins(one) | {"ok": one.ok, "refused": one.result.refused} for one in done]))
 """
 AUTO_HEAL = f"'{sys.executable}' -m remediation"

@@ -200,10 +200,10 @@ def test_a_helper_ends_when_whoever_started_it_is_killed(loaded: Project) -> Non
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from remediation.drill.bystanders import Herd\n"
+        "from remediation.drill.bystanders import Bystanders\n"
         "from remediation.config.load import load_project\n"
         "project = load_project(Path(sys.argv[1]), {})\n"
-        "with Herd(project.services['api'], project) as herd:\n"
+        "with Bystanders(project.services['api'], project) as herd:\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", script, str(loaded.root)], cwd=Path(__file__).parent.parent)

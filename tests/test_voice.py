@@ -27,16 +27,16 @@ EVIL = "a\x1b[31mred\r\n2025-01-01 00:00:00 [INFO] forged\x00\x07\x9b\x85\u2028\
 SPEAKER = """
 import sys
 from pathlib import Path
-from remediation.state.event_log import Voice
+from remediation.state.event_log import EventLog
 log, log_size, lines, name = sys.argv[1:]
-voice = Voice(language="en", log_file=Path(log), named=False, log_size=int(log_size))
+event_log = EventLog(language="en", log_file=Path(log), named=False, log_size=int(log_size))
 for number in range(int(lines)):
-    voice.log("sick", checks=f"{name * 60} {number}")
+    event_log.log("sick", checks=f"{name * 60} {number}")
 """
 
 
 def event_log(log_file: Path, language: Language = "en", *, named: bool = False) -> EventLog:
-    """Return a voice without a terminal."""
+    """Return an event log without a terminal."""
     return EventLog(language=language, log_file=log_file, named=named)
 
 

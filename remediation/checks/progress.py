@@ -15,7 +15,7 @@ class ProgressReporter:
     """Says what is checked and how it ends; under xdist the controller says it."""
 
     def __init__(self, event_log: EventLog) -> None:
-        """Speak by `voice`."""
+        """Speak by `event_log`."""
         self._event_log = event_log
         self._checking: str | None = None
 

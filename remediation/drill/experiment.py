@@ -66,7 +66,7 @@ class Drill:
     def __init__(
         self, project: Project, event_log: EventLog, *, folder: Path, attention: Interrupts, seed: int
     ) -> None:
-        """Tell by `voice`, and use `folder` for what need not stay."""
+        """Tell by `event_log`, and use `folder` for what need not stay."""
         self._project = project
         self._event_log = event_log
         self._folder = folder

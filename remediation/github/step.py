@@ -30,7 +30,7 @@ def tell(
     report: Path,
     event_log: EventLog,
 ) -> None:
-    """Tell a step of a run; what cannot be written is told by `voice`, and changes nothing.
+    """Tell a step of a run; what cannot be written is told by `event_log`, and changes nothing.
 
     `remediations` has one for each service, of all that was done for it. `places` has the file of each check, seen from
     `root`, and its line, by node ID. `deployed` says that the run was after a deployment, `versions` which version of

@@ -28,7 +28,7 @@ class Actions:
     """What is done to a service, and told while it is done."""
 
     def __init__(self, store: Store, event_log: EventLog) -> None:
-        """Remember in `store`, tell by `voice`."""
+        """Remember in `store`, tell by `event_log`."""
         self.store = store
         self.event_log = event_log
         self._acted: set[str] = set()

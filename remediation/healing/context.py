@@ -29,7 +29,7 @@ class RemediationContext:
     def __init__(
         self, store: Store, event_log: EventLog, *, record: Callable[[Remediation], None], origin: Origin
     ) -> None:
-        """Remember in `store`, tell by `voice`, and `record` what was done as the work of `origin`."""
+        """Remember in `store`, tell by `event_log`, and `record` what was done as the work of `origin`."""
         self.store = store
         self.event_log = event_log
         self.origin: Origin = origin

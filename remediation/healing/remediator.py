@@ -27,7 +27,7 @@ class Remediator:
     def __init__(
         self, store: Store, event_log: EventLog, *, record: Callable[[Remediation], None], origin: Origin
     ) -> None:
-        """Remember in `store`, tell by `voice`, and `record` what was done as the work of `origin`."""
+        """Remember in `store`, tell by `event_log`, and `record` what was done as the work of `origin`."""
         self._store = store
         self._event_log = event_log
         self._context = RemediationContext(store, event_log, record=record, origin=origin)

@@ -88,7 +88,7 @@ class EventLog:
 
     @classmethod
     def of(cls, project: Project, *, terminal: Terminal | None = None, remember: bool = True) -> EventLog:
-        """Return the voice of a project."""
+        """Return the event log of a project."""
         named = len(project.services) > 1
         return cls(
             language=project.language, log_file=project.log_file, named=named, terminal=terminal,
