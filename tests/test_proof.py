@@ -307,3 +307,16 @@ def test_a_check_that_removes_the_report_of_its_own_run_cannot_make_it_pass(heal
 
     assert result.code == 3, result
     assert json.loads((healthy.root / ".auto-heal" / "api.json").read_text())["heals"] == 1
+
+
+def test_a_report_that_a_run_beside_this_one_may_have_removed_does_not_take_the_verdict_away(healthy: Sandbox) -> None:
+    deed = "atexit.register(lambda: pathlib.Path('reports/health.xml').unlink())"
+    only(healthy, f"def test_it():\n    {deed}", head="import atexit, pathlib")
+    beside = healthy.root / ".auto-heal" / f"run-{os.getpid()}-beside"
+    beside.mkdir(parents=True)
+
+    result = healthy.auto_heal("check")
+
+    assert result.code == 0, result
+    beside.rmdir()
+    assert healthy.auto_heal("check").code == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -15,6 +14,7 @@ from remediation.config.model import Project
 from remediation.drill.interrupt import Interrupts
 from remediation.healing.context import longest
 from remediation.supervision.family import end_family
+from remediation.supervision.round_files import remove_run_folders
 
 # What a check prints is for people; of more than this only the end is kept.
 _MOST_OUTPUT = 65_536
@@ -87,8 +87,7 @@ class Checker:
                 child.kill()
                 child.wait()
             # What it could not do itself.
-            for left in self._project.state_folder.glob(f"run-{child.pid}-*"):
-                shutil.rmtree(left, ignore_errors=True)
+            remove_run_folders(self._project.state_folder, child.pid)
         properties, cases = _read(report)
         return Checked(
             code, _tail(output), _of_services(properties, _CAUSE), _of_services(properties, _ACTION), cases, killed

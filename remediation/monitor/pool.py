@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from remediation.monitor.file_watch import Sources
 from remediation.monitor.protocol import Finish, News, Order, Ready
 from remediation.supervision.channel import Channel
 from remediation.supervision.family import end_family
+from remediation.supervision.round_files import remove_run_folders
 from remediation.system.process import pidfd
 from remediation.system.secrets import redacted
 
@@ -92,8 +92,7 @@ class WarmSession:
         if self._process.poll() is None:
             end_family(self._process.pid, self._project)
             # What it could not do itself.
-            for left in self._project.state_folder.glob(f"run-{self._process.pid}-*"):
-                shutil.rmtree(left, ignore_errors=True)
+            remove_run_folders(self._project.state_folder, self._process.pid)
 
     def close(self) -> None:
         """Let go of it."""

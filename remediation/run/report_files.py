@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -15,14 +14,10 @@ import pytest
 
 from remediation.config.model import Project
 from remediation.supervision import protocol
-from remediation.supervision.round_files import XML_NAME
+from remediation.supervision.round_files import XML_NAME, make_run_folder, remove_folders_of_dead_runs
 from remediation.system import environment
 from remediation.system.disk import Reserve
 from remediation.system.exit_codes import INTERNAL_ERROR
-from remediation.system.process import Identity
-
-# Folders of runs under way are called so, with the PID of the process that is waited for.
-_RUN_PREFIX = "run-"
 
 
 def only_lists(config: pytest.Config) -> bool:
@@ -83,14 +78,11 @@ class Files:
     def _own_folder(self) -> Path:
         """Make a folder for the reports of the rounds, and remove those of runs that were killed."""
         folder = self._state_folder
-        for left in folder.glob(f"{_RUN_PREFIX}*"):
-            pid = left.name.removeprefix(_RUN_PREFIX).partition("-")[0]
-            if pid.isdigit() and Identity.of(int(pid)) is None:
-                shutil.rmtree(left, ignore_errors=True)
+        remove_folders_of_dead_runs(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._reserve.attend()
-            return Path(tempfile.mkdtemp(prefix=f"{_RUN_PREFIX}{protocol.waiting_pid()}-", dir=folder))
+            return make_run_folder(folder, protocol.waiting_pid())
         except OSError as error:
             _give_up(f"the folder {folder} cannot be written: {error.strerror}")
 

@@ -11,7 +11,6 @@ import atexit
 import gc
 import os
 import select
-import shutil
 import signal
 import threading
 import time
@@ -47,6 +46,7 @@ from remediation.supervision.protocol import (
     Verdict,
     Workers,
 )
+from remediation.supervision.round_files import has_other_run, remove_run_folders
 from remediation.system import environment, process
 from remediation.system.exit_codes import INTERNAL_ERROR, INTERRUPTED, VERDICTS
 from remediation.system.process import Identity, descendants, has_proc, pids, terminate
@@ -136,8 +136,7 @@ class Supervisor:
 
     def _tidy_up(self) -> None:
         """Remove what sessions that were killed could not."""
-        for left in self._project.state_folder.glob(f"run-{os.getpid()}-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        remove_run_folders(self._project.state_folder, os.getpid())
 
     # SessionPool.
 
@@ -277,6 +276,9 @@ class Supervisor:
         """Return the exit code of a run, which is none of a verdict if its report is not there any more."""
         report = Path(os.fsdecode(verdict.report)) if verdict else None
         if report is None or code not in VERDICTS or report.is_file():
+            return code
+        if has_other_run(self._project.state_folder, os.getpid()):
+            # That one removes the report when it begins. The verdict was read from ours before.
             return code
         self._event_log.log("incomplete", reason=f"the report {report} was removed before the run had ended")
         return INTERNAL_ERROR
