@@ -85,7 +85,7 @@ class Runner:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     @property
-    def sinks(self) -> dict[str, str]:
+    def outputs(self) -> dict[str, str]:
         """The outputs of the action, by what the step wrote last for each."""
         lines = Path(self.environ["GITHUB_OUTPUT"]).read_text(encoding="utf-8").splitlines()
         written = dict(line.split("=", 1) for line in lines)

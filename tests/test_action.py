@@ -205,8 +205,8 @@ def test_a_dead_service_is_healed_and_outlives_the_step(project: Sandbox, runner
     result = runner.step({"report": "out/health.xml"})
 
     assert result.code == 0, result
-    assert {name: runner.sinks[name] for name in ("verdict", "healed")} == {"verdict": "healed", "healed": "true"}
-    assert (runner.workspace / runner.sinks["report"]).samefile(project.root / "out" / "health.xml")
+    assert {name: runner.outputs[name] for name in ("verdict", "healed")} == {"verdict": "healed", "healed": "true"}
+    assert (runner.workspace / runner.outputs["report"]).samefile(project.root / "out" / "health.xml")
     assert "auto-heal: healed" in runner.summary
     assert runner.leftovers() == []
     assert project.answers()
@@ -218,7 +218,7 @@ def test_what_stays_sick_fails_the_step(project: Sandbox, runner: Runner) -> Non
     result = runner.step()
 
     assert result.code == 1, result
-    assert (runner.sinks["verdict"], runner.sinks["healed"]) == ("sick", "false")
+    assert (runner.outputs["verdict"], runner.outputs["healed"]) == ("sick", "false")
     assert "::error " in result.output
 
 
@@ -238,7 +238,7 @@ def test_a_deployment_has_its_steps_before_and_after(project: Sandbox, runner: R
 
     assert before.code == 0, before
     assert after.code == 0, after
-    assert (runner.sinks["verdict"], runner.sinks["healed"]) == ("healed", "true")
+    assert (runner.outputs["verdict"], runner.outputs["healed"]) == ("healed", "true")
     assert project.answers()
     assert runner.leftovers() == []
 
@@ -255,7 +255,7 @@ def test_a_deployment_that_is_rolled_back_fails_the_step(project: Sandbox, runne
 
     assert before.code == 0, before
     assert after.code == 11, after
-    assert runner.sinks["verdict"] == "rolled-back"
+    assert runner.outputs["verdict"] == "rolled-back"
     assert project.answers()
     assert runner.leftovers() == []
 
@@ -264,7 +264,7 @@ def test_the_step_before_a_deployment_heals_nothing(project: Sandbox, runner: Ru
     result = runner.step({"command": "predeploy"})
 
     assert result.code == 1, result
-    assert runner.sinks["verdict"] == "sick"
+    assert runner.outputs["verdict"] == "sick"
     assert project.family() == []
 
 
@@ -274,5 +274,5 @@ def test_the_project_may_be_in_a_folder_of_its_own(project: Sandbox, runner: Run
     result = runner.step({"path": project.root.name})
 
     assert result.code == 0, result
-    assert (runner.workspace / runner.sinks["report"]).samefile(project.root / "reports" / "health.xml")
+    assert (runner.workspace / runner.outputs["report"]).samefile(project.root / "reports" / "health.xml")
     assert project.answers()

@@ -27,7 +27,7 @@ def test_status_is_a_table_for_people(project: Sandbox) -> None:
     project.auto_heal("stop")
     stopped = project.auto_heal("status")
 
-    assert down.lines[0].split() == ["SERVICE", "STATE", "PID", "UPTIME", "STATE_FOLDER", "PORT", "LAST", "HEAL"]
+    assert down.lines[0].split() == ["SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST", "HEAL"]
     assert down.lines[1].split() == ["api", "down", "-", "-", "-", str(project.port), "never"]
     assert re.fullmatch(rf"api +up +\d+ +\d+s +[\d.]+ MiB +{project.port} +\d+s ago, restart, helped", up.lines[1])
     assert suspended.lines[1].split()[1] == "suspended"

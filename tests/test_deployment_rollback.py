@@ -105,14 +105,14 @@ def test_two_postdeploys_at_once_roll_back_once(stage: Stage) -> None:
 
     both = [stage.project.start("remediation", "postdeploy") for _ in range(2)]
     try:
-        sinks = [process.communicate(timeout=4 * DEADLINE)[0] for process in both]
+        outputs = [process.communicate(timeout=4 * DEADLINE)[0] for process in both]
     finally:
         for process in both:
             process.kill()
 
     codes = sorted(process.returncode for process in both)
-    assert codes in ([11, 11], [0, 11]), sinks
-    assert len(stage.rollbacks) == 1, sinks
+    assert codes in ([11, 11], [0, 11]), outputs
+    assert len(stage.rollbacks) == 1, outputs
     assert stage.is_back()
 
 

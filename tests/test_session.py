@@ -87,9 +87,9 @@ def test_no_round_of_healing_means_none(project: Sandbox) -> None:
 
 def test_ten_runs_at_once_do_one_restart(project: Sandbox) -> None:
     runs = [project.start("pytest", "healthtests") for _ in range(10)]
-    sinks = [run.communicate()[0] for run in runs]
+    outputs = [run.communicate()[0] for run in runs]
 
-    assert [run.returncode for run in runs] == [0] * 10, "\n".join(sinks)
+    assert [run.returncode for run in runs] == [0] * 10, "\n".join(outputs)
     assert len(project.servers()) == 1
     assert len(project.state["restarts"]) == 1
 
@@ -98,11 +98,11 @@ def test_ten_runs_at_once_try_a_hopeless_service_once(project: Sandbox) -> None:
     project.configure('env = { CRASH = "3" }')
 
     runs = [project.start("pytest", "healthtests") for _ in range(10)]
-    sinks = [run.communicate()[0] for run in runs]
+    outputs = [run.communicate()[0] for run in runs]
 
-    assert [run.returncode for run in runs] == [1] * 10, "\n".join(sinks)
+    assert [run.returncode for run in runs] == [1] * 10, "\n".join(outputs)
     assert 1 <= len(project.state["restarts"]) <= 2
-    assert sum("exited with status 3" in output for output in sinks) == 10
+    assert sum("exited with status 3" in output for output in outputs) == 10
 
 
 def test_the_restart_budget_is_shared_and_spent(project: Sandbox) -> None:

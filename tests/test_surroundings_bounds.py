@@ -15,12 +15,12 @@ from watching import kill, watching
 
 MEBI = 1 << 20
 ONCE = "retries = 1"
-NOFILE, STATE_FOLDER, SIZE = resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_FSIZE
+NOFILE, MEMORY, SIZE = resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_FSIZE
 
 
 @pytest.mark.parametrize(
     ("limit", "value"),
-    [*((NOFILE, value) for value in (11, 15, 17, 20)), (STATE_FOLDER, 60 * MEBI), (SIZE, 1000)],
+    [*((NOFILE, value) for value in (11, 15, 17, 20)), (MEMORY, 60 * MEBI), (SIZE, 1000)],
 )  # fmt: skip
 def test_where_something_runs_out_nothing_is_said_that_is_not_so(healthy: Sandbox, limit: int, value: int) -> None:
     healthy.configure(top=ONCE)

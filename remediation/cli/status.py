@@ -25,7 +25,7 @@ from remediation.state.remediation import Remediation
 from remediation.state.service_state import Store
 from remediation.system.process import Identity
 
-_COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "STATE_FOLDER", "PORT", "LAST HEAL")
+_COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST HEAL")
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ TABLE: dict[str, Text] = {
     "STATE": Text(INFO, "STATE", "СОСТОЯНИЕ"),
     "PID": Text(INFO, "PID", "PID"),
     "UPTIME": Text(INFO, "UPTIME", "РАБОТАЕТ"),
-    "STATE_FOLDER": Text(INFO, "STATE_FOLDER", "ПАМЯТЬ"),
+    "MEMORY": Text(INFO, "MEMORY", "ПАМЯТЬ"),
     "PORT": Text(INFO, "PORT", "ПОРТ"),
     "LAST HEAL": Text(INFO, "LAST HEAL", "ПОСЛЕДНЕЕ ВОССТАНОВЛЕНИЕ"),
     # Its states, as its JSON has them.
