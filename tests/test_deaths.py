@@ -156,12 +156,12 @@ def test_a_service_stopped_by_hand_stays_stopped(healthy: Sandbox) -> None:
 def test_two_checks_at_once_do_one_restart(project: Sandbox) -> None:
     runs = [project.start("remediation", "check") for _ in range(2)]
     try:
-        sinks = [run.communicate(timeout=DEADLINE)[0] for run in runs]
+        outputs = [run.communicate(timeout=DEADLINE)[0] for run in runs]
     finally:
         for run in runs:
             run.kill()
 
-    assert [run.returncode for run in runs] == [0, 0], sinks
+    assert [run.returncode for run in runs] == [0, 0], outputs
     assert starts(project) == 1
     assert project.servers() == [project.pid]
 
