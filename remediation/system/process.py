@@ -1,9 +1,9 @@
-"""One process and its family: who it is, whether it lives, what marks it, how it is ended.
+"""Identify, inspect, mark and end processes.
 
-A PID is a number that the kernel hands out again. Everything here therefore works on an
-`Identity`, the PID with the moment of its birth, and signals only what still matches it.
+The kernel reuses PIDs. Everything here therefore works on an `Identity`, a PID with the birth of its process, and
+signals a process only while it still matches.
 
-A mark is a variable in the environment, which all that a process starts inherits.
+A mark is an environment variable. Every descendant of a process inherits it.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# How long a process may take to disappear after SIGKILL. Only one that hangs in the kernel takes longer.
+# How long a process may take to disappear after SIGKILL. Only a process that hangs in the kernel takes longer.
 KILL_TIMEOUT = 5.0
-# What poll(2) can count in milliseconds, rounded down.
+# The most seconds that poll(2) can count in milliseconds, rounded down.
 _LONGEST_WAIT = 2_000_000.0
-# Children can be born while their parents are ended; more often than this it is a fork bomb.
+# Children can be born while their parents end. Children that survive more attempts than this are a fork bomb.
 _KILL_ATTEMPTS = 3
-# What changes while we look at it is looked at again, this often in all.
-_LOOKS = 3
-# No descriptor tells when a zombie is waited for; how often it is looked for.
+# How often to examine a process in all if it changes meanwhile.
+_EXAMINE_ATTEMPTS = 3
+# How often to poll for the removal of a zombie: no descriptor reports it.
 _REMOVAL_SECONDS = 0.002
-# Where no pidfd tells of a death, how often it is looked for.
+# How often to poll for the end of a process where there is no pidfd.
 _POLL_SECONDS = 0.01
 
 
 class Life(Enum):
-    """What a process is doing, as far as a healer cares."""
+    """What a process is doing, as far as healing is concerned."""
 
     RUNNING = "running"
     SUSPENDED = "suspended"
-    """Stopped by SIGSTOP or job control: it answers nobody until SIGCONT."""
+    """Stopped by SIGSTOP or job control: it does not respond until SIGCONT."""
     GONE = "gone"
-    """Ended, a zombie, or its PID belongs to somebody else by now."""
+    """Ended, a zombie, or its PID now belongs to another process."""
 
 
-# What /proc says of a process that is gone or hidden from us; anything else, such as no descriptor left,
+# The errors of /proc for a process that is gone or hidden from us. Any other error, such as a lack of descriptors,
 # must not pass for a death.
 NO_PROCESS = (FileNotFoundError, ProcessLookupError, PermissionError)
-# Beyond what any kernel uses for a PID.
+# No kernel uses more bits for a PID.
 _PID_BITS = 31
 
 
 @cache
 def boot_id() -> str:
-    """Return what this system calls the time since its last boot; empty where there is no such thing."""
+    """Return the kernel's id of the current boot; empty on a system without one."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -65,28 +65,28 @@ def boot_id() -> str:
 
 
 def _stat(pid: int) -> tuple[str, str] | None:
-    """Return state letter and birth of a process, or None if there is no such process.
+    """Return the state letter and the birth of a process, or None if there is no such process.
 
-    On Linux the birth is the start in clock ticks since boot with the boot's id, proc(5) field 22:
-    unlike a time of day it does not move when the clock is set. OSError if it cannot be known.
+    On Linux the birth is the boot id and the start in clock ticks since boot, proc(5) field 22. Unlike a time of
+    day, it does not move when the clock is set. Raises OSError if the process cannot be read.
     """
     if boot := boot_id():
         try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         except NO_PROCESS:
             return None
-        # Counted from field 3, the state: the name before it may itself hold spaces and brackets.
+        # Field 3, the state, has index 0. The name before it may itself hold spaces and brackets.
         return fields[0].decode(), f"{boot}/{fields[19].decode()}"
     return _stat_by_psutil(pid)
 
 
 def has_proc() -> bool:
-    """Return whether this system tells of its processes as Linux does, proc(5)."""
+    """Return whether this system has Linux's proc(5)."""
     return bool(boot_id())
 
 
 def _is_thread(pid: int) -> bool:
-    """Return whether a number is that of a thread: /proc answers to these as well, and so does kill(2)."""
+    """Return whether a number is a thread's: /proc and kill(2) accept those as well."""
     try:
         status = Path(f"/proc/{pid}/status").read_bytes()
     except NO_PROCESS:
@@ -106,40 +106,40 @@ def _stat_by_psutil(pid: int) -> tuple[str, str] | None:
 
 
 class Identity(Struct, frozen=True):
-    """A PID together with the birth of the process that it meant."""
+    """A PID with the birth of its process."""
 
     pid: int
     born: str
 
     @classmethod
     def of(cls, pid: int) -> Identity | None:
-        """Return the identity of the live process that has this PID now; None for none or a zombie."""
+        """Return the identity of the live process that has this PID now; None if there is none or it is a zombie."""
         if pid <= 0 or pid.bit_length() > _PID_BITS or (stat := _stat(pid)) is None or stat[0] in "ZXx":
             return None
         return None if boot_id() and _is_thread(pid) else cls(pid, stat[1])
 
     @property
     def life(self) -> Life:
-        """What this very process is doing now."""
+        """The current state of this very process."""
         stat = _stat(self.pid)
         if stat is None or stat[1] != self.born or stat[0] in "ZXx":
             return Life.GONE
-        # "t", stopped by a debugger, is left alone: somebody is looking at it.
+        # "t" means stopped by a debugger. Such a process counts as running, so that nothing disturbs the debugging.
         return Life.SUSPENDED if stat[0] == "T" else Life.RUNNING
 
     @property
     def alive(self) -> bool:
-        """Whether this very process lives; a zombie does not."""
+        """Whether this very process is alive; a zombie is not."""
         return self.life is not Life.GONE
 
 
 def zombies(dead: Iterable[Identity]) -> list[Identity]:
-    """Return which of these dead processes, and of the sessions that they led, are still in the table of processes.
+    """Return the zombies among these dead processes and among the sessions that they led.
 
-    For kill(2), and so for whoever asks it about the PID in a file, a zombie is a process that there is.
+    For kill(2), and so for every program that checks a PID file with it, a zombie still exists.
     """
     leaders = {identity.pid for identity in dead}
-    # By its session a stranger's can be among them, if the number was given away again: it is only waited for.
+    # If a session's number was reused, a foreign zombie can be among them. That is harmless: we only wait for it.
     return [
         Identity(pid, stat[1])
         for pid in (pids() if leaders else [])
@@ -155,12 +155,12 @@ def _session(pid: int) -> int | None:
 
 
 def await_removal(left: Iterable[Identity], timeout: float, reap: Callable[[], object]) -> None:
-    """Return when these zombies are out of the table of processes, at the latest after `timeout` seconds.
+    """Wait at most `timeout` seconds until these zombies have left the process table.
 
-    `reap` is called again and again, to wait for those that are children of ours.
+    Each poll calls `reap`, which waits for those that are our children.
     """
     deadline = time.monotonic() + timeout
-    while left := [one for one in left if (stat := _stat(one.pid)) and stat[1] == one.born]:
+    while left := [zombie for zombie in left if (stat := _stat(zombie.pid)) and stat[1] == zombie.born]:
         reap()
         if time.monotonic() >= deadline:
             return
@@ -168,7 +168,7 @@ def await_removal(left: Iterable[Identity], timeout: float, reap: Callable[[], o
 
 
 def describe(pid: int) -> str:
-    """Say whose process a PID is: `nginx (PID 812, user www-data)`."""
+    """Return the name and owner of a process: `nginx (PID 812, user www-data)`."""
     import psutil
 
     try:
@@ -179,7 +179,7 @@ def describe(pid: int) -> str:
 
 
 class Protection(Enum):
-    """Why a process is out of bounds, whatever the reason to end it."""
+    """Why auto-heal must never signal a process."""
 
     INIT = "is PID 1"
     OURSELVES = "is auto-heal itself"
@@ -190,7 +190,7 @@ class Protection(Enum):
 
 
 def protected(pid: int) -> Protection | None:
-    """Say why a process must never be signalled, or None if it may be."""
+    """Return why a process must never be signalled, or None if it may be."""
     if pid == 1:
         return Protection.INIT
     if pid == os.getpid():
@@ -199,8 +199,8 @@ def protected(pid: int) -> Protection | None:
         return Protection.NO_PROCESS
     import psutil
 
-    for _ in range(_LOOKS):
-        # Some ancestor of ours, or the process itself, may end just now.
+    for _ in range(_EXAMINE_ATTEMPTS):
+        # One of our ancestors, or the process itself, may end meanwhile.
         with suppress(psutil.Error):
             uids = psutil.Process(pid).uids()
             ancestors = {parent.pid for parent in psutil.Process().parents()}
@@ -211,25 +211,28 @@ def protected(pid: int) -> Protection | None:
 
 
 def descendants(roots: Iterable[Identity]) -> list[Identity]:
-    """Return the roots that live with all their descendants, whatever process group these are in."""
-    found = {root.pid: root for root in roots if root.alive}
-    if not found:
+    """Return the live roots with all their descendants, in whatever process group."""
+    identities = {root.pid: root for root in roots if root.alive}
+    if not identities:
         return []
     import psutil
 
-    for root in list(found.values()):
+    for root in list(identities.values()):
         with suppress(psutil.Error):
             children = psutil.Process(root.pid).children(recursive=True)
             pairs = [(child, Identity.of(child.pid)) for child in children]
-            # A child that died since may have left its PID to a stranger, and so may the root.
+            # If a child, or the root, has died meanwhile, its PID may already belong to another process.
             family = {child.pid: identity for child, identity in pairs if identity and child.is_running()}
             if root.alive:
-                found |= family
-    return list(found.values())
+                identities |= family
+    return list(identities.values())
 
 
 def group(leader: int) -> list[Identity]:
-    """Return the live processes of a process group; its leader must be pinned, as by not being waited for."""
+    """Return the live processes of a process group.
+
+    The caller must pin the leader's PID, for example by not waiting for that process.
+    """
     members = []
     for pid in pids():
         with suppress(ProcessLookupError, PermissionError):
@@ -239,18 +242,18 @@ def group(leader: int) -> list[Identity]:
 
 
 def pids() -> list[int]:
-    """Return the PIDs of all processes that there are."""
+    """Return the PIDs of all processes."""
     if has_proc():
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - often, and of hundreds
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - called often, must be fast
     import psutil
 
     return psutil.pids()
 
 
 def pidfd(pid: int) -> int | None:
-    """Return a descriptor that stands for a process, pidfd_open(2), and turns readable when it ends.
+    """Return a pidfd, pidfd_open(2), which turns readable when the process ends.
 
-    None where there are none: another system, an old kernel, no descriptor left, or the process is gone.
+    None on another system or an old kernel, if no descriptor is left, or if the process is gone.
     """
     if not hasattr(os, "pidfd_open"):
         return None
@@ -261,11 +264,11 @@ def pidfd(pid: int) -> int | None:
 
 
 class _Target:
-    """A process pinned by a pidfd, so that its PID cannot be handed on between the look and the signal."""
+    """A process pinned by a pidfd, so that no reused PID gets its signal."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
-        # Without one, the look before the signal remains.
+        # Without a pidfd, only the check before each signal protects other processes.
         self.fd = pidfd(identity.pid)
 
     def __enter__(self) -> Self:
@@ -285,18 +288,18 @@ class _Target:
             else:
                 os.kill(self.identity.pid, signum)
 
-    def ask_to_end(self, signum: signal.Signals) -> None:
-        """Signal the process, and let it act on that: a stopped one keeps it pending until SIGCONT, signal(7)."""
+    def end(self, signum: signal.Signals) -> None:
+        """Signal the process, and continue it if it is stopped: until SIGCONT the signal stays pending, signal(7)."""
         suspended = self.identity.life is Life.SUSPENDED
         self.send(signum)
         if suspended and signum is not signal.SIGKILL:
             self.send(signal.SIGCONT)
 
     def await_death(self, timeout: float) -> None:
-        """Return when the process has ended, at the latest after `timeout` seconds."""
+        """Wait at most `timeout` seconds for the process to end."""
         deadline = time.monotonic() + timeout
         if self.fd is not None and self.identity.alive:
-            # A pidfd turns readable when its process ends, pidfd_open(2), even while it stays a zombie.
+            # A pidfd turns readable when its process ends, pidfd_open(2), even if a zombie remains.
             poll = select.poll()
             poll.register(self.fd, select.POLLIN)
             poll.poll(min(max(0.0, timeout), _LONGEST_WAIT) * 1000)
@@ -311,26 +314,25 @@ def terminate(
     signum: signal.Signals = signal.SIGTERM,
     timeout: float,
 ) -> list[Identity]:
-    """End all processes that `find` returns, and return those that are left.
+    """End all processes that `find` returns, and return those that survive.
 
-    `find` is called again after each wait, so that children born meanwhile do not escape.
-    All get `signum` at once and are waited for together; after `timeout` seconds what is left, and what
-    was born meanwhile, gets SIGKILL. Protected processes (see `protected`) are never signalled and not
-    returned. Nothing waits longer than the last of them lives.
+    Calls `find` again after each wait, so that children born meanwhile do not escape. All processes get `signum` at
+    once. After `timeout` seconds the survivors and the newborn get SIGKILL. Protected processes (see `protected`)
+    are neither signalled nor returned. The function returns as soon as all of them have ended.
     """
-    # Kept, because a child whose parent obeyed is no longer found through it.
-    known: dict[Identity, None] = {}
+    # Once a parent has ended, `find` no longer reaches its children. So remember every process.
+    targets: dict[Identity, None] = {}
     for number, seconds in ((signum, timeout), *[(signal.SIGKILL, KILL_TIMEOUT)] * _KILL_ATTEMPTS):
-        known |= dict.fromkeys(find())
-        left = _allowed(known)
+        targets |= dict.fromkeys(find())
+        left = _allowed(targets)
         if not left:
             return []
         _signal_and_wait(left, number, seconds)
-    return _allowed(known | dict.fromkeys(find()))
+    return _allowed(targets | dict.fromkeys(find()))
 
 
 def send(identities: Iterable[Identity], signum: signal.Signals) -> None:
-    """Signal processes, but for protected ones, and wait for none of them."""
+    """Signal all but protected processes, without waiting for them."""
     for identity in _allowed(identities):
         with _Target(identity) as target:
             target.send(signum)
@@ -345,34 +347,34 @@ def _signal_and_wait(identities: list[Identity], signum: signal.Signals, timeout
     with ExitStack() as stack:
         targets = [stack.enter_context(_Target(identity)) for identity in identities]
         for target in targets:
-            target.ask_to_end(signum)
+            target.end(signum)
         for target in targets:
             target.await_death(deadline - time.monotonic())
 
 
 def await_death(identity: Identity, timeout: float) -> None:
-    """Return when the process has ended, at the latest after `timeout` seconds."""
+    """Wait at most `timeout` seconds for a process to end."""
     with _Target(identity) as target:
         target.await_death(timeout)
 
 
 def signal_name(number: int) -> str:
-    """Return what a signal is called, as SIGTERM; a number that has no name of its own is one."""
+    """Return the name of a signal, such as SIGTERM, or `signal N` if it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
-# A process in the middle of execve(2) has no environment for a moment, in which it must not escape: so often is one
-# without any looked at, so many seconds apart.
-_ENVIRONMENT_LOOKS, _ENVIRONMENT_PAUSE = 5, 0.001
+# During execve(2) a process has no environment for a moment. So that it does not escape, read an empty environment
+# this often, with a pause of so many seconds.
+_ENVIRONMENT_ATTEMPTS, _ENVIRONMENT_PAUSE = 5, 0.001
 
 
 def marked(variable: str, value: str) -> list[Identity]:
     """Return this user's processes whose environment holds variable=value.
 
-    A mark is inherited, so it also finds children whose parent died and who left every group.
+    Children inherit a mark. So this also finds those whose parent died or that left its process group.
     """
     return marked_by({variable: value})
 
@@ -390,18 +392,18 @@ def marked_by(marks: Mapping[str, str]) -> list[Identity]:
 def value_of(variable: str, pid: int) -> str | None:
     """Return a variable of a process's environment; None if it is not set or cannot be read."""
     prefix = os.fsencode(f"{variable}=")
-    found = next((entry for entry in _environment(pid) if entry.startswith(prefix)), None)
-    return None if found is None else os.fsdecode(found.removeprefix(prefix))
+    entry = next((entry for entry in _environment(pid) if entry.startswith(prefix)), None)
+    return None if entry is None else os.fsdecode(entry.removeprefix(prefix))
 
 
 def _marked_identity(pid: int, wanted: set[bytes]) -> Identity | None:
-    # Between two looks at who it is, so that the environment is provenly that of this identity.
+    # The identity is checked before and after, so that the environment is certainly its own.
     identity = Identity.of(pid)
     return identity if identity and not wanted.isdisjoint(_environment(pid)) and identity.alive else None
 
 
 def _environment(pid: int) -> list[bytes]:
-    """Return a process's environment, empty if it is hidden; by proc(5), which takes a sixth of psutil's time."""
+    """Return the environment of a process, empty if it is hidden; proc(5) takes a sixth of psutil's time."""
     if has_proc():
         try:
             return _from_proc(pid).split(b"\0")
@@ -416,11 +418,12 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def _from_proc(pid: int) -> bytes:
-    for _ in range(_ENVIRONMENT_LOOKS):
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as environ:  # noqa: PTH123 - as above
-            if found := environ.read():
-                return found
-        # One of the kernel's, or a dead one, has no program either.
+    for _ in range(_ENVIRONMENT_ATTEMPTS):
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as environ:  # noqa: PTH123 - called often, must be fast
+            if content := environ.read():
+                return content
+        # A kernel thread and a dead process have no program either: this raises one of NO_PROCESS.
+
         Path(f"/proc/{pid}/exe").readlink()
         time.sleep(_ENVIRONMENT_PAUSE)
     return b""

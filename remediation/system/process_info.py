@@ -1,7 +1,7 @@
-"""What the operating system tells of one live process, one fact after the other.
+"""Read facts about one live process from the operating system, one after the other.
 
-A process that hangs in the kernel can keep whoever reads of it waiting as well. What cannot block comes first, so
-that a reader who gives up has that much.
+Reading about a process that hangs in the kernel can block too. Facts that cannot block come first, so that a reader
+who gives up has at least those.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 _MOST_THREADS = 100
 _MOST_FILES = 200
-# Of a file in /proc, in bytes.
-_MOST = 16_384
+# The most bytes to read of a file in /proc.
+_MOST_BYTES = 16_384
 
 Facts = dict[str, object]
 
 
 def vitals(identity: Identity) -> Iterator[Facts]:
-    """Yield facts of a process until it is gone; what is hidden from this user is told as such."""
+    """Yield facts about a process until it is gone; the value of a hidden fact says so."""
     import psutil
 
     yield {"pid": identity.pid, "state": identity.life.value}
@@ -33,24 +33,24 @@ def vitals(identity: Identity) -> Iterator[Facts]:
         process = psutil.Process(identity.pid)
     except psutil.Error:
         return
-    for name, find in _FACTS.items():
+    for name, read in _FACTS.items():
         if not identity.alive:
             return
         try:
-            found = find(process)
+            fact = read(process)
         except (psutil.Error, OSError, ValueError) as error:
-            found = f"not known: {getattr(error, 'strerror', None) or type(error).__name__}"
-        if found not in (None, ""):
-            yield {name: found}
+            fact = f"not known: {getattr(error, 'strerror', None) or type(error).__name__}"
+        if fact not in (None, ""):
+            yield {name: fact}
 
 
 def _kernel(name: str) -> Callable[[psutil.Process], object]:
-    """Return what reads a file of proc(5) about a process; None where there is none."""
+    """Return a function that reads a process's file of proc(5), or returns None if there is no such file."""
 
     def read(process: psutil.Process) -> object:
         try:
             with (Path("/proc") / str(process.pid) / name).open("rb") as file:
-                return file.read(_MOST).decode(errors="backslashreplace").strip()
+                return file.read(_MOST_BYTES).decode(errors="backslashreplace").strip()
         except FileNotFoundError:
             return None
 
@@ -58,27 +58,27 @@ def _kernel(name: str) -> Callable[[psutil.Process], object]:
 
 
 def _limits(process: psutil.Process) -> object:
-    """Return proc(5)'s table of limits as soft and hard value by name."""
+    """Return the soft and hard limits of proc(5) by name."""
     text = _kernel("limits")(process)
     rows = str(text or "").splitlines()[1:]
     return {row[:26].strip(): row[26:].split()[:2] for row in rows} or None
 
 
 def _threads(process: psutil.Process) -> object:
-    """Return each thread's name, state and where in the kernel it waits; a count where there is no /proc."""
+    """Return the name, state and kernel wait channel of each thread; without /proc, the number of threads."""
     tasks = Path("/proc") / str(process.pid) / "task"
     if not tasks.is_dir():
         return process.num_threads()
-    found = []
-    for tid in sorted(map(int, os.listdir(tasks)))[:_MOST_THREADS]:  # noqa: PTH208 - numbers are wanted
+    threads = []
+    for tid in sorted(map(int, os.listdir(tasks)))[:_MOST_THREADS]:  # noqa: PTH208 - only the numbers matter
         try:
             stat = (tasks / str(tid) / "stat").read_text(errors="backslashreplace")
             wchan = (tasks / str(tid) / "wchan").read_text(errors="backslashreplace")
         except OSError:
             continue
         name, _, rest = stat.partition("(")[2].rpartition(")")
-        found.append({"id": tid, "name": name, "state": rest.split()[0], "waits_in": wchan})
-    return found
+        threads.append({"id": tid, "name": name, "state": rest.split()[0], "waits_in": wchan})
+    return threads
 
 
 def _command_line(process: psutil.Process) -> object:
@@ -88,22 +88,22 @@ def _command_line(process: psutil.Process) -> object:
 
 
 def _variables(process: psutil.Process) -> object:
-    """Return the names alone: the values may be secrets."""
+    """Return the names of the environment variables only: values may be secrets."""
     if has_proc():
         return sorted(text.partition("=")[0] for text in _strings("environ", process) if "=" in text)
     return sorted(process.environ())
 
 
 def _strings(name: str, process: psutil.Process) -> list[str]:
-    """Return the first texts that end with a NUL in a file of proc(5)."""
+    """Return the NUL-terminated strings at the beginning of a file of proc(5)."""
     with (Path("/proc") / str(process.pid) / name).open("rb") as file:
-        return [text.decode(errors="backslashreplace") for text in file.read(_MOST).split(b"\0") if text]
+        return [text.decode(errors="backslashreplace") for text in file.read(_MOST_BYTES).split(b"\0") if text]
 
 
 def _sockets(process: psutil.Process) -> object:
     return [
-        {"local": _address(one.laddr), "remote": _address(one.raddr), "status": one.status}
-        for one in process.net_connections(kind="inet")[:_MOST_FILES]
+        {"local": _address(connection.laddr), "remote": _address(connection.raddr), "status": connection.status}
+        for connection in process.net_connections(kind="inet")[:_MOST_FILES]
     ]
 
 
@@ -111,7 +111,7 @@ def _address(address: tuple[str, int] | tuple[()]) -> str:
     return f"{address[0]}:{address[1]}" if address else ""
 
 
-# In this order: the first ones are answered without the memory of the process, for which it can make us wait.
+# The order matters: the kernel answers the first ones without the memory of the process, on which a read can block.
 _FACTS: dict[str, Callable[[psutil.Process], object]] = {
     "status": lambda process: process.status(),
     "parent": lambda process: process.ppid(),
@@ -132,6 +132,6 @@ _FACTS: dict[str, Callable[[psutil.Process], object]] = {
     "program": lambda process: process.exe(),
     "command_line": _command_line,
     "environment_variables": _variables,
-    "open_files": lambda process: [one.path for one in process.open_files()[:_MOST_FILES]],
+    "open_files": lambda process: [file.path for file in process.open_files()[:_MOST_FILES]],
     "sockets": _sockets,
 }
