@@ -1,4 +1,4 @@
-"""Space on a disk: whether there is any, and some that is kept back while there is enough, and given up when not."""
+"""Check for space on a disk, and keep a reserve that is freed when the disk is full."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 
 from remediation.system import files
 
-# What says that there is no space left: for anybody, or for us.
+# No space left on the disk, or none left in this user's quota.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# Kept back only where so many times as much is free, so that it is never what fills the disk.
+# Keep a reserve only if this many times its size is free, so that the reserve never fills the disk.
 _PLENTY = 16
 
 
 def is_full(error: OSError) -> bool:
-    """Return whether an error says that there is no space left on a disk."""
+    """Return whether an error means that a disk is full."""
     return error.errno in _FULL
 
 
 def has_room(folder: Path, size: int) -> bool:
-    """Return whether the disk under a folder takes so many bytes more; True if that cannot be known."""
+    """Return whether `size` more bytes fit on the disk of a folder; True if that cannot be determined."""
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(size))
@@ -32,42 +32,42 @@ def has_room(folder: Path, size: int) -> bool:
 
 
 class Reserve:
-    """A file of so many bytes that nobody reads: its blocks are what counts."""
+    """A file that only occupies disk blocks; its content does not matter."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """Keep `size` bytes at `path`, whose folder has to be there when they are to be kept or given up."""
+        """Set the size in bytes and the path; its folder must exist when the reserve is kept or given up."""
         self._path = path
         self._size = size
 
     def attend(self) -> None:
-        """Keep it back if there is plenty of space, give it up if there is less than a quarter of it left."""
+        """Keep the reserve if there is plenty of space; give it up if less than a quarter of its size is free."""
         with suppress(OSError):
-            found = os.statvfs(self._path.parent)
-            free = found.f_bavail * found.f_frsize
+            disk = os.statvfs(self._path.parent)
+            free = disk.f_bavail * disk.f_frsize
             if free < self._size // 4:
                 self.give_up()
-            elif free >= _PLENTY * self._size and not self._is_kept():
-                self._keep()
+            elif free >= _PLENTY * self._size and not self._exists():
+                self._create()
 
     def give_up(self) -> bool:
-        """Free its space, and return whether there was any."""
+        """Free the space, and return whether there was any to free."""
         with suppress(OSError):
-            is_kept = self._is_kept()
+            exists = self._exists()
             self._path.unlink()
-            return is_kept
+            return exists
         return False
 
     def frees(self, error: OSError) -> bool:
-        """Return whether the error is that of a full disk, and there was a reserve, now given up: try again."""
+        """Give up the reserve if an error means a full disk; return whether that freed space for a retry."""
         return is_full(error) and self.give_up()
 
-    def _is_kept(self) -> bool:
+    def _exists(self) -> bool:
         try:
             return self._path.lstat().st_size >= self._size
         except FileNotFoundError:
             return False
 
-    def _keep(self) -> None:
+    def _create(self) -> None:
         with files.replacement(self._path) as draft, draft.open("wb") as reserved:
-            # Blocks of its own, which a file that was only made longer has not.
+            # Allocate real blocks: a file that is only truncated to a size has none.
             os.posix_fallocate(reserved.fileno(), 0, self._size)

@@ -1,6 +1,6 @@
-"""One TCP port: who listens on it, whether it answers, whether an address is this machine's.
+"""Inspect a TCP port: its listeners, whether it answers, and whether an address belongs to this machine.
 
-Only listeners count. A client that merely has a connection to the port is nobody's business.
+Only listeners matter here, not clients with a connection to the port.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from msgspec import Struct
 
 ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - bound for a moment, and never listened on
 IPV4, IPV6 = 4, 6
-# A refusal takes no time; whoever needs longer than this does not refuse.
-_REFUSAL = 0.5
+# The kernel refuses at once. No answer within this many seconds is not a refusal.
+_REFUSAL_SECONDS = 0.5
 _BROADCAST = "255.255.255.255"
 
 
 class Listener(Struct, frozen=True):
-    """A listening socket; `pid` is None when the kernel does not tell us whose it is."""
+    """A listening socket; `pid` is None if the kernel hides its owner from us."""
 
     pid: int | None
     address: str
@@ -42,7 +42,7 @@ def resolve(host: str) -> frozenset[str]:
 def is_local(host: str) -> bool:
     """Return whether every address of a host belongs to this machine.
 
-    The test is whether a socket can be bound to it, which the kernel grants for own addresses alone.
+    It tries to bind a socket to each: the kernel allows that for the machine's own addresses only.
     """
     addresses = resolve(host)
     return bool(addresses) and all(_is_own(address) for address in addresses)
@@ -56,62 +56,64 @@ def _is_own(address: str) -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
     except OSError as error:
-        # Without IPv6 the name `localhost` still resolves to ::1; that is no foreign address.
+        # Even without IPv6, `localhost` resolves to ::1, which is not a foreign address.
         return error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) and ip_address(address).is_loopback
     return True
 
 
 def listeners(port: int, host: str) -> list[Listener]:
-    """Return who listens on a port, IPv4 and IPv6, where a client of `host` would meet them.
+    """Return the IPv4 and IPv6 listeners on a port that a client of `host` would reach.
 
-    A listener on another address of this machine does not serve that host and is not returned.
+    This leaves out listeners on other addresses of this machine.
     """
-    # The kernel says that nobody listens at all quicker than it lists all sockets.
+    # Binding shows faster than a list of all sockets that the port has no listener.
     if _can_bind(ANY_IPV4, port) and _can_bind(ANY_IPV6, port):
         return []
     import psutil
 
     connections = psutil.net_connections(kind="tcp")
-    everybody = [Listener(one.pid, one.laddr.ip, port) for one in _listening(connections, port)]
+    candidates = [Listener(entry.pid, entry.laddr.ip, port) for entry in _listening(connections, port)]
     addresses = resolve(host)
     if addresses & {ANY_IPV4, ANY_IPV6}:
-        return everybody
+        return candidates
     if any(_version(address) == IPV4 for address in addresses):
         addresses |= {ANY_IPV4}
-        # A listener on [::] takes IPv4 as well, unless it was told not to, ipv6(7): then IPv4 can still be bound.
-        if not any(_version(one.address) == IPV4 for one in everybody) and not _can_bind(ANY_IPV4, port):
+        # A listener on [::] also accepts IPv4 unless it has set IPV6_V6ONLY, ipv6(7). In that case, IPv4 can be bound.
+        if not any(_version(listener.address) == IPV4 for listener in candidates) and not _can_bind(ANY_IPV4, port):
             addresses |= {ANY_IPV6}
     if any(_version(address) == IPV6 for address in addresses):
         addresses |= {ANY_IPV6}
-    return [one for one in everybody if one.address.removeprefix("::ffff:") in addresses]
+    return [listener for listener in candidates if listener.address.removeprefix("::ffff:") in addresses]
 
 
 def connections(port: int) -> dict[str, int]:
-    """Return how many TCP connections to a port of this machine are in each state, as tcp(7) calls them."""
+    """Return the number of TCP connections to a local port by state, as tcp(7) names the states."""
     import psutil
 
-    states = [one.status for one in psutil.net_connections(kind="tcp") if one.laddr and one.laddr.port == port]
+    sockets = psutil.net_connections(kind="tcp")
+    states = [entry.status for entry in sockets if entry.laddr and entry.laddr.port == port]
     return {state: states.count(state) for state in sorted(set(states))}
 
 
 def sharers(listener: Listener) -> set[int]:
-    """Return all processes that hold a listening socket open; a list of sockets names but one of them."""
+    """Return the PIDs of all processes that hold a listening socket open; lists of sockets name only one."""
     import psutil
 
-    found = {listener.pid} if listener.pid else set()
+    holders = {listener.pid} if listener.pid else set()
     for pid in psutil.pids():
         with suppress(psutil.Error):
             sockets = _listening(psutil.Process(pid).net_connections(kind="tcp"), listener.port)
-            if listener.address in [one.laddr.ip for one in sockets]:
-                found.add(pid)
-    return found
+            if listener.address in [entry.laddr.ip for entry in sockets]:
+                holders.add(pid)
+    return holders
 
 
 def _listening(connections: Iterable[Any], port: int) -> list[Any]:
-    """Return those of psutil's connections that listen on a port."""
+    """Return the ones of psutil's connections that listen on a port."""
     import psutil
 
-    return [one for one in connections if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port]
+    listening = [connection for connection in connections if connection.status == psutil.CONN_LISTEN]
+    return [connection for connection in listening if connection.laddr and connection.laddr.port == port]
 
 
 def _version(address: str) -> int:
@@ -119,7 +121,7 @@ def _version(address: str) -> int:
 
 
 def _can_bind(wildcard: str, port: int) -> bool:
-    """Return whether nobody listens on a port in this family, or there is no such family here."""
+    """Return whether a port has no listener in this address family, or the system lacks the family."""
     family = socket.AF_INET if wildcard == ANY_IPV4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -144,17 +146,17 @@ def listens(pids: set[int], port: int) -> bool:
 
 
 def connect(host: str, port: int, timeout: float) -> socket.socket:
-    """Return a connection; OSError within about `timeout` seconds if there is none.
+    """Return a connection; raise OSError within about `timeout` seconds if there is none.
 
-    On a port of the range for clients the kernel may give a probe that very port, and connect it to itself.
-    That is nobody, and is told as refused.
+    For a port in the ephemeral range, the kernel may choose that very port for the client and connect it to itself.
+    Such a connection counts as refused.
     """
     try:
         connection = socket.create_connection((host, port), timeout)
     except (ValueError, OverflowError) as error:
         raise OSError(errno.EINVAL, f"{host}:{port} is no address: {error}") from None
     if connection.getsockname() == connection.getpeername():
-        # Reset rather than closed: in TIME_WAIT the port would be taken from the server that is to come.
+        # Reset the connection: in TIME_WAIT it would keep the port from a server that is about to start.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
         raise ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself")
@@ -162,12 +164,12 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
 
 
 def refuses(host: str, port: int) -> bool:
-    """Return whether the port is refused at once, as the kernel does when nobody listens.
+    """Return whether the kernel refuses a connection at once because the port has no listener.
 
-    A full queue or a filter does not refuse, it keeps silent; that is not told as refused.
+    A full queue or a packet filter drops the connection silently; that does not count as refused.
     """
     try:
-        connect(host, port, _REFUSAL).close()
+        connect(host, port, _REFUSAL_SECONDS).close()
     except ConnectionRefusedError:
         return True
     except OSError:

@@ -1,4 +1,4 @@
-"""Signals, signal(7): what people ask of a long-running process by them, and what it was started to ignore."""
+"""Handle signals, signal(7): requests to end or reload, inherited ignored signals, and delayed interrupts."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """Takes SIGINT, SIGTERM and SIGHUP while it lasts; its descriptor turns readable when one has come."""
+    """Catches SIGINT, SIGTERM and SIGHUP inside the block; its descriptor turns readable when one arrives."""
 
     def __enter__(self) -> Self:
-        """Take them."""
+        """Install the handlers."""
         self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
             end.setblocking(False)
         self._had_terminal = os.isatty(1)
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, _noted) for number in (*_ENDS, signal.SIGHUP)}
+        self._before = {number: signal.signal(number, _do_nothing) for number in (*_ENDS, signal.SIGHUP)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give them back."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup)
@@ -42,11 +42,11 @@ class Signals:
 
     @property
     def fd(self) -> int:
-        """The descriptor to wait for."""
+        """The descriptor to poll."""
         return self._reader.fileno()
 
     def wishes(self) -> list[Wish]:
-        """Return what was asked for since, in order."""
+        """Return the requests since the last call, in order."""
         try:
             numbers = self._reader.recv(4096)
         except BlockingIOError:
@@ -57,19 +57,16 @@ class Signals:
         if number in _ENDS:
             return "end"
         if number == signal.SIGHUP:
-            # A terminal that goes away takes with it what it started; without one, it is a wish.
+            # A closed terminal ends the programs that it started. Without a terminal, SIGHUP asks to reload.
             return "end" if self._had_terminal and not os.isatty(1) else "reread"
         return None
 
 
-def _noted(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the wake-up descriptor tells."""
-
-
 def unignore() -> None:
-    """Ignore by a handler what we were told to ignore when we were started, as by nohup or in the background.
+    """Replace inherited ignored signals, as of nohup or a background job, by handlers that do nothing.
 
-    What is ignored so is not ignored by whom we start: a service might be stopped by SIGINT. For the main thread.
+    Child processes inherit ignored signals but not handlers, and SIGINT may be the stop signal of a service. Call
+    this in the main thread only.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -77,18 +74,18 @@ def unignore() -> None:
 
 
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:
-    pass
+    """Ignore a signal; `Signals` learns of it from the wake-up descriptor."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, of which a child in the same session hears nothing by itself."""
+    """SIGTERM as an exception; unlike Ctrl+C, the signal does not reach our children by itself."""
 
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Raise Terminated where SIGTERM strikes, unless somebody handles or ignores it already."""
-    is_ours = threading.current_thread() is threading.main_thread()
-    if not is_ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    """Raise Terminated on SIGTERM, unless the process already handles or ignores it."""
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if not is_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
 
@@ -103,31 +100,33 @@ def sigterm_interrupts() -> Iterator[None]:
 
 
 class HeldInterrupts:
-    """Holds back what SIGINT and SIGTERM do in this process, until it is released, or at the end.
+    """Delays SIGINT and SIGTERM in this process until `release` or the end of the block.
 
-    A child that is just being started would otherwise be left by an interruption before anybody knows its PID.
-    Does nothing in another thread than the main one, where no signal arrives.
+    Otherwise an interrupt could abandon a child that is just starting, before its PID is known. Does nothing outside
+    the main thread, where no signal arrives.
     """
 
     def __enter__(self) -> Self:
-        """Hold back."""
-        self._came: list[int] = []
+        """Start to delay the signals."""
+        self._pending: list[int] = []
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            # Without a handler in Python, nothing is raised here.
-            held = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
-            self._before = {number: signal.signal(number, lambda which, _: self._came.append(which)) for number in held}
+            # Only a handler in Python can raise an exception here.
+            handled = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
+            self._before = {
+                number: signal.signal(number, lambda which, _: self._pending.append(which)) for number in handled
+            }
         return self
 
     def release(self) -> None:
-        """Let come what came meanwhile, here and now."""
+        """Restore the handlers, and raise the delayed signals now."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-        came, self._came = self._came, []
-        for number in came:
+        pending, self._pending = self._pending, []
+        for number in pending:
             signal.raise_signal(number)
 
     def __exit__(self, *_: object) -> None:
-        """Let come what came meanwhile."""
+        """Restore the handlers, and raise the delayed signals."""
         self.release()
