@@ -1,7 +1,7 @@
-"""One file: read without surprises, written whole or not at all, appended by many, locked by one.
+"""Read, replace, append to and lock files safely.
 
-No function here follows a symbolic link in the last part of a path, writes into a file that has another name as well,
-or blocks on a FIFO planted there.
+No function here follows a symbolic link in the last part of a path, writes into a file with a second hard link, or
+blocks on a planted FIFO.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 PRIVATE = 0o600
 PUBLIC = 0o644
 
-# A lock file that was replaced while the lock on it was waited for is so again only if somebody does nothing else.
+# A lock file can be replaced while we wait for its lock. More replacements in a row than this are deliberate.
 _LOCK_ATTEMPTS = 100
 
-# Folders that are found and never made, such as a project's.
-_found: set[Path] = set()
+# Existing folders that must never be created anew, such as a project's.
+_never_made: set[Path] = set()
 
-# Who is held up between opening a log and writing to it, while others fill and drop it, is not so again at once.
+# A log can be rotated and removed between our open and our write. That does not happen twice in a row.
 _APPEND_ATTEMPTS = 2
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -38,33 +38,33 @@ _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class LockTimeoutError(TimeoutError):
-    """The lock was held by somebody else for longer than we wait."""
+    """Another process holds the lock for longer than we wait."""
 
 
 class LockLostError(OSError):
-    """The file that we hold a lock on is not the one at its path any more, so that somebody else may hold that one."""
+    """Our locked file is no longer the one at its path, so another process may hold a lock there."""
 
 
 class FolderGoneError(FileNotFoundError):
-    """A folder that is not to be made anew was renamed or removed."""
+    """A folder that must not be created anew was renamed or removed."""
 
 
 def never_make(folder: Path) -> None:
-    """Let no function here bring a folder back that others rename or remove while we are at work in it."""
-    _found.add(folder)
+    """Forbid all functions here to create a folder anew if another program renames or removes it."""
+    _never_made.add(folder)
 
 
 def make_folder(folder: Path) -> None:
-    """See that there is a folder; FolderGoneError if it would lie in one that is not to be made."""
+    """Create a folder if it is missing; raise FolderGoneError if that needs one that must not be created."""
     if folder.is_dir():
         return
-    root = next((one for one in _found if one == folder or one in folder.parents), None)
+    root = next((path for path in _never_made if path == folder or path in folder.parents), None)
     if root is None:
         folder.mkdir(parents=True, exist_ok=True)
         return
     if not root.is_dir():
         raise FolderGoneError(errno.ENOENT, os.strerror(errno.ENOENT), str(root))
-    # One by one: the root can go at any moment, and `parents=True` would bring it back.
+    # Create each level by itself: the root can vanish at any moment, and `parents=True` would create it anew.
     for name in (*reversed(folder.relative_to(root).parents), folder.relative_to(root)):
         (root / name).mkdir(exist_ok=True) if name.parts else None
 
@@ -77,7 +77,7 @@ def _regular(fd: int, path: Path) -> int:
 
 
 def _ours(fd: int, path: Path) -> int:
-    """Return the descriptor of a regular file that has no other name, by which it could be somebody else's."""
+    """Return the descriptor of a regular file without a second hard link, which could be another user's file."""
     if os.fstat(_regular(fd, path)).st_nlink > 1:
         os.close(fd)
         raise OSError(f"{path} is a hard link to a file that has another name")
@@ -85,16 +85,16 @@ def _ours(fd: int, path: Path) -> int:
 
 
 def read(path: Path, *, limit: int) -> bytes:
-    """Return at most `limit` bytes of a regular file; OSError for anything else."""
+    """Return at most `limit` bytes of a regular file; raise OSError for anything else."""
     with os.fdopen(_regular(os.open(path, _READ), path), "rb") as file:
         return file.read(limit)
 
 
 def tail(path: Path, *, start: int, limit: int) -> bytes:
-    """Return the last `limit` bytes at most of what a log holds from offset `start` on.
+    """Return at most the last `limit` bytes of a log after offset `start`.
 
-    One that ends before `start` was rotated meanwhile: then all that it holds came later. The hole that a rotation
-    can leave at its beginning is left out.
+    A log that ends before `start` was rotated meanwhile, so all its bytes are newer. The result leaves out the hole
+    that a rotation can leave at the beginning.
     """
     with os.fdopen(_regular(os.open(path, _READ), path), "rb") as file:
         end = file.seek(0, os.SEEK_END)
@@ -104,12 +104,12 @@ def tail(path: Path, *, start: int, limit: int) -> bytes:
 
 @contextmanager
 def replacement(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
-    """Lend a file beside `path` that takes its place in one step when the block ends, and is removed if it raises.
+    """Yield a draft that atomically replaces `path` when the block ends, or is removed if the block raises.
 
-    A reader of `path` sees the old content or the new, never a part.
+    A reader of `path` sees the old or the new content, never a mixture.
     """
     make_folder(path.parent)
-    with _told_as(path):
+    with _errors_named_after(path):
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         draft = Path(name)
         try:
@@ -126,8 +126,8 @@ def replacement(path: Path, *, mode: int = PRIVATE) -> Iterator[Path]:
 
 
 @contextmanager
-def _told_as(path: Path) -> Iterator[None]:
-    """Let an error of a draft, or of no file, name the file that people know."""
+def _errors_named_after(path: Path) -> Iterator[None]:
+    """Put `path` into errors that name its draft or no file."""
     try:
         yield
     except OSError as error:
@@ -138,47 +138,46 @@ def _told_as(path: Path) -> Iterator[None]:
 
 
 def sweep(path: Path) -> None:
-    """Remove the drafts of `path` that killed writers left behind; only for who keeps other writers away."""
+    """Remove the drafts of `path` that killed writers left behind; the caller must keep other writers out."""
     for draft in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
         with suppress(OSError):
             draft.unlink()
 
 
 def write(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
-    """Replace a file's content in one step."""
+    """Replace the content of a file atomically."""
     with replacement(path, mode=mode) as draft:
         draft.write_bytes(data)
 
 
 def open_update(path: Path) -> int:
-    """Return a descriptor that reads and writes a regular file of one name that exists; OSError for anything else."""
+    """Open an existing regular file with one link for reading and writing; raise OSError for anything else."""
     return _ours(os.open(path, _UPDATE), path)
 
 
 def open_append(path: Path, *, mode: int = PRIVATE) -> int:
-    """Return a descriptor that appends to a regular file of one name, made if need be; OSError for anything else."""
+    """Open or create a regular file with one link for appending; raise OSError for anything else."""
     make_folder(path.parent)
     return _ours(os.open(path, _APPEND, mode), path)
 
 
 def create(path: Path, *, mode: int = PRIVATE) -> None:
-    """See that there is a regular file; OSError for anything else at its place."""
+    """Create an empty regular file if there is none; raise OSError if the path is anything else."""
     os.close(open_append(path, mode=mode))
 
 
 def append(path: Path, line: bytes) -> None:
-    """Append one line by one write, which O_APPEND keeps whole among several writers, write(2).
+    """Append a line by a single write, which O_APPEND keeps whole among several writers, write(2).
 
-    A file that was removed between our opening it and our writing takes the line with it; the line is then
-    written once more.
+    If the file was removed between our open and our write, the line is lost with it and is written again.
     """
     for _ in range(_APPEND_ATTEMPTS):
         fd = open_append(path)
         try:
-            left = line
-            while left:
-                # A disk that has just become full takes a part first, and says so only then.
-                left = left[os.write(fd, left) :]
+            rest = line
+            while rest:
+                # A disk that has just become full accepts a part first, and fails only at the next write.
+                rest = rest[os.write(fd, rest) :]
             if os.fstat(fd).st_nlink:
                 return
         finally:
@@ -186,46 +185,46 @@ def append(path: Path, line: bytes) -> None:
 
 
 class Lock:
-    """A lock that is held, on the file that was at a path when it was taken."""
+    """A held lock on the file that was at a path when we took it."""
 
-    def __init__(self, path: Path, found: os.stat_result) -> None:
-        """Keep which file it is."""
+    def __init__(self, path: Path, locked_file: os.stat_result) -> None:
+        """Remember which file is locked."""
         self.path = path
-        self._found = found
+        self._locked_file = locked_file
 
     @property
     def is_lost(self) -> bool:
-        """Whether another file, or none, is at the path by now: then somebody else can have the lock as well."""
+        """Whether another file or none is at the path now, so that another process can hold the lock too."""
         try:
-            return not os.path.samestat(self._found, self.path.lstat())
+            return not os.path.samestat(self._locked_file, self.path.lstat())
         except OSError:
             return True
 
 
 @contextmanager
 def locked(path: Path, *, timeout: float) -> Iterator[Lock]:
-    """Hold an advisory lock that the kernel drops when we die, however we die.
+    """Hold an advisory lock, which the kernel releases when we die for any reason.
 
-    It is a lock on the file that is at the path once it is held: whoever waited for that of a file which was removed
-    meanwhile asks again. Raises LockTimeoutError after `timeout` seconds.
+    The locked file is the one at the path at that moment: if the file was removed while we waited, we try again.
+    Raises LockTimeoutError after `timeout` seconds.
     """
     from filelock import FileLock, Timeout
 
     deadline = time.monotonic() + timeout
     for _ in range(_LOCK_ATTEMPTS):
         make_folder(path.parent)
-        left = max(0.0, deadline - time.monotonic())
-        lock = FileLock(path, timeout=left, poll_interval=0.02, mode=PRIVATE, thread_local=False)
+        remaining = max(0.0, deadline - time.monotonic())
+        lock = FileLock(path, timeout=remaining, poll_interval=0.02, mode=PRIVATE, thread_local=False)
         try:
             lock.acquire()
         except Timeout as error:
             raise LockTimeoutError(str(path)) from error
         except FileNotFoundError:
-            # The folder went between our making it and the lock.
+            # The folder vanished after we created it.
             continue
         try:
-            # filelock's own question is only whether the file has a name at all; whether it is this one is ours.
-            fd = lock._context.lock_file_fd  # noqa: SLF001 - there is no public way to it
+            # filelock only checks that the file still has some name. We check that it has this one.
+            fd = lock._context.lock_file_fd  # noqa: SLF001 - there is no public access
             held = Lock(path, path.lstat() if fd is None else os.fstat(fd))
             if not held.is_lost:
                 yield held
@@ -241,7 +240,7 @@ _MODE = 0o700
 
 
 class Folder:
-    """A folder held open by a descriptor, so that it stays the same one whatever becomes of its path."""
+    """A folder held open by a descriptor, so that it stays the same when its path changes."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
@@ -249,7 +248,10 @@ class Folder:
 
     @classmethod
     def at(cls, path: Path) -> Folder:
-        """Open a folder, made if need be. OSError if it is a symbolic link, no folder, or another user's."""
+        """Open a folder, and create it if it is missing.
+
+        Raises OSError if it is a symbolic link, not a folder, or another user's.
+        """
         make_folder(path.parent)
         with suppress(FileExistsError):
             path.mkdir(mode=_MODE)
@@ -272,39 +274,39 @@ class Folder:
         return self._own(self.path / name, os.open(name, _OPEN, dir_fd=self._fd))
 
     def new(self, name: str) -> Folder:
-        """Make a folder in this one and open it. FileExistsError if the name is taken."""
+        """Create and open a folder in this one; raise FileExistsError if the name is taken."""
         os.mkdir(name, _MODE, dir_fd=self._fd)
         return self._open(name)
 
     def write(self, name: str, data: bytes) -> None:
-        """Make a file that only its owner reads. FileExistsError if the name is taken."""
+        """Create a file that only its owner can read; raise FileExistsError if the name is taken."""
         fd = os.open(name, _CREATE, PRIVATE, dir_fd=self._fd)
         with os.fdopen(fd, "wb") as file:
             file.write(data)
 
     def folders(self) -> list[str]:
-        """Return the names of the folders in this one."""
+        """Return the names of the folders in this folder."""
         with os.scandir(self._fd) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
     def bytes_of_files(self) -> int:
-        """Return the bytes of the files in this folder, but not in folders of it."""
+        """Return the total bytes of the files directly in this folder."""
         with os.scandir(self._fd) as entries:
-            found = [entry.stat(follow_symlinks=False) for entry in entries]
-        return sum(one.st_size for one in found if stat.S_ISREG(one.st_mode))
+            entry_stats = [entry.stat(follow_symlinks=False) for entry in entries]
+        return sum(entry_stat.st_size for entry_stat in entry_stats if stat.S_ISREG(entry_stat.st_mode))
 
     def clear(self) -> None:
-        """Remove the files in this folder; no link is followed. OSError if it has folders."""
-        for entry in os.listdir(self._fd):  # noqa: PTH208 - of a descriptor
+        """Remove the files in this folder without following links; raise OSError if it holds folders."""
+        for entry in os.listdir(self._fd):  # noqa: PTH208 - pathlib cannot list a descriptor
             os.unlink(entry, dir_fd=self._fd)
 
     def size(self, name: str) -> int:
-        """Return the bytes of the files in a folder of this one."""
+        """Return the total bytes of the files in a folder in this one."""
         with self._open(name) as inner:
             return inner.bytes_of_files()
 
     def remove(self, name: str) -> None:
-        """Remove a folder in this one with the files in it."""
+        """Remove a folder in this one with its files."""
         with self._open(name) as inner:
             inner.clear()
         os.rmdir(name, dir_fd=self._fd)
