@@ -1,7 +1,7 @@
-"""Logs that stay small: what a full one holds becomes NAME.1 in place of an older NAME.1, and no line is lost.
+"""Rotate full logs: their lines replace NAME.1, and none is lost.
 
-Renaming is enough for a log that nobody holds open. A service writes to the same descriptor for as long as it
-lives, so the lines of a running one are taken out of the file under its hands.
+A log that no process holds open is renamed. A running service keeps writing to the same descriptor, so its lines
+are moved out of the open file.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from remediation.system import files
 
 # Modes of fallocate(2).
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE_RANGE = 0x01, 0x02, 0x08
-# What it answers when a file system, or the size of its blocks, does not allow a mode.
+# Its errors if the file system, or the size of its blocks, does not allow a mode.
 _REFUSED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
-# A service can write faster than we copy: of a log so many times too big, only the end is worth the time and space.
+# A service can write faster than we copy. A rotation keeps at most the last this many times the limit.
 _MOST_KEPT = 10
 _CHUNK = 1 << 20
 # The unit of st_blocks, stat(2).
@@ -28,18 +28,18 @@ _STAT_BLOCK = 512
 
 
 def idle(path: Path, limit: int) -> bool:
-    """Rename a log that has grown to `limit` bytes to NAME.1, and return whether that was done.
+    """Rename a log that has grown to `limit` bytes to NAME.1, and return whether it was renamed.
 
-    For a log that nobody holds open, or whose writers open it anew for each line by `file.append`. Who finds somebody
-    else at it leaves it to them. The hole that `running` can leave is closed first, and does not count. OSError if it
-    cannot be done.
+    Use this for a log that no process holds open, or whose writers open it for each line by `files.append`. It does
+    nothing while another process rotates the log. It first closes the hole that `running` can leave, which does not
+    count. Raises OSError if the log cannot be rotated.
     """
     if part(path):
         return True
     if not _is_full(path, limit, holes=True):
         return False
     with suppress(files.LockTimeoutError), files.locked(_lock(path), timeout=0):
-        # Who comes second finds the new, small file.
+        # Another process may have rotated the log before we got the lock.
         if _is_full(path, limit, holes=True):
             _close_hole(path)
         if _is_full(path, limit, holes=True):
@@ -49,21 +49,21 @@ def idle(path: Path, limit: int) -> bool:
 
 
 def running(path: Path, limit: int) -> bool:
-    """Move what a log holds to NAME.1 while others append to it, and return whether that was done.
+    """Move the lines of a log to NAME.1 while others append to it, and return whether they were moved.
 
-    It is done when the log takes `limit` bytes on disk, and skipped when somebody else is at it. The log is cut
-    between two blocks of the file system, after the end of a line if there is such a place in the last quarter of
-    `limit`, else in the last line; the rest stays. So NAME.1 and NAME together are always complete and in order, but
-    a line may begin in the one and end in the other. Of what has grown to more than ten times `limit` unseen the
-    oldest is dropped, as rotations in time would have done.
+    The log is rotated when it takes `limit` bytes on disk, unless another process is rotating it. The cut is at a
+    block boundary of the file system: after the end of a line if the last quarter of `limit` has such a boundary,
+    otherwise at the last one. The rest stays. So NAME.1 and NAME together are always complete and in order, but a
+    line may begin in one and end in the other. If the log has grown beyond ten times `limit`, its oldest lines are
+    dropped, as earlier rotations would have done.
 
-    Where blocks cannot be removed (tmpfs, btrfs) they are given back: the log keeps its apparent size, and begins
-    with a hole that takes no space.
+    Where the file system cannot remove blocks (tmpfs, btrfs), it frees their space: the log keeps its apparent size,
+    and begins with a hole.
 
-    A log that is known by another name as well is left alone.
+    A log with a second hard link is left alone.
 
-    Killed half-way, lines may stand in both files, until the next rotation. Writers have to append, as O_APPEND does.
-    OSError if it cannot be done; the log is then as it was.
+    If the rotation is killed, both files may hold the same lines until the next one. Writers must use O_APPEND.
+    Raises OSError if the log cannot be rotated; the log is then unchanged.
     """
     if not _is_full(path, limit, holes=False):
         return False
@@ -77,10 +77,10 @@ def running(path: Path, limit: int) -> bool:
 
 
 def part(path: Path) -> bool:
-    """Rename a log that is known by another name as well to NAME.1, so that nothing more is written there.
+    """Rename a log with a second hard link to NAME.1, and return whether it was renamed.
 
-    By a hard link, whoever plants it or copies by links, what is written to the one file is written to the other.
-    Returns whether that was done; who finds somebody else at it leaves it to them. OSError if it cannot be done.
+    Otherwise all that we write to the log would go to the other name as well, whether planted or left by a copy with
+    hard links. Does nothing while another process rotates the log. Raises OSError if the log cannot be renamed.
     """
     if not _has_other_name(path):
         return False
@@ -93,14 +93,14 @@ def part(path: Path) -> bool:
 
 def _has_other_name(path: Path) -> bool:
     try:
-        found = path.lstat()
+        log = path.lstat()
     except FileNotFoundError:
         return False
-    return stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+    return stat.S_ISREG(log.st_mode) and log.st_nlink > 1
 
 
 def rotated(path: Path) -> Path:
-    """Return where the earlier lines of a log are."""
+    """Return the path of a log's earlier lines."""
     return path.with_name(f"{path.name}.1")
 
 
@@ -109,18 +109,18 @@ def _lock(path: Path) -> Path:
 
 
 def _is_full(path: Path, limit: int, *, holes: bool) -> bool:
-    """Return whether a log has grown to `limit`, with or without its holes; what is no regular file never has."""
+    """Return whether a log has grown to `limit` bytes, with or without holes; False unless it is a regular file."""
     try:
-        found = path.lstat()
+        log = path.lstat()
     except FileNotFoundError:
         return False
-    size = found.st_size if holes else _on_disk(found)
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and size >= limit
+    size = log.st_size if holes else _on_disk(log)
+    return stat.S_ISREG(log.st_mode) and log.st_nlink == 1 and size >= limit
 
 
-def _on_disk(found: os.stat_result) -> int:
-    """Return the bytes that a log takes on disk, without what some file systems allocate ahead."""
-    return min(found.st_blocks * _STAT_BLOCK, found.st_size)
+def _on_disk(log: os.stat_result) -> int:
+    """Return the bytes that a log takes on disk, without blocks that some file systems preallocate."""
+    return min(log.st_blocks * _STAT_BLOCK, log.st_size)
 
 
 def _close_hole(path: Path) -> None:
@@ -133,20 +133,20 @@ def _close_hole(path: Path) -> None:
 
 
 def _move(log: int, path: Path, limit: int) -> bool:
-    found, block, start = os.fstat(log), os.fstatvfs(log).f_bsize, _data_start(log)
-    if min(_on_disk(found), found.st_size - start) < limit:
+    log_stat, block, start = os.fstat(log), os.fstatvfs(log).f_bsize, _data_start(log)
+    if min(_on_disk(log_stat), log_stat.st_size - start) < limit:
         return False
-    cut = _cut(log, start, found.st_size, block=block, search=limit // 4)
+    cut = _cut(log, start, log_stat.st_size, block=block, search=limit // 4)
     if cut <= start:
         return False
-    _try_out(path, block)
+    _check_removable(path, block)
     _save(log, rotated(path), max(start, cut - _MOST_KEPT * limit), cut)
     _remove_head(log, cut)
     return True
 
 
 def _data_start(log: int) -> int:
-    """Return where the hole at the beginning ends, lseek(2); 0 if there is none."""
+    """Return the end of the hole at the beginning, lseek(2); 0 if there is none."""
     seek_data = getattr(os, "SEEK_DATA", os.SEEK_SET)
     try:
         return os.lseek(log, 0, seek_data)
@@ -157,9 +157,9 @@ def _data_start(log: int) -> int:
 
 
 def _cut(log: int, start: int, size: int, *, block: int, search: int) -> int:
-    """Return the last boundary of blocks before the end at which a line begins, or the very last if all are farther.
+    """Return the last block boundary within `search` bytes at which a line begins, otherwise the last boundary.
 
-    Something has to remain, since a file cannot be collapsed to nothing.
+    The result lies before the end, since a file cannot be collapsed to nothing.
     """
     last = (size - 1) // block * block
     for boundary in range(last, max(start, last - search), -block):
@@ -169,7 +169,7 @@ def _cut(log: int, start: int, size: int, *, block: int, search: int) -> int:
 
 
 def _save(log: int, target: Path, start: int, end: int) -> None:
-    """Put a part of the log in place of `target`, on disk before anything is removed."""
+    """Replace `target` by a part of the log, and sync it to disk before anything is removed."""
     files.sweep(target)
     with files.replacement(target) as draft, draft.open("wb") as copy:
         while start < end and (data := os.pread(log, min(_CHUNK, end - start), start)):
@@ -179,8 +179,8 @@ def _save(log: int, target: Path, start: int, end: int) -> None:
         os.fsync(copy.fileno())
 
 
-def _try_out(path: Path, block: int) -> None:
-    """Raise OSError unless a file beside the log can be shortened; the log is then not copied in vain."""
+def _check_removable(path: Path, block: int) -> None:
+    """Raise OSError unless a file beside the log can be shortened, so that the log is not copied in vain."""
     with tempfile.TemporaryFile(dir=path.parent) as probe:
         probe.truncate(2 * block)
         try:
@@ -193,7 +193,7 @@ def _try_out(path: Path, block: int) -> None:
 
 
 def _remove_head(log: int, length: int) -> None:
-    """Remove the first bytes of a file in one step, whoever appends to it; where that cannot be, free their space."""
+    """Remove the first bytes of a file atomically while others append; if impossible, free their space."""
     try:
         _fallocate(log, _COLLAPSE_RANGE, length)
     except OSError as error:
@@ -203,11 +203,11 @@ def _remove_head(log: int, length: int) -> None:
 
 
 def _fallocate(log: int, mode: int, length: int) -> None:
-    """Call fallocate(2), of which Python knows only the part that POSIX has, for the first bytes of a file."""
+    """Call fallocate(2) for the first bytes of a file; Python itself offers only posix_fallocate."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    # With 32 bits, glibc has offsets of 64 bits only under the second name; musl may have only the first.
+    # On 32-bit systems, glibc takes 64-bit offsets only in fallocate64. musl may have only fallocate.
     call = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
     if call is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
