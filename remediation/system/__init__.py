@@ -1,1 +1,1 @@
-"""What the operating system offers: one process, one port, one file. Knows nothing of services."""
+"""Wrappers around the operating system (processes, ports, files) that know nothing of services."""

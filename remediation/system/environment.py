@@ -1,7 +1,6 @@
-"""What our processes tell each other by environment variables, all of which are named, read and set here.
+"""Name, read and set all environment variables by which our processes communicate.
 
-Workers of xdist, commands and services inherit nothing else of us; within a process, and across a fork, we pass
-arguments instead.
+Only xdist workers, commands and services need them. Within a process and across a fork, we pass arguments instead.
 """
 
 from __future__ import annotations
@@ -9,51 +8,51 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-# What begins so is ours. No service inherits it, but for its marks.
+# The prefix of all our variables. Of these, a service inherits only its marks.
 PREFIX = "AUTO_HEAL_"
 
-# Marks: what we start bears one, and so does all that it starts, by which it is found again.
+# Marks: a process that we start bears one, and so do all its descendants, so that we can find them again.
 
 SERVICE_MARK = "AUTO_HEAL_SERVICE"
-"""A service of a project: the mark of that service."""
+"""The processes of a service; the value is the mark of that service."""
 START_MARK = "AUTO_HEAL_START"
-"""All that one start of a service began, also when the folder of the project has another path by now."""
+"""The processes of one start of a service, even after the project's folder has moved."""
 RUN_MARK = "AUTO_HEAL_RUN"
-"""What the checks of a health run start."""
+"""The processes that the checks of a health run start."""
 EVIDENCE_MARK = "AUTO_HEAL_EVIDENCE"
-"""Commands that collect evidence, which a healer leaves behind when it is killed: the mark of the service."""
+"""Commands that collect evidence and outlive a killed run; the value is the mark of the service."""
 CAPTURE_MARK = "AUTO_HEAL_CAPTURE"
-"""One command whose output is captured, with all that it starts."""
+"""One command whose output is captured, with its descendants."""
 DRILL_MARK = "AUTO_HEAL_DRILL"
-"""What belongs to a drill: the folder of what the project remembers."""
+"""The processes of a drill; the value is the project's state folder."""
 
-# What a pytest, its workers or a command have to know.
+# Data for a pytest process, its workers or a command.
 
 ROUND_FOLDER = "AUTO_HEAL_ROUND_FOLDER"
-"""In which folder a later round leaves what it finds."""
+"""The folder in which a later round leaves its results."""
 DEPLOYMENT = "AUTO_HEAL_DEPLOYMENT"
-"""On which side of a deployment a round is, as JSON."""
+"""The side of the deployment that a round is on, as JSON."""
 HELD_LOCKS = "AUTO_HEAL_HELD"
-"""Who holds which locks, which a command of theirs may take for granted, as JSON."""
+"""The locks that our processes hold and a command of theirs need not take, as JSON."""
 
 
 def value(variable: str) -> str | None:
-    """Return what whoever started this process says by a variable; None if nothing."""
+    """Return the value that this process inherited or set; None if the variable is unset or empty."""
     return os.environ.get(variable) or None
 
 
 def tell_children(values: Mapping[str, str]) -> None:
-    """Let all that this process starts from now on inherit these variables."""
+    """Set variables that all processes started from now on inherit."""
     os.environ.update(values)
 
 
 def tell_children_no_more(variable: str) -> None:
-    """Let what this process starts from now on no longer inherit a variable."""
+    """Remove a variable, so that processes started from now on do not inherit it."""
     os.environ.pop(variable, None)
 
 
 def unmarked(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment, ours by default, for a process that is not to be taken for a service's."""
-    found = dict(os.environ if environ is None else environ)
-    found.pop(SERVICE_MARK, None)
-    return found
+    """Return an environment, ours by default, for a process that does not belong to a service."""
+    unmarked_environ = dict(os.environ if environ is None else environ)
+    unmarked_environ.pop(SERVICE_MARK, None)
+    return unmarked_environ

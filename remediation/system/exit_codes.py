@@ -1,4 +1,4 @@
-"""The exit codes of a health run: those of pytest that mean something here, and our own; and the verdicts."""
+"""The exit codes of a health run, both pytest's and our own, and the verdicts."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from typing import Literal
 PASSED, FAILED, INTERRUPTED, INTERNAL_ERROR, USAGE_ERROR, NO_CHECKS = range(6)
 HEALED, ROLLED_BACK = 10, 11
 VERDICTS = (PASSED, FAILED, HEALED, ROLLED_BACK)
-"""The exit codes that say how the services are."""
+"""The exit codes that report the health of the services."""
 Verdict = Literal["healthy", "healed", "rolled-back", "sick", "unproven"]

@@ -1,4 +1,4 @@
-"""Redact texts that quote source: what a line of a traceback calls a variable is no value of it."""
+"""Redact texts that quote source: in a line of a traceback, the name of a variable is not a secret value."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from itertools import groupby
 
 from remediation.system.secrets import redacted, redacted_parts, redacted_source
 
-# Above a line of source, where Python says from which file and line it is, and where pytest does in its short style.
+# The line above a line of source, with its file and number: Python's, or pytest's in short style.
 _PLACE = re.compile(r"""\s*(?:[|+] +)?File ".*", line \d+|\S.*:\d+: in \S""")
 _SOURCE = re.compile(r"\s*(?:[|+] +)?    ")
-# In pytest's long style, what failed and what stands above it; the reasons begin with an E.
+# In pytest's long style, the failing line and the lines above it; reasons begin with an E.
 _LONG_STYLE = re.compile(r"(?:>   |    )")
 
 
 def redacted_output(text: str) -> str:
-    """Return a text with `***` for each secret in it, and the source in its tracebacks as source."""
+    """Return a text with `***` for each secret; treat source lines in tracebacks as source."""
     after_place = False
 
     def is_source(line: str) -> bool:
@@ -29,7 +29,7 @@ def redacted_output(text: str) -> str:
 
 
 def redacted_failure(text: str) -> str:
-    """Return what pytest says of a failure with `***` for each secret in it, and the source in it as source."""
+    """Return pytest's text of a failure with `***` for each secret; treat source lines as source."""
     return _by_lines(text, lambda line: bool(_LONG_STYLE.match(line)))
 
 
@@ -40,5 +40,5 @@ def _by_lines(text: str, is_source: Callable[[str], bool]) -> str:
     parts = [
         (redacted_source if source else redacted)("\n".join(part)) for source, part in groupby(lines, key=is_source)
     ]
-    # A secret that has several lines may begin in the one and end in the other.
+    # A secret of several lines may begin in one part and end in another.
     return redacted_parts("\n".join(parts))
