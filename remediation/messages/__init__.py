@@ -1,1 +1,1 @@
-"""Texts for people, in every language that there is, and how values are written in them."""
+"""Texts for people in every language, and the format of the values in them."""

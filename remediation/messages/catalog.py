@@ -1,4 +1,4 @@
-"""The catalogue: every text that the log and the terminal show, by its key."""
+"""The catalogue of all texts that the log and the terminal show, by key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durations as people write and read them, and the rows of a table."""
+"""Parse and format durations, and align the rows of a table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from remediation.messages.text import Language
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_WRITTEN = {
+_UNIT_NAMES = {
     "en": {"d": "d", "h": "h", "m": "m", "s": "s", "ms": "ms"},
     "ru": {"d": " д", "h": " ч", "m": " мин", "s": " с", "ms": " мс"},
 }
-# Longer than anybody's history or pause; adding it to a clock is still a moment that can be written down.
+# Longer than any history or pause, yet short enough that a time in the future can still be formatted.
 _LONGEST = 100 * 365 * 86_400.0
-# Below this many seconds a tenth of one matters to the reader.
+# Below this many seconds, tenths matter to the reader.
 _SHORT = 10.0
 _NUMBER = r"\d+(?:\.\d+)?"
 _PARTS = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in _UNITS), re.ASCII)
@@ -24,9 +24,9 @@ _PLAIN = re.compile(_NUMBER, re.ASCII)
 
 
 def duration(text: str) -> float:
-    """Return the seconds that `7d`, `12h`, `30m`, `90s`, `1d12h` or a plain number of seconds stand for.
+    """Return the seconds of a duration: `7d`, `12h`, `30m`, `90s`, `1d12h` or a plain number of seconds.
 
-    For argparse: raises ArgumentTypeError, whose text is one sentence, for anything else and for no time at all.
+    For argparse: raises ArgumentTypeError with a text of one sentence for anything else, and for zero.
     """
     seconds = _seconds(text.strip().lower())
     if seconds is None:
@@ -41,34 +41,34 @@ def duration(text: str) -> float:
 def _seconds(text: str) -> float | None:
     if _PLAIN.fullmatch(text):
         return float(text)
-    found = _PARTS.fullmatch(text)
-    if not text or not found:
+    match = _PARTS.fullmatch(text)
+    if not text or not match:
         return None
-    return math.fsum(float(part) * size for part, size in zip(found.groups("0"), _UNITS.values(), strict=True))
+    return math.fsum(float(part) * size for part, size in zip(match.groups("0"), _UNITS.values(), strict=True))
 
 
 def spoken(seconds: float, language: Language = "en") -> str:
-    """Return a duration in its two largest units, a short one with a fraction: `6d 23h`, `1m 5s`, `2.5s`, `40ms`."""
-    written = _WRITTEN[language]
+    """Format a duration in its two largest units, a short one with a fraction: `6d 23h`, `1m 5s`, `2.5s`, `40ms`."""
+    units = _UNIT_NAMES[language]
     if round(seconds, 3) < 1:
-        return f"{max(0.0, seconds) * 1000:.0f}{written['ms']}"
+        return f"{max(0.0, seconds) * 1000:.0f}{units['ms']}"
     if round(seconds, 1) < _SHORT:
-        return f"{seconds:.1f}{written['s']}"
+        return f"{seconds:.1f}{units['s']}"
     return whole(round(seconds), language)
 
 
 def whole(seconds: int, language: Language = "en") -> str:
-    """Return a duration of whole seconds in its two largest units: `6d 23h`, `1m 5s`, `0s`."""
-    left = max(0, seconds)
+    """Format a duration of whole seconds in its two largest units: `6d 23h`, `1m 5s`, `0s`."""
+    rest = max(0, seconds)
     parts: list[str] = []
     for unit, size in _UNITS.items():
-        if left >= size or (size == 1 and not parts):
-            parts.append(f"{left // size}{_WRITTEN[language][unit]}")
-            left %= size
+        if rest >= size or (size == 1 and not parts):
+            parts.append(f"{rest // size}{_UNIT_NAMES[language][unit]}")
+            rest %= size
     return " ".join(parts[:2])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a line for each row, its cells under those of the row before; all have as many cells as the first."""
+    """Return a line for each row with its cells aligned in columns; all rows must have equally many cells."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

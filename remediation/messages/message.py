@@ -1,4 +1,4 @@
-"""A text of the catalogue that is yet to be said: in which language is decided by whoever says it."""
+"""A catalogue text with its values, rendered later in the language of the output."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from remediation.messages.catalog import CATALOG, Language
 from remediation.messages.text import QUOTED, READ_BACK, Counted
 from remediation.system.secrets import redacted
 
-# Of a value in a text, in characters: a line is to be read.
+# The most characters of a value in a text, so that the line stays readable.
 _LONGEST = 1_000
-# Values that may have several lines, of which there is room for one.
+# Values that may have several lines; the text shows only the first.
 _ONE_LINE = frozenset({"cause", "problem", "reason"})
 
 
 def printable(text: str) -> str:
-    """Return text on one line, with every control, escape and direction character made visible.
+    """Return text on one line with every control, escape and direction character made visible.
 
-    Answers and logs of a service come from outside; raw, they could forge log lines or drive a terminal.
+    Responses and logs of a service are untrusted: raw, they could forge log lines or control a terminal.
     """
     return "".join(char if char.isprintable() or char in "\ufe0f\u200d" else ascii(char)[1:-1] for char in text)
 
 
 def visible(text: str) -> str:
-    """Return text with its line ends and tabs, and every other control, escape and direction character made visible."""
+    """Return text with all control, escape and direction characters but line ends and tabs made visible."""
     if text.isprintable():
         return text
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
 def first_line(text: str) -> str:
-    """Return the first line of a text that says something, for where there is room for one."""
+    """Return the first line of a text that is not blank."""
     lines = [line.rstrip("\r") for line in text.split("\n")]
     return next((line for line in lines if line.strip()), lines[0])
 
 
 def seconds(value: float) -> str:
-    """Return a number of seconds as people write it: without needless zeros and without an exponent."""
+    """Format a number of seconds without trailing zeros or an exponent."""
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 class Message(Struct, frozen=True):
-    """A key of the catalogue with its values, which may be phrases themselves."""
+    """A key of the catalogue with its values, which may be messages themselves."""
 
     key: str
     values: Mapping[str, object]
 
     def render(self, language: Language, *, named: bool) -> str:
-        """Return the text, safe for one line of a terminal or a log."""
+        """Return the text as one line that is safe for a terminal or a log."""
         template = CATALOG[self.key].template(language, named=named)
         return template.format_map(
             {name: shown(self.key, name, value, language) for name, value in self.values.items()}
@@ -60,19 +60,19 @@ class Message(Struct, frozen=True):
 
 
 def english(key: str, **values: object) -> str:
-    """Return a text of the catalogue in English, for a report or another process; `translated` knows it again."""
+    """Return a catalogue text in English, for a report or another process; `translated` recognizes it."""
     return str(Message(key, values))
 
 
 def shown(key: str, name: str, value: object, language: Language) -> str:
-    """Return a value as the text called `key` shows it, safe for one line."""
+    """Return a value as one safe line, as the text called `key` shows it."""
     if isinstance(value, Message):
         return Counted.of(value.render(language, named=True), 1)
     if isinstance(value, list | tuple):
-        return Counted.of(", ".join(shown(key, name, one, language) for one in value), len(value))
+        return Counted.of(", ".join(shown(key, name, item, language) for item in value), len(value))
     if isinstance(value, int):
         return Counted.of(str(value), value)
-    # Before it is cut: what is left of a secret would not be known any more.
+    # Redact before cutting: the rest of a cut secret could not be recognized.
     text = seconds(value) if isinstance(value, float) else redacted(str(value))
     if name in _ONE_LINE:
         text = first_line(text)
@@ -84,9 +84,9 @@ def shown(key: str, name: str, value: object, language: Language) -> str:
 
 
 class MessageError(Exception):
-    """An error that people are told in their own language; as a string it is English."""
+    """An error that people read in their own language; as a string it is English."""
 
     def __init__(self, key: str, **values: object) -> None:
-        """Say the text of the catalogue called `key`."""
+        """Set the catalogue text and its values."""
         self.message = Message(key, values)
         super().__init__(str(self.message))

@@ -1,4 +1,4 @@
-"""What a text is: its level, and its template in each language."""
+"""The structure of a text: its level, and its template in each language."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Language = Literal["en", "ru"]
 
 
 def of_environment(environ: Mapping[str, str]) -> Language:
-    """Return the language of what is said where no configuration is read: AUTO_HEAL_LANG, then the locale."""
+    """Return the language of output without a configuration: AUTO_HEAL_LANG, then the locale."""
     names = ("AUTO_HEAL_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
     return "ru" if next((environ[name] for name in names if environ.get(name)), "").lower().startswith("ru") else "en"
 
 
 class Level(Enum):
-    """How the log marks a line."""
+    """The level of a line in the log."""
 
     INFO = "INFO"
     SUCCESS = "SUCCESS"
@@ -25,7 +25,7 @@ class Level(Enum):
 
 
 class Text(NamedTuple):
-    """A text in each language; with several services `named` takes its place and says which one is meant."""
+    """A text in each language; with several services, the variant with the service's name replaces it."""
 
     level: Level
     en: str
@@ -34,7 +34,7 @@ class Text(NamedTuple):
     ru_named: str = ""
 
     def template(self, language: Language, *, named: bool) -> str:
-        """Return the template of this text."""
+        """Return the template for a language, and for several services if `named`."""
         if named and self.en_named:
             return self.ru_named if language == "ru" else self.en_named
         return self.ru if language == "ru" else self.en
@@ -42,16 +42,16 @@ class Text(NamedTuple):
 
 INFO, SUCCESS, WARN, ERROR = Level.INFO, Level.SUCCESS, Level.WARN, Level.ERROR
 
-# Values that may be texts of ours which came as English, out of a report or from another process;
+# Values that may be our own English texts, read back from a report or from another process.
 READ_BACK = frozenset({"cause", "problem", "reason", "holder", "why", "last", "how", "what", "action", "more"})
-# but for this one, which is a line of the service's own log.
+# The exception: a line of the service's own log.
 QUOTED = frozenset({("died_saying", "last")})
 
 
 class Counted(str):
-    """A number, or a list of names, by which a text chooses a form of a word: `{checks:check|checks}`.
+    """A number or a list of names that selects the form of a word in a text: `{checks:check|checks}`.
 
-    With two forms, the first is for one; with three they are those of Russian, as for 1, 2 and 5.
+    Of two forms, the first is the singular. Three forms are the Russian ones for 1, 2 and 5.
     """
 
     __slots__ = ("_count",)
@@ -60,17 +60,17 @@ class Counted(str):
 
     @classmethod
     def of(cls, text: str, count: int) -> Counted:
-        """Return a text that stands for so many."""
-        found = cls(text)
-        found._count = count
-        return found
+        """Return a text that stands for `count` things."""
+        counted = cls(text)
+        counted._count = count
+        return counted
 
     def __format__(self, spec: str) -> str:
         forms = spec.split("|")
         return forms[_form(self._count, len(forms))] if len(forms) > 1 else super().__format__(spec)
 
 
-# As the plural rules of CLDR have it.
+# The plural rules of CLDR.
 def _form(count: int, forms: int) -> int:
     if forms == 2:  # noqa: PLR2004 - English
         return int(count != 1)

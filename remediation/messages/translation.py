@@ -1,6 +1,6 @@
-"""Say in Russian what a report, the history or another process has in English.
+"""Translate English texts from a report, the history or another process into Russian.
 
-There all our texts are English, so that programs can rely on them; here such a text is known again by its template.
+Stored texts are always English, so that programs can rely on them. This module recognizes them by their templates.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ from remediation.messages.text import QUOTED, READ_BACK, Counted
 from remediation.messages.texts.mistakes import MISTAKES
 from remediation.messages.texts.recorded import ACTIONS, SENTENCES, SYSTEM
 
-# A sentence within a sentence within a sentence; deeper there is none.
+# Sentences contain other sentences, but none nests deeper than this.
 _DEEPEST = 5
 _LONGEST = 2_000
-# What may stand before a reason: whose it is, or what was asked.
-_BEFORE = re.compile(r"([A-Z]+ \S+|[^\s:]+): (.+)", re.DOTALL)
-_WHOSE = "{name}: "
-# What changed of a check, which stands before the reason of its failure.
+# A reason with its prefix: the name of a service or check, or a request.
+_PREFIXED = re.compile(r"([A-Z]+ \S+|[^\s:]+): (.+)", re.DOTALL)
+_NAME_PREFIX = "{name}: "
+# Changes of a check, which precede the reason of its failure.
 _CHANGES = ("broken_by_deployment", "broken_by_heal", "still_broken", "fails_new", "too_slow")
-# Values that are numbers and nothing else.
+# Values that are always numbers.
 NUMBERS = frozenset({"pid", "port", "seconds", "status", "timeout", "code", "number", "line", "column", "count"})
 
 
 class _Template(Struct, frozen=True):
-    """A text in both languages: `anchor` is the longest part of the English one that never changes, `weight` all."""
+    """A text in both languages.
+
+    `anchor` is the longest constant part of the English template, `weight` the length of all its constant parts.
+    """
 
     key: str
     en: str
@@ -39,17 +42,17 @@ class _Template(Struct, frozen=True):
 
 
 def translated(text: str, language: Language) -> str:
-    """Return a reason that was made by us, in the language; whatever else it is, unchanged."""
+    """Translate a reason; return a text that is not ours unchanged."""
     return text if language == "en" else _translated(text, _reasons(), 0)
 
 
 def translated_action(text: str, language: Language) -> str:
-    """Return what was done for a service, as the history has it, in the language."""
+    """Translate an action for a service, as stored in the history."""
     return text if language == "en" else _translated(text, _actions(), 0)
 
 
 def translated_usage(text: str) -> str:
-    """Return what argparse or a command says of wrong use, in Russian."""
+    """Translate a usage error of argparse or a command into Russian."""
     from remediation.messages.texts.help import USAGE
 
     return _translated(text, tuple(_template("", en, ru) for en, ru in USAGE.items()), 0)
@@ -58,15 +61,15 @@ def translated_usage(text: str) -> str:
 def _translated(text: str, templates: tuple[_Template, ...], depth: int) -> str:
     if depth > _DEEPEST or len(text) > _LONGEST:
         return text
-    if known := SYSTEM.get(text.lower()):
-        return known
+    if system_text := SYSTEM.get(text.lower()):
+        return system_text
     for template in templates:
-        if template.anchor in text and (found := _pattern(template.en).fullmatch(text)):
+        if template.anchor in text and (match := _pattern(template.en).fullmatch(text)):
             return template.ru.format_map(
-                {name: _value(template, name, value, templates, depth) for name, value in found.groupdict().items()}
+                {name: _value(template, name, value, templates, depth) for name, value in match.groupdict().items()}
             )
-    if found := _BEFORE.fullmatch(text):
-        return f"{found[1]}: {_translated(found[2], templates, depth + 1)}"
+    if match := _PREFIXED.fullmatch(text):
+        return f"{match[1]}: {_translated(match[2], templates, depth + 1)}"
     return text
 
 
@@ -75,26 +78,26 @@ def _value(template: _Template, name: str, value: str, templates: tuple[_Templat
         return Counted.of(value, int(value))
     if name not in READ_BACK or (template.key, name) in QUOTED:
         return Counted.of(value, 1)
-    said = _translated(value, templates, depth + 1)
-    # What was done has its reasons.
-    if said == value and name != "action" and templates is not _reasons():
-        said = _translated(value, _reasons(), depth + 1)
-    return Counted.of(said, 1)
+    translation = _translated(value, templates, depth + 1)
+    # The text of an action can contain a reason.
+    if translation == value and name != "action" and templates is not _reasons():
+        translation = _translated(value, _reasons(), depth + 1)
+    return Counted.of(translation, 1)
 
 
 @cache
 def _reasons() -> tuple[_Template, ...]:
     texts = [(key, text.en, text.ru) for key, text in CATALOG.items() if text.en != text.ru]
-    # Where it is clear whose reason it is, the name is left out.
+    # Texts also occur without the name where it is clear.
     texts += [
-        (key, en.removeprefix(_WHOSE), ru.removeprefix(_WHOSE))
+        (key, en.removeprefix(_NAME_PREFIX), ru.removeprefix(_NAME_PREFIX))
         for key, en, ru in texts
-        if en.startswith(_WHOSE) and ru.startswith(_WHOSE)
+        if en.startswith(_NAME_PREFIX) and ru.startswith(_NAME_PREFIX)
     ]
     texts += [(key, f"{CATALOG[key].en}: {{reason}}", f"{CATALOG[key].ru}: {{reason}}") for key in _CHANGES]
     templates = [_template(*text) for text in [*texts, *(("", en, ru) for en, ru in (SENTENCES | MISTAKES).items())]]
-    # First those that say the most of the text themselves.
-    return tuple(sorted(templates, key=lambda one: -one.weight))
+    # The most specific templates, with the most constant text, come first.
+    return tuple(sorted(templates, key=lambda template: -template.weight))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The words of tables, headers and other output that is no event of the log, in the user's language."""
+"""The words of tables, headers and other output outside the event log, in the user's language."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ class Words(Struct, frozen=True):
     language: Language
 
     def __call__(self, key: str, **values: object) -> str:
-        """Return a text, safe for one line of a terminal."""
+        """Return a text as one line that is safe for a terminal."""
         template = TABLE[key].template(self.language, named=True)
         return template.format_map({name: shown(key, name, value, self.language) for name, value in values.items()})
