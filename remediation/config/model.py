@@ -1,8 +1,8 @@
-"""The values that everything else is about: a project, its services, and how each may be healed.
+"""The configuration of a project: its services, and how each may be healed.
 
-msgspec decodes the configuration straight into these structs, so each key has its type, its bounds and its default
-here and nowhere else. Of the validating libraries tried it adds the least to the start of every run (4 ms after pytest
-itself; the next one twice that).
+msgspec decodes the file straight into these structs, so each key has its type, bounds and default here and nowhere
+else. Of the validating libraries tried, msgspec adds the least to the start of every run (4 ms after pytest itself;
+the next one adds twice that).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from msgspec.structs import force_setattr
 
 from remediation.system.secrets import redacted_words
 
-# A bound on seconds, since TOML also knows `inf`: a deadline has to be a moment. Three years.
+# The most seconds of any setting, three years. TOML also has `inf`, but a deadline must be finite.
 LONGEST = 1e8
 Positive = Annotated[float, Meta(gt=0, le=LONGEST)]
 NotNegative = Annotated[float, Meta(ge=0, le=LONGEST)]
@@ -31,16 +31,16 @@ Text = Annotated[str, Meta(min_length=1)]
 FreePort = Literal["own", "user", "never"]
 Event = Literal["sick", "healed", "gave-up"]
 
-# The folder of what is remembered, beside the configuration.
+# The folder of our state, beside the configuration.
 STATE_FOLDER = ".auto-heal"
 
-# What a path in an HTTP request may hold, RFC 3986 section 3.3 and percent-encoding.
+# A path in an HTTP request, RFC 3986 section 3.3, with percent-encoding.
 _PATH = re.compile(r"/[!-~]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class InvalidValueError(ValueError):
-    """What is wrong with a value, at a key below the table that is decoded (empty: the table itself)."""
+    """A value is invalid; `key` is relative to the decoded table (empty: the table itself)."""
 
     def __init__(self, problem: str, key: str) -> None:
         super().__init__(problem)
@@ -48,7 +48,7 @@ class InvalidValueError(ValueError):
 
 
 def _words(words: Sequence[str] | str, key: str) -> tuple[str, ...]:
-    """Return the program and the arguments of a command; none if the file has no such key."""
+    """Return the program and the arguments of a command; empty if the file has no such key."""
     if words == ():
         return ()
     try:
@@ -61,27 +61,27 @@ def _words(words: Sequence[str] | str, key: str) -> tuple[str, ...]:
 
 
 class Budget(Struct, frozen=True):
-    """`budget = { restarts = 5, window = 600 }`: how many restarts are allowed in how many seconds."""
+    """`budget = { restarts = 5, window = 600 }`: the most restarts within a window of seconds."""
 
     derived: ClassVar = ("calm",)
     restarts: Annotated[int, Meta(ge=0)] = 5
     window: Positive = 600.0
     calm: float = 600.0
-    """After so many seconds without trouble all begins anew; longer than a monitor takes from check to check."""
+    """The seconds without trouble after which the budget resets; longer than the interval between two checks."""
 
 
 class HistoryLimits(Struct, frozen=True):
-    """`history = { days = 90, megabytes = 100 }`: how old and how big the history may become."""
+    """`history = { days = 90, megabytes = 100 }`: the greatest age and size of the history."""
 
     days: Positive = 90.0
     megabytes: Megabytes = 100.0
 
 
 class EvidenceLimits(Struct, frozen=True):
-    """`evidence = { timeout = 3, days = 30, megabytes = 100 }`: the bounds of the evidence that heals leave."""
+    """`evidence = { timeout = 3, days = 30, megabytes = 100 }`: the limits of the evidence that heals leave."""
 
     timeout: NotNegative = 3.0
-    """How long a heal may look before it acts; 0 for not at all."""
+    """The seconds that a heal may spend on evidence before it acts; 0 collects none."""
     days: Positive = 30.0
     megabytes: Megabytes = 100.0
 
@@ -90,22 +90,22 @@ class LatencyLimits(Struct, frozen=True):
     """`latency = { calls = 5, factor = 2, margin = 0.05 }`: when a check counts as slower than before a deployment."""
 
     calls: Annotated[int, Meta(ge=1, le=1000)] = 5
-    """How often a check is called beside a deployment."""
+    """The number of calls of a check on each side of a deployment."""
     factor: Annotated[float, Meta(ge=1, le=LONGEST)] = 2.0
-    """So many times the latency of before,"""
+    """A slower check takes at least this many times its previous latency."""
     margin: NotNegative = 0.05
-    """and so many seconds more than it."""
+    """A slower check also takes at least this many seconds more than before."""
 
 
 class Notices(Struct, frozen=True):
-    """`[tool.auto-heal.notify]`: who gets a message of an incident (apprise URLs), and of which of its events."""
+    """`[tool.auto-heal.notify]`: the recipients of messages about incidents (apprise URLs), and the events to send."""
 
     urls: tuple[Text, ...] = ()
     on: tuple[Event, ...] = ("sick", "healed", "gave-up")
 
 
 class LadderStep(Struct, frozen=True):
-    """One step of the ladder: a restart, after `run` if there is one, which may take `timeout` seconds.
+    """One step of the ladder: a restart, after a command if any, which may take `timeout` seconds.
 
     In the file it is "restart", or a table such as `{ run = ["npm", "ci"], timeout = 120 }`.
     """
@@ -118,12 +118,12 @@ class LadderStep(Struct, frozen=True):
 
     @property
     def action(self) -> str:
-        """The rung in words, for the report: `restart` or `npm ci, restart`."""
+        """The step as text for the report: `restart` or `npm ci, restart`."""
         return ", ".join(filter(None, [" ".join(redacted_words(self.run)), "restart"]))
 
 
 class Rollback(Struct, frozen=True):
-    """The way back to what was deployed before: a command that may take `timeout` seconds, and a restart after it.
+    """The rollback to the previous deployment: a command, which may take `timeout` seconds, and then a restart.
 
     In the file it is the command, or a table such as `{ run = ["./rollback.sh"], timeout = 300, restart = false }`.
     """
@@ -137,12 +137,12 @@ class Rollback(Struct, frozen=True):
 
     @property
     def action(self) -> str:
-        """The rollback in words, for the report."""
+        """The rollback as text for the report."""
         return f"rollback by {' '.join(redacted_words(self.run))}"
 
 
 class Version(Struct, frozen=True):
-    """`version = { path = "/api/health", field = "build.version" }`: a path that answers JSON, and a field of that."""
+    """`version = { path = "/api/health", field = "build.version" }`: a path that returns JSON, and a field in it."""
 
     path: Text
     field: Text = "version"
@@ -153,7 +153,7 @@ class Version(Struct, frozen=True):
 
 
 class Address(Struct, frozen=True):
-    """Where a service is reached."""
+    """The network address of a service."""
 
     url: str
     scheme: str
@@ -166,8 +166,8 @@ class Address(Struct, frozen=True):
         return f"{self.scheme}://{host}:{self.port}"
 
 
-# A value may be written in another form than it is used in. msgspec asks `dec_hook` only about types that it does not
-# know, and it knows tuples, enums and structs. So __post_init__ turns the written form into the other.
+# Some values have one form in the file and another in use. msgspec calls `dec_hook` only for types that it does not
+# support, and it supports tuples, enums and structs. So __post_init__ converts these values.
 if TYPE_CHECKING:
     # The types of the fields once __post_init__ has run.
     Command = tuple[str, ...]
@@ -177,7 +177,7 @@ if TYPE_CHECKING:
     Ladder = tuple[LadderStep, ...]
     RollbackOrCommand = Rollback
 else:
-    # The types in the file, by which msgspec decodes the same fields before that.
+    # The types in the file, which msgspec decodes before __post_init__ runs.
     Command = list[str] | str
     FilePath = Text
     Url = Text
@@ -187,10 +187,10 @@ else:
 
 
 class Service(Struct, frozen=True, kw_only=True):
-    """`[tool.auto-heal.services.NAME]`: one service, all paths absolute, all times in seconds.
+    """`[tool.auto-heal.services.NAME]`: one service, with absolute paths and times in seconds.
 
-    `command` is what we start ourselves; `restart_command` (with `start_command` and `stop_command`) is
-    what asks somebody else to. With neither the service is checked and never healed.
+    auto-heal starts `command` itself; `restart_command`, `start_command` and `stop_command` ask another program to
+    do so. A service with neither is checked but never healed.
     """
 
     derived: ClassVar = ("name", "root", "probe_timeout", "log_size", "evidence_timeout")
@@ -200,14 +200,14 @@ class Service(Struct, frozen=True, kw_only=True):
     probe_timeout: float
     log_size: int
     evidence_timeout: float
-    """How long a heal may look before it acts; 0 for not at all."""
+    """The seconds that a heal may spend on evidence before it acts; 0 collects none."""
 
     command: Command = ()
     cwd: FilePath = Path()
     env: Mapping[str, str] = {}
     address: Url | None = field(name="url", default=None)
     ready: Text = ""
-    """A path, "tcp" or "none"; by default "tcp" if there is an address, else "none"."""
+    """A path, "tcp" or "none"; the default is "tcp" with an address, otherwise "none"."""
     stop_signal: SignalName = Signals.SIGTERM
     stop_timeout: NotNegative = 10.0
     start_timeout: Positive = 30.0
@@ -223,14 +223,14 @@ class Service(Struct, frozen=True, kw_only=True):
     version: Version | None = None
     budget: Budget = Budget()
     evidence: Command = ()
-    """A command that tells more of the sick process, whose PID stands for `{pid}`."""
+    """A command that examines the failing process; `{pid}` stands for its PID."""
     verify: bool = True
-    """Whether the certificate of an https url must be proven."""
+    """Whether to verify the certificate of an https url."""
     ca_file: FilePath | None = None
-    """Who may have signed it; None for whom this machine trusts."""
+    """The CA bundle that must have signed the certificate; None for the system's."""
 
     def __post_init__(self) -> None:
-        """Make of each value what it stands for, and refuse what does not go together."""
+        """Convert the values, and refuse combinations that contradict each other."""
         for name in ("command", "restart_command", "start_command", "stop_command", "evidence"):
             force_setattr(self, name, _words(getattr(self, name), name.removesuffix("_command")))
         for name in ("cwd", "pid_file", "log_file"):
@@ -241,7 +241,7 @@ class Service(Struct, frozen=True, kw_only=True):
         force_setattr(self, "stop_signal", _signal(self.stop_signal))
         force_setattr(self, "ready", self.ready or ("tcp" if self.address else "none"))
         force_setattr(
-            self, "ladder", tuple(rung if isinstance(rung, LadderStep) else LadderStep(()) for rung in self.ladder)
+            self, "ladder", tuple(step if isinstance(step, LadderStep) else LadderStep(()) for step in self.ladder)
         )
         if self.rollback is not None and not isinstance(self.rollback, Rollback):
             force_setattr(self, "rollback", Rollback(_words(self.rollback, "rollback")))
@@ -283,7 +283,7 @@ class Service(Struct, frozen=True, kw_only=True):
 
 
 class Project(Struct, frozen=True, kw_only=True):
-    """`[tool.auto-heal]`: a configured project; `source` is the file that says so."""
+    """`[tool.auto-heal]`: a configured project; `source` is its configuration file."""
 
     derived: ClassVar = ("source",)
     source: Path
@@ -293,10 +293,10 @@ class Project(Struct, frozen=True, kw_only=True):
     retry_delay: NotNegative = 5.0
     timeout: Positive = 5.0
     collect_timeout: Positive = 30.0
-    """How long a module may take to be imported, and what is no check of one, in seconds."""
+    """The seconds that importing a module, and code of it that is not a check, may take."""
     log_file: FilePath = Path("auto-heal.log")
     log_size: Annotated[int, Meta(ge=10_000, le=int(1e12))] = 5_000_000
-    """The bytes at which a log is rotated: our own, and that of each service."""
+    """The size in bytes at which our log and that of each service are rotated."""
     report: FilePath = Path("reports/health.xml")
     language: Literal["en", "ru"] = "en"
     history: HistoryLimits = HistoryLimits()
@@ -311,31 +311,31 @@ class Project(Struct, frozen=True, kw_only=True):
 
     @property
     def root(self) -> Path:
-        """The folder of the configuration; relative paths start here."""
+        """The folder of the configuration, which relative paths start from."""
         return self.source.parent
 
     @property
     def state_folder(self) -> Path:
-        """The folder for locks and for what is remembered of each service."""
+        """The folder for locks and for the state of each service."""
         return self.root / STATE_FOLDER
 
     @property
     def baseline(self) -> Path:
-        """The file of what was known before a deployment, unless another one is named."""
+        """The default file for the baseline of a deployment."""
         return self.state_folder / "baseline.json"
 
     def ordered(self, names: Container[str]) -> list[Service]:
-        """Return the services of these names, each after all that it depends on."""
+        """Return the services with these names, each after its dependencies."""
         needs = {name: service.depends_on for name, service in self.services.items()}
         return [self.services[name] for name in TopologicalSorter(needs).static_order() if name in names]
 
     def relative(self, path: Path) -> str:
-        """Shorten a path for messages."""
+        """Return a path below the root relative to it, for messages; leave others absolute."""
         return os.path.relpath(path, self.root) if path.is_relative_to(self.root) else str(path)
 
 
 def address_of(url: Address | str) -> Address:
-    """Return where a URL leads; InvalidValueError says what is wrong with it."""
+    """Return the address of a URL; raise InvalidValueError with the problem if it is invalid."""
     if isinstance(url, Address):
         return url
     try:

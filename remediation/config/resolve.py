@@ -1,4 +1,4 @@
-"""Decode the table of one service, and add what it has from its project and from the system."""
+"""Decode the table of one service, and add values from its project and from the system."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from remediation.config.model import Project, Service, Text
 from remediation.config.schema import ConfigError, read
 
-# All authorities of the world are a few hundred kilobytes.
+# In bytes. A bundle of all public certificate authorities takes a few hundred kilobytes.
 _CA_LIMIT = 16_000_000
 
 
 def resolve_service(name: str, values: object, *, project: Project, where: str, url: str | None) -> Service:
-    """Return the service called `name` of `project`; `url` is the one from the environment, which wins.
+    """Return the service called `name` of `project`; a `url` from the environment overrides its own.
 
-    ConfigError says what is wrong, where, and how to mend it.
+    Raises ConfigError, which says what is wrong, where, and how to fix it.
     """
     where = f"{where}{name}."
     table = {"pid_file": f".{name}-server.pid", "log_file": f"{name}-server.log"} | read(values, dict[str, Any], where)
@@ -41,11 +41,11 @@ def _check_ca_file(service: Service, where: str) -> None:
     path = service.ca_file
     if path is None:
         return
-    # Unlike Path.is_file, this says no of what is in a folder that cannot be searched.
+    # Unlike Path.is_file, this returns False for a file in a folder that we may not search.
     if not os.path.isfile(path):  # noqa: PTH113
         raise ConfigError(f"{where}: there is no file {path}")
     try:
-        # Where a system keeps such files, they are links as often as not.
+        # Not by `files.read`: on many systems, such files are symbolic links.
         with path.open("rb") as file:
             content = file.read(_CA_LIMIT)
     except OSError as error:
