@@ -1,1 +1,1 @@
-"""The configuration: read, checked, and decoded into the types that everything else works with."""
+"""The configuration: reading, checking, and decoding it into the types that all other code uses."""

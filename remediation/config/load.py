@@ -32,30 +32,30 @@ SHARED_FILE = "pyproject.toml"
 Number = TypeVar("Number", int, float)
 
 
-class _Found(Struct, frozen=True):
+class _Source(Struct, frozen=True):
     file: Path
     table: object
     prefix: str
 
 
 def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Project:
-    """Return the project that governs the folder `start`, found from there upwards.
+    """Return the project that governs the folder `start`; its file is there or in the nearest parent that has one.
 
     Raises ConfigError, whose text is one sentence for the user.
     """
     environ = os.environ if environ is None else environ
     secrets.learn(environ)
-    found = _find(start.resolve())
-    where = f"{found.file.name}: {found.prefix}"
-    table = read(found.table, dict[str, Any], where)
+    source = _find(start.resolve())
+    where = f"{source.file.name}: {source.prefix}"
+    table = read(source.table, dict[str, Any], where)
     refuse_nul(table, where)
     check_keys(table, Project, where)
     tables = read(table.get("services", {}), dict[str, Any], f"{where}services")
-    project = read(table | {"source": found.file, "services": {}}, Project, where)
+    project = read(table | {"source": source.file, "services": {}}, Project, where)
     if not tables:
-        raise ConfigError(f"{where}services: there is none; add [{found.prefix}services.NAME] with command and url")
+        raise ConfigError(f"{where}services: there is none; add [{source.prefix}services.NAME] with command and url")
     files.never_make(project.root)
-    _check_memory(project.state_folder)
+    _check_state_folder(project.state_folder)
     override = _url_override(tables, environ)
     services = {
         name: resolve_service(name, values, project=project, where=f"{where}services.", url=override.get(name))
@@ -64,7 +64,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     for service in services.values():
         _learn_secrets(service)
     _check_dependencies(services, f"{where}services")
-    _check_rivals(services, f"{where}services")
+    _check_conflicts(services, f"{where}services")
     for url in project.notify.urls:
         secrets.learn_url(url, whole=True)
     return replace(
@@ -79,27 +79,27 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
 
 
 def language(configured: Literal["en", "ru"] | None, environ: Mapping[str, str]) -> Literal["en", "ru"]:
-    """Choose the language: AUTO_HEAL_LANG, the configuration, then the locale as POSIX orders its variables."""
-    if wanted := environ.get("AUTO_HEAL_LANG"):
-        if wanted[:2].lower() not in ("en", "ru"):
-            raise ConfigError(f"environment: AUTO_HEAL_LANG is {wanted!r}; known languages: en, ru")
-        return "ru" if wanted[:2].lower() == "ru" else "en"
+    """Choose the language: AUTO_HEAL_LANG, the configuration, then the locale variables in POSIX order."""
+    if override := environ.get("AUTO_HEAL_LANG"):
+        if override[:2].lower() not in ("en", "ru"):
+            raise ConfigError(f"environment: AUTO_HEAL_LANG is {override!r}; known languages: en, ru")
+        return "ru" if override[:2].lower() == "ru" else "en"
     if configured:
         return configured
     locale = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
     return "ru" if locale.lower().startswith("ru") else "en"
 
 
-def _find(start: Path) -> _Found:
+def _find(start: Path) -> _Source:
     for folder in (start, *start.parents):
         own, shared = folder / OWN_FILE, folder / SHARED_FILE
-        # Unlike Path.is_file, these say no of what is in a folder that cannot be searched.
+        # Unlike Path.is_file, os.path.isfile returns False for a file in a folder that we may not search.
         if os.path.isfile(own):  # noqa: PTH113
-            return _Found(own, parse(own), "")
+            return _Source(own, parse(own), "")
         if os.path.isfile(shared):  # noqa: PTH113
             tool = parse(shared).get("tool")
             if isinstance(tool, dict) and "auto-heal" in tool:
-                return _Found(shared, tool["auto-heal"], "tool.auto-heal.")
+                return _Source(shared, tool["auto-heal"], "tool.auto-heal.")
     raise ConfigError(
         f"no configuration: neither {OWN_FILE} nor [tool.auto-heal] in {SHARED_FILE} in {start} or above it; "
         "`auto-heal init` writes one"
@@ -107,23 +107,23 @@ def _find(start: Path) -> _Found:
 
 
 def parse(file: Path) -> dict[str, Any]:
-    """Return the tables of a TOML file; ConfigError says why they cannot be had."""
+    """Return the tables of a TOML file; raise ConfigError with the reason if it cannot be read."""
     try:
         content = file.read_bytes()
         content.decode()
-        # As the names of files and the arguments of programs are read: in a locale of plain C, too, they are the same.
+        # Decode like file names and arguments, so that they match even in the C locale.
         return tomllib.loads(os.fsdecode(content))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file.name}: not UTF-8, as TOML must be: byte {error.start}") from None
     except (ValueError, RecursionError) as error:
-        # Besides what is no TOML: numbers of thousands of digits, and brackets nested as deep.
+        # Also for numbers with thousands of digits, and for brackets nested as deeply.
         raise ConfigError(f"{file.name}: not valid TOML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{file.name}: cannot be read: {error.strerror}") from None
 
 
 def _override(variable: str, environ: Mapping[str, str], configured: Number, *, least: float) -> Number:
-    """Return the number in an environment variable, of the type that the configured one has, or that one."""
+    """Return the number in an environment variable, as the type of the configured one, or the configured one."""
     text = environ.get(variable)
     if not text:
         return configured
@@ -139,7 +139,7 @@ def _override(variable: str, environ: Mapping[str, str], configured: Number, *, 
 
 
 def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the URL that the environment gives, by the name of the service that it is for."""
+    """Return the URL in the environment by the name of its service; empty if there is none."""
     url = environ.get("API_URL")
     if not url:
         return {}
@@ -157,20 +157,20 @@ def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) ->
 
 
 def _learn_secrets(service: Service) -> None:
-    """Have the secrets of a service known, so that nothing shows or writes them."""
+    """Register the secrets of a service, so that no output shows them."""
     secrets.learn(service.env)
     secrets.spare((service.name, service.ready))
     if service.address:
         secrets.learn_url(service.address.url)
         secrets.spare((service.address.host, f"{service.address.host}:{service.address.port}"))
     commands = (service.command, service.restart_command, service.start_command, service.stop_command)
-    rungs = [rung.run for rung in (*service.ladder, service.rollback) if rung]
-    for words in (*commands, service.evidence, *rungs):
+    step_commands = [step.run for step in (*service.ladder, service.rollback) if step]
+    for words in (*commands, service.evidence, *step_commands):
         secrets.learn_words(words)
 
 
-def _check_memory(folder: Path) -> None:
-    """Refuse what is no folder, and a link to one: it may lead to where nothing of ours belongs."""
+def _check_state_folder(folder: Path) -> None:
+    """Refuse a state folder that is not a folder or is a link, which may lead outside the project."""
     try:
         mode = folder.lstat().st_mode
     except OSError:
@@ -193,15 +193,15 @@ def _check_dependencies(services: Mapping[str, Service], where: str) -> None:
         raise ConfigError(f"{where}: depends_on goes round in a circle: {circle}") from None
 
 
-def _check_rivals(services: Mapping[str, Service], where: str) -> None:
-    """Refuse two services that we start ourselves on one port or with one PID file: each would end the other."""
-    seen: dict[object, str] = {}
+def _check_conflicts(services: Mapping[str, Service], where: str) -> None:
+    """Refuse two services that we start ourselves with the same port or PID file: each would end the other."""
+    users: dict[object, str] = {}
     for service in services.values():
         if not service.command:
             continue
         port = service.address.port if service.address else None
         for key, value in (("url", port), ("pid_file", service.pid_file)):
-            other = seen.setdefault((key, value), service.name) if value else service.name
+            other = users.setdefault((key, value), service.name) if value else service.name
             if other != service.name:
                 raise ConfigError(f"{where}.{service.name}.{key}: is that of {other} too; each needs its own")
 

@@ -1,6 +1,6 @@
-"""Say what is wrong with a configuration: which keys are not known, which values are of the wrong type.
+"""Report mistakes in a configuration: unknown keys, and values of the wrong type.
 
-msgspec finds a wrong value, and stops at the first; the walk over the keys finds every wrong one in one run.
+msgspec reports wrong values but stops at the first. The walk over the keys finds all unknown ones at once.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from remediation.config.model import InvalidValueError
 from remediation.messages.message import printable
 from remediation.system.secrets import redacted
 
-# Part of file names and of pytest's markers.
+# Names of services become parts of file names and of pytest markers.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 NAME_RULE = "a service's name has up to 64 letters, digits, - and _"
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message says what is wrong, where, and how to mend it."""
+    """The configuration is invalid; the message says what is wrong, where, and how to fix it."""
 
     def __init__(self, problem: str) -> None:
-        """Say what is wrong in one sentence, which holds no secret and is safe for a terminal."""
+        """Set the message: one sentence, redacted and made safe for a terminal."""
         super().__init__(printable(redacted(problem)))
 
 
@@ -45,26 +45,26 @@ _UNIONS = {
 
 
 def check_keys(values: object, kind: Any, where: str) -> None:
-    """Raise ConfigError if a table holds keys that a `kind` does not have; it names all of them.
+    """Raise ConfigError with all keys in a table that a `kind` does not have.
 
-    `where` says where the table stands, and ends as a key may follow.
+    `where` is the place of the table in the file; a key can be appended to it.
     """
-    wrong = list(_wrong_keys(values, kind, where))
-    if len(wrong) == 1:
-        raise ConfigError(wrong[0])
-    if wrong:
-        raise ConfigError(" ".join(one if one.endswith("?") else f"{one}." for one in wrong))
+    problems = list(_wrong_keys(values, kind, where))
+    if len(problems) == 1:
+        raise ConfigError(problems[0])
+    if problems:
+        raise ConfigError(" ".join(problem if problem.endswith("?") else f"{problem}." for problem in problems))
 
 
 @cache
 def keys(kind: type[Struct]) -> Mapping[str, Any]:
-    """Return the type of each key that the file may have for a struct, by its name in the file."""
+    """Return the type of each key that the file may have for a struct, by the key's name in the file."""
     derived = getattr(kind, "derived", ())
-    return {one.encode_name: one.type for one in msgspec.structs.fields(kind) if one.name not in derived}
+    return {field.encode_name: field.type for field in msgspec.structs.fields(kind) if field.name not in derived}
 
 
 def read(value: object, kind: type[Kind], where: str) -> Kind:
-    """Return a value of the file as a `kind`; ConfigError says where it is of another."""
+    """Decode a value of the file as a `kind`; raise ConfigError with the place of a wrong value."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -83,7 +83,7 @@ def read(value: object, kind: type[Kind], where: str) -> Kind:
 
 
 def refuse_nul(value: object, where: str) -> None:
-    """Raise ConfigError for a NUL character, which neither a path nor a command line can hold."""
+    """Raise ConfigError for a NUL character, which neither paths nor commands can contain."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             refuse_nul(key, where)
@@ -96,45 +96,45 @@ def refuse_nul(value: object, where: str) -> None:
 
 
 def _wrong_keys(value: object, kind: Any, where: str) -> Iterator[str]:
-    """Yield a sentence for each unknown key of a value and of all that is in it; other mistakes are for `read`."""
-    for one in _alternatives(kind):
-        inner = get_args(one)
-        if isinstance(value, Mapping) and isinstance(one, type) and issubclass(one, Struct):
-            known = keys(one)
+    """Yield a sentence for each unknown key of a value, at any depth; `read` reports all other mistakes."""
+    for alternative in _alternatives(kind):
+        inner = get_args(alternative)
+        if isinstance(value, Mapping) and isinstance(alternative, type) and issubclass(alternative, Struct):
+            types = keys(alternative)
             for key, content in value.items():
-                if key in known:
-                    yield from _wrong_keys(content, known[key], f"{where}{key}.")
+                if key in types:
+                    yield from _wrong_keys(content, types[key], f"{where}{key}.")
                 else:
-                    yield f"{where.rstrip('.: ')}: unknown key {key!r}; {_hint(key, list(known))}"
-        elif isinstance(value, Mapping) and get_origin(one) is Mapping and issubclass(inner[1], Struct):
+                    yield f"{where.rstrip('.: ')}: unknown key {key!r}; {_hint(key, list(types))}"
+        elif isinstance(value, Mapping) and get_origin(alternative) is Mapping and issubclass(inner[1], Struct):
             for name, content in value.items():
                 if NAME.fullmatch(name):
                     yield from _wrong_keys(content, inner[1], f"{where}{name}.")
                 else:
                     yield f"{where}{name!r}: {NAME_RULE} only"
-        elif isinstance(value, list) and get_origin(one) is tuple:
+        elif isinstance(value, list) and get_origin(alternative) is tuple:
             for index, content in enumerate(value):
                 yield from _wrong_keys(content, inner[0], f"{where.removesuffix('.')}[{index}].")
 
 
-def _hint(key: str, known: list[str]) -> str:
+def _hint(key: str, valid_keys: list[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+    matches = difflib.get_close_matches(key, valid_keys, n=1, cutoff=0.5)
+    return f"did you mean {matches[0]!r}?" if matches else f"known keys: {', '.join(valid_keys)}"
 
 
 def _alternatives(kind: Any) -> Iterator[Any]:
-    """Yield each of the types that a type is made of."""
+    """Yield each member of a union, and the type inside an annotation."""
     if get_origin(kind) in (Annotated, Union, UnionType):
-        for one in get_args(kind):
-            yield from _alternatives(one)
+        for argument in get_args(kind):
+            yield from _alternatives(argument)
     else:
         yield kind
 
 
 def _named(value: Any, key: str) -> str:
-    """Return a key with the name of the entry that is wrong, which msgspec does not give: `env.A` for `env[...]`."""
+    """Return a key with the name of the wrong entry, which msgspec leaves out: `env.A` for `env[...]`."""
     table, is_table, _ = key.partition("[...]")
     if not is_table:
         return key
@@ -144,21 +144,21 @@ def _named(value: Any, key: str) -> str:
 
 
 def _plain(problem: str, kind: Any, key: str) -> str:
-    """Say in TOML's words what msgspec says in its own."""
-    if bad := re.fullmatch(r"Invalid enum value (.*)", problem):
-        return f"unknown value {bad[1]}; known values: {', '.join(map(repr, _choices(kind, key)))}"
+    """Rephrase an error of msgspec in the terms of TOML."""
+    if match := re.fullmatch(r"Invalid enum value (.*)", problem):
+        return f"unknown value {match[1]}; known values: {', '.join(map(repr, _choices(kind, key)))}"
     text = re.sub(r"`([^`]*)`", lambda match: _kinds(match[1]), problem)
     return text[0].lower() + text[1:]
 
 
 def _choices(kind: Any, key: str) -> list[str]:
-    """Return the strings that a field takes."""
+    """Return the strings that a field accepts."""
     for part in re.findall(r"[a-z_]+|\[", key):
         if part == "[":
-            kind = next(get_args(one)[0] for one in _alternatives(kind) if get_origin(one) is tuple)
+            kind = next(get_args(item)[0] for item in _alternatives(kind) if get_origin(item) is tuple)
         else:
-            kind = next(keys(one)[part] for one in _alternatives(kind) if hasattr(one, "__struct_fields__"))
-    return [word for one in _alternatives(kind) if get_origin(one) is Literal for word in get_args(one)]
+            kind = next(keys(item)[part] for item in _alternatives(kind) if hasattr(item, "__struct_fields__"))
+    return [word for item in _alternatives(kind) if get_origin(item) is Literal for word in get_args(item)]
 
 
 def _kinds(words: str) -> str:
