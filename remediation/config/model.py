@@ -293,7 +293,7 @@ class Project(Struct, frozen=True, kw_only=True):
     retry_delay: NotNegative = 5.0
     timeout: Positive = 5.0
     collect_timeout: Positive = 30.0
-    """The seconds that importing a module, and code of it that is not a check, may take."""
+    """The seconds that the import of a module, and its code outside checks, may take."""
     log_file: FilePath = Path("auto-heal.log")
     log_size: Annotated[int, Meta(ge=10_000, le=int(1e12))] = 5_000_000
     """The size in bytes at which our log and that of each service are rotated."""

@@ -1,4 +1,4 @@
-"""Programs that take a password by an option of a letter or two, which means something else to all others."""
+"""Find passwords after short options (`-p`) that mean a password to certain programs only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from remediation.system.secret_names import USER_OPTIONS, is_secret_option
 
-# By what pattern they are called, with which further word, which option, and whether the password stands at it or
-# after it, as the manual pages of mysql(1), sshpass(1), redis-cli(1), ldapsearch(1) and so on have it.
+# A pattern for the names of the programs, a required further word, the option, and whether the password is attached
+# to it or follows it. See the manual pages of mysql(1), sshpass(1), redis-cli(1), ldapsearch(1) and so on.
 _PASSWORD_OPTIONS = (
     (r"mysql\w*|mariadb(?:-\w+)?|mycli|7z[ar]?|unrar", "", "-p", ("at",)),
     (r"sshpass|rabbitmqadmin|mongo(?:sh|dump|restore|export|import|stat|top)?", "", "-p", ("at", "after")),
@@ -20,13 +20,13 @@ _PASSWORD_OPTIONS = (
     (r"curl", "", "-u", ("at",)),
 )
 _PROGRAMS = "|".join(programs for programs, *_ in _PASSWORD_OPTIONS)
-# Of these, another command follows, with options of its own.
+# Programs whose arguments end with another command, which has its own options.
 _STARTERS = ("sshpass",)
 
 _COMMAND = re.compile(rf"(?<![\w.\-])(?P<name>{_PROGRAMS})(?![\w.\-])(?P<rest>[^\r\n|;&]*)")
 _WORD = re.compile(r"[^\s,'\"\[\]]+")
 _QUOTES = ("'", '"', "`")
-# With what stands between it and the next word, in a shell or in a list, and with that word.
+# An option with the separator before the next word, in a shell or in a list, and that word's quote.
 _OPTION = re.compile(
     r"""(?<![^\s'"`,\[])(?P<option>-[A-Za-z][^\s'"`,\]\\]*)"""
     r"""(?P<gap>\\*["'`]?,?[ \t]{1,8}|\\*["'`],(?=\\*["'`]))?"""
@@ -37,30 +37,30 @@ _BARE = re.compile(r"[^\s'\"`,|;&<>()\]]*")
 
 
 def passwords_of_programs(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where such passwords begin and end in a text with commands, as a shell or a list has them."""
+    """Yield the spans of such passwords in a text with commands, written as in a shell or as a list."""
     for command in _COMMAND.finditer(text):
         rest, begin = command["rest"], command.start("rest")
         options = _options(command["name"], _WORD.findall(rest))
-        for found in _OPTION.finditer(rest) if options else ():
-            if place := _place(rest, found, options):
-                yield begin + place[0], begin + place[1]
+        for match in _OPTION.finditer(rest) if options else ():
+            if span := _password_span(rest, match, options):
+                yield begin + span[0], begin + span[1]
                 if command["name"] in _STARTERS:
                     break
 
 
 def passwords_in(words: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield which words of a command hold such passwords, and where in the word each begins."""
-    for place, word in enumerate(words):
-        program, rest = word.rpartition("/")[2], words[place + 1 :]
+    """Yield the index of each word of a command with such a password, and where in the word it begins."""
+    for index, word in enumerate(words):
+        program, rest = word.rpartition("/")[2], words[index + 1 :]
         if not (options := _options(program, rest)):
             continue
-        for number, option in enumerate(rest, start=place + 1):
+        for number, argument in enumerate(rest, start=index + 1):
             after = words[number + 1] if number + 1 < len(words) else ""
-            glued = next((one for one in options if option.startswith(one) and option != one), "")
-            if "after" in options.get(option, ()) and _is_password(option, after):
+            prefix = next((option for option in options if argument.startswith(option) and argument != option), "")
+            if "after" in options.get(argument, ()) and _is_password(argument, after):
                 yield number + 1, 0
-            elif "at" in options.get(glued, ()) and _is_password(glued, option[len(glued) :]):
-                yield number, len(glued)
+            elif "at" in options.get(prefix, ()) and _is_password(prefix, argument[len(prefix) :]):
+                yield number, len(prefix)
             else:
                 continue
             if program in _STARTERS:
@@ -68,7 +68,7 @@ def passwords_in(words: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def _options(program: str, rest: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return the options by which a program, with the words after it, is given a password, and where that stands."""
+    """Return the password options of a program with these arguments, and the places of their passwords."""
     words = set(rest)
     return {
         option: places
@@ -77,18 +77,18 @@ def _options(program: str, rest: Iterable[str]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _place(text: str, found: re.Match[str], options: Mapping[str, Sequence[str]]) -> tuple[int, int] | None:
-    """Return where the password at or after an option begins and ends, or None if there is none."""
-    word, begin = found["option"], found.end()
-    is_quoted = text[max(0, found.start() - 1) : found.start()] in _QUOTES
+def _password_span(text: str, match: re.Match[str], options: Mapping[str, Sequence[str]]) -> tuple[int, int] | None:
+    """Return the span of the password at or after an option, or None if there is none."""
+    word, begin = match["option"], match.end()
+    is_quoted = text[max(0, match.start() - 1) : match.start()] in _QUOTES
     for option, places in options.items():
         if word != option and word.startswith(option) and "at" in places:
-            begin, end = found.start() + len(option), found.end("option")
-        elif word == option and (("after" in places) if found["gap"] else ("at" in places and not is_quoted)):
-            until = _UNTIL[found["quote"][-1]] if found["quote"] else _BARE
+            begin, end = match.start() + len(option), match.end("option")
+        elif word == option and (("after" in places) if match["gap"] else ("at" in places and not is_quoted)):
+            until = _UNTIL[match["quote"][-1]] if match["quote"] else _BARE
             value = until.match(text, begin)
             end = value.end() if value else begin
-            while found["quote"] and end > begin and text[end - 1] == "\\":
+            while match["quote"] and end > begin and text[end - 1] == "\\":
                 end -= 1
         else:
             continue
@@ -97,7 +97,7 @@ def _place(text: str, found: re.Match[str], options: Mapping[str, Sequence[str]]
 
 
 def _is_password(option: str, value: str) -> bool:
-    """Return whether what stands at an option is a password, and not a user alone or another option."""
+    """Return whether the value of an option is a password, not just a user or another option."""
     if option in USER_OPTIONS:
         return is_secret_option(option, value)
     return bool(value) and not value.startswith("-")
