@@ -17,8 +17,8 @@ from remediation.system.secrets import learn, learn_url, learn_words, redacted, 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was told neither a secret yet nor what is none."""
-    monkeypatch.setattr(secrets, "_known", ())
-    monkeypatch.setattr(secrets, "_spared", frozenset())
+    monkeypatch.setattr(secrets, "_known_secrets", ())
+    monkeypatch.setattr(secrets, "_exempt", frozenset())
 
 
 @pytest.mark.parametrize(

@@ -159,10 +159,10 @@ def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) ->
 def _learn_secrets(service: Service) -> None:
     """Register the secrets of a service, so that no output shows them."""
     secrets.learn(service.env)
-    secrets.spare((service.name, service.ready))
+    secrets.exempt((service.name, service.ready))
     if service.address:
         secrets.learn_url(service.address.url)
-        secrets.spare((service.address.host, f"{service.address.host}:{service.address.port}"))
+        secrets.exempt((service.address.host, f"{service.address.host}:{service.address.port}"))
     commands = (service.command, service.restart_command, service.start_command, service.stop_command)
     step_commands = [step.run for step in (*service.ladder, service.rollback) if step]
     for words in (*commands, service.evidence, *step_commands):

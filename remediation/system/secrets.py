@@ -1,7 +1,7 @@
-"""Keep secrets out of what is shown or written: those that this process was told of, and what looks like one.
+"""Keep secrets out of all output: known secrets, and text that looks like one.
 
-The log, the report, the history, the evidence and the messages to people are read by more people than may know the
-credentials of a service. Where a secret stood, they say `***`.
+More people read the log, the report, the history, the evidence and the messages than may know the credentials of a
+service. There, `***` replaces each secret.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from remediation.system.secret_names import (
 from remediation.system.secret_options import passwords_in
 
 __all__ = [
-    "MASK", "is_secret", "learn", "learn_url", "learn_words", "redacted", "redacted_parts", "redacted_source",
-    "redacted_value", "redacted_words", "spare",
+    "MASK", "exempt", "is_secret", "learn", "learn_url", "learn_words", "redacted", "redacted_parts", "redacted_source",
+    "redacted_value", "redacted_words",
 ]  # fmt: skip
 
 MASK = "***"
 
-# Of a text that has none of these in it, nothing can be told; a look for a plain string costs next to nothing.
+# A text without any of these holds no recognizable secret. Searching for plain strings costs next to nothing.
 _SIGNS = (
     "://", "pass", "pwd", "secret", "token", "key", "cred", "auth", "cookie", "sess", "dsn", "sig", "jwt", "code=",
     "sid=", "hmac", "otp=", "pin=", "-u", "bearer", "basic", "negotiate",
@@ -40,38 +40,38 @@ _SIGNS = (
     "ipmi", "mosquitto", "redis", "valkey", "keydb", "ldap", "plink", "pscp", "psftp",
 )  # fmt: skip
 
-# A known secret is looked for in all texts, so it must not be what texts are made of.
+# A known secret is replaced in all texts, so it must not be a common piece of text.
 _SHORTEST = 8
-# Letters, alone or joined, and numbers: below so many characters they are more likely ordinary than secret.
+# Letters, alone or joined, and numbers. If they are shorter than this, they are more likely ordinary than secret.
 _ORDINARY = re.compile(r"[A-Za-z]?[a-z]+(?:[-_. /][a-z]+)*|[A-Z]+(?:[-_. /][A-Z]+)*|[\d.,:+-]+")
 _SHORTEST_ORDINARY = 16
-# So many plain words are a passphrase, if they are called one.
+# With a name of a passphrase, this many plain words are one.
 _SHORTEST_PASSPHRASE = 4
-# A part of the address of a webhook that says who may post there.
+# A part of a webhook's URL that authorizes its users.
 _OPAQUE = re.compile(r"(?=\D*\d)[\w:=~-]{16,}")
 _SHORTEST_LINE = 16
 
-# All known ones in all their spellings, the longest first, so that one that holds another is wholly gone.
-_known: tuple[str, ...] = ()
-# What a project itself calls its services, hosts and paths.
-_spared: frozenset[str] = frozenset()
+# All known secrets in all spellings, the longest first, so that a secret that contains another is replaced whole.
+_known_secrets: tuple[str, ...] = ()
+# The project's own names of services, hosts and paths.
+_exempt: frozenset[str] = frozenset()
 
 
 def redacted(text: str) -> str:
-    """Return the text with `***` in place of each secret that is known or can be told by its form.
+    """Return the text with `***` in place of each secret that is known or has a recognizable form.
 
-    Where that cannot be looked at, nothing of the text is returned, but why.
+    If the text cannot be examined, return the reason instead.
     """
     return _redacted(text, source=False)
 
 
 def redacted_source(text: str) -> str:
-    """Return the source of a program with `***` in place of each secret: a literal may be one, a name is none."""
+    """Return source code with `***` in place of each secret; only literals can be secrets, not names."""
     return _redacted(text, source=True)
 
 
 def redacted_parts(text: str) -> str:
-    """Return a text whose lines were redacted before, with `***` in place of what has several lines."""
+    """Return a text with redacted lines with `***` also in place of secrets of several lines."""
     text = _without_known(text)
     if "-----BEGIN" not in text:
         return text
@@ -88,7 +88,7 @@ def _redacted(text: str, *, source: bool) -> str:
     if not any(sign in low for sign in _SIGNS):
         return text
     try:
-        # Few runs come by here, and its patterns take milliseconds to compile.
+        # Imported late: few runs need it, and its patterns take milliseconds to compile.
         from remediation.system.secret_patterns import masked
     except OSError as error:
         return _not_shown(error)
@@ -96,7 +96,7 @@ def _redacted(text: str, *, source: bool) -> str:
 
 
 def redacted_value(name: str, value: str) -> str:
-    """Return a value with `***` in place of each secret, which the name beside it may tell of, too."""
+    """Return a value with `***` in place of each secret, which its name may also reveal."""
     if not is_secret(name):
         return redacted(value)
     try:
@@ -107,55 +107,55 @@ def redacted_value(name: str, value: str) -> str:
 
 
 def redacted_words(words: Iterable[str]) -> list[str]:
-    """Return a command with `***` for each secret in it, also for one that an option before it tells of."""
+    """Return a command with `***` for each secret, including the values of secret options."""
     words = list(words)
-    given = dict(passwords_in(words))
-    found, option = list[str](), ""
-    for place, word in enumerate(words):
-        before = " ".join(found[:-1]) if option in USER_OPTIONS else ""
-        if place in given:
-            found.append(f"{word[: given[place]]}{MASK}")
+    passwords = dict(passwords_in(words))
+    output, option = list[str](), ""
+    for index, word in enumerate(words):
+        before = " ".join(output[:-1]) if option in USER_OPTIONS else ""
+        if index in passwords:
+            output.append(f"{word[: passwords[index]]}{MASK}")
         else:
-            found.append(MASK if is_secret_option(option, word, before=before) else redacted(word))
+            output.append(MASK if is_secret_option(option, word, before=before) else redacted(word))
         option = word
-    return found
+    return output
 
 
 def _without_known(text: str) -> str:
-    for secret in _known:
+    for secret in _known_secrets:
         if secret in text:
             text = text.replace(secret, MASK)
     return text
 
 
 def _not_shown(error: OSError) -> str:
-    # Without a descriptor that is free, nothing can be imported.
+    # Without a free descriptor, Python can import nothing.
     return f"(not shown: it could not be looked at for secrets: {error.strerror})"
 
 
-def spare(ordinary: Iterable[str]) -> None:
-    """Take the names of services, hosts and paths of a project for no secrets, whatever says that they are."""
-    global _known, _spared  # noqa: PLW0603 - as for what is known
-    _spared |= frozenset(ordinary)
-    spelled = set[str]().union(*(_spellings(word) for word in _spared))
-    _known = tuple(secret for secret in _known if secret not in spelled)
+def exempt(ordinary: Iterable[str]) -> None:
+    """Never treat a project's names of services, hosts and paths as secrets."""
+    global _known_secrets, _exempt  # noqa: PLW0603 - a secret is one in every text of the process
+    _exempt |= frozenset(ordinary)
+    spellings = set[str]().union(*(_spellings(word) for word in _exempt))
+    _known_secrets = tuple(secret for secret in _known_secrets if secret not in spellings)
 
 
 def learn(named: Mapping[str, str]) -> None:
-    """Know from now on the secrets of an environment: values whose names say so, and credentials in URLs."""
+    """Register the secrets of an environment: values with secret names, and credentials in URLs."""
     for name, value in named.items():
         if "://" in value:
             learn_url(value, whole=is_secret(name) or "hook" in name.lower())
         elif is_secret(name) and not (value.startswith("/") and os.path.lexists(value)):
-            # As a header has it, a scheme may stand before the secret.
+            # As in a header, the secret may follow a scheme.
             _add(value, *value.split(" ")[1:2], is_sure=is_surely_secret(name))
 
 
 def learn_words(words: Iterable[str]) -> None:
-    """Know from now on the secrets of a command line: those of its options, and credentials in URLs."""
+    """Register the secrets of a command line: those of its options, and credentials in URLs."""
     words, option = list(words), ""
-    for place, begin in passwords_in(words):
-        user, _, password = words[place][begin:].rpartition(":")
+    for index, begin in passwords_in(words):
+        user, _, password = words[index][begin:].rpartition(":")
         _add(password or user)
     for word in words:
         for mark in ("=", ":"):
@@ -171,7 +171,7 @@ def learn_words(words: Iterable[str]) -> None:
 
 
 def learn_url(url: str, *, whole: bool = False) -> None:
-    """Know from now on the credentials in a URL; with `whole`, also whatever in it looks like a token."""
+    """Register the credentials in a URL; with `whole`, also every part that looks like a token."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -188,28 +188,28 @@ def learn_url(url: str, *, whole: bool = False) -> None:
 
 
 def _pieces(parts: SplitResult) -> list[str]:
-    places = [parts.netloc.rpartition("@")[2], *parts.path.split("/"), *parts.netloc.rpartition("@")[0].split(":")]
-    return [place for place in places if place]
+    pieces = [parts.netloc.rpartition("@")[2], *parts.path.split("/"), *parts.netloc.rpartition("@")[0].split(":")]
+    return [piece for piece in pieces if piece]
 
 
 def _add(*secrets: str, basic: tuple[str, str] | None = None, is_sure: bool = True) -> None:
-    global _known  # noqa: PLW0603 - a secret of the process is one wherever in it a text is made
-    found = set(_known)
+    global _known_secrets  # noqa: PLW0603 - a secret is one in every text of the process
+    known = set(_known_secrets)
     for secret in secrets:
         if _is_unmistakable(secret, is_sure=is_sure):
-            found |= _spellings(secret)
+            known |= _spellings(secret)
         lines = [line.strip() for line in secret.splitlines()] if "\n" in secret else []
         long = [line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----")]
-        found |= {line for line in long if _is_unmistakable(line, is_sure=False)}
+        known |= {line for line in long if _is_unmistakable(line, is_sure=False)}
     if basic and basic[1]:
-        found.add(_base64(":".join(basic)))
-    if len(found) > len(_known):
-        _known = tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+        known.add(_base64(":".join(basic)))
+    if len(known) > len(_known_secrets):
+        _known_secrets = tuple(sorted(known, key=lambda secret: (-len(secret), secret)))
 
 
 def _is_unmistakable(value: str, *, is_sure: bool) -> bool:
-    """Return whether a value is so unlike ordinary text that it is a secret wherever it stands."""
-    if len(value.strip()) < _SHORTEST or not re.search(r"\w", value) or value in _spared or is_place(value):
+    """Return whether a value is so unlike ordinary text that it is a secret wherever it appears."""
+    if len(value.strip()) < _SHORTEST or not re.search(r"\w", value) or value in _exempt or is_place(value):
         return False
     if len(value) < _SHORTEST_ORDINARY and _ORDINARY.fullmatch(value):
         return False
@@ -218,19 +218,19 @@ def _is_unmistakable(value: str, *, is_sure: bool) -> bool:
 
 
 def _spellings(secret: str) -> set[str]:
-    """Return a secret as it is, and as Python, JSON, URLs, XML and base64 write it."""
+    """Return a secret itself and its forms in Python, JSON, URLs, XML and base64."""
     import json
 
     plain = secret.encode("utf-8", "replace").decode()
     xml = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    spelled = {
+    spellings = {
         secret, repr(secret)[1:-1], ascii(secret)[1:-1], json.dumps(secret)[1:-1],
         json.dumps(plain, ensure_ascii=False)[1:-1], quote(plain), quote(plain, safe=""), quote_plus(plain),
         xml, xml.replace('"', "&quot;"), _base64(plain),
     }  # fmt: skip
-    return {one for one in spelled if len(one) >= _SHORTEST}
+    return {spelling for spelling in spellings if len(spelling) >= _SHORTEST}
 
 
 def _base64(text: str) -> str:
-    # Whatever follows it in a longer text of base64, its own last characters need not be there.
+    # In longer base64 text, other characters can replace the padding at the end.
     return binascii.b2a_base64(text.encode("utf-8", "replace"), newline=False).decode().rstrip("=")
