@@ -184,8 +184,8 @@ def _check_dependencies(services: Mapping[str, Service], where: str) -> None:
     for service in services.values():
         for name in service.depends_on:
             if name not in services:
-                place, known = f"{where}.{service.name}.depends_on", _list(services)
-                raise ConfigError(f"{place}: no service is called {name!r}; known services: {known}")
+                place, names = f"{where}.{service.name}.depends_on", _list(services)
+                raise ConfigError(f"{place}: no service is called {name!r}; known services: {names}")
     try:
         TopologicalSorter({name: service.depends_on for name, service in services.items()}).prepare()
     except CycleError as error:

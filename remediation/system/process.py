@@ -154,13 +154,13 @@ def _session(pid: int) -> int | None:
         return None
 
 
-def await_removal(left: Iterable[Identity], timeout: float, reap: Callable[[], object]) -> None:
+def await_removal(remaining: Iterable[Identity], timeout: float, reap: Callable[[], object]) -> None:
     """Wait at most `timeout` seconds until these zombies have left the process table.
 
     Each poll calls `reap`, which waits for those that are our children.
     """
     deadline = time.monotonic() + timeout
-    while left := [zombie for zombie in left if (stat := _stat(zombie.pid)) and stat[1] == zombie.born]:
+    while remaining := [zombie for zombie in remaining if (stat := _stat(zombie.pid)) and stat[1] == zombie.born]:
         reap()
         if time.monotonic() >= deadline:
             return
@@ -324,10 +324,10 @@ def terminate(
     targets: dict[Identity, None] = {}
     for number, seconds in ((signum, timeout), *[(signal.SIGKILL, KILL_TIMEOUT)] * _KILL_ATTEMPTS):
         targets |= dict.fromkeys(find())
-        left = _allowed(targets)
-        if not left:
+        survivors = _allowed(targets)
+        if not survivors:
             return []
-        _signal_and_wait(left, number, seconds)
+        _signal_and_wait(survivors, number, seconds)
     return _allowed(targets | dict.fromkeys(find()))
 
 

@@ -45,7 +45,7 @@ _SHORTEST = 8
 # Letters, alone or joined, and numbers. If they are shorter than this, they are more likely ordinary than secret.
 _ORDINARY = re.compile(r"[A-Za-z]?[a-z]+(?:[-_. /][a-z]+)*|[A-Z]+(?:[-_. /][A-Z]+)*|[\d.,:+-]+")
 _SHORTEST_ORDINARY = 16
-# With a name of a passphrase, this many plain words are one.
+# Under the name of a secret, at least this many plain words are a passphrase.
 _SHORTEST_PASSPHRASE = 4
 # A part of a webhook's URL that authorizes its users.
 _OPAQUE = re.compile(r"(?=\D*\d)[\w:=~-]{16,}")
