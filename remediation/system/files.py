@@ -50,7 +50,7 @@ class FolderGoneError(FileNotFoundError):
 
 
 def never_make(folder: Path) -> None:
-    """Forbid all functions here to create a folder anew if another program renames or removes it."""
+    """Forbid every function here to create a folder anew after another program has renamed or removed it."""
     _never_made.add(folder)
 
 

@@ -71,7 +71,7 @@ def redacted_source(text: str) -> str:
 
 
 def redacted_parts(text: str) -> str:
-    """Return a text with redacted lines with `***` also in place of secrets of several lines."""
+    """Return a text whose lines are already redacted, with `***` also in place of secrets of several lines."""
     text = _without_known(text)
     if "-----BEGIN" not in text:
         return text
