@@ -1,7 +1,7 @@
-"""The seam between healing and what runs a service: an engine finds, starts and ends it, and says what cannot be done.
+"""The seam between healing and what runs a service: an engine finds, starts and ends it, and reports obstacles.
 
-The healer decides whether and when; it holds the lock, keeps the budget and waits until the service is ready. An
-engine decides how.
+The healer decides whether and when to act: it holds the lock, keeps the budget and waits until the service is ready.
+The engine decides how.
 """
 
 from __future__ import annotations
@@ -19,109 +19,110 @@ from remediation.system.process import Identity
 
 
 class Condition(Enum):
-    """What is known of a service's process."""
+    """The condition of a service's process, as far as we know it."""
 
     RUNNING = "running"
     SUSPENDED = "suspended"
     DEAD = "dead"
     REPLACED = "replaced"
-    """The process that we started is dead, and somebody else answers on its port."""
+    """The process that we started is dead, and another process answers on its port."""
     BY_HAND = "stopped by hand"
     UNKNOWN = "unknown"
-    """Something else runs it, or somebody unproven answers in its place: only the checks can tell."""
+    """We do not run it, or an unproven process answers in its place: only the checks can decide."""
 
 
 class Start(Protocol):
-    """A start that is under way, as the healer sees it while it waits until the service is ready."""
+    """A start in progress, as the healer sees it while it waits until the service is ready."""
 
     command: str
-    """What was started, in words."""
+    """The command line, for messages."""
 
     def death(self) -> Message | None:
-        """Say how the service ended, or None while it lives."""
+        """Return how the service ended, or None while it lives."""
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than the service lives."""
 
     def log_tail(self) -> list[str]:
-        """Return the last lines that it wrote since this start, without secrets."""
+        """Return the last lines of its log since this start, without secrets."""
 
 
 class Operation(Protocol):
-    """What the healer lends an engine that changes a service; the healer holds the service's lock meanwhile."""
+    """The access that the healer gives an engine to change a service; the healer holds the service's lock."""
 
     state: ServiceState
-    """What is remembered of the service. An engine that changes it has `store` keep it."""
+    """The service's state. An engine that changes it calls `store.keep`."""
     store: Store
     has_acted: bool
     """Whether anything was signalled, ended or started since the lock was taken; if not, no restart is counted."""
     dead: set[Identity]
-    """The service's processes that ended since the lock was taken, some of which may still be zombies."""
+    """The service's processes that ended since the lock was taken; some may still be zombies."""
 
-    def acts(self) -> None:
-        """Note that something is about to be signalled, ended or started. LockLostError if the lock is lost.
+    def begin_action(self) -> None:
+        """Note that the engine is about to signal, end or start a process. LockLostError if the lock is lost.
 
-        An engine calls it before each such act, so that no one acts who has lost the lock.
+        An engine calls it before each such action, so that it never acts without the lock.
         """
 
     def log(self, key: str, **values: object) -> None:
         """Log a text of the catalogue."""
 
     def log_message(self, message: Message) -> None:
-        """Log a text that was put together before."""
+        """Log a message that already exists."""
 
     def run(self, command: tuple[str, ...], timeout: float) -> None:
         """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds.
 
-        It is remembered while it runs, so that the next healer ends it if this one is killed.
+        The state names the command while it runs, so that the next healer ends it if this one is killed.
         """
 
     def await_ready(self, start: Start | None) -> None:
-        """Wait until the service is ready. HealError if it is not within start_timeout, DiedError if `start` dies."""
+        """Wait until the service is ready. HealError after start_timeout, DiedError if `start` dies."""
 
     def falls_silent(self) -> bool:
-        """Return whether the service stops answering within stop_timeout; True if nobody can be asked."""
+        """Return whether the service stops answering within stop_timeout; True if there is no probe for it."""
 
 
 class Engine(ABC):
     """What runs one service.
 
-    What only looks touches nothing, needs no lock, and raises nothing but OSError. `start`, `stop` and `restart` need
-    the service's lock, which keeps two from acting at once. They raise HealError, whose text says what to do.
+    Methods that only inspect touch nothing, need no lock, and raise nothing but OSError. `start`, `stop` and `restart`
+    need the service's lock, which keeps two healers from acting at once. They raise HealError, whose text tells the
+    user what to do.
 
-    An engine never signals a process that is not proven to be the service's by PID and birth; the one exception is a
-    listener on the service's port that `free_port` allows it to end.
+    An engine signals only processes that PID and birth prove to be the service's; the one exception is a listener on
+    the service's port that `free_port` allows it to end.
     """
 
     knows_process: ClassVar[bool]
-    """Whether `main_process` can tell the service's process, so that its death can be watched."""
+    """Whether `main_process` can find the service's process, so that its death can be watched."""
     owns_processes: ClassVar[bool]
-    """Whether we start and end its processes ourselves, so that they, and its port, are on this machine."""
+    """Whether we start and end its processes ourselves, so that they and its port are on this machine."""
 
     def __init__(self, service: Service) -> None:
-        """Run `service`; nothing is looked up yet."""
+        """Run `service`; look nothing up yet."""
         self.service = service
 
-    # What can be done at all.
+    # What the engine can do at all.
 
     @property
     @abstractmethod
     def can_start(self) -> bool:
-        """Whether there is any way to start or restart it; if not, it is checked and never healed."""
+        """Whether the engine can start or restart the service; if not, it is checked and never healed."""
 
     @property
     @abstractmethod
     def can_stop(self) -> bool:
-        """Whether there is a way to stop it."""
+        """Whether the engine can stop the service."""
 
     def out_of_reach(self) -> HealError | None:
-        """Return why nothing can ever be done for the service, or None if something can."""
+        """Return why the engine can never act on the service, or None if it can."""
         return None if self.can_start else HealError("never_healed", name=self.service.name)
 
-    # What is known of it now.
+    # The service now.
 
     def condition(self, state: ServiceState) -> Condition:
-        """Return what is known of the service's process, in well under a millisecond."""
+        """Return the condition of the service's process, in well under a millisecond."""
         return Condition.BY_HAND if state.stopped_by_hand else self._condition(state)
 
     @abstractmethod
@@ -130,7 +131,7 @@ class Engine(ABC):
 
     @abstractmethod
     def main_process(self, state: ServiceState) -> Identity | None:
-        """Return the live process that is proven to be the service's main one; None if there is none, or who knows."""
+        """Return the live process that is proven to be the service's main one; None if there is none, or unknown."""
 
     @abstractmethod
     def processes(self, state: ServiceState) -> list[Identity]:
@@ -138,50 +139,50 @@ class Engine(ABC):
 
     @abstractmethod
     def is_running(self, state: ServiceState) -> bool | None:
-        """Return whether any process of the service lives, also one that may not be signalled; None if who knows."""
+        """Return whether any process of the service lives, even one that may not be signalled; None if unknown."""
 
     @abstractmethod
     def owns_address(self, state: ServiceState) -> bool:
-        """Return whether it is the service itself that answers at its address, as far as can be known."""
+        """Return whether the service itself answers at its address, as far as we can know."""
 
     def lost_process(self, state: ServiceState, store: Store) -> Identity | None:
-        """Return a live main process of ours that PID file or memory lost; None if there is none.
+        """Return a live main process of ours that is missing from PID file or state; None if there is none.
 
-        Whoever wants to go on with it asks first whether it answers.
+        The caller has to check whether it answers before adopting it.
         """
         del state, store
         return None
 
-    # What a restart would do.
+    # A restart in advance.
 
     @abstractmethod
     def obstacle(self, state: ServiceState) -> HealError | None:
-        """Return why a restart would come to nothing, as far as can be told without touching anything.
+        """Return why a restart would fail, as far as we can know without touching anything; None if nothing is known.
 
-        It is asked before anything is ended that could not be brought back.
+        The healer asks first, so that it does not end a process that it could not replace.
         """
 
     @abstractmethod
     def plan(self, state: ServiceState) -> Iterator[Message]:
         """Yield what a restart would do, step by step. HealError where it would fail."""
 
-    # What changes it.
+    # Changes.
 
     @abstractmethod
     def start(self, operation: Operation) -> None:
-        """Start the service, and return when it is ready. Nothing is done if its main process lives.
+        """Start the service, and return when it is ready. Do nothing if its main process lives.
 
-        A start that fails leaves nothing of it running, but for one that lives and is not ready in time: it is
-        remembered, and may still become ready.
+        A failed start leaves no process running, with one exception: a process that lives but is not ready in time
+        stays in the state, and may still become ready.
         """
 
     @abstractmethod
     def stop(self, operation: Operation) -> None:
-        """End the service, and return when it has ended. What is stopped already stays so, and that is no error."""
+        """End the service, and return when it has ended. A service that is already stopped is not an error."""
 
     @abstractmethod
     def restart(self, operation: Operation) -> None:
-        """Replace the service by a new start of it, whatever its condition, and return when that is ready.
+        """End the service in any condition, start it again, and return when it is ready.
 
-        A restart that fails leaves as little as a start that does.
+        A failed restart leaves no more running than a failed start.
         """

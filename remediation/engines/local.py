@@ -218,7 +218,7 @@ class LocalEngine(Engine):
 
         def find() -> list[Identity]:
             if family := self.processes(state):
-                operation.acts()
+                operation.begin_action()
             operation.dead.update(family)
             return family
 
@@ -256,7 +256,7 @@ class LocalEngine(Engine):
         # Looked at once more now that the identities are fixed, so that a PID reused since is not mistaken.
         holders = [identity for identity in identities if ports.listens({identity.pid}, number)]
         for holder in holders:
-            operation.acts()
+            operation.begin_action()
             operation.log("freeing", name=self.service.name, port=number, pid=holder.pid)
         # They alone: a child that does not listen is none of our business.
         terminate(lambda: holders, timeout=self.service.stop_timeout)
@@ -311,7 +311,7 @@ class LocalEngine(Engine):
         from remediation.engines.spawn import launch
 
         before = operation.has_acted
-        operation.acts()
+        operation.begin_action()
         try:
             return launch(self.service, operation.state.start)
         except HealError:

@@ -1,4 +1,7 @@
-"""The steps of a heal: have the service's engine act, and wait until it is ready. Whoever takes one holds its lock."""
+"""The actions of a heal: let the service's engine act, and wait until the service is ready.
+
+The caller holds the service's lock.
+"""
 
 from __future__ import annotations
 
@@ -18,60 +21,60 @@ from remediation.state.event_log import EventLog
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity, descendants, terminate
 
-# With ready = "none" nobody can be asked; a command that lives this long counts as started.
+# With ready = "none" there is no probe; a command that lives this long counts as started.
 SETTLE_SECONDS = 0.2
-# The least time for one look, so that the last one before the deadline can still say why there is no answer.
-_LAST_LOOK = 0.1
+# The least time for one probe, so that the last one before the deadline can still tell why there is no answer.
+_SHORTEST_PROBE = 0.1
 
 
 class Actions:
-    """What is done to a service, and told while it is done."""
+    """Act on services, and log each action."""
 
     def __init__(self, store: Store, event_log: EventLog) -> None:
-        """Remember in `store`, tell by `event_log`."""
+        """Keep state in `store`, and log to `event_log`."""
         self.store = store
         self.event_log = event_log
         self._acted: set[str] = set()
         self._dead: dict[str, set[Identity]] = {}
 
     def has_acted(self, service: Service) -> bool:
-        """Return whether anything was signalled, ended or started since the service was recalled."""
+        """Return whether anything was signalled, ended or started since `recall` read the service's state."""
         return service.name in self._acted
 
-    def acts(self, service: Service) -> None:
-        """Note that something is about to be done to the service. LockLostError if its lock is lost."""
-        self.store.insist(service)
-        # Noted before it is done: whoever is interrupted in between may have done it.
-        self.set_acted(service, done=True)
+    def begin_action(self, service: Service) -> None:
+        """Note that we are about to act on the service. LockLostError if its lock is lost."""
+        self.store.require_lock(service)
+        # Note it before acting: an interrupt in between may come after the action.
+        self.set_acted(service, acted=True)
 
-    def set_acted(self, service: Service, *, done: bool) -> None:
-        """Note whether anything was done to the service."""
-        (self._acted.add if done else self._acted.discard)(service.name)
+    def set_acted(self, service: Service, *, acted: bool) -> None:
+        """Note whether we have acted on the service."""
+        (self._acted.add if acted else self._acted.discard)(service.name)
 
     def recall(self, service: Service) -> ServiceState:
-        """Return what is remembered, once a command that a healer left behind when it was killed is ended.
+        """Return the service's state, after ending a command that a killed healer left behind.
 
-        Two must not run side by side, and what it runs may remember something as well.
+        Two commands must not run at the same time, and the old one may change the state as well.
         """
-        self.set_acted(service, done=False)
+        self.set_acted(service, acted=False)
         self._dead[service.name] = set()
         state = self.store.recall(service)
-        left = Identity(*state.command) if state.command else None
-        if left and not lock_grants.runs_us(left):
-            terminate(lambda: descendants([left]), timeout=service.stop_timeout)
+        leftover = Identity(*state.command) if state.command else None
+        if leftover and not lock_grants.runs_us(leftover):
+            terminate(lambda: descendants([leftover]), timeout=service.stop_timeout)
             state = self.store.recall(service)
             state.command = None
         return state
 
     def restart(self, service: Service, state: ServiceState) -> None:
-        """Replace the service by a new start of it, or ask whoever runs it to."""
+        """Restart the service by its engine."""
         self.event_log.log("restart", name=service.name)
         engine_of(service).restart(self.operation(service, state))
         self.event_log.log("started", name=service.name)
         self.event_log.log("restarted", name=service.name)
 
     def start(self, service: Service, state: ServiceState) -> None:
-        """Start the service; if its process lives but does not serve, replace it."""
+        """Start the service; restart it if its process lives but does not serve."""
         engine, operation = engine_of(service), self.operation(service, state)
         if engine.main_process(state):
             engine.restart(operation)
@@ -84,16 +87,16 @@ class Actions:
         engine_of(service).stop(self.operation(service, state))
 
     def operation(self, service: Service, state: ServiceState) -> Operation:
-        """Return what an engine is lent to change a service whose lock we hold."""
+        """Return the operation through which an engine changes a service whose lock we hold."""
         return _Operation(self, service, state, self._dead.setdefault(service.name, set()))
 
     def already_up(self, service: Service, state: ServiceState) -> bool:
-        """Return whether the service answers and its process, if it should be ours, is; adopt it if need be."""
+        """Return whether the service answers, by our own process if we run it; adopt a lost process first."""
         engine = engine_of(service)
         self.adopt(service, state)
         if engine.knows_process and engine.condition(state) is not Condition.RUNNING:
             return False
-        # If it is not the service's own, somebody else answers in its place.
+        # Another process may answer at the service's address.
         if not readiness.answers(service, timeout=service.probe_timeout) or not engine.owns_address(state):
             return False
         if process := engine.main_process(state):
@@ -103,7 +106,7 @@ class Actions:
         return True
 
     def adopt(self, service: Service, state: ServiceState) -> Identity | None:
-        """Remember again a process of ours that answers, but that PID file or memory lost; None if there is none."""
+        """Record a process of ours that answers, but is missing from PID file or state; None if there is none."""
         identity = liveness.lost_process(service, state, self.store)
         if identity:
             self.event_log.log("adopted", name=service.name, pid=identity.pid)
@@ -111,68 +114,68 @@ class Actions:
         return identity
 
     def verify(self, service: Service, start: Start | None = None) -> None:
-        """Wait until the service is ready. HealError if it is not within start_timeout, or `start` dies."""
+        """Wait until the service is ready. HealError if it is not ready within start_timeout, or `start` dies."""
         timeout = service.start_timeout
         if service.ready == "none":
             timeout = min(timeout, SETTLE_SECONDS)
         problem: str | None = None
         for left in polls(timeout, start.sleep if start else time.sleep):
-            self._notice_death(service, start)
+            self._raise_if_dead(service, start)
             if service.ready != "none":
-                problem = readiness.unready(service, timeout=min(max(left, _LAST_LOOK), service.probe_timeout))
+                problem = readiness.unready(service, timeout=min(max(left, _SHORTEST_PROBE), service.probe_timeout))
                 if problem is None:
-                    self._notice_death(service, start)
+                    self._raise_if_dead(service, start)
                     return
-        self._notice_death(service, start)
+        self._raise_if_dead(service, start)
         if service.ready == "none":
             return
-        self._tell_tail(service, start)
+        self._log_failed_start(service, start)
         raise HealError("no_answer", name=service.name, asked=readiness.asked(service), timeout=timeout, last=problem)
 
-    def _notice_death(self, service: Service, start: Start | None) -> None:
+    def _raise_if_dead(self, service: Service, start: Start | None) -> None:
         if start and (how := start.death()):
-            last = self._tell_tail(service, start)
+            last = self._log_failed_start(service, start)
             key = "died_saying" if last else "died"
             raise DiedError(key, name=service.name, command=start.command, how=how, last=last)
 
-    def _tell_tail(self, service: Service, start: Start | None) -> str:
-        """Tell that the service did not start, with the last lines of its log; return the most telling one."""
+    def _log_failed_start(self, service: Service, start: Start | None) -> str:
+        """Log that the service did not start, with the last lines of its log; return the most useful line."""
         self.event_log.log("not_started", name=service.name)
         tail = start.log_tail() if start else []
         for line in tail:
             self.event_log.log("detail", line=line)
-        # Many programs end with a trace or a version after the line that says what is wrong.
-        telling = [line for line in tail if "error" in line.lower()] or tail
-        return telling[-1].strip() if telling else ""
+        # Many programs print a trace or a version after the line that names the problem.
+        errors = [line for line in tail if "error" in line.lower()] or tail
+        return errors[-1].strip() if errors else ""
 
     def run(self, service: Service, state: ServiceState, command: tuple[str, ...], timeout: float) -> None:
         """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds."""
-        # That of a healer whose command we are is left in place.
+        # If another healer runs us as its command, the state names us; restore that afterwards.
         before = state.command
 
-        def begun(identity: Identity | None) -> None:
-            self.acts(service)
-            remember(identity)
+        def on_start(identity: Identity | None) -> None:
+            self.begin_action(service)
+            record(identity)
 
-        def remember(identity: Identity | None) -> None:
+        def record(identity: Identity | None) -> None:
             state.command = (identity.pid, identity.born) if identity else before
             self.store.keep(service, state)
 
         self.event_log.log("running_command", command=" ".join(command))
         try:
-            run_command(service, command, timeout=timeout, begun=begun)
+            run_command(service, command, timeout=timeout, on_start=on_start)
         finally:
-            remember(None)
+            record(None)
 
     def falls_silent(self, service: Service) -> bool:
-        """Return whether the service stops answering within stop_timeout; True if nobody can be asked."""
+        """Return whether the service stops answering within stop_timeout; True if there is no probe for it."""
         if service.address is None or service.ready == "none":
             return True
-        # With all the time of a probe: a look cut short by our own deadline would prove nothing.
+        # Each probe gets its full timeout: one that our own deadline cuts short would prove nothing.
         return any(not readiness.answers(service, timeout=service.probe_timeout) for _ in polls(service.stop_timeout))
 
     def try_running(self, service: Service, state: ServiceState, command: tuple[str, ...], timeout: float) -> None:
-        """Run a rung's command; if it fails the restart is tried all the same, and the checks decide."""
+        """Run the command of a ladder step. If it fails, log that; the restart follows all the same."""
         try:
             self.run(service, state, command, timeout)
         except HealError as error:
@@ -180,13 +183,13 @@ class Actions:
 
 
 class _Operation(Operation):
-    """An operation of an engine on one service, in the steps of a heal."""
+    """An engine's operation on one service, by the actions of a heal."""
 
-    def __init__(self, steps: Actions, service: Service, state: ServiceState, dead: set[Identity]) -> None:
+    def __init__(self, actions: Actions, service: Service, state: ServiceState, dead: set[Identity]) -> None:
         self.state = state
-        self.store = steps.store
+        self.store = actions.store
         self.dead = dead
-        self._actions = steps
+        self._actions = actions
         self._service = service
 
     @property
@@ -194,11 +197,11 @@ class _Operation(Operation):
         return self._actions.has_acted(self._service)
 
     @has_acted.setter
-    def has_acted(self, done: bool) -> None:
-        self._actions.set_acted(self._service, done=done)
+    def has_acted(self, acted: bool) -> None:
+        self._actions.set_acted(self._service, acted=acted)
 
-    def acts(self) -> None:
-        self._actions.acts(self._service)
+    def begin_action(self) -> None:
+        self._actions.begin_action(self._service)
 
     def log(self, key: str, **values: object) -> None:
         self._actions.event_log.log(key, **values)

@@ -1,8 +1,8 @@
-"""The restart budget: so many restarts in so many seconds, and what follows when they are used up.
+"""The restart budget: a number of restarts within a window, and exponential backoff once they are used up.
 
-A service that falls ill again and again is not restarted for ever at full speed. Once its budget is spent, one
-restart is tried after a delay that doubles each time, up to a bound; it ends when the service has stayed well for
-the window of the budget.
+A service that keeps failing must not be restarted for ever at full speed. Once its budget is spent, each restart
+waits for a delay that doubles every time, up to a limit. The backoff ends when the service has stayed healthy for
+the budget's `calm` time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONGEST_DELAY = 3600.0
 
 
 class Spent(Struct, frozen=True):
-    """What a memory says of the budget at one moment, so that it can be said again."""
+    """The part of a service's state that belongs to the budget, at one moment, so that it can be restored."""
 
     restarts: tuple[float, ...] = ()
     delay: float = 0.0
@@ -34,30 +34,30 @@ class Spent(Struct, frozen=True):
 
     @classmethod
     def of(cls, state: ServiceState) -> Self:
-        """Note what is spent now."""
+        """Copy the budget's part of a state."""
         return cls(tuple(state.restarts), state.delay, state.not_before, state.troubled_at)
 
     def put(self, state: ServiceState) -> None:
-        """Let no more be spent than was then."""
+        """Put the copied values back into a state."""
         state.restarts, state.delay = list(self.restarts), self.delay
         state.not_before, state.troubled_at = self.not_before, self.troubled_at
 
 
 class Refusal(NamedTuple):
-    """Why there is no restart now; `first` if this is the moment at which the budget is found spent."""
+    """Why there is no restart now; `first` if the budget has just been found spent."""
 
     why: Message
     first: bool
 
 
 def refusal(service: Service, state: ServiceState) -> Refusal | None:
-    """Say why the service may not be restarted now, or None if it may; notes in `memory` that it was asked."""
+    """Return why the service may not be restarted now, or None if it may; note the request in `state`."""
     budget, now = service.budget, time.time()
     recent = state.restarts_within(budget)
     if waits(state) and not waits_still(service, state):
         state.delay = state.not_before = 0.0
     state.troubled_at = now
-    # A moment further ahead was written before the clock was set back.
+    # A later moment was written before the clock was set back.
     state.not_before = min(state.not_before, now + LONGEST_DELAY)
     values = {"name": service.name, "restarts": budget.restarts, "window": budget.window}
     if recent >= budget.restarts:
@@ -76,21 +76,21 @@ def refusal(service: Service, state: ServiceState) -> Refusal | None:
 
 
 def left(service: Service, state: ServiceState) -> int:
-    """Return how many restarts would be granted now, one after another: 0 if, and only if, the next is refused."""
-    asked = copy(state)
-    if state.stopped_by_hand or refusal(service, asked):
+    """Return how many restarts in a row would be granted now: 0 if, and only if, the next is refused."""
+    scratch = copy(state)
+    if state.stopped_by_hand or refusal(service, scratch):
         return 0
-    # Once it was spent, each restart is followed by a delay.
-    return 1 if asked.delay else service.budget.restarts - len(asked.restarts)
+    # Once the budget is spent, a delay follows each restart.
+    return 1 if scratch.delay else service.budget.restarts - len(scratch.restarts)
 
 
 def waits_still(service: Service, state: ServiceState) -> bool:
-    """Return whether the budget was spent, and the service has not been well for long enough since."""
+    """Return whether the budget was spent, and the service has not been healthy for long enough since."""
     now = time.time()
-    # If nobody asked for a heal in all that time, it was well.
+    # The service was healthy if no heal was requested in all that time.
     return waits(state) and now - service.budget.calm <= state.troubled_at <= now
 
 
 def waits(state: ServiceState) -> bool:
-    """Return whether the budget was spent, so that heals are far between."""
+    """Return whether the budget was spent, so that a delay separates the heals."""
     return state.delay > 0

@@ -1,4 +1,4 @@
-"""Run the commands of a configuration within bounds, and leave nothing of those that do not end in time."""
+"""Run the commands of a configuration within bounds, and end those that take too long with all their children."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from remediation.system.environment import CAPTURE_MARK
 from remediation.system.process import Identity, await_death, descendants, group, marked, send, terminate
 from remediation.system.signals import HeldInterrupts
 
-# How long a command that took too long has between SIGTERM and SIGKILL.
+# Seconds from SIGTERM to SIGKILL for a command that took too long.
 _COMMAND_GRACE = 2.0
 
 
 class _Bounded(subprocess.Popen[bytes]):
-    """A child that is waited for."""
+    """A child that we wait for."""
 
 
 def run_command(
@@ -33,21 +33,21 @@ def run_command(
     command: Sequence[str],
     *,
     timeout: float,
-    begun: Callable[[Identity | None], object] = lambda _: None,
-    more: Mapping[str, str] | None = None,
+    on_start: Callable[[Identity | None], object] = lambda _: None,
+    extra_environ: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a command to its end, its output appended to the service's log, with `more` in its environment.
+    """Run a command to its end, append its output to the service's log, and add `extra_environ` to its environment.
 
-    After `timeout` seconds it is ended with all its children. `begun` is told which process it is, as soon as
-    it runs. HealError unless it exits with 0.
+    After `timeout` seconds the command is ended with all its children. `on_start` gets its process as soon as it
+    runs. HealError unless the command exits with 0.
     """
-    # What a command leaves running, as systemctl or docker do, is not the service's process.
-    environ = environment.unmarked(child_environment(service)) | dict(more or {})
+    # Processes that a command leaves running, as systemctl or docker do, are not the service's.
+    environ = environment.unmarked(child_environment(service)) | dict(extra_environ or {})
     words = " ".join(command)
     with HeldInterrupts() as interrupts:
         child, _ = spawn(_Bounded, service, command, environ)
         try:
-            begun(Identity.of(child.pid))
+            on_start(Identity.of(child.pid))
             interrupts.release()
             status = child.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -69,26 +69,26 @@ def _end(child: subprocess.Popen[bytes], service: Service) -> None:
 
 
 _CHUNK = 65_536
-# Of its time, what is kept for ending it.
-_TO_END = 0.1
-# After SIGKILL; only one that hangs in the kernel takes longer.
-_TO_DIE = 1.0
+# Seconds of a command's time that are reserved for ending it.
+_ENDING_SECONDS = 0.1
+# Seconds to wait after SIGKILL; only a process that hangs in the kernel takes longer.
+_DYING_SECONDS = 1.0
 
 
 class Captured(NamedTuple):
-    """What a command printed, and why that is not all; empty if it is."""
+    """The output of a command, and why it is not complete; empty if it is."""
 
     output: bytes
     problem: str
 
 
 def capture(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], timeout: float, limit: int) -> Captured:
-    """Run a command for at most `timeout` seconds, and return the first `limit` bytes that it printed.
+    """Run a command for at most `timeout` seconds, and return the first `limit` bytes of its output.
 
-    It gets no stdin. Whatever is left of it then gets SIGKILL, with all that it started; one that hangs in the kernel
-    is not waited for.
+    The command has no stdin. At the end, it and all that it started get SIGKILL. A process that hangs in the kernel
+    does not hold us up.
     """
-    deadline, mark = time.monotonic() + max(0.0, timeout - _TO_END), uuid.uuid4().hex
+    deadline, mark = time.monotonic() + max(0.0, timeout - _ENDING_SECONDS), uuid.uuid4().hex
     try:
         child = Outliving(
             list(command),
@@ -110,15 +110,15 @@ def capture(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], ti
 
 
 def _read(child: Outliving, deadline: float, limit: int) -> tuple[bytes, str]:
-    """Read until the command closes its output or is gone, or there is a reason not to wait for that."""
+    """Read until the command closes its output or is gone, prints more than `limit` bytes, or runs out of time."""
     output, fd = bytearray(), child.stdout.fileno() if child.stdout else -1
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     identity = Identity.of(child.pid)
     while True:
-        # What it left running may keep its output open for ever.
+        # A process that the command left running may keep the output open for ever.
         gone = identity is None or not identity.alive
-        ready = poll.poll(0 if gone else min(_TO_END, max(0.0, deadline - time.monotonic())) * 1000)
+        ready = poll.poll(0 if gone else min(_ENDING_SECONDS, max(0.0, deadline - time.monotonic())) * 1000)
         if ready:
             chunk = os.read(fd, _CHUNK)
             output += chunk
@@ -131,16 +131,16 @@ def _read(child: Outliving, deadline: float, limit: int) -> tuple[bytes, str]:
 
 
 def _end_captured(child: Outliving, mark: str, deadline: float, problem: str) -> str:
-    """End what is left of a command, and say why what it printed is not all."""
-    # Not yet waited for, its PID still stands for it and its process group.
+    """End what is left of a command, and return why its output is not complete; empty if it is."""
+    # Until we wait for the child, the kernel gives its PID and process group to no other process.
     identity = Identity.of(child.pid)
     if identity and not problem:
         await_death(identity, deadline - time.monotonic())
         problem = "did not end in time" if identity.alive else ""
-    left = {*descendants([identity] if identity else []), *group(child.pid), *marked(CAPTURE_MARK, mark)}
-    send(left, signal.SIGKILL)
+    leftovers = {*descendants([identity] if identity else []), *group(child.pid), *marked(CAPTURE_MARK, mark)}
+    send(leftovers, signal.SIGKILL)
     try:
-        status = child.wait(_TO_DIE)
+        status = child.wait(_DYING_SECONDS)
     except subprocess.TimeoutExpired:
         return "did not end in time, and cannot be ended"
     return problem or (str(ended(status)) if status else "")

@@ -1,4 +1,4 @@
-"""What everything that is done to a service has in common: its lock, its evidence, and that it is counted."""
+"""What every remediation shares: the service's lock, its evidence, and the counting."""
 
 from __future__ import annotations
 
@@ -19,71 +19,74 @@ from remediation.state.remediation import Origin, Remediation, RemediationResult
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.files import LockLostError, LockTimeoutError
 
-# Beyond what a heal may take by its configuration, how long to wait for another healer.
-_TO_SPARE = 5.0
+# Seconds to wait for another healer beyond the longest heal that the configuration allows.
+_LOCK_MARGIN = 5.0
 
 
 class RemediationContext:
-    """Whoever takes care of services; several may be treated in threads."""
+    """The store, the log and the history that remediations share; threads may share it, too."""
 
     def __init__(
         self, store: Store, event_log: EventLog, *, record: Callable[[Remediation], None], origin: Origin
     ) -> None:
-        """Remember in `store`, tell by `event_log`, and `record` what was done as the work of `origin`."""
+        """Keep state in `store`, log to `event_log`, and `record` each remediation as the work of `origin`."""
         self.store = store
         self.event_log = event_log
         self.origin: Origin = origin
-        self.steps = Actions(store, event_log)
+        self.actions = Actions(store, event_log)
         self._record = record
         self._archive = Archive(store.project)
 
     @contextmanager
     def held(self, service: Service) -> Iterator[ServiceState]:
-        """Hold the service's lock, and lend what is remembered. HealError if that is not to be had."""
+        """Hold the service's lock, and yield its state. HealError if we cannot get the lock."""
         limit = longest(service)
         try:
-            with explained(service), self.store.lock(service, timeout=limit):
-                yield self.steps.recall(service)
+            with as_heal_errors(service), self.store.lock(service, timeout=limit):
+                yield self.actions.recall(service)
         finally:
             reap()
 
-    def count(self, service: Service, state: ServiceState, done: Remediation) -> Remediation:
-        """Let those who wait for the lock know that they need not do the same, record it, and return it numbered."""
+    def count(self, service: Service, state: ServiceState, remediation: Remediation) -> Remediation:
+        """Count and record a remediation, and return it with its number.
+
+        The count tells processes that wait for the lock that they need not heal again.
+        """
         state.heals += 1
-        state.last_heal = done
+        state.last_heal = remediation
         self.store.keep(service, state)
-        self._record(done)
-        return replace(done, number=state.heals)
+        self._record(remediation)
+        return replace(remediation, number=state.heals)
 
     def evidence(self, incident: Incident, state: ServiceState) -> str:
-        """Keep what can be known of the service now, tell where, and return that; empty if there is nothing."""
+        """Collect evidence about the service, and log and return the folder; empty if there is no evidence."""
         from remediation.healing.diagnostics import collect
 
         try:
             folder = collect(incident.service, state, incident, archive=self._archive)
-        except Exception as error:  # noqa: BLE001 - its cure is worth more than its history
+        except Exception as error:  # noqa: BLE001 - failed diagnostics must never block a heal
             self.event_log.log("no_evidence", name=incident.service.name, problem=error)
             return ""
         if folder is None:
             return ""
-        where = self.store.project.relative(folder)
-        self.event_log.log("evidence", name=incident.service.name, folder=where)
-        return where
+        relative = self.store.project.relative(folder)
+        self.event_log.log("evidence", name=incident.service.name, folder=relative)
+        return relative
 
-    def spared(self, incident: Incident, state: ServiceState) -> Remediation | None:
-        """Return what becomes of a service that is to be left alone, or None if it is not.
+    def skipped(self, incident: Incident, state: ServiceState) -> Remediation | None:
+        """Return the remediation of a service that must be left alone; None if we may act on it.
 
-        That is one stopped by hand, and one that somebody else healed since it failed.
+        We leave a service alone that was stopped by hand, or that another process healed since it failed.
         """
         if state.stopped_by_hand:
             why = Message("by_hand", {"name": incident.service.name})
-            # A monitor's check has just said so.
-            return self.refused(incident, why, quiet=self.origin == "monitor")
+            # A monitor's check has just logged it.
+            return self.refuse(incident, why, quiet=self.origin == "monitor")
         if state.heals != incident.seen and state.last_heal:
-            done = self._healed_elsewhere(incident, state.last_heal)
+            remediation = self._healed_elsewhere(incident, state.last_heal)
             if state.rolled_back > incident.seen:
-                return replace(done, rolled_back=True, rollback_problem=state.rollback_problem)
-            return done
+                return replace(remediation, rolled_back=True, rollback_problem=state.rollback_problem)
+            return remediation
         return None
 
     def _healed_elsewhere(self, incident: Incident, last: Remediation) -> Remediation:
@@ -97,8 +100,8 @@ class RemediationContext:
         result = RemediationResult.READY if last.ok else RemediationResult.FAILED
         return incident.remediation(self.origin, result, f"{last.action} by another auto-heal", reason, at=last.at)
 
-    def refused(self, incident: Incident, why: Message, *, quiet: bool = False, gave_up: bool = False) -> Remediation:
-        """Tell why nothing is done for a service, and return that."""
+    def refuse(self, incident: Incident, why: Message, *, quiet: bool = False, gave_up: bool = False) -> Remediation:
+        """Log why nothing is done for a service, unless `quiet`, and return it as a remediation."""
         if not quiet:
             self.event_log.log_message(why)
         result = RemediationResult.GAVE_UP if gave_up else RemediationResult.REFUSED
@@ -106,8 +109,8 @@ class RemediationContext:
 
 
 @contextmanager
-def explained(service: Service) -> Iterator[None]:
-    """Turn what the operating system refuses us, which is no fault of the service, into a HealError."""
+def as_heal_errors(service: Service) -> Iterator[None]:
+    """Turn errors of locks and of the operating system, which the service did not cause, into a HealError."""
     try:
         yield
     except LockLostError as error:
@@ -120,9 +123,9 @@ def explained(service: Service) -> Iterator[None]:
 
 
 def longest(service: Service) -> float:
-    """Return the seconds that another healer may need: every step at its limit, and some to spare."""
-    runs = max(rung.timeout if rung.run else 0.0 for rung in service.ladder)
+    """Return the seconds that another healer may need: every step at its limit, and a margin."""
+    runs = max(step.timeout if step.run else 0.0 for step in service.ladder)
     if service.rollback:
         runs = max(runs, service.rollback.timeout)
-    # Its processes, the port's holders and a command left behind are stopped; it is started, and asked if it is up.
-    return runs + service.evidence_timeout + 3 * service.stop_timeout + 2 * service.start_timeout + _TO_SPARE
+    # Three stops: its processes, the holders of its port, a command left behind. Two starts: launch, readiness.
+    return runs + service.evidence_timeout + 3 * service.stop_timeout + 2 * service.start_timeout + _LOCK_MARGIN

@@ -1,4 +1,4 @@
-"""Decide what may be done to one service: its lock, its budget, its ladder, and who else was at it."""
+"""Decide what may be done to one service: check its lock, its budget, its ladder and the work of other processes."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ class Remediator:
     def __init__(
         self, store: Store, event_log: EventLog, *, record: Callable[[Remediation], None], origin: Origin
     ) -> None:
-        """Remember in `store`, tell by `event_log`, and `record` what was done as the work of `origin`."""
+        """Keep state in `store`, log to `event_log`, and `record` each remediation as the work of `origin`."""
         self._store = store
         self._event_log = event_log
         self._context = RemediationContext(store, event_log, record=record, origin=origin)
-        self._actions = self._context.steps
+        self._actions = self._context.actions
 
     # By hand.
 
     def start(self, service: Service) -> None:
-        """Start a service unless it is up; ends a stop by hand. HealError if it does not come up."""
+        """Start a service unless it is up, and end a stop by hand. HealError if it does not come up."""
         with self._held(service) as state:
-            self._begin_anew(service, state)
+            self._reset(service, state)
             if not self._actions.already_up(service, state):
                 self._actions.start(service, state)
                 self._count(service, state, "start")
 
     def stop(self, service: Service) -> None:
-        """Stop a service and free its port; it stays stopped until started by hand. HealError if it lives on."""
+        """Stop a service and free its port; it stays stopped until started by hand. HealError if it survives."""
         engine = engine_of(service)
         if engine.can_start and not engine.can_stop:
             raise HealError("no_stop", name=service.name)
@@ -55,23 +55,23 @@ class Remediator:
             self._event_log.log("stopped", name=service.name)
 
     def restart(self, service: Service) -> None:
-        """Stop and start a service, whatever its state; ends a stop by hand. HealError if it does not come up."""
+        """Stop and start a service in any state, and end a stop by hand. HealError if it does not come up."""
         with self._held(service) as state:
-            self._begin_anew(service, state)
+            self._reset(service, state)
             self._actions.restart(service, state)
             self._count(service, state, "restart")
 
     def _count(self, service: Service, state: ServiceState, action: str) -> None:
-        """Count what somebody did by hand."""
+        """Count an action by hand."""
         now = time.time()
-        done = Remediation(
+        remediation = Remediation(
             service.name, now, self._context.origin, "by hand", f"{action} by hand", RemediationResult.READY,
             answered_at=now,
         )  # fmt: skip
-        self._context.count(service, state, done)
+        self._context.count(service, state, remediation)
 
-    def _begin_anew(self, service: Service, state: ServiceState) -> None:
-        """Forget a stop by hand and the budget: whoever starts a service by hand has looked at it."""
+    def _reset(self, service: Service, state: ServiceState) -> None:
+        """Clear a stop by hand and the budget: a person who starts a service has looked at it."""
         state.stopped_by_hand = False
         state.restarts = []
         state.delay = state.not_before = 0.0
@@ -85,68 +85,68 @@ class Remediator:
             with self._held(incident.service) as state:
                 return self._heal(incident, state)
         except HealError as error:
-            return self._context.refused(incident, error.message)
+            return self._context.refuse(incident, error.message)
 
     def roll_back(self, incidents: list[Incident]) -> list[Remediation]:
-        """Run the rollback that all of these have, once, and restart them, unless there is a reason not to.
+        """Run the rollback of these services once, and restart them, unless there is a reason not to.
 
-        It is the last resort: a spent restart budget is no such reason. All have the same working directory, too.
+        The services share the rollback and the working directory. As the last resort, it ignores a spent budget.
         """
         rollback = incidents[0].service.rollback
         if rollback is None:
             raise ValueError(f"{incidents[0].service.name} has no rollback")
-        return RollbackRunner(self._context, rollback, incidents).take()
+        return RollbackRunner(self._context, rollback, incidents).roll_back()
 
     def _held(self, service: Service) -> AbstractContextManager[ServiceState]:
-        """Hold the service's lock, and lend what is remembered. HealError if nothing may or can be done."""
+        """Hold the service's lock, and yield its state. HealError if nothing may or can be done."""
         if unreachable := engine_of(service).out_of_reach():
             raise unreachable
         return self._context.held(service)
 
     def _heal(self, incident: Incident, state: ServiceState) -> Remediation:
         service = incident.service
-        if spared := self._context.spared(incident, state):
-            return spared
-        # Once a run: a service that writes its own PID file is found again as often as it is looked for.
+        if skipped := self._context.skipped(incident, state):
+            return skipped
+        # Only once a run: a service that writes its own PID file could be adopted again and again.
         if not incident.adopted and self._actions.adopt(service, state):
-            found = incident.remediation(self._context.origin, RemediationResult.ADOPTED, "found its process again")
-            return self._context.count(service, state, found)
+            adopted = incident.remediation(self._context.origin, RemediationResult.ADOPTED, "found its process again")
+            return self._context.count(service, state, adopted)
         before = Spent.of(state)
         if refusal := backoff.refusal(service, state):
             self._store.keep(service, state)
-            # To a monitor, the waiting that follows is no news at every check.
+            # A monitor logs a refusal once, not at every check.
             quiet = self._context.origin == "monitor" and not refusal.first
-            return self._context.refused(incident, refusal.why, quiet=quiet, gave_up=refusal.first)
-        rung = service.ladder[incident.steps_used]
+            return self._context.refuse(incident, refusal.why, quiet=quiet, gave_up=refusal.first)
+        step = service.ladder[incident.steps_used]
         state.port_holder = None
-        # A command of the rung may be what mends that.
-        if not rung.run and (problem := engine_of(service).obstacle(state)):
+        # If the step has a command, that may remove the obstacle.
+        if not step.run and (problem := engine_of(service).obstacle(state)):
             state.port_holder = _port_holder(problem)
-            self._not_spent(service, state, before)
+            self._restore_budget(service, state, before)
             if engine_of(service).is_running(state) is False:
                 self._event_log.log("not_started", name=service.name)
             self._event_log.log_message(problem.message)
             return incident.remediation(self._context.origin, RemediationResult.HINDERED, reason=str(problem))
-        # Before anything is done: a healer that is killed half-way has restarted it all the same.
+        # Count it before acting: a healer that is killed half-way may have restarted the service.
         state.restarts.append(time.time())
         self._store.keep(service, state)
         try:
-            return self._climb(incident, state, rung)
+            return self._take_step(incident, state, step)
         finally:
             if not self._actions.has_acted(service):
-                self._not_spent(service, state, before)
+                self._restore_budget(service, state, before)
 
-    def _not_spent(self, service: Service, state: ServiceState, before: Spent) -> None:
-        """Take the restart back from the budget, since nothing was done; that it was asked for remains noted."""
+    def _restore_budget(self, service: Service, state: ServiceState, before: Spent) -> None:
+        """Uncount the restart, since nothing was done; keep the time at which the heal was requested."""
         replace(before, troubled_at=state.troubled_at).put(state)
         self._store.keep(service, state)
 
-    def _climb(self, incident: Incident, state: ServiceState, rung: LadderStep) -> Remediation:
+    def _take_step(self, incident: Incident, state: ServiceState, step: LadderStep) -> Remediation:
         service = incident.service
         evidence = self._context.evidence(incident, state)
         try:
-            if rung.run:
-                self._actions.try_running(service, state, rung.run, rung.timeout)
+            if step.run:
+                self._actions.try_running(service, state, step.run, step.timeout)
             self._actions.restart(service, state)
             reason = ""
         except HealError as error:
@@ -157,10 +157,10 @@ class Remediator:
             return incident.remediation(
                 self._context.origin, RemediationResult.HINDERED, reason=reason, evidence=evidence
             )  # fmt: skip
-        # Counted whether it helped or not: those who wait for the lock must not repeat it.
+        # Count it whether or not it helped: processes that wait for the lock must not repeat it.
         result = RemediationResult.FAILED if reason else RemediationResult.READY
-        done = incident.remediation(self._context.origin, result, rung.action, reason, evidence=evidence)
-        return self._context.count(service, state, done)
+        remediation = incident.remediation(self._context.origin, result, step.action, reason, evidence=evidence)
+        return self._context.count(service, state, remediation)
 
 
 def _port_holder(error: HealError) -> int | None:

@@ -1,7 +1,7 @@
-"""The way back: what was deployed before is put in place again, by one command for all services that share it.
+"""Roll back a deployment: one command restores the previous version of all services that share it.
 
-It may itself call auto-heal, as in `git checkout v1 && auto-heal restart api`. While it runs, the auto-heal that it
-calls is a guest of our locks; what that one did is not done again.
+The command may itself call auto-heal, as in `git checkout v1 && auto-heal restart api`. That auto-heal is a guest of
+our locks while the command runs; we do not repeat what it did.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from remediation.config.model import Rollback, Service
 from remediation.engines import engine_of
 from remediation.engines.errors import CommandFailedError, CommandLateError, HealError
 from remediation.healing.commands import run_command
-from remediation.healing.context import RemediationContext, explained, longest
+from remediation.healing.context import RemediationContext, as_heal_errors, longest
 from remediation.healing.incident import Incident
 from remediation.messages.message import Message, seconds
 from remediation.state import lock_grants
@@ -27,11 +27,11 @@ from remediation.system.process import Identity
 
 
 class _Case(Struct, frozen=True):
-    """An incident whose service is rolled back, and what there was of it before."""
+    """An incident whose service is rolled back, and the state of the service before that."""
 
     incident: Incident
     heals: int
-    noted: float
+    budgeted_at: float
     """The moment of its entry in the restart budget."""
     evidence: str
 
@@ -41,125 +41,127 @@ class _Case(Struct, frozen=True):
 
 
 class RollbackRunner:
-    """One rollback, of all the services that it is for."""
+    """One rollback of all the services that share it."""
 
     def __init__(self, context: RemediationContext, rollback: Rollback, incidents: list[Incident]) -> None:
-        """Take `care` of `incidents`, whose services all have this rollback and the same working directory."""
+        """Handle `incidents`, whose services all have this rollback and the same working directory."""
         self._context = context
         self._rollback = rollback
         self._incidents = incidents
         self._store = context.store
-        self._ran = False
+        self._has_run = False
 
-    def take(self) -> list[Remediation]:
-        """Roll back and restart, unless there is a reason not to; return what became of each service."""
-        memories: dict[str, ServiceState] = {}
+    def roll_back(self) -> list[Remediation]:
+        """Roll back and restart, unless there is a reason not to; return the remediation of each service."""
+        states: dict[str, ServiceState] = {}
         try:
             with ExitStack() as locks:
-                # In one order for all, so that no two wait for each other.
-                for service in sorted((incident.service for incident in self._incidents), key=lambda found: found.name):
-                    memories[service.name] = locks.enter_context(self._context.held(service))
-                return self._take(memories)
+                # Everybody takes the locks in the same order, so that no two wait for each other.
+                for service in sorted((incident.service for incident in self._incidents), key=lambda each: each.name):
+                    states[service.name] = locks.enter_context(self._context.held(service))
+                return self._roll_back(states)
         except HealError as error:
-            refused = partial(self._context.refused, why=error.message)
-            # Told once, for all of them.
-            done = [refused(incident, quiet=number > 0) for number, incident in enumerate(self._incidents)]
-            return [replace(one, rolled_back=self._ran) for one in done]
+            refuse = partial(self._context.refuse, why=error.message)
+            # Log it once for all of them.
+            refused = [refuse(incident, quiet=number > 0) for number, incident in enumerate(self._incidents)]
+            return [replace(remediation, rolled_back=self._has_run) for remediation in refused]
 
-    def _take(self, memories: dict[str, ServiceState]) -> list[Remediation]:
-        done: dict[str, Remediation] = {}
+    def _roll_back(self, states: dict[str, ServiceState]) -> list[Remediation]:
+        remediations: dict[str, Remediation] = {}
         cases: list[_Case] = []
         for incident in self._incidents:
             name = incident.service.name
-            if spared := self._spared(incident, memories[name]):
-                done[name] = spared
+            if skipped := self._skipped(incident, states[name]):
+                remediations[name] = skipped
             else:
-                cases.append(self._case(incident, memories[name]))
+                cases.append(self._case(incident, states[name]))
         try:
-            return self._take_all(cases, done)
+            return self._roll_back_cases(cases, remediations)
         finally:
             for case in cases:
-                self._take_back(case)
+                self._restore_budget(case)
 
-    def _take_all(self, cases: list[_Case], done: dict[str, Remediation]) -> list[Remediation]:
+    def _roll_back_cases(self, cases: list[_Case], remediations: dict[str, Remediation]) -> list[Remediation]:
         if cases:
-            # Another auto-heal may have taken it a moment ago, for some of them: twice back is too far.
-            taken = any(one.rolled_back for one in done.values())
-            problem = "" if taken else self._run([case.service for case in cases])
-            how = "by another auto-heal" if taken else problem and f"failed: {problem}"
+            # Another auto-heal may just have rolled back some of them; a second rollback would go too far.
+            already = any(remediation.rolled_back for remediation in remediations.values())
+            problem = "" if already else self._run([case.service for case in cases])
+            how = "by another auto-heal" if already else problem and f"failed: {problem}"
             action = f"{self._rollback.action} ({how})" if how else self._rollback.action
             by_name = {case.service.name: case for case in cases}
             for service in self._store.project.ordered(by_name):
-                back = self._brought_back(by_name[service.name], action, problem)
-                done[service.name] = replace(back, rolled_back=True, rollback_problem=problem)
-        return [done[incident.service.name] for incident in self._incidents]
+                remediation = self._try_bringing_up(by_name[service.name], action, problem)
+                remediations[service.name] = replace(remediation, rolled_back=True, rollback_problem=problem)
+        return [remediations[incident.service.name] for incident in self._incidents]
 
-    def _spared(self, incident: Incident, state: ServiceState) -> Remediation | None:
+    def _skipped(self, incident: Incident, state: ServiceState) -> Remediation | None:
+        """Return the remediation of a service that must not be rolled back; None if it may be."""
         if lock_grants.is_granted(incident.service):
-            # Its command has come to this by itself, and would again.
-            return self._context.refused(incident, Message("rollback_within", {"name": incident.service.name}))
-        # A restart by somebody else meanwhile is no reason: the ladder's own did not help either.
+            # The rollback command itself led here, and would again.
+            return self._context.refuse(incident, Message("rollback_within", {"name": incident.service.name}))
+        # A restart by another process is not a reason: the ladder's own restarts did not help either.
         again = state.rolled_back > incident.seen
-        return self._context.spared(incident, state) if again or state.stopped_by_hand else None
+        return self._context.skipped(incident, state) if again or state.stopped_by_hand else None
 
     def _case(self, incident: Incident, state: ServiceState) -> _Case:
-        """Note that a service is acted on, and keep the evidence. A spent budget is no obstacle to the last resort."""
+        """Count a restart of the service, and keep the evidence. The last resort may exceed the budget."""
         moment = time.time()
         state.restarts.append(moment)
         self._store.keep(incident.service, state)
         return _Case(incident, state.heals, moment, self._context.evidence(incident, state))
 
-    def _take_back(self, case: _Case) -> None:
-        """Give the budget back what was not done: the command was not run, and the service not touched."""
+    def _restore_budget(self, case: _Case) -> None:
+        """Uncount the restart if the command did not run and the service was not touched."""
         state = self._store.recall(case.service)
-        if not self._ran and not self._context.steps.has_acted(case.service) and case.noted in state.restarts:
-            state.restarts.remove(case.noted)
+        acted = self._has_run or self._context.actions.has_acted(case.service)
+        if not acted and case.budgeted_at in state.restarts:
+            state.restarts.remove(case.budgeted_at)
             self._store.keep(case.service, state)
 
     # The command.
 
     def _run(self, services: list[Service]) -> str:
-        """Run the command, and return why it failed, in words; empty if it did not."""
+        """Run the command, and return why it failed; empty if it did not."""
         names, command = ", ".join(service.name for service in services), " ".join(self._rollback.run)
         self._context.event_log.log("rolling_back", name=names, command=command)
         try:
             self._run_with_guests(services)
         except HealError as error:
             self._context.event_log.log_message(error.message)
-            return self._why(error)
+            return self._failure(error)
         return ""
 
     def _run_with_guests(self, services: list[Service]) -> None:
         """Run the command as the first of these services, and share the locks of all of them with it."""
-        alone = ExitStack()
+        exclusive = ExitStack()
         try:
-            # It must not have begun to remember anything before it is itself remembered.
+            # The command must not change any state before its own PID is in the state.
             for service in services:
-                alone.enter_context(self._store.guests(service, timeout=longest(service)))
+                exclusive.enter_context(self._store.guests(service, timeout=longest(service)))
 
-            def begun(identity: Identity | None) -> None:
-                self._ran = True
+            def on_start(identity: Identity | None) -> None:
+                self._has_run = True
                 for service in services:
                     state = self._store.recall(service)
                     state.command = (identity.pid, identity.born) if identity else None
                     self._store.keep(service, state)
-                alone.close()
+                exclusive.close()
 
             run_command(
                 services[0],
                 self._rollback.run,
                 timeout=self._rollback.timeout,
-                begun=begun,
-                more=lock_grants.granted(services),
+                on_start=on_start,
+                extra_environ=lock_grants.granted(services),
             )
         finally:
-            alone.close()
-            # What git does not know may be swept away by it.
+            exclusive.close()
+            # The command may have removed untracked files, our locks among them.
             for service in services:
-                self._store.lock_again(service)
+                self._store.retake_lock(service)
 
-    def _why(self, error: HealError) -> str:
-        """Return why the command failed, as it stands beside the command."""
+    def _failure(self, error: HealError) -> str:
+        """Return why the command failed, worded to follow the command."""
         match error:
             case CommandLateError():
                 return f"did not end within {seconds(self._rollback.timeout)}s"
@@ -168,51 +170,53 @@ class RollbackRunner:
             case _:
                 return str(error).removeprefix(f"{error.message.values['name']}: ")
 
-    # And the service.
+    # The service.
 
-    def _brought_back(self, case: _Case, action: str, problem: str) -> Remediation:
-        """Bring a service back; if not even that can be noted, the rollback is one all the same."""
+    def _try_bringing_up(self, case: _Case, action: str, problem: str) -> Remediation:
+        """Bring a service up; if its state cannot be written, the rollback still counts."""
         try:
-            with explained(case.service):
-                return self._bring_back(case, action, problem)
+            with as_heal_errors(case.service):
+                return self._bring_up(case, action, problem)
         except HealError as error:
             self._context.event_log.log_message(error.message)
             return case.incident.remediation(self._context.origin, RemediationResult.FAILED, action, str(error))
 
-    def _bring_back(self, case: _Case, action: str, problem: str) -> Remediation:
+    def _bring_up(self, case: _Case, action: str, problem: str) -> Remediation:
         """Restart a service unless the command has done so, and wait until it is ready."""
         service, reason = case.service, ""
-        # What the command left running in the background may still be at work on it.
+        # An auto-heal that the command left in the background may still be changing the service.
         with self._store.guests(service, timeout=longest(service)):
             state = self._store.recall(service)
             state.command = None
-            restarts = self._restarts(case, state)
+            needs_restart = self._needs_restart(case, state)
             try:
-                with explained(service):
-                    self._up_again(service, state, restarts=restarts)
+                with as_heal_errors(service):
+                    self._restart_or_verify(service, state, needs_restart=needs_restart)
             except HealError as error:
                 reason = str(error)
                 self._context.event_log.log_message(error.message)
-            action = f"{action}, restart" if restarts else action
+            action = f"{action}, restart" if needs_restart else action
             result = RemediationResult.FAILED if reason else RemediationResult.READY
-            done = case.incident.remediation(self._context.origin, result, action, reason, evidence=case.evidence)
+            remediation = case.incident.remediation(
+                self._context.origin, result, action, reason, evidence=case.evidence
+            )  # fmt: skip
             state.rolled_back, state.rollback_problem = state.heals + 1, problem
-            return self._context.count(service, state, done)
+            return self._context.count(service, state, remediation)
 
-    def _restarts(self, case: _Case, state: ServiceState) -> bool:
-        """Return whether it is on us to restart the service."""
+    def _needs_restart(self, case: _Case, state: ServiceState) -> bool:
+        """Return whether we have to restart the service: not if the command already did."""
         if not self._rollback.restart or engine_of(case.service).out_of_reach():
             return False
         last = state.last_heal
         was_restarted = state.heals != case.heals and last and last.ok
         return state.stopped_by_hand or not was_restarted
 
-    def _up_again(self, service: Service, state: ServiceState, *, restarts: bool) -> None:
-        """Restart the service, or wait for it. HealError if it does not come up."""
-        if restarts:
-            # The command may have stopped it for the time that it takes.
+    def _restart_or_verify(self, service: Service, state: ServiceState, *, needs_restart: bool) -> None:
+        """Restart the service, or wait until it is ready. HealError if it does not come up."""
+        if needs_restart:
+            # The command may have stopped the service while it ran.
             state.stopped_by_hand = False
-            self._context.steps.restart(service, state)
+            self._context.actions.restart(service, state)
         elif service.ready != "none":
-            self._context.steps.verify(service)
+            self._context.actions.verify(service)
             self._context.event_log.log("started", name=service.name)

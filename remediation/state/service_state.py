@@ -157,7 +157,7 @@ class Store:
 
         LockLostError if it holds that no more.
         """
-        self.insist(service)
+        self.require_lock(service)
         self._write(self._file(service), _encoded(msgspec.structs.replace(state, folder=self._folder)))
 
     def _write(self, path: Path, data: bytes, *, mode: int = files.PRIVATE) -> None:
@@ -184,7 +184,7 @@ class Store:
             self.reserve.attend()
             yield
 
-    def lock_again(self, service: Service) -> None:
+    def retake_lock(self, service: Service) -> None:
         """Take a lock that we hold once more if its file is gone, as after a command of ours that sweeps the folder.
 
         If somebody else was quicker, it is lost.
@@ -193,7 +193,7 @@ class Store:
             with suppress(LockTimeoutError):
                 self._locks[service.name] = self._stacks[service.name].enter_context(self._locked(service, timeout=0))
 
-    def insist(self, service: Service) -> None:
+    def require_lock(self, service: Service) -> None:
         """Raise LockLostError if we took the service's lock, and its file is not the one at its path any more."""
         if (lock := self._locks.get(service.name)) and lock.is_lost:
             raise LockLostError(errno.ESTALE, "was removed or replaced", str(lock.path))
@@ -257,14 +257,14 @@ class Store:
 
     def remember_process(self, service: Service, state: ServiceState, identity: Identity) -> None:
         """Write PID file and memory for a process just started or found again."""
-        self.insist(service)
+        self.require_lock(service)
         self._write(service.pid_file, f"{identity.pid}\n".encode(), mode=files.PUBLIC)
         state.pid, state.born = identity.pid, identity.born
         self.keep(service, state)
 
     def forget_process(self, service: Service, state: ServiceState) -> None:
         """Remove PID file and process, once it is gone."""
-        self.insist(service)
+        self.require_lock(service)
         with suppress(FileNotFoundError):
             service.pid_file.unlink()
         state.pid, state.born = None, ""
