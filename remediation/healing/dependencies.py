@@ -18,8 +18,8 @@ from remediation.state.event_log import EventLog
 from remediation.state.remediation import Origin, Remediation, RemediationResult
 from remediation.state.service_state import Store
 
-# Whoever answers in place of such a process, it has not come back.
-_NOT_ITSELF = (Condition.DEAD, Condition.REPLACED, Condition.SUSPENDED)
+# In these conditions the service's own process does not serve, whatever answers at its address.
+_NOT_SERVING = (Condition.DEAD, Condition.REPLACED, Condition.SUSPENDED)
 
 
 def heal_all(
@@ -32,32 +32,32 @@ def heal_all(
     origin: Origin = "check",
     earlier: Mapping[str, Sequence[Remediation]] | None = None,
 ) -> list[Remediation]:
-    """Heal the service of every incident, and before it whatever it depends on that is not there; each once.
+    """Heal the service of every incident once, after the dependencies that are down.
 
-    A dependent that answers again once its dependency was healed is left to the next checks. `earlier` is what was done
-    in the rounds before: a dependency whose ladder they have used up is not healed again, and its dependents neither.
+    If a dependent answers again once its dependency is healed, the next checks decide. `earlier` has the remediations
+    of the rounds before: a dependency that has used up its ladder is not healed again, nor are its dependents.
     """
-    sick, graph = treated(incidents, services, store, earlier)
+    by_name, graph = with_dependencies(incidents, services, store, earlier)
     done: dict[str, Remediation] = {}
 
-    def treat(name: str) -> Remediation:
-        before = [done[need] for need in graph[name]]
+    def handle(name: str) -> Remediation:
+        before = [done[dependency] for dependency in graph[name]]
         return (
-            _after_dependencies(sick[name], before, store, event_log, origin)
-            or _spent(sick[name], (earlier or {}).get(name, ()), origin)
-            or remediator.heal(sick[name])
+            _after_dependencies(by_name[name], before, store, event_log, origin)
+            or _used_up(by_name[name], (earlier or {}).get(name, ()), origin)
+            or remediator.heal(by_name[name])
         )
 
-    if len(sick) == 1:
+    if len(by_name) == 1:
         # In this thread, so that Ctrl+C ends it at once.
-        return [treat(name) for name in sick]
-    over: SimpleQueue[tuple[str, Remediation | BaseException]] = SimpleQueue()
+        return [handle(name) for name in by_name]
+    results: SimpleQueue[tuple[str, Remediation | BaseException]] = SimpleQueue()
 
     def work(name: str) -> None:
         try:
-            over.put((name, treat(name)))
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            over.put((name, error))
+            results.put((name, handle(name)))
+        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it again
+            results.put((name, error))
 
     sorter, threads = TopologicalSorter(graph), list[Thread]()
     sorter.prepare()
@@ -65,7 +65,7 @@ def heal_all(
         while sorter.is_active():
             for name in sorter.get_ready():
                 _begin(work, name, threads)
-            name, result = over.get()
+            name, result = results.get()
             if isinstance(result, BaseException):
                 raise result
             done[name] = result
@@ -77,7 +77,7 @@ def heal_all(
 
 
 def _begin(work: Callable[[str], None], name: str, threads: list[Thread]) -> None:
-    """Work in a thread or, if the system allows no more of them, at once."""
+    """Work in a new thread; if the system allows no more threads, work in this one."""
     thread = Thread(target=work, args=(name,), name=f"heal-{name}")
     try:
         thread.start()
@@ -87,34 +87,34 @@ def _begin(work: Callable[[str], None], name: str, threads: list[Thread]) -> Non
         threads.append(thread)
 
 
-def treated(
+def with_dependencies(
     incidents: list[Incident],
     services: Mapping[str, Service],
     store: Store,
     earlier: Mapping[str, Sequence[Remediation]] | None = None,
 ) -> tuple[dict[str, Incident], dict[str, set[str]]]:
-    """Return all who are to be healed by name, and which of them have to be healed before each."""
+    """Return all incidents to heal by name of their service, and for each the names that come before it."""
     past = earlier or {}
-    sick = {incident.service.name: incident for incident in incidents}
+    by_name = {incident.service.name: incident for incident in incidents}
     for incident in incidents:
-        for name in sorted(_needs(incident.service.name, services)):
-            if name not in sick and (found := _down(services[name], incident, store, past.get(name, ()))):
-                sick[name] = found
-    return sick, {name: _needs(name, services) & sick.keys() for name in sick}
+        for name in sorted(_dependencies(incident.service.name, services)):
+            if name not in by_name and (down := _down(services[name], incident, store, past.get(name, ()))):
+                by_name[name] = down
+    return by_name, {name: _dependencies(name, services) & by_name.keys() for name in by_name}
 
 
-def _needs(name: str, services: Mapping[str, Service]) -> set[str]:
-    """Return all that a service depends on, directly or not."""
-    found, pending = set[str](), [name]
+def _dependencies(name: str, services: Mapping[str, Service]) -> set[str]:
+    """Return all direct and indirect dependencies of a service."""
+    dependencies, pending = set[str](), [name]
     while pending:
-        new = set(services[pending.pop()].depends_on) - found
-        found |= new
+        new = set(services[pending.pop()].depends_on) - dependencies
+        dependencies |= new
         pending += new
-    return found
+    return dependencies
 
 
 def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence[Remediation]) -> Incident | None:
-    """Return the incident of a dependency without failing checks, if it is not there for its dependent."""
+    """Return an incident for a dependency that is down, even if no check of its own fails; None if it is up."""
     condition = liveness.condition(service, store)
     if condition is Condition.RUNNING:
         return None
@@ -124,14 +124,15 @@ def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence
     cause = f"{dependent.service.name} depends on it and it is {state}"
     return Incident(
         service, cause, dependent.since, store.recall(service).heals,
-        steps_used=sum(one.result.used_step for one in earlier),
-        adopted=any(one.result is RemediationResult.ADOPTED for one in earlier),
+        steps_used=sum(remediation.result.used_step for remediation in earlier),
+        adopted=any(remediation.result is RemediationResult.ADOPTED for remediation in earlier),
     )  # fmt: skip
 
 
-def _spent(incident: Incident, earlier: Sequence[Remediation], origin: Origin) -> Remediation | None:
-    """Return a refusal if nothing more is to be done for a service in this run, as was told before."""
-    if incident.steps_used < len(incident.service.ladder) and not any(one.result.refused for one in earlier):
+def _used_up(incident: Incident, earlier: Sequence[Remediation], origin: Origin) -> Remediation | None:
+    """Return a refusal if an earlier round of this run used up the ladder, or was refused; the log has the reason."""
+    was_refused = any(remediation.result.refused for remediation in earlier)
+    if incident.steps_used < len(incident.service.ladder) and not was_refused:
         return None
     reason = earlier[-1].reason if earlier else ""
     return incident.remediation(origin, RemediationResult.REFUSED, reason=reason)
@@ -140,17 +141,20 @@ def _spent(incident: Incident, earlier: Sequence[Remediation], origin: Origin) -
 def _after_dependencies(
     incident: Incident, before: list[Remediation], store: Store, event_log: EventLog, origin: Origin
 ) -> Remediation | None:
-    """Return why the service is to be left alone, if it is, now that its dependencies were treated."""
+    """Return the remediation of a service that we leave alone once its dependencies were handled; None if we heal it.
+
+    We leave it alone if a dependency is still down, or if it answers again.
+    """
     service = incident.service
-    if not before or liveness.condition(service, store) in _NOT_ITSELF:
+    if not before or liveness.condition(service, store) in _NOT_SERVING:
         return None
-    if failed := [one.service for one in before if not one.ok]:
+    if failed := [remediation.service for remediation in before if not remediation.ok]:
         why = Message("dependency", {"name": service.name, "others": ", ".join(failed)})
         event_log.log_message(why)
         return incident.remediation(origin, RemediationResult.SKIPPED, reason=str(why))
     for left in readiness.polls(service.probe_timeout):
         if readiness.answers(service, timeout=left):
-            others = ", ".join(one.service for one in before)
+            others = ", ".join(remediation.service for remediation in before)
             event_log.log("recovered", name=service.name, others=others)
             return incident.remediation(origin, RemediationResult.RECOVERED, f"recovered after {others}")
     return None

@@ -1,4 +1,4 @@
-"""Tell what a heal would do now, and why, from the same look at the service that the heal itself takes."""
+"""Describe what a heal would do now, and why, from the same conditions that the heal itself checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from remediation.config.model import Service
 from remediation.engines import engine_of
 from remediation.engines.errors import HealError
 from remediation.healing import backoff, liveness
-from remediation.healing.dependencies import treated
+from remediation.healing.dependencies import with_dependencies
 from remediation.healing.incident import Incident
 from remediation.messages.message import Message
 from remediation.probes import readiness
@@ -20,36 +20,36 @@ from remediation.system.process import describe
 def plan(
     incidents: list[Incident], services: Mapping[str, Service], store: Store, *, rollback: bool = False
 ) -> Iterator[Message]:
-    """Yield what would be done in each incident, and before that for what its service depends on; nothing is touched.
+    """Yield what a heal would do in each incident, dependencies first, without touching anything.
 
-    With `rollback`, also what would be done at last.
+    With `rollback`, yield the rollback as well.
     """
     failing = {incident.service.name for incident in incidents}
-    sick, graph = treated(incidents, services, store)
+    by_name, graph = with_dependencies(incidents, services, store)
     for name in TopologicalSorter(graph).static_order():
-        yield Message("plan", {"name": name, "cause": sick[name].cause.removeprefix(f"{name}: ")})
-        service, state = sick[name].service, store.recall(sick[name].service)
-        if why := _spared(service, state, store):
+        yield Message("plan", {"name": name, "cause": by_name[name].cause.removeprefix(f"{name}: ")})
+        service, state = by_name[name].service, store.recall(by_name[name].service)
+        if why := _skip_reason(service, state, store):
             yield Message("plan_nothing", {"why": why})
             continue
-        yield from _treatment(sick[name], state, store)
+        yield from _remediation(by_name[name], state, store)
         if rollback and service.rollback and name in failing:
             values = {"command": " ".join(service.rollback.run), "timeout": service.rollback.timeout}
             yield Message("plan_rollback", values)
 
 
 def nothing_may_be_done(incidents: list[Incident], services: Mapping[str, Service], store: Store) -> bool:
-    """Return whether the service of each incident, and all that has to be healed before it, has to be left alone."""
-    sick, _ = treated(incidents, services, store)
-    for incident in sick.values():
+    """Return whether neither the services of these incidents nor their dependencies may be healed."""
+    by_name, _ = with_dependencies(incidents, services, store)
+    for incident in by_name.values():
         state = store.recall(incident.service)
         if not state.stopped_by_hand and _refusal(incident.service, state) is None:
             return False
     return True
 
 
-def _spared(service: Service, state: ServiceState, store: Store) -> Message | None:
-    """Return why nothing would be done for a service, not even a rollback."""
+def _skip_reason(service: Service, state: ServiceState, store: Store) -> Message | None:
+    """Return why nothing would be done for a service, not even a rollback; None if something would."""
     if pause := store.paused():
         return pause.message
     if state.stopped_by_hand:
@@ -57,7 +57,7 @@ def _spared(service: Service, state: ServiceState, store: Store) -> Message | No
     return Message("plan_at_work", {}) if store.is_locked(service) else None
 
 
-def _treatment(incident: Incident, state: ServiceState, store: Store) -> Iterator[Message]:
+def _remediation(incident: Incident, state: ServiceState, store: Store) -> Iterator[Message]:
     service = incident.service
     if why := _refusal(service, state):
         yield Message("plan_nothing", {"why": why})
@@ -65,9 +65,9 @@ def _treatment(incident: Incident, state: ServiceState, store: Store) -> Iterato
     if lost := liveness.lost_process(service, state, store):
         yield Message("plan_adopt", {"holder": describe(lost.pid)})
         return
-    rung, *others = service.ladder[incident.steps_used :]
-    if rung.run:
-        yield Message("plan_command", {"command": " ".join(rung.run), "timeout": rung.timeout})
+    step, *others = service.ladder[incident.steps_used :]
+    if step.run:
+        yield Message("plan_command", {"command": " ".join(step.run), "timeout": step.timeout})
     try:
         yield from engine_of(service).plan(state)
     except HealError as error:
@@ -75,15 +75,15 @@ def _treatment(incident: Incident, state: ServiceState, store: Store) -> Iterato
     else:
         yield from _readiness(service)
     if others:
-        actions = "; ".join(rung.action for rung in others)
+        actions = "; ".join(step.action for step in others)
         yield Message("plan_next", {"actions": actions})
 
 
 def _refusal(service: Service, state: ServiceState) -> Message | None:
-    """Return why it would not be healed."""
+    """Return why the service would not be healed, or None if it would be."""
     if problem := engine_of(service).out_of_reach():
         return problem.message
-    # What it notes in this memory is not kept.
+    # This changes `state`, but nothing writes that to disk.
     refusal = backoff.refusal(service, state)
     return refusal.why if refusal else None
 

@@ -1,4 +1,4 @@
-"""What goes into a heal: a sick service, and what comes out of it if it cannot be healed."""
+"""What goes into a heal: a service with failing checks, and when and why they failed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from remediation.state.remediation import Origin, Remediation, RemediationResult
 
 
 class Incident(Struct, frozen=True):
-    """A service that is sick, and what is known of that.
+    """A service with a problem, and what we know about the problem.
 
     `seen` is the number of heals that had ended when the failing attempt began: if more have ended
-    since, somebody else acted on the same fault.
+    since, another process has acted on the same fault.
     """
 
     service: Service
@@ -23,11 +23,11 @@ class Incident(Struct, frozen=True):
     """When its first attempt failed, in epoch seconds."""
     seen: int
     steps_used: int = 0
-    """How many steps of its ladder were used in this run; with all of them, nothing more is done for it."""
+    """How many steps of its ladder this run has used; once it has used all, it does no more for the service."""
     adopted: bool = False
-    """Whether its process was found again in this run, which did not help."""
+    """Whether this run has already found its process again, without success."""
     story: str = ""
-    """All that its failed attempts said, for the evidence."""
+    """The full output of its failed attempts, for the evidence."""
 
     def remediation(
         self,
@@ -39,7 +39,7 @@ class Incident(Struct, frozen=True):
         at: float | None = None,
         evidence: str = "",
     ) -> Remediation:
-        """Return what was done for it, which ended `at` a moment in epoch seconds, or now."""
+        """Return the remediation of this incident; `at` is when it ended, in epoch seconds, by default now."""
         at = time.time() if at is None else at
         return Remediation(
             self.service.name, at, origin, self.cause, action, result, reason,

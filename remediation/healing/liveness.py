@@ -1,4 +1,4 @@
-"""Look at a service without touching it: whether its process lives, it answers, and it is meant to be up."""
+"""Liveness: inspect a service without touching it, to see whether its process lives and is meant to be up."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from remediation.probes import readiness
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity
 
-# How long somebody who listens in place of a dead process has to answer, in seconds: a server that was started by
-# hand does, a stranger that keeps silent does not.
+# Seconds that a process that listens in place of a dead one has to answer: a server that was started by hand answers,
+# an unrelated silent process does not.
 _STRANGER_TIMEOUT = 0.5
 
 
 def condition(service: Service, store: Store) -> Condition:
-    """Return what is known of the service's process, in well under a millisecond."""
+    """Return the condition of the service's process, in well under a millisecond."""
     return engine_of(service).condition(store.recall(service))
 
 
@@ -24,7 +24,7 @@ def retry_can_help(service: Service, store: Store) -> bool:
     """Return whether another attempt at a failed check could pass without a heal."""
     match condition(service, store):
         case Condition.RUNNING:
-            # A PID file that is wrong stays wrong; the heal writes it anew.
+            # A wrong PID file stays wrong until a heal rewrites it.
             return store.pid_file_problem(service) is None
         case Condition.UNKNOWN:
             return True
@@ -33,7 +33,7 @@ def retry_can_help(service: Service, store: Store) -> bool:
 
 
 def hopeless(service: Service, store: Store) -> str | None:
-    """Say why asking the service anything is pointless until it is healed, or None if it is not."""
+    """Return why asking the service anything is pointless until it is healed, or None if it is not."""
     match condition(service, store):
         case Condition.DEAD:
             return english("not_running", name=service.name)
@@ -51,6 +51,6 @@ def hopeless(service: Service, store: Store) -> str | None:
 
 
 def lost_process(service: Service, state: ServiceState, store: Store) -> Identity | None:
-    """Return a process of ours that answers, but that PID file or memory lost; None if there is none."""
+    """Return a process of ours that answers, but is missing from PID file or state; None if there is none."""
     identity = engine_of(service).lost_process(state, store)
     return identity if identity and readiness.answers(service, timeout=service.probe_timeout) else None

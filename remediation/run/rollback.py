@@ -1,4 +1,4 @@
-"""The way back, seen from a run: who has to take it, what answers then, and what it may have swept away."""
+"""Roll back within a run: choose the services, wait for their previous versions, and restore removed reports."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 
 
 def report_broken(run_state: RunState, event_log: EventLog) -> list[Incident]:
-    """Return whom a deployment has made sick and no heal has helped, having told what it broke."""
+    """Return the incidents that a deployment caused and no heal resolved, and log what the deployment broke."""
     incidents = run_state.to_roll_back()
     if not incidents:
-        if back := [name for name, done in run_state.remediations.items() if any(one.rolled_back for one in done)]:
-            event_log.log("back_already", names=", ".join(back))
-        elif spared := run_state.to_roll_back(all_sick=True):
-            event_log.log("no_rollback", names=_names(spared))
+        rolled_back = [
+            name
+            for name, remediations in run_state.remediations.items()
+            if any(remediation.rolled_back for remediation in remediations)
+        ]
+        if rolled_back:
+            event_log.log("back_already", names=", ".join(rolled_back))
+        elif without_rollback := run_state.to_roll_back(all_sick=True):
+            event_log.log("no_rollback", names=_names(without_rollback))
         return []
     for change in run_state.changes():
         event_log.log_message(change.message)
@@ -37,38 +42,41 @@ def report_broken(run_state: RunState, event_log: EventLog) -> list[Incident]:
 def roll_back_all(
     incidents: Iterable[Incident], remediator: Remediator, run_state: RunState, store: Store, event_log: EventLog
 ) -> list[Remediation]:
-    """Roll all of them back, and with each all that share its command, by running it once."""
+    """Roll back all of them; each rollback command runs once for all services that share it."""
     groups: dict[object, list[Incident]] = {}
     for incident in incidents:
-        groups.setdefault(_way(incident.service), []).append(incident)
-    done: list[Remediation] = []
-    for way, group in groups.items():
-        together = group + _companions(way, group, store)
+        groups.setdefault(_rollback_key(incident.service), []).append(incident)
+    remediations: list[Remediation] = []
+    for key, group in groups.items():
+        together = group + _companions(key, group, store)
         try:
-            with _kept(run_state.rounds):
-                done += remediator.roll_back(together)
+            with _preserved_reports(run_state.rounds):
+                remediations += remediator.roll_back(together)
         except KeyboardInterrupt:
             event_log.log("back_interrupted", names=_names(together))
             raise
-    return done
+    return remediations
 
 
-def _way(service: Service) -> tuple[object, ...]:
+def _rollback_key(service: Service) -> tuple[object, ...]:
     return service.rollback, service.cwd
 
 
-def _companions(way: object, group: list[Incident], store: Store) -> list[Incident]:
-    """Return the services that are well and go back as well: else they would run what is not there any more."""
+def _companions(key: object, group: list[Incident], store: Store) -> list[Incident]:
+    """Return incidents for the healthy services that share the rollback.
+
+    Without a restart, they would run code that the rollback has removed.
+    """
     from remediation.healing.incident import Incident
 
-    sick = [incident.service.name for incident in group]
-    found = []
+    failing = [incident.service.name for incident in group]
+    companions = []
     for service in store.project.services.values():
         state = store.recall(service)
-        if _way(service) == way and service.name not in sick and not state.stopped_by_hand:
-            cause = f"shares the rollback of {', '.join(sick)}"
-            found.append(Incident(service, cause, group[0].since, state.heals))
-    return found
+        if _rollback_key(service) == key and service.name not in failing and not state.stopped_by_hand:
+            cause = f"shares the rollback of {', '.join(failing)}"
+            companions.append(Incident(service, cause, group[0].since, state.heals))
+    return companions
 
 
 def _names(incidents: Iterable[Incident]) -> str:
@@ -76,9 +84,9 @@ def _names(incidents: Iterable[Incident]) -> str:
 
 
 @contextmanager
-def _kept(rounds: Iterable[Round]) -> Iterator[None]:
-    """Keep the reports of the rounds, which a rollback may sweep away with all that git does not know."""
-    reports = {part.xml: part.xml.read_bytes() for one in rounds for part in one.parts}
+def _preserved_reports(rounds: Iterable[Round]) -> Iterator[None]:
+    """Restore the reports of the rounds if a rollback removes them as untracked files."""
+    reports = {part.xml: part.xml.read_bytes() for each in rounds for part in each.parts}
     try:
         yield
     finally:
@@ -89,16 +97,20 @@ def _kept(rounds: Iterable[Round]) -> Iterator[None]:
 
 
 def await_previous_versions(
-    remediations: Iterable[Remediation], told: Deployment, known: Mapping[str, str], store: Store, event_log: EventLog
+    remediations: Iterable[Remediation],
+    deployment: Deployment,
+    versions: Mapping[str, str],
+    store: Store,
+    event_log: EventLog,
 ) -> Deployment:
-    """Wait for the versions that were `known` before, and return what the next round has to expect.
+    """Wait for the previous `versions`, and return the deployment that the next round has to expect.
 
-    Whoever runs a service may take a while to bring the old one back.
+    An external engine may take a while to start the old version.
     """
     from remediation.deployment import wait
 
     services = store.project.services
-    back = [services[one.service] for one in remediations if one.rolled_back and not one.rollback_problem]
-    after = told.back([service.name for service in back if service.version], known)
-    wait.await_arrival(back, store, event_log, wait=told.wait, versions=after.versions)
-    return after
+    rolled_back = [services[each.service] for each in remediations if each.rolled_back and not each.rollback_problem]
+    expected = deployment.back([service.name for service in rolled_back if service.version], versions)
+    wait.await_arrival(rolled_back, store, event_log, wait=deployment.wait, versions=expected.versions)
+    return expected
