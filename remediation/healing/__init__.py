@@ -1,1 +1,1 @@
-"""Bring a service back: skip reasons, restart budget, stop, free the port, start, verify. Knows nothing of pytest."""
+"""Bring a service back: skip reasons, restart budget, stop, free the port, start, verify. Independent of pytest."""

@@ -1,7 +1,7 @@
-"""Evidence before cure: what can be known of a sick service is kept before the heal destroys it.
+"""Collect evidence about a failing service before the heal destroys it.
 
-All parts are found at the same time, each in a thread of its own, and waited for no longer than the deadline: a
-process that hangs in the kernel keeps whoever reads of it waiting, and must not keep the heal waiting as well.
+A thread for each part collects it, and the heal waits no longer than the deadline: reading about a process that hangs
+in the kernel may block, and must not block the heal.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _PYTHON = re.compile(r"python[\d.]*")
 
 
 def collect(service: Service, service_state: ServiceState, incident: Incident, *, archive: Archive) -> Path | None:
-    """Keep what can be known of a service within its `evidence_timeout`, and return the folder.
+    """Collect evidence about a service within its `evidence_timeout`, and return the folder.
 
-    None if it is not wanted. OSError if it cannot be kept.
+    None if the timeout is 0. OSError if the evidence cannot be written.
     """
     if not service.evidence_timeout:
         return None
@@ -56,56 +56,56 @@ def collect(service: Service, service_state: ServiceState, incident: Incident, *
             for part in parts:
                 part.wait(deadline)
         except BaseException:
-            # Ctrl+C: what is asked of the process must not go on after us.
+            # Ctrl+C: our commands must not outlive us.
             _end_commands(service)
             raise
         for part in parts:
-            if state := part.state:
-                folder.write(part.name, state if isinstance(state, bytes) else _encode(state))
+            if content := part.content:
+                folder.write(part.name, content if isinstance(content, bytes) else _encode(content))
         folder.write("heal.json", _encode(_about(service, incident, parts)))
         return folder.path
 
 
 class _Part(msgspec.Struct):
-    """One file of the evidence, and what finds its content, without secrets.
+    """One file of the evidence, and the function that collects its content, without secrets.
 
-    Each state that is found is more than the one before, and stays as it is.
+    Each content that `collect` yields extends the one before, and does not change afterwards.
     """
 
     name: str
-    find: Callable[[], Iterator[object]]
-    state: object = b""
+    collect: Callable[[], Iterator[object]]
+    content: object = b""
     problem: str = "it was not found in time"
-    _over: threading.Event = msgspec.field(default_factory=threading.Event)
+    _finished: threading.Event = msgspec.field(default_factory=threading.Event)
 
     def start(self) -> None:
-        """Begin to find it; whoever waits for it in the kernel dies with us."""
+        """Start to collect the part in a daemon thread, which dies with us even if it hangs in the kernel."""
         try:
             threading.Thread(target=self._run, name=f"evidence-{self.name}", daemon=True).start()
         except RuntimeError as error:
-            # As many threads as the system allows.
+            # The system allows no more threads.
             self.problem = str(error)
-            self._over.set()
+            self._finished.set()
 
     def _run(self) -> None:
         try:
-            for state in self.find():
-                self.state = state
+            for content in self.collect():
+                self.content = content
             self.problem = ""
         except _IncompleteError as error:
             self.problem = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the service from being healed
+        except Exception as error:  # noqa: BLE001 - failed diagnostics must never block a heal
             self.problem = f"{type(error).__name__}: {error}"
         finally:
-            self._over.set()
+            self._finished.set()
 
     def wait(self, deadline: float) -> None:
-        """Wait for it until a moment on the monotonic clock."""
-        self._over.wait(max(0.0, deadline - time.monotonic()))
+        """Wait for the part until a moment on the monotonic clock."""
+        self._finished.wait(max(0.0, deadline - time.monotonic()))
 
 
 class _IncompleteError(Exception):
-    """A part was found, but not all of it."""
+    """Only a part of the content could be collected."""
 
 
 def _parts(service: Service, service_state: ServiceState, incident: Incident, deadline: float) -> list[_Part]:
@@ -126,7 +126,7 @@ def _parts(service: Service, service_state: ServiceState, incident: Incident, de
         _end_commands(service)
     if py_spy:
         for pid in _pythons(members):
-            # Not stopped for it: one that hangs does not move, and our death half-way must not leave it stopped.
+            # Nonblocking: a hung process stands still anyway, and one that py-spy stopped would stay so if we died.
             command = (py_spy, "dump", "--nonblocking", "--pid", str(pid))
             parts.append(_Part(f"stack-{pid}.txt", partial(run, command)))
     if service.evidence:
@@ -144,7 +144,7 @@ def _once(text: bytes) -> Iterator[object]:
 
 def _log(service: Service) -> Iterator[object]:
     lines: list[bytes] = []
-    # What it said last may stand in what was rotated away a moment ago.
+    # The last lines may be in the log that was just rotated.
     for path in (service.log_file, logrotate.rotated(service.log_file)):
         try:
             lines = files.tail(path, start=0, limit=_LOG_BYTES).splitlines(keepends=True) + lines
@@ -156,13 +156,13 @@ def _log(service: Service) -> Iterator[object]:
 
 
 def _processes(members: list[Identity]) -> Iterator[object]:
-    found: tuple[object, ...] = ()
+    processes: tuple[object, ...] = ()
     for member in members:
         facts: Facts = {}
         for fact in vitals(member):
             facts = {**facts, **{name: _without_secrets(value, name) for name, value in fact.items()}}
-            yield (*found, facts)
-        found = (*found, facts)
+            yield (*processes, facts)
+        processes = (*processes, facts)
 
 
 def _port(host: str, number: int, members: list[Identity]) -> Iterator[object]:
@@ -174,7 +174,7 @@ def _port(host: str, number: int, members: list[Identity]) -> Iterator[object]:
     ]
     yield _without_secrets({"port": number, "holders": holders})
     if listeners:
-        # Many that wait to be closed, or to be taken, tell why a server takes no more.
+        # Many connections that wait to be closed or accepted explain why a server accepts no more.
         connections = ports.connections(number)
         yield _without_secrets({"port": number, "holders": holders, "connections": connections})
 
@@ -182,24 +182,24 @@ def _port(host: str, number: int, members: list[Identity]) -> Iterator[object]:
 def _machine(service: Service) -> Iterator[object]:
     import psutil
 
-    service_state = psutil.virtual_memory()
-    found: Facts = {
+    memory = psutil.virtual_memory()
+    facts: Facts = {
         "load": os.getloadavg(),
-        "memory_bytes": {"total": service_state.total, "available": service_state.available},
+        "memory_bytes": {"total": memory.total, "available": memory.available},
         "swap_used_bytes": psutil.swap_memory().used,
         "booted": psutil.boot_time(),
     }
-    yield found
+    yield facts
     for name, path in (("cwd", service.cwd), ("log_file", service.log_file.parent)):
         if path.is_dir():
             usage = shutil.disk_usage(path)
-            yield found | {f"{name}_disk_bytes": {"total": usage.total, "free": usage.free}}
+            yield facts | {f"{name}_disk_bytes": {"total": usage.total, "free": usage.free}}
 
 
 def _printed(command: tuple[str, ...], *, cwd: Path, environ: Mapping[str, str], deadline: float) -> Iterator[object]:
-    where = cwd if cwd.is_dir() else Path("/")
+    folder = cwd if cwd.is_dir() else Path("/")
     left = deadline - time.monotonic()
-    output, problem = capture(command, cwd=where, environ=environ, timeout=left, limit=_MOST_OUTPUT)
+    output, problem = capture(command, cwd=folder, environ=environ, timeout=left, limit=_MOST_OUTPUT)
     yield _without_secrets(output)
     if problem:
         raise _IncompleteError(f"`{' '.join(command)}` {problem}")
@@ -216,20 +216,20 @@ def _by_command(
 
 
 def _py_spy() -> str | None:
-    beside = Path(sys.executable).with_name("py-spy")
-    return str(beside) if beside.exists() else shutil.which("py-spy")
+    own = Path(sys.executable).with_name("py-spy")
+    return str(own) if own.exists() else shutil.which("py-spy")
 
 
 def _pythons(members: list[Identity]) -> list[int]:
-    found = []
+    pids = []
     for member in members:
         try:
             program = Path(f"/proc/{member.pid}/exe").readlink().name
         except OSError:
             continue
         if _PYTHON.fullmatch(program):
-            found.append(member.pid)
-    return found[:_MOST_STACKS]
+            pids.append(member.pid)
+    return pids[:_MOST_STACKS]
 
 
 def _about(service: Service, incident: Incident, parts: list[_Part]) -> object:
@@ -244,7 +244,7 @@ def _about(service: Service, incident: Incident, parts: list[_Part]) -> object:
 
 
 def _without_secrets(value: object, name: str = "") -> object:
-    """Return a value of JSON, or the bytes of a text, with what is secret in it masked."""
+    """Return a JSON value, or the bytes of a text, with its secrets masked."""
     if isinstance(value, bytes):
         return redacted_output(value.decode(errors="backslashreplace")).encode(errors="backslashreplace")
     if isinstance(value, str):
