@@ -1,4 +1,4 @@
-"""What runs a service, behind one seam: an engine for each kind, and `engine_of`, which knows which one it is."""
+"""What runs a service, behind one seam: an engine for each kind, and `engine_of`, which chooses one."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from remediation.engines.local import LocalEngine
 
 
 def engine_of(service: Service) -> Engine:
-    """Return what runs a service: we ourselves, if it has a command, or else something that has commands for it."""
+    """Return the engine of a service: local if the service has a command, else the commands that control it."""
     return LocalEngine(service) if service.command else CommandEngine(service)

@@ -1,6 +1,6 @@
-"""Something else runs the service, and commands of the configuration ask it to: systemctl, kubectl, ssh and the like.
+"""The engine for services that something else runs: commands of the configuration, such as systemctl, control it.
 
-Their exit status counts, and then whether the service answers: of its processes nothing is known.
+Their exit status counts, and then whether the service answers; the engine knows nothing of its processes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from remediation.system.process import Identity
 
 
 class CommandEngine(Engine):
-    """Restarts a service by `restart`; it can also have commands to start and to stop it.
+    """Restart a service by its `restart` command; optional commands start and stop it.
 
-    Without any of them it is checked, never healed. A command that is asked to stop what is stopped, or to start what
-    runs, has to know by itself that there is nothing to do.
+    A service without a `restart` command is checked, never healed. A command must do nothing if the service is already
+    stopped or started.
     """
 
     knows_process = False
@@ -27,12 +27,12 @@ class CommandEngine(Engine):
 
     @property
     def can_start(self) -> bool:
-        """Whether there is a command to restart it."""
+        """Whether there is a command to restart the service."""
         return bool(self.service.restart_command)
 
     @property
     def can_stop(self) -> bool:
-        """Whether there is a command to stop it."""
+        """Whether there is a command to stop the service."""
         return bool(self.service.stop_command)
 
     def _condition(self, state: ServiceState) -> Condition:
@@ -40,47 +40,47 @@ class CommandEngine(Engine):
         return Condition.UNKNOWN
 
     def main_process(self, state: ServiceState) -> None:
-        """Return None: it is not ours to know."""
+        """Return None: the engine cannot know."""
 
     def processes(self, state: ServiceState) -> list[Identity]:
-        """Return what we started ourselves and still runs, from before the configuration said that we do not."""
+        """Return live processes that we started ourselves, before the configuration handed the service to commands."""
         return ownership.family(self.service, state)
 
     def is_running(self, state: ServiceState) -> None:
-        """Return None: it is not ours to know."""
+        """Return None: the engine cannot know."""
 
     def owns_address(self, state: ServiceState) -> bool:
-        """Return True: whoever answers is taken for the service."""
+        """Return True: any process that answers counts as the service."""
         del state
         return True
 
     def obstacle(self, state: ServiceState) -> HealError | None:
-        """Return why the command could not be started."""
+        """Return why the restart command could not be started."""
         from remediation.engines.spawn import unstartable
 
         del state
         return unstartable(self.service, self.service.restart_command)
 
     def plan(self, state: ServiceState) -> Iterator[Message]:
-        """Yield the command that would be run."""
+        """Yield the command that a restart would run."""
         del state
         values = {"command": " ".join(self.service.restart_command), "timeout": self.service.start_timeout}
         yield Message("plan_command", values)
 
     def start(self, operation: Operation) -> None:
-        """Run the command that starts it, or the one that restarts it if there is none."""
-        self._ask(operation, self.service.start_command or self.service.restart_command)
+        """Run the start command, or the restart command if there is none, and wait until the service is ready."""
+        self._run(operation, self.service.start_command or self.service.restart_command)
 
     def restart(self, operation: Operation) -> None:
-        """Run the command that restarts it."""
-        self._ask(operation, self.service.restart_command)
+        """Run the restart command, and wait until the service is ready."""
+        self._run(operation, self.service.restart_command)
 
-    def _ask(self, operation: Operation, command: tuple[str, ...]) -> None:
+    def _run(self, operation: Operation, command: tuple[str, ...]) -> None:
         operation.run(command, self.service.start_timeout)
         operation.await_ready(None)
 
     def stop(self, operation: Operation) -> None:
-        """Run the command that stops it. HealError if it fails, or the service answers on after stop_timeout."""
+        """Run the stop command. HealError if it fails, or the service still answers after stop_timeout."""
         service = self.service
         if not service.stop_command:
             raise HealError("no_stop", name=service.name)

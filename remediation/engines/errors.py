@@ -1,4 +1,4 @@
-"""Why a service could not be stopped, started or restarted: who decides compares the type, people read the text."""
+"""Why a service could not be stopped, started or restarted: code compares the type, people read the text."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ class HealError(MessageError):
 
 
 class DiedError(HealError):
-    """A process that was just started ended before it was ready."""
+    """A new process ended before it was ready."""
 
 
 class CommandLateError(HealError):
-    """A command of the configuration did not end in time, and was killed."""
+    """A command of the configuration did not end in time, and we killed it."""
 
 
 class CommandFailedError(HealError):
-    """A command of the configuration ended with another exit status than 0; `how` says with which."""
+    """A command of the configuration did not exit with status 0; `how` says how it ended."""
 
     def __init__(self, *, how: Message, **values: object) -> None:
-        """Say how it ended."""
+        """Report how the command ended."""
         super().__init__("command_failed", how=how, **values)
         self.how = how
 
 
 class ForeignPortError(HealError):
-    """The port is held by a process that may not be ended; `pid` is None if the kernel does not tell us which."""
+    """A process that we may not end holds the port; `pid` is None if the kernel hides which process that is."""
 
     def __init__(self, *, name: str, port: int, pid: int | None, why: Message) -> None:
-        """Say who holds it, and why it may not be ended."""
+        """Report which process holds the port, and why we may not end it."""
         holder = describe(pid) if pid else Message("somebody", {})
         super().__init__("foreign_port", name=name, port=port, holder=holder, why=why)
         self.pid = pid

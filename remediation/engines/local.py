@@ -1,4 +1,4 @@
-"""We start the service ourselves: its command, in its folder, known by PID and birth, by its mark and by its port."""
+"""The engine for services that we start ourselves, and recognize by PID and birth, by their mark and by their port."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ from remediation.system.process import (
 if TYPE_CHECKING:
     from remediation.engines.spawn import Started
 
-# How often a restart is tried if somebody takes the port between its being freed and the start.
+# How many times to try a restart if another process takes the port after we freed it.
 _STARTS = 3
-# The socket of a process that is just ending is nobody's until its last thread is gone; one that is nobody's for longer
+# While a process ends, its socket has no visible owner until its last thread is gone. A socket without one for longer
 # than this, in seconds, belongs to another user.
-_NAMELESS_SECONDS = 1.0
-# A dead process that its parent, or PID 1, does not wait for at once stays as a zombie. How long a start waits for that
-# in any case, and how long if the server did not start beside the zombie, in seconds.
+_OWNERLESS_SECONDS = 1.0
+# A dead process stays a zombie until its parent, or PID 1, waits for it. Seconds that every start waits for that, and
+# seconds that it waits if the server did not start beside the zombie.
 _AT_ONCE_SECONDS, _REMOVAL_SECONDS = 0.01, 2.0
-# How long to go on ending listeners that somebody else brings back, beyond the service's own stop_timeout.
+# Seconds, beyond the service's own stop_timeout, to keep ending listeners that something else starts again.
 _FREEING_SECONDS = 5.0
 
 
 class LocalEngine(Engine):
-    """Starts a service's `command` in a session of its own, so that it outlives us, and ends it by signals."""
+    """Start a service's `command` in a session of its own, so that it outlives us, and end it by signals."""
 
     knows_process = True
     owns_processes = True
 
     @property
     def can_start(self) -> bool:
-        """True: there is a command."""
+        """True: the service has a command."""
         return True
 
     @property
     def can_stop(self) -> bool:
-        """True: what we started, we end."""
+        """True: we can end the processes that we started."""
         return True
 
     def out_of_reach(self) -> HealError | None:
-        """Return an error for a service whose url is on another machine, where no process of ours helps."""
+        """Return an error for a service whose url is on another machine, where we cannot start a process."""
         service = self.service
         if service.address and not ports.is_local(service.address.host):
             return HealError("not_here", name=service.name, url=service.address)
         return None
 
-    # What is known of it now.
+    # The service now.
 
     def _condition(self, state: ServiceState) -> Condition:
         life = state.identity.life if state.identity else Life.GONE
@@ -75,15 +75,15 @@ class LocalEngine(Engine):
         return Condition.REPLACED if state.identity else Condition.UNKNOWN
 
     def main_process(self, state: ServiceState) -> Identity | None:
-        """Return the process that was started last, if it lives: proven by PID and birth."""
+        """Return the process that we started last if PID and birth prove that it lives."""
         return state.identity if state.identity and state.identity.alive else None
 
     def processes(self, state: ServiceState) -> list[Identity]:
-        """Return the main process, the marked, and the descendants of all these."""
+        """Return the main process, the marked processes, and the descendants of all these."""
         return ownership.family(self.service, state)
 
     def is_running(self, state: ServiceState) -> bool | None:
-        """Return whether the main process or any that is marked lives."""
+        """Return whether the main process or any marked process lives."""
         return bool(ownership.roots(self.service, state))
 
     def owns_address(self, state: ServiceState) -> bool:
@@ -92,30 +92,30 @@ class LocalEngine(Engine):
         return process is not None and (address is None or ownership.owns_port(address.port, process.pid))
 
     def lost_process(self, state: ServiceState, store: Store) -> Identity | None:
-        """Return the process of ours that PID file or memory lost.
+        """Return our process that is missing from PID file or state.
 
-        A healer that died between starting it and writing its PID leaves it marked, but nameless.
+        A healer that died between starting the process and writing its PID leaves it marked, but unrecorded.
         """
         if store.pid_file_problem(self.service) is None:
             return None
-        identity = state.identity or self._nameless(state)
-        # Of one that is remembered and dead, only children are left, however well these keep its port.
+        identity = state.identity or self._unrecorded(state)
+        # If the recorded process is dead, only its children are left, even if they hold its port.
         return identity if identity and identity.life is Life.RUNNING else None
 
-    def _nameless(self, state: ServiceState) -> Identity | None:
-        """Return the process that a healer started and had no time to write down; None if it cannot be told."""
+    def _unrecorded(self, state: ServiceState) -> Identity | None:
+        """Return the process that a healer started and did not record; None if we cannot know it."""
         service = self.service
         if service.ready == "none":
-            # Nobody can be asked whether it is the service or only a part that was left of it.
+            # Without a probe, we cannot tell the service from a child that it left behind.
             return None
         if service.address and ports.refuses(service.address.host, service.address.port):
             return None
         return ownership.marked_root(service, state)
 
-    # What a restart would do.
+    # A restart in advance.
 
     def obstacle(self, state: ServiceState) -> HealError | None:
-        """Return what is out of bounds, why the command could not be started, or who holds the port."""
+        """Return which process is protected, why the command could not be started, or which process holds the port."""
         return ownership.untouchable(self.service, state) or self._unstartable() or self._held_port(state)
 
     def _unstartable(self) -> HealError | None:
@@ -124,21 +124,22 @@ class LocalEngine(Engine):
         return unstartable(self.service, self.service.command)
 
     def _held_port(self, state: ServiceState) -> HealError | None:
-        """Return why the port cannot be freed."""
+        """Return why the port cannot be freed, or None if it can be."""
         service = self.service
         if service.address is None:
             return None
         number = service.address.port
         own = {member.pid for member in self.processes(state)}
         if ports.listens(own, number):
-            # Whoever listens beside it is found when it has ended; all sockets take long to look through.
+            # To go through all sockets takes long. The heal finds other listeners once this one has ended.
             return None
-        strangers = [one for one in ports.listeners(number, service.address.host) if one.pid and one.pid not in own]
-        # A socket that is nobody's may be that of a process which is just ending; the heal waits for it.
+        listeners = ports.listeners(number, service.address.host)
+        strangers = [listener for listener in listeners if listener.pid and listener.pid not in own]
+        # A socket without an owner may belong to a process that is just ending; the heal waits for it.
         return ownership.obstacle(service, number, sorted(pid for pid in ownership.holders(strangers) if pid))
 
     def plan(self, state: ServiceState) -> Iterator[Message]:
-        """Yield whose processes would end, whose listeners, and what would be started."""
+        """Yield the processes and listeners that would be ended, and the command that would be started."""
         service = self.service
         if problem := ownership.untouchable(service, state):
             raise problem
@@ -159,16 +160,16 @@ class LocalEngine(Engine):
         for pid in sorted(filter(None, strangers)):
             yield Message("plan_free", {"port": address.port, "holder": describe(pid)})
 
-    # What changes it.
+    # Changes.
 
     def start(self, operation: Operation) -> None:
-        """Start the command, after what is left of an earlier start is ended and the port is free."""
+        """Start the command, after ending leftovers of an earlier start and freeing the port."""
         if not self.main_process(operation.state):
-            self._make_way(operation)
+            self._end_and_free(operation)
             self._start(operation)
 
     def stop(self, operation: Operation) -> None:
-        """End all processes of the service, and the listeners on its port that may be ended; others are told."""
+        """End all processes of the service, and the listeners on its port that we may end; log the others."""
         if self.is_running(operation.state):
             operation.log("stopping", name=self.service.name)
         self._end(operation)
@@ -178,7 +179,7 @@ class LocalEngine(Engine):
     def restart(self, operation: Operation) -> None:
         """End all processes of the service, free its port, and start the command."""
         for attempt in range(_STARTS):
-            self._make_way(operation)
+            self._end_and_free(operation)
             try:
                 self._start(operation)
             except HealError:
@@ -188,29 +189,29 @@ class LocalEngine(Engine):
                 return
 
     def _lost_its_port(self, state: ServiceState) -> bool:
-        """Return whether a process of ours died, and somebody was quicker to take its port."""
+        """Return whether our process died because another one took its port first."""
         address = self.service.address
         if address is None or self.main_process(state):
             return False
         return bool(ports.listeners(address.port, address.host))
 
-    def _make_way(self, operation: Operation) -> None:
+    def _end_and_free(self, operation: Operation) -> None:
         service, store = self.service, operation.store
-        lives = self.is_running(operation.state)
-        if lives:
+        was_running = self.is_running(operation.state)
+        if was_running:
             operation.log("stopping", name=service.name)
             self._end(operation)
         elif (problem := store.pid_file_problem(service)) and service.pid_file.exists():
             operation.log("pid_file", name=service.name, problem=problem)
         if obstacle := self._free(operation):
             raise obstacle
-        if lives:
+        if was_running:
             operation.log("stopped", name=service.name)
 
     def _end(self, operation: Operation) -> None:
-        """End all processes of the service and forget them.
+        """End all processes of the service, and remove them from the state.
 
-        HealError if one of its own processes is out of bounds, or survives.
+        HealError if one of its own processes is protected, or survives.
         """
         service, state = self.service, operation.state
         if obstacle := ownership.untouchable(service, state):
@@ -222,9 +223,9 @@ class LocalEngine(Engine):
             operation.dead.update(family)
             return family
 
-        left = terminate(find, signum=service.stop_signal, timeout=service.stop_timeout)
-        if left:
-            holder = ", ".join(describe(identity.pid) for identity in left)
+        survivors = terminate(find, signum=service.stop_signal, timeout=service.stop_timeout)
+        if survivors:
+            holder = ", ".join(describe(identity.pid) for identity in survivors)
             raise HealError("survivors", name=service.name, holder=holder)
         if living := ownership.roots(service, state):
             holder = ", ".join(describe(identity.pid) for identity in living)
@@ -234,7 +235,7 @@ class LocalEngine(Engine):
         operation.store.forget_process(service, state)
 
     def _free(self, operation: Operation) -> HealError | None:
-        """End the listeners on the service's port that may be ended; return why one may not, or None."""
+        """End the listeners on the service's port; return why we may not end one of them, or None."""
         service = self.service
         if service.address is None:
             return None
@@ -244,7 +245,7 @@ class LocalEngine(Engine):
             if not (listeners := ports.listeners(number, host)):
                 return None
             holders = ownership.holders(listeners)
-            if limit - left < _NAMELESS_SECONDS and None in holders:
+            if limit - left < _OWNERLESS_SECONDS and None in holders:
                 continue
             if obstacle := ownership.obstacle(service, number, holders):
                 return obstacle
@@ -253,37 +254,37 @@ class LocalEngine(Engine):
 
     def _end_holders(self, operation: Operation, number: int, pids: set[int]) -> None:
         identities = [identity for pid in sorted(pids) if (identity := Identity.of(pid))]
-        # Looked at once more now that the identities are fixed, so that a PID reused since is not mistaken.
+        # Check again now that the identities are fixed: a PID may have been reused since.
         holders = [identity for identity in identities if ports.listens({identity.pid}, number)]
         for holder in holders:
             operation.begin_action()
             operation.log("freeing", name=self.service.name, port=number, pid=holder.pid)
-        # They alone: a child that does not listen is none of our business.
+        # End these alone: a child that does not listen does not hold the port.
         terminate(lambda: holders, timeout=self.service.stop_timeout)
 
     def _start(self, operation: Operation) -> None:
-        """Start the command, once more if it died and may have done so because of a zombie."""
+        """Start the command; try again if it died and a zombie may be the cause."""
         from remediation.engines.spawn import reap
 
         service, state = self.service, operation.state
         operation.log("starting", name=service.name)
         if state.identity:
             operation.dead.add(state.identity)
-            # So that one whose PID we have no time to write down is known to be the next.
+            # If we die before we record the new PID, `lost_process` must not find the old one in the state.
             operation.store.forget_process(service, state)
         dead = operation.dead.copy()
         operation.dead.clear()
         await_removal(zombies(dead), _AT_ONCE_SECONDS, reap)
-        left = zombies(dead)
+        remaining = zombies(dead)
         try:
             self._launch(operation)
         except DiedError:
-            if not left:
+            if not remaining:
                 raise
-            # A server that finds its own old PID in a file, as PostgreSQL does, takes a zombie for one that runs. The
-            # others do not ask, and are not kept waiting where nobody ever waits for a dead process.
-            operation.log("zombie", name=service.name, pid=", ".join(str(one.pid) for one in left))
-            await_removal(left, _REMOVAL_SECONDS, reap)
+            # A server that finds its own old PID in a file, as PostgreSQL does, mistakes a zombie for a running server.
+            # Other servers do not check, so their first start does not wait for a zombie that may stay for ever.
+            operation.log("zombie", name=service.name, pid=", ".join(str(zombie.pid) for zombie in remaining))
+            await_removal(remaining, _REMOVAL_SECONDS, reap)
             operation.log("starting", name=service.name)
             self._launch(operation)
 
@@ -301,13 +302,13 @@ class LocalEngine(Engine):
                 operation.log("pid", name=service.name, pid=started.identity.pid)
             operation.await_ready(started)
         except (HealError, OSError) as error:
-            # A dead one may have left children, and a server that nobody remembers would be the first of two.
+            # A dead process may have left children. A server that is not in the state would soon run beside a second.
             if started.death() or isinstance(error, OSError):
                 self._end(operation)
             raise
 
     def _launched(self, operation: Operation) -> Started:
-        """Start the command. If that fails, nothing was done."""
+        """Start the command. If that fails, `has_acted` stays as it was."""
         from remediation.engines.spawn import launch
 
         before = operation.has_acted

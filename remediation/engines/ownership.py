@@ -1,4 +1,4 @@
-"""Whose processes these are: the service's own, and whoever is on its port; and which of them may not be ended."""
+"""Ownership of processes: which belong to a service, which hold its port, and which of them we may not end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from remediation.system.process import Identity, Protection, descendants, descri
 
 
 def marked_root(service: Service, state: ServiceState) -> Identity | None:
-    """Return the one marked process that is no child of another; None if there is none, or more than one."""
+    """Return the only marked process without a marked ancestor; None if there is none, or more than one."""
     members = _marked(service, state)
     pids = {identity.pid for identity in members}
-    found = [member for member in members if not _parents(member) & pids]
-    return found[0] if len(found) == 1 else None
+    topmost = [member for member in members if not _ancestors(member) & pids]
+    return topmost[0] if len(topmost) == 1 else None
 
 
-def _parents(identity: Identity) -> set[int]:
+def _ancestors(identity: Identity) -> set[int]:
     import psutil
 
     try:
@@ -32,24 +32,27 @@ def _parents(identity: Identity) -> set[int]:
 
 
 def roots(service: Service, state: ServiceState) -> list[Identity]:
-    """Return the processes that are provenly the service's: the one remembered, and the marked."""
-    found = _marked(service, state)
-    if state.identity and state.identity.alive and state.identity not in found:
-        found.append(state.identity)
-    return found
+    """Return the processes that are proven to be the service's: the one in its state, and the marked ones."""
+    processes = _marked(service, state)
+    if state.identity and state.identity.alive and state.identity not in processes:
+        processes.append(state.identity)
+    return processes
 
 
 def _marked(service: Service, state: ServiceState) -> list[Identity]:
-    """Return what bears the mark of the service, or of the last start of it: the one has its folder's path in it."""
-    found = marked_by({SERVICE_MARK: service.mark} | ({START_MARK: state.start} if state.start else {}))
-    # Whoever took the mark off does not want to be of the service any more.
-    return [one for one in found if (value_of(SERVICE_MARK, one.pid) or "").endswith(f":{service.name}")]
+    """Return the processes with the mark of the service or of its last start.
+
+    The service's mark contains the path of its folder; the start's mark outlives a move of the folder.
+    """
+    processes = marked_by({SERVICE_MARK: service.mark} | ({START_MARK: state.start} if state.start else {}))
+    # A process that removed its service mark has left the service.
+    return [each for each in processes if (value_of(SERVICE_MARK, each.pid) or "").endswith(f":{service.name}")]
 
 
 def family(service: Service, state: ServiceState) -> list[Identity]:
-    """Return the service's processes and their descendants, but for what is out of bounds or another service's."""
+    """Return the service's processes and their descendants, except protected ones and those of other services."""
     own = roots(service, state)
-    # Of a service that was started when its folder had another path, the mark is that of then.
+    # If the folder has moved since the start, the processes bear a mark with the old path.
     marks = {None, service.mark, *(value_of(SERVICE_MARK, root.pid) for root in own)}
     return [
         member
@@ -67,7 +70,7 @@ def owns_port(number: int, pid: int) -> bool:
 
 
 def untouchable(service: Service, state: ServiceState) -> HealError | None:
-    """Return why the service cannot be ended, if one of its own processes is out of bounds."""
+    """Return why the service cannot be ended: one of its own processes is protected. None if none is."""
     for root in roots(service, state):
         if protection := _protection(root.pid):
             return HealError("out_of_bounds", name=service.name, holder=describe(root.pid), why=_why(protection))
@@ -75,12 +78,12 @@ def untouchable(service: Service, state: ServiceState) -> HealError | None:
 
 
 def holders(listeners: Iterable[Listener]) -> set[int | None]:
-    """Return all who hold these sockets open; None for one that the kernel does not tell us of."""
+    """Return the PIDs that hold these sockets open; None stands for a holder that the kernel hides from us."""
     return {pid for listener in listeners for pid in ports.sharers(listener) or [None]}
 
 
 def obstacle(service: Service, number: int, holders: Iterable[int | None]) -> HealError | None:
-    """Return why one of the port's holders may not be ended, or None if all may be."""
+    """Return why we may not end one of the port's holders, or None if we may end all."""
     return next(filter(None, (_obstacle(service, number, pid) for pid in holders)), None)
 
 
@@ -89,19 +92,19 @@ def _obstacle(service: Service, number: int, pid: int | None) -> HealError | Non
         return foreign(service, number, pid, _why(Protection.OTHER_USER))
     if protection := _protection(pid):
         return foreign(service, number, pid, _why(protection))
-    # What is ours was ended before the port is freed; whoever listens now is a stranger.
+    # We end our own processes before we free the port, so this listener is a stranger.
     if service.free_port != "user":
         return foreign(service, number, pid, Message("why_stranger", {"free_port": service.free_port}))
     return None
 
 
 def foreign(service: Service, number: int, pid: int | None, why: Message) -> HealError:
-    """Return the error that a port is held by somebody who may not be ended."""
+    """Return the error for a port whose holder we may not end."""
     return ForeignPortError(name=service.name, port=number, pid=pid, why=why)
 
 
 def _protection(pid: int) -> Protection | None:
-    """Return why a process may not be ended; that it is gone is no reason."""
+    """Return why we may not end a process; None if we may, or if it is gone."""
     protection = protected(pid)
     return None if protection is Protection.NO_PROCESS else protection
 

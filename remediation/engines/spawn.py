@@ -1,6 +1,6 @@
 """Start processes for a service: its own command, which outlives us, and the commands of its configuration.
 
-What cannot be started is told in terms of the configuration.
+If a start fails, the error names the part of the configuration at fault.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from remediation.system.tracebacks import redacted_output
 # How much of a service's log explains why it did not start.
 TAIL_LINES = 20
 _TAIL_BYTES = 16_384
-# With less space than this for its log, a command would soon have none.
+# With less space than this for its log, in bytes, a command would soon have none.
 _LOG_ROOM = 65_536
 
-# What belongs to us and not to a child that stays: GitHub's runner and Jenkins end whatever carries theirs.
+# Variables that a child that outlives us must not inherit: GitHub's runner and Jenkins end all processes with theirs.
 _NOT_INHERITED = (
     "RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "PYTEST_CURRENT_TEST", "PYTEST_VERSION"
 )  # fmt: skip
 
 
 class Outliving(subprocess.Popen[bytes]):
-    """A child that is meant to outlive us: being forgotten is no leak, so nothing is said of it."""
+    """A child that is meant to outlive us, so its destructor warns of no leak."""
 
     def __del__(self, _maxsize: int = 0, _warn: object = None) -> None:
         pass
@@ -41,7 +41,7 @@ class Outliving(subprocess.Popen[bytes]):
 
 Child = TypeVar("Child", bound="subprocess.Popen[bytes]")
 
-# Kept so that a long-lived healer can reap the children that died since.
+# A long-lived healer reaps from this list the children that died.
 _children: list[Outliving] = []
 
 
@@ -51,20 +51,20 @@ def reap() -> None:
 
 
 class Started:
-    """A command just started, with the place in its log where its own output begins."""
+    """A command that was just started, and the offset in its log at which its own output begins."""
 
     def __init__(self, child: Outliving, command: Sequence[str], log_file: Path, log_start: int | None) -> None:
-        """Watch the child; without `log_start`, what it prints goes nowhere."""
+        """Watch the child; without `log_start`, its output is not kept."""
         self.command = " ".join(command)
         self._child = child
         self._log_file = log_file
         self._log_start = log_start
         self.is_logged = log_start is not None
         self.identity = Identity.of(child.pid)
-        """None if it was gone before we could look."""
+        """None if the child was gone before we could read its birth."""
 
     def death(self) -> Message | None:
-        """Say how the process ended, or None while it lives."""
+        """Return how the process ended, or None while it lives."""
         status = self._child.poll()
         if status is None:
             return None
@@ -76,26 +76,26 @@ class Started:
             await_death(self.identity, seconds)
 
     def log_tail(self) -> list[str]:
-        """Return the last lines that it wrote to its log."""
+        """Return the last lines that the command wrote to its log."""
         if self._log_start is None:
             return []
         try:
             data = files.tail(self._log_file, start=self._log_start, limit=_TAIL_BYTES)
         except OSError:
             return []
-        # Before it is cut into lines: a secret may have several.
+        # Redact before splitting into lines: a secret may span several.
         return redacted_output(data.decode(errors="backslashreplace")).splitlines()[-TAIL_LINES:]
 
 
 def ended(status: int) -> Message:
-    """Say what an exit status as subprocess gives it means."""
+    """Return in words what an exit status of subprocess means."""
     if status >= 0:
         return Message("exited" if status else "exited_0", {"status": status})
     return Message("killed", {"signal": signal_name(-status)})
 
 
 def child_environment(service: Service) -> dict[str, str]:
-    """Return the environment of a service: ours, PORT and HOST from its url, its own env, and its mark."""
+    """Return the environment of a service: our own, PORT and HOST from its url, its `env`, and its mark."""
     environ = {
         name: value
         for name, value in os.environ.items()
@@ -107,7 +107,7 @@ def child_environment(service: Service) -> dict[str, str]:
 
 
 def launch(service: Service, start: str = "") -> Started:
-    """Start the service's command so that it outlives us; all that it begins is known by `start` in its environment.
+    """Start the service's command so that it outlives us, and mark it and its children by `start` in the environment.
 
     HealError if it cannot be started.
     """
@@ -120,10 +120,10 @@ def launch(service: Service, start: str = "") -> Started:
 def spawn(
     kind: Callable[..., Child], service: Service, command: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[Child, int | None]:
-    """Start a command in a session of its own, without stdin, its output appended to the service's log.
+    """Start a command in a session of its own, without stdin, and append its output to the service's log.
 
-    It inherits no descriptor but these. Returns it with the place in the log where its output begins, None if it is
-    not kept.
+    It inherits no other descriptor. Return it with the offset in the log at which its output begins; None if the
+    output is not kept.
     """
     log, is_kept = _open_log(service)
     try:
@@ -145,9 +145,9 @@ def spawn(
 
 
 def _open_log(service: Service) -> tuple[int, bool]:
-    """Return where a command's output goes, and whether it is kept: not while the disk under the log is full.
+    """Return a descriptor for a command's output, and whether the output is kept.
 
-    Many programs die of a line that they cannot write.
+    While the disk under the log is full, the output goes to /dev/null: many programs die of a failed write.
     """
     try:
         _rotate(service)
@@ -161,22 +161,22 @@ def _open_log(service: Service) -> tuple[int, bool]:
 
 
 def _rotate(service: Service) -> None:
-    # What cannot be rotated is appended to all the same.
+    # If the log cannot be rotated, append to it all the same.
     with suppress(OSError):
         logrotate.part(service.log_file)
         logrotate.running(service.log_file, service.log_size)
 
 
 def unstartable(service: Service, command: Sequence[str]) -> HealError | None:
-    """Return why a command of the service cannot be started, as far as can be told without starting it."""
+    """Return why a command of the service cannot be started, as far as we can know without starting it."""
     program, cwd = command[0], service.cwd
     folders = child_environment(service).get("PATH", os.defpath).split(os.pathsep)
-    # As it is looked for by the child, which is in its working directory by then.
+    # The child searches from its working directory.
     path = os.pathsep.join(str(cwd / folder) for folder in folders)
-    own = cwd / program if "/" in program else None
-    if cwd.is_dir() and shutil.which(own or program, path=path):
+    file = cwd / program if "/" in program else None
+    if cwd.is_dir() and shutil.which(file or program, path=path):
         return None
-    error = PermissionError() if own and own.is_file() else FileNotFoundError()
+    error = PermissionError() if file and file.is_file() else FileNotFoundError()
     return _explained(error, service, command)
 
 
