@@ -1,1 +1,1 @@
-"""Everything that asks a service something: each probe has a deadline, and says why there was no answer."""
+"""Every request to a service: each probe has a deadline, and reports why there was no answer."""

@@ -1,6 +1,6 @@
-"""A connection that ends at a moment, and what is said of one that leads to no HTTP.
+"""Connect and read until a deadline, and explain an answer that is not HTTP.
 
-A socket's own timeout counts anew with every address and every byte, so a server could stretch it for ever.
+A socket's own timeout starts again with every address and every byte, so a server could stretch it for ever.
 """
 
 from __future__ import annotations
@@ -19,62 +19,62 @@ from remediation.system import ports
 if TYPE_CHECKING:
     from http.client import HTTPException
 
-# So much of what a server said is shown, in characters: enough to tell a banner from a page.
+# How many characters of an answer to show: enough to tell a banner from a page.
 _SHOWN = 60
-# A record of TLS that says that what came before is not understood, RFC 8446 section 5.1 and 6.
+# The beginning of a TLS alert, by which a server rejects plain HTTP, RFC 8446 section 5.1 and 6.
 _TLS_ALERT = "\x15\x03"
 
 
 def connect(host: str, number: int, deadline: float) -> socket.socket:
-    """Return a connection to port `number` at the first address of a host that takes one.
+    """Connect to port `number` at the first address of a host that accepts a connection.
 
-    OSError if there is none until `deadline`, on the monotonic clock; the name is asked for within it, too.
+    OSError if none does before `deadline`, on the monotonic clock, which includes the name lookup.
     """
     error: OSError = TimeoutError(errno.ETIMEDOUT, "timed out")
     for address in addresses(host, number, deadline):
         try:
             return ports.connect(address, number, _left(deadline))
-        except OSError as refused:
-            error = refused
+        except OSError as failure:
+            error = failure
     raise error
 
 
 def addresses(host: str, number: int, deadline: float) -> list[str]:
-    """Return the IP addresses of a host, in the order in which they are to be tried.
+    """Return the IP addresses of a host, in the order in which to try them.
 
-    OSError if there are none until `deadline`, on the monotonic clock.
+    OSError if there are none before `deadline`, on the monotonic clock.
     """
 
-    def ask(flags: int = 0) -> None:
+    def resolve(flags: int = 0) -> None:
         answers = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=flags)
-        found.extend(str(answer[4][0]) for answer in answers)
+        resolved.extend(str(answer[4][0]) for answer in answers)
 
-    def ask_somebody() -> None:
+    def query() -> None:
         try:
-            ask()
+            resolve()
         except OSError as error:
             failures.append(error)
         except ValueError:
             failures.append(socket.gaierror(socket.EAI_NONAME, "no name of a host"))
 
-    found: list[str] = []
+    resolved: list[str] = []
     failures: list[OSError] = []
     with suppress(socket.gaierror, ValueError):
-        ask(socket.AI_NUMERICHOST)
-        return found
-    # A resolver has its own idea of patience, and no signal ends it.
-    asking = threading.Thread(target=ask_somebody, daemon=True)
+        resolve(socket.AI_NUMERICHOST)
+        return resolved
+    # The resolver has its own timeout, and no signal ends it.
+    thread = threading.Thread(target=query, daemon=True)
     try:
-        asking.start()
+        thread.start()
     except RuntimeError as error:
-        # As many threads as the system allows.
+        # The system allows no more threads.
         raise OSError(errno.EAGAIN, str(error)) from None
-    asking.join(_left(deadline))
+    thread.join(_left(deadline))
     if failures:
         raise failures[0]
-    if not found:
+    if not resolved:
         raise socket.gaierror(socket.EAI_AGAIN, "no name server answered in time")
-    return found
+    return resolved
 
 
 def _left(deadline: float) -> float:
@@ -84,7 +84,7 @@ def _left(deadline: float) -> float:
 
 
 class Until:
-    """The reading end of a connection until a moment, in the shape in which http.client takes a socket."""
+    """The reading end of a connection, limited by a deadline, with the interface that http.client needs of a socket."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         """Read from `connection` until `deadline`, on the monotonic clock."""
@@ -92,7 +92,7 @@ class Until:
         self._deadline = deadline
 
     def makefile(self, *_: object, **__: object) -> io.BufferedReader:
-        """Return a file to read from; TimeoutError once the time is over."""
+        """Return a file to read from; reading raises TimeoutError after the deadline."""
         return io.BufferedReader(_Reading(self._connection, self._deadline))
 
 
@@ -100,7 +100,7 @@ class _Reading(io.RawIOBase):
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection
         self._deadline = deadline
-        # The socket knows of this file, and stays open until it is closed as well.
+        # The socket counts this file, and stays open until the file is closed as well.
         self._file = connection.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
@@ -116,15 +116,15 @@ class _Reading(io.RawIOBase):
 
 
 def beginning(text: str | bytes) -> str:
-    """Return the beginning of what a server said, in quotes and printable."""
+    """Return the beginning of a server's answer, in quotes and printable."""
     if isinstance(text, bytes):
-        # A character may take four bytes; the last one may be cut in two.
+        # A character may take four bytes; this may cut the last one in two.
         text = text[: 4 * _SHOWN + 4].decode("utf-8", "backslashreplace")
     return repr(text[:_SHOWN]) + ("..." if len(text) > _SHOWN else "")
 
 
 def no_http(error: HTTPException) -> str:
-    """Say in plain words why an answer cannot be read as HTTP."""
+    """Return in plain words why an answer cannot be read as HTTP."""
     from http import client
 
     if isinstance(error, client.RemoteDisconnected):

@@ -1,6 +1,6 @@
-"""Ask a service for a path over HTTP, within a deadline that no server can stretch.
+"""Send a service an HTTP request within a deadline that no server can stretch.
 
-Without requests, whose import would take longer than most heals.
+This does not use requests, whose import would take longer than most heals.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _SUCCESS = 2
 
 
 class Answer(NamedTuple):
-    """What a service answered."""
+    """The answer of a service."""
 
     status: int
     body: bytes = b""
 
     @property
     def problem(self) -> str | None:
-        """Why it is no success, or None if it is one."""
+        """Why the answer is not a success, or None if it is one."""
         return None if self.status // 100 == _SUCCESS else english("status", status=self.status)
 
 
 def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answer:
-    """Return what a path of the service answers; of a success the body as well, if it is asked for by `most`.
+    """Return the service's answer at a path; if it is a success and `most` is not 0, with the body.
 
-    No redirect is followed. OSError or ValueError if there is no answer until `deadline`, on the monotonic clock, or
-    its body has more than `most` bytes; `why` says what that means.
+    It follows no redirect. OSError or ValueError if there is no answer before `deadline`, on the monotonic clock, or
+    if the body has more than `most` bytes; `why` explains the error.
     """
     import http.client
     from urllib.parse import urlsplit
@@ -75,8 +75,8 @@ def _response(connection: socket.socket, *, deadline: float, method: str | None 
 
 
 def _body(response: HTTPResponse, most: int) -> bytes:
-    """Return the whole body. ValueError if it has more bytes than `most`."""
-    # Into a buffer, so that no length that a server makes up is believed.
+    """Return the whole body. ValueError if it has more than `most` bytes."""
+    # The buffer has a fixed size, because a server can claim any length.
     buffer, size = bytearray(most + 1), 0
     with memoryview(buffer) as view:
         while size <= most and (count := response.readinto(view[size:])):
@@ -89,7 +89,7 @@ def _body(response: HTTPResponse, most: int) -> bytes:
 
 
 def why(error: Exception, service: Service, deadline: float) -> str:
-    """Say what an error of a request means, below the word that Python has for it."""
+    """Return in plain words what an error of a request means."""
     import ssl
 
     if isinstance(error, ssl.SSLError) and (address := service.address):

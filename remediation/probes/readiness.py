@@ -1,4 +1,4 @@
-"""Readiness probes: whether a service answers as it should, and how often it is asked while it starts."""
+"""Readiness probes: whether a service answers as it should, and how often to ask it while it starts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from remediation.config.model import Service
 from remediation.messages.message import Message
 from remediation.probes import deadline_io, http
 
-# Readiness is polled at first this often, then at a twentieth of the time waited, at most every
-# quarter second: a fast start is seen at once, a slow one is not pestered.
+# Seconds between polls: the first value at first, then a twentieth of the time waited, up to the second value. So we
+# notice a fast start at once, and do not flood a slow one.
 _FIRST_POLL = 0.002
 _LONGEST_POLL = 0.25
 
 
 def polls(timeout: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[float]:
-    """Yield at each moment to poll the seconds that are left of `timeout`, and `sleep` in between."""
+    """Yield the seconds that are left of `timeout` each time to poll, and `sleep` in between."""
     start = time.monotonic()
     while True:
         waited = time.monotonic() - start
@@ -28,14 +28,14 @@ def polls(timeout: float, sleep: Callable[[float], None] = time.sleep) -> Iterat
 
 
 def answers(service: Service, *, timeout: float) -> bool:
-    """Return whether the service is ready; takes at most about `timeout` seconds."""
+    """Return whether the service is ready, after at most about `timeout` seconds."""
     return unready(service, timeout=timeout) is None
 
 
 def unready(service: Service, *, timeout: float) -> str | None:
-    """Say why the service is not ready, or None if it is: 2xx at its path, a TCP connection, or nothing to ask.
+    """Return why the service is not ready, or None if it is: 2xx at its path, a TCP connection, or no probe at all.
 
-    Takes at most about `timeout` seconds. No redirect is followed and no body is read.
+    It takes at most about `timeout` seconds, follows no redirect and reads no body.
     """
     address = service.address
     if address is None or service.ready == "none":
@@ -51,5 +51,5 @@ def unready(service: Service, *, timeout: float) -> str | None:
 
 
 def asked(service: Service) -> Message:
-    """Return what a service is asked to know whether it is ready, in words."""
+    """Return in words what the readiness probe of a service asks."""
     return Message("asked_tcp", {}) if service.ready == "tcp" else Message("asked_path", {"path": service.ready})

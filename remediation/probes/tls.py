@@ -1,4 +1,4 @@
-"""Whose certificates are believed, and in plain words what is wrong with one."""
+"""TLS: which certificates to trust, and in plain words what is wrong with one."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import cast
 from remediation.messages.message import english
 from remediation.probes import deadline_io
 
-# Of the codes in openssl/x509_vfy.h, those that a person can do something about.
+# The codes in openssl/x509_vfy.h about which a person can do something.
 _PROBLEMS = {9: "cert_early", 10: "cert_expired", 23: "cert_revoked", 26: "cert_purpose"}
 _SELF_SIGNED = 18
 _UNKNOWN_SIGNER = {2, 19, 20, 21}
 _OTHER_NAME = {62, 64}
-# What OpenSSL, in its versions, says of bytes that are no TLS.
+# The reasons that the versions of OpenSSL give for bytes that are not TLS.
 _NO_TLS = {"HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "WRONG_VERSION_NUMBER"}
 _NO_CERTIFICATE = {"ASN1", "PEM", "X509"}
-# A certificate may have hundreds of names; a sentence has not.
+# A certificate may have hundreds of names; a sentence shows this many.
 _NAMES = 3
 
 
 def context(*, verify: bool, ca_file: Path | None) -> ssl.SSLContext:
-    """Return how to speak TLS with a server whose certificate `ca_file` must have signed, or somebody `trusted`.
+    """Return a TLS context that trusts the authorities in `ca_file`, or by default those of `trusted`.
 
-    OSError if the file cannot be used.
+    Without `verify`, it accepts every certificate. OSError if the file cannot be used.
     """
     if not verify:
         lenient = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -41,13 +41,13 @@ def context(*, verify: bool, ca_file: Path | None) -> ssl.SSLContext:
         )
     except ssl.SSLError:
         raise OSError(errno.EINVAL, english("no_certificates", file=authorities)) from None
-    # As urllib3 has it, so that a probe believes what a check believes.
+    # As in urllib3, so that a probe trusts what a check trusts.
     strict.hostname_checks_common_name = False
     return strict
 
 
 def trusted() -> str:
-    """Return the file or folder of those whom this machine trusts; that of requests if it has none."""
+    """Return the file or folder of the authorities that this machine trusts; requests' own if it has none."""
     paths = ssl.get_default_verify_paths()
     if paths.cafile:
         return paths.cafile
@@ -60,9 +60,10 @@ def trusted() -> str:
 
 
 def problem(error: ssl.SSLError, *, host: str, port: int, ca_file: Path | None, deadline: float) -> str:
-    """Say in plain words why there is no TLS with a server.
+    """Return in plain words why a TLS handshake with a server failed.
 
-    A certificate of another name is looked at once more, until `deadline` on the monotonic clock, to tell whose it is.
+    If the certificate is for another name, this connects again, until `deadline` on the monotonic clock, to read the
+    names.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         names = _names(host, port, ca_file, deadline) if error.verify_code in _OTHER_NAME else []
@@ -89,13 +90,13 @@ def _of_certificate(error: ssl.SSLCertVerificationError, host: str, ca_file: Pat
 
 
 def _names(host: str, port: int, ca_file: Path | None, deadline: float) -> list[str]:
-    """Return the names of a server's certificate if it is good but for them; none if it cannot be had."""
+    """Return the names in a server's certificate if it is valid apart from them; none if we cannot get it."""
     with suppress(OSError, ValueError):
-        curious = context(verify=True, ca_file=ca_file)
-        curious.check_hostname = False
+        any_name = context(verify=True, ca_file=ca_file)
+        any_name.check_hostname = False
         with (
             deadline_io.connect(host, port, deadline) as plain,
-            curious.wrap_socket(plain, server_hostname=host) as secure,
+            any_name.wrap_socket(plain, server_hostname=host) as secure,
         ):
             pairs = cast("tuple[tuple[str, str], ...]", (secure.getpeercert() or {}).get("subjectAltName", ()))
             return [name for kind, name in pairs if kind in ("DNS", "IP Address")]

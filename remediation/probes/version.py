@@ -1,4 +1,4 @@
-"""Which version of a service answers now: asked of the service itself, since nobody else can tell."""
+"""The version of a service that answers now: only the service itself knows it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from remediation.config.model import Service
 from remediation.messages.message import english, printable
 from remediation.probes import http
 
-# An answer that tells a version is short; one beyond this is something else.
+# A version answer is short; a longer one is something else.
 _MOST_BYTES = 65_536
-# Of a problem, in characters: what is told of an answer from outside is to be read.
+# The longest problem in characters: it may quote an answer from outside, and must stay readable.
 _LONGEST = 200
 
 
 class NoVersionError(Exception):
-    """The service tells no version now; the message is one short sentence without its name."""
+    """The service reports no version now; the message is one short sentence without its name."""
 
     def __init__(self, problem: str) -> None:
-        """Say why, safe for one line of a terminal."""
+        """Report the problem, safe for one line of a terminal."""
         text = printable(problem)
         super().__init__(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 def answering(service: Service, *, timeout: float) -> str:
-    """Return the version that answers at `service.version`, as text; takes at most about `timeout` seconds.
+    """Return the version that answers at `service.version`, as text, after at most about `timeout` seconds.
 
-    Numbers are as JSON has them, so that 1.10 is not 1.1. NoVersionError if the service tells none.
+    Numbers keep their spelling in the JSON, so that 1.10 is not 1.1. NoVersionError if the service reports none.
     """
     version, deadline = service.version, time.monotonic() + timeout
     if version is None:
@@ -43,24 +43,24 @@ def answering(service: Service, *, timeout: float) -> str:
 
 def _object(body: bytes) -> dict[str, object]:
     try:
-        found = json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
+        answer = json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError):
         raise NoVersionError(english("no_json")) from None
-    if not isinstance(found, dict):
+    if not isinstance(answer, dict):
         raise NoVersionError(english("no_object"))
-    return found
+    return answer
 
 
 def _value(answer: dict[str, object], field: str) -> object:
-    """Return the field of this very name or, with its dots, the way to it."""
+    """Return the field of exactly this name or, failing that, the nested field at this dotted path."""
     if field in answer:
         return answer[field]
-    found: object = answer
+    value: object = answer
     for name in field.split("."):
-        if not isinstance(found, dict) or name not in found:
+        if not isinstance(value, dict) or name not in value:
             raise NoVersionError(english("no_field", field=repr(field)))
-        found = found[name]
-    return found
+        value = value[name]
+    return value
 
 
 def _text(value: object, field: str) -> str:
