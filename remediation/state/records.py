@@ -1,6 +1,6 @@
-"""What the history keeps: a run with what became of each check and service, and each remediation.
+"""The records that the history keeps: a run with the result of each check and service.
 
-Apart from the database, so that a heal does not wait for it to be imported.
+They are apart from the database, so that a heal does not wait for its import.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ Kind = Literal["check", "service"]
 
 
 class CheckOutcome(Enum):
-    """What became of a check or a service: decided where a result is made, and compared everywhere else.
+    """The outcome of a check or a service: decided once, where a result is made, and compared everywhere else.
 
-    The values are what baselines and the rounds of a run have on disk.
+    Baselines and the rounds of a run keep the values on disk.
     """
 
     FAILED = "failed"
-    """It failed for good, and was not well at the end."""
+    """It failed for good, and was not healthy at the end."""
     HEALED = "healed"
-    """It failed for good in one round, and was well at the end; one round alone never finds that."""
+    """It failed for good in one round, and was healthy at the end; a single round never has this outcome."""
     PASSED = "passed"
     SKIPPED = "skipped"
     """It neither passed nor failed."""
 
     @property
     def has_failed(self) -> bool:
-        """Whether it failed for good, even if it was well at the end."""
+        """Whether it failed for good, even if it was healthy at the end."""
         return self in _HAS_FAILED
 
     @property
     def is_well(self) -> bool:
-        """Whether it was well at the end."""
+        """Whether it was healthy at the end."""
         return self in _IS_WELL
 
     @classmethod
     def worst(cls, outcomes: Iterable[CheckOutcome]) -> CheckOutcome:
-        """Return the worst of several, SKIPPED if there is none."""
-        found = set(outcomes)
-        # In the order in which they stand above.
-        return next((one for one in cls if one in found), cls.SKIPPED)
+        """Return the worst of several outcomes, SKIPPED if there are none."""
+        given = set(outcomes)
+        # The order of the members above decides.
+        return next((outcome for outcome in cls if outcome in given), cls.SKIPPED)
 
 
 _HAS_FAILED = frozenset({CheckOutcome.FAILED, CheckOutcome.HEALED})
@@ -53,9 +53,9 @@ _IS_WELL = frozenset({CheckOutcome.PASSED, CheckOutcome.HEALED})
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of one check, or of one service, in one run; moments in epoch seconds, latency in seconds.
+    """The result of one check, or of one service, in one run; moments in epoch seconds, latency in seconds.
 
-    A run of several rounds gives one result.
+    A run of several rounds has one result for each.
     """
 
     kind: Kind
@@ -67,16 +67,16 @@ class Result(msgspec.Struct, frozen=True):
     at: float
     outcome: CheckOutcome
     failed_at: float | None = None
-    """When the first attempt failed of what failed for good in any round."""
+    """If it failed for good in any round, when its first attempt failed."""
     passed_at: float | None = None
-    """From when on it was well at the end."""
+    """If it was healthy at the end, since when."""
     latency: float | None = None
-    """What the passing call took."""
+    """How long the passing call took."""
     attempts: int = 1
-    """Attempts in all, over all rounds."""
+    """The number of attempts over all rounds."""
     message: str | None = None
     only_slower: bool = False
-    """Whether it failed only because it takes longer than before a deployment."""
+    """Whether it failed only because it took longer than before a deployment."""
 
 
 class Run(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
-"""What was done for a service, in the one form that healing, history, state and report share.
+"""A remediation: what was done for a service, in the form that healing, history, state and report share.
 
-It stands below all of them, because the state of a service keeps its last remediation.
+This module is below all of them, because the state of a service keeps its last remediation.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _BRIEF = ("at", "action", "ok", "reason")
 
 
 class RemediationResult(Enum):
-    """How a remediation ended. The disk keeps it as `ok`: it has only results of what was done."""
+    """How a remediation ended. On disk it is a boolean `ok`, since the disk keeps only remediations that acted."""
 
     READY = "ready"
-    """A step was taken, and the service is ready again."""
+    """A step of the ladder was taken, and the service is ready again."""
     FAILED = "failed"
-    """A step was taken in vain."""
+    """A step of the ladder was taken, and the service is not ready."""
     ADOPTED = "adopted"
-    """Its process was found again, and no more was done."""
+    """We found its process again, and did no more."""
     RECOVERED = "recovered"
-    """It is ready again since its dependencies were healed; nothing was done to it."""
+    """It is ready again after its dependencies were healed; we did nothing to it."""
     HINDERED = "hindered"
-    """A step came up, but nothing could be done."""
+    """A step of the ladder was due, but an obstacle prevented every action."""
     SKIPPED = "skipped"
-    """Nothing was done this time; it may be in a later round."""
+    """We did nothing in this round, but may do something in a later one."""
     REFUSED = "refused"
-    """Nothing may be done, now or in a later round."""
+    """We may do nothing, now or in a later round."""
     GAVE_UP = "gave-up"
-    """The same, and this is the moment at which the restart budget was spent."""
+    """As REFUSED, and the restart budget has just been spent."""
 
     @property
     def ok(self) -> bool:
@@ -47,45 +47,45 @@ class RemediationResult(Enum):
 
     @property
     def used_step(self) -> bool:
-        """Whether it used up a step of the ladder."""
+        """Whether it used a step of the ladder."""
         return self in (RemediationResult.READY, RemediationResult.FAILED, RemediationResult.HINDERED)
 
     @property
     def refused(self) -> bool:
-        """Whether nothing may be done in this run any more."""
+        """Whether nothing more may be done in this run."""
         return self in (RemediationResult.REFUSED, RemediationResult.GAVE_UP)
 
 
 class Remediation(msgspec.Struct, frozen=True):
-    """What was done for a service, or why nothing was. Moments in epoch seconds."""
+    """What was done for a service, or why nothing was done. Moments in epoch seconds."""
 
     service: str
     at: float
     """When it ended."""
     origin: Origin
     cause: str
-    """Of its incident: what the first failed attempt said."""
+    """The cause of its incident: the message of the first failed attempt."""
     action: str
-    """What was done, in words; empty if nothing was."""
+    """What was done, in words; empty if nothing was done."""
     result: RemediationResult
     reason: str = ""
     """Why the service is not ready, for people."""
     since: float | None = None
-    """When its incident began: the first failed attempt. None if somebody acted by hand."""
+    """When its incident began, with the first failed attempt. None for an action by hand."""
     answered_at: float | None = None
-    """When the service was seen to answer again."""
+    """When we saw the service answer again."""
     evidence: str = ""
-    """The folder of what was known of the service before; empty if there is none."""
+    """The folder of the evidence that was collected before; empty if there is none."""
     number: int = 0
-    """How many heals of the service had ended with this one; 0 if it is not counted, since we did nothing."""
+    """The number of heals of the service, this one included; 0 if we did nothing, so that it does not count."""
     rolled_back: bool = False
-    """Whether the rollback of the service was run, by whomever."""
+    """Whether the rollback of the service was run, by this process or another."""
     rollback_problem: str = ""
-    """Why its rollback failed; empty if it did not."""
+    """Why the rollback failed; empty if it did not."""
 
     @property
     def ok(self) -> bool:
-        """Whether the service was ready at its end."""
+        """Whether the service was ready at the end."""
         return self.result.ok
 
     @property
@@ -96,39 +96,39 @@ class Remediation(msgspec.Struct, frozen=True):
         return max(0.0, self.answered_at - self.since)
 
     def stored(self) -> dict[str, Any]:
-        """Return what the history keeps of it, and `report --json` tells."""
+        """Return the fields that the history keeps and `report --json` prints."""
         return {name: getattr(self, name) for name in _STORED}
 
     def brief(self) -> dict[str, Any]:
-        """Return what the state of its service keeps of it, and `status --json` tells."""
+        """Return the fields that the state of its service keeps and `status --json` prints."""
         return {name: getattr(self, name) for name in _BRIEF}
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any], *, strict: bool = True) -> Self:
-        """Return a remediation from what `stored` returned, or more. ValidationError if it is not that.
+        """Return a remediation from the fields of `stored`; ignore others. ValidationError if they do not fit.
 
-        One that is not `strict` may have 0 and 1 as its truth values, as SQLite has them.
+        Without `strict`, 0 and 1 count as booleans, as in SQLite.
         """
         ok = msgspec.convert(stored.get("ok"), bool, strict=strict)
         result = RemediationResult.READY if ok else RemediationResult.FAILED
-        known = {name: stored[name] for name in _STORED if name in stored}
-        return msgspec.convert({**known, "result": result}, cls, strict=strict)
+        fields = {name: stored[name] for name in _STORED if name in stored}
+        return msgspec.convert({**fields, "result": result}, cls, strict=strict)
 
 
 def fold(remediations: Sequence[Remediation], *, is_sick: bool) -> Remediation:
-    """Return all that a run did for a service as one, for its report.
+    """Combine all remediations of a service in a run into one, for the report.
 
-    Its action tells of all actions, or why there was none. A service that `is_sick` at the end has not answered.
+    Its action lists all actions, or says why there was none. A service that `is_sick` at the end has not answered.
     """
     last = remediations[-1]
     actions = ", then ".join(
-        one.action if one.ok else f"{one.action} in vain ({one.reason})" for one in remediations if one.action
+        each.action if each.ok else f"{each.action} in vain ({each.reason})" for each in remediations if each.action
     )
     return msgspec.structs.replace(
         last,
         cause=remediations[0].cause,
         action=actions or f"none: {last.reason}",
-        since=min((one.since for one in remediations if one.since is not None), default=None),
+        since=min((each.since for each in remediations if each.since is not None), default=None),
         answered_at=None if is_sick else last.answered_at,
-        evidence=", ".join(one.evidence for one in remediations if one.evidence),
+        evidence=", ".join(each.evidence for each in remediations if each.evidence),
     )

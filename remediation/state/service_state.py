@@ -1,8 +1,8 @@
-"""What is remembered of a service between runs, and shared by every process that heals it.
+"""The state of a service between runs, which all processes that heal it share.
 
-The PID file holds the PID alone, for other tools. What proves that the PID is still the process that we
-started, and what a stop by hand, the restart budget and the last heal were, stands in `.auto-heal/NAME.json`.
-Both are replaced whole; whatever else is found there is told and ignored.
+The PID file holds the PID alone, for other tools. `.auto-heal/NAME.json` holds the proof that the PID is still the
+process that we started, a stop by hand, the restart budget and the last heal. Both files are replaced as a whole;
+anything else in their place is reported and ignored.
 """
 
 from __future__ import annotations
@@ -29,50 +29,50 @@ from remediation.system.process import Identity, boot_id, describe, value_of
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# A memory is a few hundred bytes; a file beyond this was not written by us.
-_MEMORY_LIMIT = 1_000_000
+# A state takes a few hundred bytes; we did not write a file larger than this.
+_STATE_LIMIT = 1_000_000
 # PIDs have at most ten digits; a PID file has one, and perhaps a line break.
 _PID_LIMIT = 32
-# A run with a heal writes a few dozen KiB, its evidence some more; a report of thousands of checks would not fit.
+# A run with a heal writes a few dozen KiB, and evidence; a report of thousands of checks would not fit.
 _RESERVE = 1 << 20
 
 
 class ServiceState(msgspec.Struct):
-    """All that is remembered of one service. `heals` counts the heals that ended, whoever did them."""
+    """All that we remember of one service. `heals` counts the heals that ended, of all processes."""
 
     pid: int | None = None
     born: str = ""
     start: str = ""
-    """What stands in the environment of all that the last start began, wherever the project's folder is by now."""
+    """The mark that the last start put into the environment of its processes; it outlives a move of the folder."""
     folder: str = ""
-    """On disk, device and inode of the folder that it lies in: in a copy of it, the processes are another project's."""
+    """On disk, device and inode of the project's folder: in a copy of it, the processes belong to another project."""
     stopped_by_hand: bool = False
     restarts: list[float] = []
     delay: float = 0.0
-    """Once the budget was spent, the seconds between heals from then on; 0 as long as it was not."""
+    """Seconds between heals once the budget is spent; 0 until then."""
     not_before: float = 0.0
     """No heal before this moment, in epoch seconds."""
     troubled_at: float = 0.0
-    """When a heal was last asked for, granted or not."""
+    """When a heal was last requested, granted or not."""
     heals: int = 0
     rolled_back: int = 0
-    """How many heals had ended when the last rollback had,"""
+    """The number of heals when the last rollback ended."""
     rollback_problem: str = ""
-    """and why that failed; empty if it did not."""
+    """Why the last rollback failed; empty if it did not."""
     command: tuple[int, str] | None = None
     """PID and birth of a command of the configuration that runs now, or whose healer died."""
     last_heal: Remediation | None = None
-    """The last of them, as far as `Remediation.brief` has it: neither its origin nor its cause is known."""
+    """The last heal with the fields of `Remediation.brief`; its origin and cause are not kept."""
     port_holder: int | None = None
     """PID of the process that the last heal found on the port and may not end; None if there was none."""
 
     @property
     def identity(self) -> Identity | None:
-        """The process that was started last, dead or alive."""
+        """The process that we started last, dead or alive."""
         return Identity(self.pid, self.born) if self.pid else None
 
     def restarts_within(self, budget: Budget) -> int:
-        """Count the restarts in the budget's window, and forget older ones."""
+        """Count the restarts in the budget's window, and drop older ones."""
         now = time.time()
         # A restart in the future was written before the clock was set back; it counts as just now.
         self.restarts = [min(moment, now) for moment in self.restarts if moment > now - budget.window]
@@ -80,12 +80,12 @@ class ServiceState(msgspec.Struct):
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """No healing until a moment in epoch seconds, or until somebody ends it."""
+    """A pause of healing until a moment in epoch seconds, or until a user ends it."""
 
     until: float | None = None
     boot: str = ""
     until_steady: float = 0.0
-    """The same moment on the clock that counts from this boot and is never set."""
+    """The same moment on the clock that counts from this boot and that nobody can set."""
 
     @classmethod
     def lasting(cls, seconds: float) -> Self:
@@ -94,7 +94,7 @@ class Pause(msgspec.Struct, frozen=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended: a clock that was set makes it neither longer nor shorter."""
+        """Whether the pause has ended; setting the clock makes it neither longer nor shorter."""
         if self.until is None:
             return False
         if self.boot and self.boot == boot_id():
@@ -114,13 +114,13 @@ def _steady() -> float:
 
 
 class Store:
-    """The memories of a project's services."""
+    """The stored states of a project's services, with their locks."""
 
     def __init__(self, project: Project) -> None:
-        """Remember in the project's own folder."""
+        """Keep the states in the project's own folder."""
         self.project = project
         self.reserve = Reserve(project.state_folder / ".reserve", _RESERVE)
-        """What lets a service be healed on a full disk."""
+        """Reserved space that allows a heal on a full disk."""
         self._locks: dict[str, Lock] = {}
         self._stacks: dict[str, ExitStack] = {}
 
@@ -128,9 +128,9 @@ class Store:
         return self.project.state_folder / f"{service.name}.json"
 
     def recall(self, service: Service) -> ServiceState:
-        """Return what is remembered; a missing or broken memory is an empty one."""
+        """Return the service's state; a missing or corrupt file counts as an empty state."""
         try:
-            state = _decoded(files.read(self._file(service), limit=_MEMORY_LIMIT), service)
+            state = _decoded(files.read(self._file(service), limit=_STATE_LIMIT), service)
         except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
             return ServiceState()
         if state.folder not in ("", self._folder):
@@ -140,23 +140,20 @@ class Store:
     @property
     def _folder(self) -> str:
         try:
-            found = self.project.root.stat()
+            status = self.project.root.stat()
         except OSError:
             return ""
-        return f"{found.st_dev}:{found.st_ino}"
+        return f"{status.st_dev}:{status.st_ino}"
 
     @staticmethod
     def _disown(service: Service, state: ServiceState) -> None:
-        """Forget the processes of a memory that was copied, unless they bear the mark of this very project."""
+        """Drop the processes from a copied state, unless they bear the mark of this very project."""
         state.command = None
         if not state.pid or value_of(SERVICE_MARK, state.pid) != service.mark:
             state.pid, state.born, state.start = None, "", ""
 
     def keep(self, service: Service, state: ServiceState) -> None:
-        """Write down what is remembered. Only the holder of the service's lock may do so.
-
-        LockLostError if it holds that no more.
-        """
+        """Write the service's state. Only the holder of the service's lock may do so; LockLostError if it is lost."""
         self.require_lock(service)
         self._write(self._file(service), _encoded(msgspec.structs.replace(state, folder=self._folder)))
 
@@ -170,13 +167,13 @@ class Store:
 
     @contextmanager
     def lock(self, service: Service, *, timeout: float) -> Iterator[None]:
-        """Be the one healer of a service; LockTimeoutError after `timeout` seconds of waiting.
+        """Hold the lock of a service as its only healer. LockTimeoutError after `timeout` seconds of waiting.
 
-        In a command of the healer that holds the lock already: be its one guest.
+        In a command of the healer that already holds the lock, become its only guest instead.
         """
         deadline = time.monotonic() + timeout
         with ExitStack() as stack:
-            if not self._enters_as_guest(service, stack, timeout):
+            if not self._enter_as_guest(service, stack, timeout):
                 left = max(0.0, deadline - time.monotonic())
                 self._locks[service.name] = stack.enter_context(self._locked(service, timeout=left))
                 stack.callback(self._locks.pop, service.name)
@@ -185,21 +182,21 @@ class Store:
             yield
 
     def retake_lock(self, service: Service) -> None:
-        """Take a lock that we hold once more if its file is gone, as after a command of ours that sweeps the folder.
+        """Take a lock that we hold again if its file is gone, because a command of ours removed it.
 
-        If somebody else was quicker, it is lost.
+        If another process was quicker, the lock is lost.
         """
         if (lock := self._locks.get(service.name)) and lock.is_lost:
             with suppress(LockTimeoutError):
                 self._locks[service.name] = self._stacks[service.name].enter_context(self._locked(service, timeout=0))
 
     def require_lock(self, service: Service) -> None:
-        """Raise LockLostError if we took the service's lock, and its file is not the one at its path any more."""
+        """Raise LockLostError if we took the service's lock, and its file is no longer the one at its path."""
         if (lock := self._locks.get(service.name)) and lock.is_lost:
             raise LockLostError(errno.ESTALE, "was removed or replaced", str(lock.path))
 
-    def _enters_as_guest(self, service: Service, stack: ExitStack, timeout: float) -> bool:
-        # Whatever is granted, a lock that nobody holds is there to be taken.
+    def _enter_as_guest(self, service: Service, stack: ExitStack, timeout: float) -> bool:
+        # Even with a grant, a free lock has to be taken.
         if not lock_grants.is_granted(service) or not self.is_locked(service):
             return False
         with ExitStack() as waiting:
@@ -211,9 +208,9 @@ class Store:
         return True
 
     def guests(self, service: Service, *, timeout: float) -> AbstractContextManager[Lock]:
-        """Keep the guests of our lock out, one of whom may be at work on the service.
+        """Keep guests of our lock out, after waiting for a guest that is acting on the service.
 
-        LockTimeoutError after `timeout` seconds of waiting for that one.
+        LockTimeoutError after `timeout` seconds of waiting.
         """
         return files.locked(self.project.state_folder / f".{service.name}.guests.lock", timeout=timeout)
 
@@ -224,7 +221,7 @@ class Store:
         return self.project.state_folder / f"{service.name}.lock"
 
     def is_locked(self, service: Service) -> bool:
-        """Return whether somebody is at work on a service now; touches nothing."""
+        """Return whether a process is acting on a service now, without touching anything."""
         if not self._lock_file(service).exists():
             return False
         try:
@@ -234,17 +231,17 @@ class Store:
             return True
 
     def pause(self, pause: Pause) -> None:
-        """Allow no healing while it lasts."""
+        """Allow no healing while the pause lasts."""
         self._write(self._pause_file, msgspec.json.encode(pause))
 
     def resume(self) -> None:
-        """End a pause."""
+        """End the pause."""
         self._pause_file.unlink(missing_ok=True)
 
     def paused(self) -> Pause | None:
-        """Return the pause that is on now; one that cannot be read is one without an end, to be safe."""
+        """Return the current pause, or None; to be safe, an unreadable file counts as a pause without an end."""
         try:
-            pause = msgspec.json.decode(files.read(self._pause_file, limit=_MEMORY_LIMIT), type=Pause)
+            pause = msgspec.json.decode(files.read(self._pause_file, limit=_STATE_LIMIT), type=Pause)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -256,14 +253,14 @@ class Store:
         return self.project.state_folder / ".pause.json"
 
     def remember_process(self, service: Service, state: ServiceState, identity: Identity) -> None:
-        """Write PID file and memory for a process just started or found again."""
+        """Write PID file and state for a process that we just started or found again."""
         self.require_lock(service)
         self._write(service.pid_file, f"{identity.pid}\n".encode(), mode=files.PUBLIC)
         state.pid, state.born = identity.pid, identity.born
         self.keep(service, state)
 
     def forget_process(self, service: Service, state: ServiceState) -> None:
-        """Remove PID file and process, once it is gone."""
+        """Remove the PID file, and the process from the state, once the process is gone."""
         self.require_lock(service)
         with suppress(FileNotFoundError):
             service.pid_file.unlink()
@@ -276,7 +273,7 @@ class Store:
         return identity if identity and identity.alive else None
 
     def pid_file_problem(self, service: Service) -> str | None:
-        """Say what is wrong with the PID file, or None if it names the live process that we started."""
+        """Return what is wrong with the PID file, or None if it names the live process that we started."""
         name = self.project.relative(service.pid_file)
         identity = self.recall(service).identity
         try:
@@ -285,7 +282,7 @@ class Store:
             return english("no_pid_file", file=name)
         except OSError as error:
             return english("pid_file_unreadable", file=name, problem=error.strerror or Message("not_regular", {}))
-        # ASCII digits only: int() alone would also take +1, 1_000 and the digits of other scripts.
+        # ASCII digits only: int() alone would also accept +1, 1_000 and the digits of other scripts.
         text = content.strip()
         if not text.isdigit() or len(content) == _PID_LIMIT:
             return english("pid_file_without" if text else "pid_file_empty", file=name)
@@ -303,10 +300,10 @@ def _encoded(state: ServiceState) -> bytes:
 
 
 def _decoded(data: bytes, service: Service) -> ServiceState:
-    """Return what `_encoded` wrote. MsgspecError if it is not that."""
+    """Return the state that `_encoded` wrote. MsgspecError if `data` is anything else."""
     stored = msgspec.json.decode(data, type=dict[str, Any])
     if (last := stored.get("last_heal")) is not None:
-        # Whose work it was, and why, only the history knows.
-        known = {"service": service.name, "origin": "check", "cause": ""}
-        stored["last_heal"] = Remediation.from_stored(known | msgspec.convert(last, dict[str, Any]))
+        # Only the history knows its origin and its cause.
+        defaults = {"service": service.name, "origin": "check", "cause": ""}
+        stored["last_heal"] = Remediation.from_stored(defaults | msgspec.convert(last, dict[str, Any]))
     return msgspec.convert(stored, ServiceState)
