@@ -1,4 +1,4 @@
-"""Write the history: every run with what became of each check and service, and every heal.
+"""Write the history: every run with the results of its checks and services, and every remediation.
 
 One SQLite database, shared by all processes of a project. Its write-ahead log lets readers and one writer work at
 the same time, others wait their turn, and a power cut costs at most the last transactions, never the database
@@ -24,13 +24,13 @@ from remediation.system import files
 
 _DAY = 86_400.0
 _MEGABYTE = 1_000_000
-# When the database is too big, the oldest tenth of its runs goes at a time.
+# When the database is too big, delete the oldest tenth of its runs at a time.
 _PARTS = 10
-# Of the time from one run to the next, no more than this part of what is kept makes them older: a clock that is set
-# wrong once, by years, so costs a tenth of the history and not all of it.
+# The gap between two runs counts for at most this part of the time that the history keeps. So a clock that is wrong
+# once, by years, costs a tenth of the history and not all of it.
 _LONGEST_GAP = 0.1
-# The last run that is too old, by the time from each run to the next, in the order in which they were recorded; of many
-# runs one in so many is looked at.
+# Find the last run that is too old, from the gaps between runs in the order in which they were recorded. Of many runs,
+# it samples one in `step`.
 _TOO_OLD = """
     WITH gaps AS (
         SELECT id, min(max(0, coalesce(lead(ended) OVER (ORDER BY id), :now) - ended), :longest) AS gap
@@ -38,19 +38,19 @@ _TOO_OLD = """
     ), ages AS (SELECT id, sum(gap) OVER (ORDER BY id DESC) AS age FROM gaps)
     SELECT max(id) FROM ages WHERE age >= :kept
 """
-_LOOKED_AT = 1000
+_SAMPLE = 1000
 
 
-def forget(database: sqlite3.Connection, limits: HistoryLimits) -> None:
-    """Delete what is older than the limits want to keep, and the oldest of what is too much."""
-    kept, step = limits.days * _DAY, 1 + _count(database) // _LOOKED_AT
+def prune(database: sqlite3.Connection, limits: HistoryLimits) -> None:
+    """Delete the runs that are older than the limit, then the oldest ones until the size is within its limit."""
+    kept, step = limits.days * _DAY, 1 + _count(database) // _SAMPLE
     values = {"now": time.time(), "longest": _LONGEST_GAP * kept, "kept": kept, "step": step}
-    _forget_through(database, database.execute(_TOO_OLD, values).fetchone()[0] or 0)
+    _delete_through(database, database.execute(_TOO_OLD, values).fetchone()[0] or 0)
     while _size(database) > limits.megabytes * _MEGABYTE:
         if (count := _count(database)) <= 1:
             return
         oldest = database.execute("SELECT id FROM runs ORDER BY id LIMIT 1 OFFSET ?", (count // _PARTS,))
-        _forget_through(database, oldest.fetchone()[0])
+        _delete_through(database, oldest.fetchone()[0])
 
 
 def _count(database: sqlite3.Connection) -> int:
@@ -58,19 +58,19 @@ def _count(database: sqlite3.Connection) -> int:
 
 
 def _size(database: sqlite3.Connection) -> int:
-    """Return the bytes of the pages that hold something."""
+    """Return the bytes of the pages in use."""
     pages, free, size = (
         database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
     return int((pages - free) * size)
 
 
-def _forget_through(database: sqlite3.Connection, number: int) -> None:
-    """Delete the runs up to this one: by number, not by time, since the clock may have been wrong once."""
+def _delete_through(database: sqlite3.Connection, number: int) -> None:
+    """Delete the runs up to this one, by number and not by time, since the clock may have been wrong once."""
     database.execute("DELETE FROM results WHERE run <= ?", (number,))
     if database.execute("DELETE FROM runs WHERE id <= ?", (number,)).rowcount:
         database.execute("DELETE FROM heals WHERE at < (SELECT min(began) FROM runs)")
-        # Tests whose names hold a date are new subjects every day.
+        # Tests with a date in their names are new subjects every day.
         database.execute("DELETE FROM subjects WHERE id NOT IN (SELECT subject FROM results)")
 
 
@@ -96,15 +96,15 @@ CREATE TABLE IF NOT EXISTS heals (
 );
 CREATE INDEX IF NOT EXISTS heals_at ON heals (at);
 """
-# What turns the tables of an older version into these.
-_CHANGES = {1: "ALTER TABLE heals ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"}
-# Of the files that SQLite makes beside the database.
-_ENDS = ("-wal", "-shm")
-# How long a writer waits for the others, in seconds; each of them writes for a few milliseconds.
+# The statements that migrate the tables of an older version.
+_MIGRATIONS = {1: "ALTER TABLE heals ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"}
+# The suffixes of the files that SQLite creates next to the database.
+_SUFFIXES = ("-wal", "-shm")
+# Seconds that a writer waits for the others; each of them writes for a few milliseconds.
 _BUSY_TIMEOUT = 10.0
-# A monitor does not wait so long: somebody may need it meanwhile.
+# A monitor waits for less long: its services may need it meanwhile.
 _SHORT_TIMEOUT = 1.0
-# What is too old or too much is looked for once in so many runs.
+# How many runs to record between two prunings.
 _PRUNED_EVERY = 256
 _NONE_YET = "there is no history yet; `auto-heal check` and `auto-heal monitor` write it"
 
@@ -116,31 +116,32 @@ class HistoryError(Exception):
 class History:
     """The history of a project.
 
-    Every method opens the database anew, so that none is carried across a fork.
+    Every method opens its own connection, so that no connection crosses a fork.
     """
 
     def __init__(self, project: Project, *, stays_open: bool = False) -> None:
-        """Keep it in the project's own folder.
+        """Keep the history in the project's own folder.
 
-        With `stays_open`, for who writes often and never forks, what is written goes through one connection until
-        `close`, and others are waited for less long.
+        `stays_open` is for a process that writes often and never forks: all writes use one connection until `close`,
+        and wait for other writers for less long.
         """
         self._project = project
         self.path = project.state_folder / "history.db"
         self._limits = project.history
         self._stays_open = stays_open
         self._timeout = _SHORT_TIMEOUT if stays_open else _BUSY_TIMEOUT
-        self._kept: tuple[sqlite3.Connection, int] | None = None
+        self._open_connection: tuple[sqlite3.Connection, int] | None = None
+        """With `stays_open`, the connection and the inode of its database."""
 
     def close(self) -> None:
         """Close a connection that stayed open."""
-        if self._kept:
-            self._kept[0].close()
-            self._kept = None
+        if self._open_connection:
+            self._open_connection[0].close()
+            self._open_connection = None
 
     def record_run(self, run: Run) -> None:
-        """Add a run with all its results. HistoryError if that cannot be done."""
-        # Whoever cannot write it cannot write the history either, and that is told.
+        """Add a run with all its results. HistoryError if that is not possible."""
+        # If this cannot be written, the history cannot be either, and its error is reported.
         with suppress(OSError):
             incidents.note(self._project, run)
         with self._writing() as database:
@@ -152,17 +153,17 @@ class History:
                 "INSERT OR REPLACE INTO results (run, subject, at, failed_at, passed_at, latency, attempts, message)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (number, _subject(database, one), one.at, one.failed_at, one.passed_at, one.latency, one.attempts,
-                     _storable(one.message))
-                    for one in run.results
+                    (number, _subject(database, result), result.at, result.failed_at, result.passed_at, result.latency,
+                     result.attempts, _storable(result.message))
+                    for result in run.results
                 ],
             )  # fmt: skip
             if number and number % _PRUNED_EVERY == 0:
-                forget(database, self._limits)
+                prune(database, self._limits)
 
     def record_remediation(self, remediation: Remediation) -> None:
-        """Add a remediation. HistoryError if that cannot be done."""
-        # On disk before we go on: a heal is rarer, and dearer to lose, than a check.
+        """Add a remediation. HistoryError if that is not possible."""
+        # Wait until it is on disk: a heal is rarer than a check, and its loss is worse.
         with self._writing(durable=True) as database:
             database.execute(
                 "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at, evidence)"
@@ -172,7 +173,7 @@ class History:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection that sees one state of the database. HistoryError if there is none, or it is broken."""
+        """Yield a connection that sees one state of the database. HistoryError if there is no database we can read."""
         try:
             if not self._exists():
                 raise HistoryError(_NONE_YET)
@@ -186,17 +187,17 @@ class History:
 
     @contextmanager
     def _writing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """Lend a connection inside a transaction that is committed at the end."""
+        """Yield a connection inside a transaction that is committed at the end."""
         try:
             with self._connection() as database:
                 database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                # In KiB: what a monitor once took for a big database it would keep.
+                # Negative means KiB. Without a limit, a monitor would keep the cache of a big database for ever.
                 database.execute("PRAGMA cache_size = -256")
                 database.execute("BEGIN IMMEDIATE")
                 yield database
                 database.execute("COMMIT")
-                # The pages that pruning left empty go back to the file system; if not now, then with the next run.
-                # As a script, since `execute` ends this statement, which has rows without columns, after one page.
+                # Return the pages that pruning emptied to the file system; if not now, then at the next run. Use a
+                # script, since `execute` ends this statement, which has rows without columns, after one page.
                 with suppress(sqlite3.OperationalError):
                     database.executescript("PRAGMA incremental_vacuum")
         except (sqlite3.Error, OSError) as error:
@@ -211,18 +212,19 @@ class History:
             with closing(self._open()) as database:
                 yield database
             return
-        # One that somebody has set aside meanwhile is not written to any more.
-        if self._kept is None or not self._exists() or self.path.lstat().st_ino != self._kept[1]:
+        # Another process may have set this database aside meanwhile.
+        opened = self._open_connection
+        if opened is None or not self._exists() or self.path.lstat().st_ino != opened[1]:
             self.close()
-            self._kept = self._open(), self.path.lstat().st_ino
+            opened = self._open_connection = self._open(), self.path.lstat().st_ino
         try:
-            yield self._kept[0]
+            yield opened[0]
         except BaseException:
             self.close()
             raise
 
     def _open(self) -> sqlite3.Connection:
-        """Return a connection to a database that has our tables; one that is no database is set aside."""
+        """Return a connection to a database that has our tables; set a corrupt file aside first."""
         try:
             return self._prepared()
         except sqlite3.DatabaseError as error:
@@ -244,40 +246,40 @@ class History:
         return database
 
     def _exists(self) -> bool:
-        """Return whether the database is there. OSError if something else is, such as a link."""
-        # What lies at the places of the files that SQLite itself makes would be written as well.
-        there = [self._is_ours(self.path.with_name(f"{self.path.name}{end}")) for end in ("", *_ENDS)]
-        return there[0]
+        """Return whether the database exists. OSError if something else is in its place, such as a link."""
+        # SQLite would also write to whatever is in the place of its own files.
+        existing = [self._is_ours(self.path.with_name(f"{self.path.name}{suffix}")) for suffix in ("", *_SUFFIXES)]
+        return existing[0]
 
     @staticmethod
     def _is_ours(path: Path) -> bool:
         try:
-            found = path.lstat()
+            status = path.lstat()
         except FileNotFoundError:
             return False
-        name = path.name if path.name.endswith(_ENDS) else "it"
-        if not stat.S_ISREG(found.st_mode):
+        name = path.name if path.name.endswith(_SUFFIXES) else "it"
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{name} is not a regular file")
-        if found.st_nlink > 1:
+        if status.st_nlink > 1:
             raise OSError(f"{name} is a hard link to a file that has another name")
         return True
 
     def _create(self) -> None:
-        # Ours alone. Once it is there, only SQLite opens it: closing any other descriptor of the file would drop the
-        # locks that a thread of this process has on it, https://sqlite.org/howtocorrupt.html
+        # Create it with private permissions. From then on, only SQLite may open it: closing any other descriptor of the
+        # file would drop the locks that a thread of this process has on it, https://sqlite.org/howtocorrupt.html
         with self._layout_lock():
             if not self._exists():
                 files.create(self.path)
 
     def _lay_out(self, database: sqlite3.Connection) -> None:
-        # One at a time: who changes the mode of a database that another one opens is not made to wait, but refused.
+        # One process at a time: if another one opens the database, SQLite refuses a new journal mode without waiting.
         with self._layout_lock():
-            # Only an empty database takes this one.
+            # This has an effect only on an empty database.
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
-            # Read under the lock: somebody else may just have done it.
-            changes = _CHANGES.get(_version(database), "")
-            database.executescript(f"BEGIN IMMEDIATE; {changes} {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+            # Read the version under the lock: another process may just have migrated the tables.
+            migration = _MIGRATIONS.get(_version(database), "")
+            database.executescript(f"BEGIN IMMEDIATE; {migration} {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _layout_lock(self) -> AbstractContextManager[object]:
         return files.locked(self.path.with_name(".history.new.lock"), timeout=_BUSY_TIMEOUT)
@@ -286,14 +288,14 @@ class History:
         return sqlite3.connect(self.path, timeout=self._timeout, isolation_level=None)
 
     def _replace(self) -> None:
-        """Set a broken database aside, unless somebody else was quicker."""
+        """Set a broken database aside, unless another process has already done so."""
         with files.locked(self.path.with_name(".history.lock"), timeout=_BUSY_TIMEOUT):
             if self._is_sound():
                 return
             self.path.replace(self.path.with_name(f"{self.path.name}.broken"))
-            for end in _ENDS:
+            for suffix in _SUFFIXES:
                 with suppress(FileNotFoundError):
-                    self.path.with_name(f"{self.path.name}{end}").unlink()
+                    self.path.with_name(f"{self.path.name}{suffix}").unlink()
 
     def _is_sound(self) -> bool:
         try:
@@ -306,7 +308,7 @@ class History:
 
 
 def _version(database: sqlite3.Connection) -> int:
-    """Return the version of the tables, 0 if there are none yet. OSError if they are not for us."""
+    """Return the version of the tables, 0 if there are none yet. OSError if it is newer than ours."""
     version = int(database.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         raise OSError(f"it is of a newer version of auto-heal ({version}, here {VERSION})")
@@ -314,28 +316,28 @@ def _version(database: sqlite3.Connection) -> int:
 
 
 def _is_broken(error: Exception) -> bool:
-    """Return whether an error says that the file is damaged or no database: all others are of classes below."""
+    """Return whether the file is damaged or not a database: all other errors are of subclasses."""
     return type(error) is sqlite3.DatabaseError
 
 
 def _subject(database: sqlite3.Connection, result: Result) -> int:
     key = [_storable(text) for text in (result.kind, result.key, result.name, " ".join(result.services))]
-    found = database.execute(
+    row = database.execute(
         "SELECT id FROM subjects WHERE kind = ? AND key = ? AND name = ? AND services = ?", key
     ).fetchone()
-    if found:
-        return int(found[0])
+    if row:
+        return int(row[0])
     added = database.execute("INSERT INTO subjects (kind, key, name, services) VALUES (?, ?, ?, ?)", key)
     return int(added.lastrowid or 0)
 
 
 def _storable(value: Any) -> Any:
-    """Return a value that SQLite takes: bytes from outside that were no UTF-8 are surrogates in a text."""
+    """Return a value that SQLite accepts: bytes from outside that were not UTF-8 are surrogates in a text."""
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def recorder(project: Project, event_log: EventLog) -> Callable[[Remediation], None]:
-    """Return what writes a remediation into the history of a project, and tells if that cannot be done."""
+    """Return a function that writes a remediation into the history of a project, and logs an error if it cannot."""
 
     def record(remediation: Remediation) -> None:
         try:
