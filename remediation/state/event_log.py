@@ -1,4 +1,4 @@
-"""Say what happens: one line to the log, the same text to the terminal, in the user's language."""
+"""Log events in the user's language: a line in the log file, and the same text on the terminal."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _broken_logs: set[Path] = set()
 
 
 def colourful(stream_fd: int, environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether to colour: NO_COLOR, then FORCE_COLOR, then whether it is a terminal (no-color.org)."""
+    """Return whether to use colours: NO_COLOR, then FORCE_COLOR, then whether it is a terminal (no-color.org)."""
     if environ.get("NO_COLOR"):
         return False
     return bool(environ.get("FORCE_COLOR")) or (os.isatty(stream_fd) and environ.get("TERM") != "dumb")
 
 
 def terminal(fd: int, *, patience: float | None = None) -> Terminal:
-    """Return a terminal that writes each text as one line to a descriptor; one that went away is ignored.
+    """Return a terminal that writes each text as one line to a descriptor; errors of the descriptor are ignored.
 
-    One that was stopped by Ctrl+S, or whose reader sleeps, is waited for; with `patience`, no longer than so many
-    seconds, and not at all from then on until it takes lines again.
+    It waits for a descriptor that accepts no data, because of Ctrl+S or a slow reader. With `patience`, it waits that
+    many seconds once, and after that drops lines without waiting until the descriptor accepts data again.
     """
     coloured = colourful(fd)
     encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
@@ -60,7 +60,7 @@ def terminal(fd: int, *, patience: float | None = None) -> Terminal:
 
 
 class EventLog:
-    """Tells a project's events. Several threads may speak; lines never mix."""
+    """The log of a project's events. Several threads may use it; lines never mix."""
 
     def __init__(
         self,
@@ -72,9 +72,9 @@ class EventLog:
         log_size: int = 5_000_000,
         remember: bool = True,
     ) -> None:
-        """Speak `language`; with `named`, say which service is meant.
+        """Log in `language`; with `named`, add the name of the service.
 
-        The log is renamed to NAME.1 when it has grown to `log_size` bytes. Who speaks for a year should not `remember`.
+        At `log_size` bytes, the log file is renamed to NAME.1. A process that runs for long should not `remember`.
         """
         self.language: Language = language
         self._log_file = log_file
@@ -84,7 +84,7 @@ class EventLog:
         self._remember = remember
         self._lock = threading.Lock()
         self.lines: list[str] = []
-        """All that was said, as it stands in the log; empty without `remember`."""
+        """All lines, as in the log file; empty without `remember`."""
 
     @classmethod
     def of(cls, project: Project, *, terminal: Terminal | None = None, remember: bool = True) -> EventLog:
@@ -96,11 +96,11 @@ class EventLog:
         )  # fmt: skip
 
     def log(self, key: str, **values: object) -> None:
-        """Say a text of the catalogue."""
+        """Log a text of the catalogue."""
         self.log_message(Message(key, values))
 
     def log_message(self, message: Message) -> None:
-        """Say a phrase, in the user's language."""
+        """Log a message, in the user's language."""
         level, text = CATALOG[message.key].level, message.render(self.language, named=self._named)
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{level.value}] {text}"
         with self._lock:
@@ -108,25 +108,25 @@ class EventLog:
                 self.lines.append(line)
             self._write(line)
             if self._terminal:
-                self._terminal(_unheard(text) if os.environ.get("GITHUB_ACTIONS") == "true" else text, level)
+                self._terminal(_without_commands(text) if os.environ.get("GITHUB_ACTIONS") == "true" else text, level)
 
     def show(self, line: str) -> None:
-        """Show a line on the terminal alone, as it is."""
+        """Show a line on the terminal only, unchanged."""
         with self._lock:
             if self._terminal:
                 self._terminal(line, Level.INFO)
 
     def _write(self, line: str) -> None:
-        # A log that cannot be rotated is appended to all the same.
+        # If the log cannot be rotated, append to it all the same.
         with suppress(OSError):
             logrotate.idle(self._log_file, self._log_size)
         try:
             files.append(self._log_file, f"{line}\n".encode(errors="backslashreplace"))
         except files.FolderGoneError:
-            # Where the project was, nothing is written any more; whoever works on it says so.
+            # The project's folder is gone, so write nothing there; the caller reports it.
             return
         except OSError as error:
-            # A healer that cannot write its log still heals; saying so once is enough.
+            # A healer that cannot write its log still heals; one warning is enough.
             if self._log_file not in _broken_logs:
                 _broken_logs.add(self._log_file)
                 self._warn(f"cannot write {self._log_file}: {error.strerror or error}")
@@ -138,7 +138,7 @@ class EventLog:
             print(f"auto-heal: {text}", file=sys.stderr)
 
 
-def _unheard(text: str) -> str:
-    """Return a line in which GitHub's runner finds no command: `::` begins one, `##[` does so anywhere."""
+def _without_commands(text: str) -> str:
+    """Return a line in which GitHub's runner finds no command: `::` starts one in front, `##[` anywhere."""
     text = text.replace("##[", "## [")
     return f"> {text}" if text.lstrip().startswith("::") else text

@@ -1,6 +1,6 @@
-"""Since when a service has been sick, over all runs: so that every run counts the downtime of one incident alike.
+"""Open incidents over all runs, so that every run counts the downtime of an incident from the same moment.
 
-An incident goes from the first failed attempt to the first run that leaves the service well.
+An incident lasts from the first failed attempt to the first run that leaves the service healthy.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from remediation.config.model import Project
 from remediation.state.records import CheckOutcome, Run
 from remediation.system import files
 
-# No service can be called so, and have its memory there.
+# No service can have this name, so no state of a service has this path.
 _NAME = ".incidents"
 
 
 def began(project: Project) -> dict[str, float]:
-    """Return when the incidents that are open began, in epoch seconds, by service; a corrupt file is an empty one."""
+    """Return when the open incidents began, in epoch seconds, by service; a corrupt file counts as empty."""
     try:
-        found = msgspec.json.decode(_path(project).read_bytes(), type=dict[str, float])
+        stored = msgspec.json.decode(_path(project).read_bytes(), type=dict[str, float])
     except (OSError, msgspec.MsgspecError):
         return {}
-    return {name: moment for name, moment in found.items() if name in project.services}
+    return {name: moment for name, moment in stored.items() if name in project.services}
 
 
 def note(project: Project, run: Run) -> None:
-    """Take in what a run says of each service. OSError if that cannot be kept."""
-    known = began(project)
-    found = dict(known)
-    for one in run.results:
-        if one.kind == "service" and one.outcome is CheckOutcome.FAILED and one.failed_at is not None:
-            found[one.key] = min(one.failed_at, found.get(one.key, one.failed_at))
-        elif one.kind == "service" and one.outcome.is_well:
-            found.pop(one.key, None)
-    _keep(project, known, found)
+    """Open and close incidents by the results of a run. OSError if they cannot be written."""
+    before = began(project)
+    after = dict(before)
+    for result in run.results:
+        if result.kind == "service" and result.outcome is CheckOutcome.FAILED and result.failed_at is not None:
+            after[result.key] = min(result.failed_at, after.get(result.key, result.failed_at))
+        elif result.kind == "service" and result.outcome.is_well:
+            after.pop(result.key, None)
+    _write(project, before, after)
 
 
 def close(project: Project, service: str) -> None:
-    """End the incident of a service that somebody has brought back by hand. OSError if that cannot be kept."""
-    known = began(project)
-    _keep(project, known, {name: moment for name, moment in known.items() if name != service})
+    """Close the incident of a service that a user has brought back by hand. OSError if that cannot be written."""
+    before = began(project)
+    _write(project, before, {name: moment for name, moment in before.items() if name != service})
 
 
-def _keep(project: Project, known: dict[str, float], found: dict[str, float]) -> None:
-    if found != known:
-        files.write(_path(project), msgspec.json.encode(found))
+def _write(project: Project, before: dict[str, float], after: dict[str, float]) -> None:
+    if after != before:
+        files.write(_path(project), msgspec.json.encode(after))
 
 
 def _path(project: Project) -> Path:

@@ -1,7 +1,7 @@
-"""The locks that a command may take for granted, since the healer that runs it holds them and waits for it.
+"""Lock grants: a command of a healer need not wait for the locks that this healer holds.
 
-A rollback is typically `git checkout v1 && auto-heal restart api`. That auto-heal would wait for the lock of the one
-that waits for it.
+A rollback is typically `git checkout v1 && auto-heal restart api`. Without a grant, that auto-heal would wait for the
+lock of the healer that waits for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from remediation.system.process import Identity, Protection, protected
 
 
 def granted(services: Iterable[Service]) -> dict[str, str]:
-    """Return the environment of a command that need not wait for the locks of these services, which we hold."""
+    """Return the environment variables that grant a command the locks of these services, which we hold."""
     ourselves = Identity.of(os.getpid())
     if ourselves is None:
         return {}
@@ -24,7 +24,7 @@ def granted(services: Iterable[Service]) -> dict[str, str]:
 
 
 def is_granted(service: Service) -> bool:
-    """Return whether we are, or belong to, a command of a healer that holds the lock of this service."""
+    """Return whether this process is, or descends from, a command of a healer that holds the lock of this service."""
     if not (text := environment.value(environment.HELD_LOCKS)):
         return False
     try:
