@@ -70,7 +70,7 @@ def owns_port(number: int, pid: int) -> bool:
 
 
 def untouchable(service: Service, state: ServiceState) -> HealError | None:
-    """Return why the service cannot be ended: one of its own processes is protected. None if none is."""
+    """Return why the service cannot be ended, if one of its own processes is protected; None otherwise."""
     for root in roots(service, state):
         if protection := _protection(root.pid):
             return HealError("out_of_bounds", name=service.name, holder=describe(root.pid), why=_why(protection))

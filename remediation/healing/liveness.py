@@ -10,7 +10,7 @@ from remediation.probes import readiness
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity
 
-# Seconds that a process that listens in place of a dead one has to answer: a server that was started by hand answers,
+# Seconds that a process that listens in place of a dead one has to answer: a server started by hand answers,
 # an unrelated silent process does not.
 _STRANGER_TIMEOUT = 0.5
 

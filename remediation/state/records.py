@@ -80,7 +80,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One health run; `interval` is that of the monitor whose cycle it was, in seconds."""
+    """One health run; `interval` is the interval of the monitor that ran it, in seconds."""
 
     began: float
     ended: float
