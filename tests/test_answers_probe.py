@@ -113,7 +113,7 @@ exec "$@"
 ASK = """
 import socket, sys, time
 from pathlib import Path
-from remediation.healing import liveness
+from remediation.probes import readiness
 from remediation.config.load import load_project
 from remediation.state.service_state import Store
 from remediation.checks.errors import ServiceDown
