@@ -1,4 +1,4 @@
-"""What a check holds in its hand: `services["api"].get("/api/girls")`."""
+"""The client that a check uses: `services["api"].get("/api/girls")`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from remediation.checks.transport import Answer
 
-# The whole answer is waited for until just before pytest-timeout's alarm ends the attempt, so that the
-# failure is one sentence and not the traceback of wherever the alarm struck.
+# A request times out this many seconds before pytest-timeout's alarm ends the attempt, so that the failure is
+# one sentence and not the traceback of the place where the alarm struck.
 _HEADSTART = 0.05
 
 _PROJECT = pytest.StashKey[tuple[Project, Store, dict[str, "requests.Session"]]]()
@@ -34,7 +34,7 @@ class Handle:
     """One service, as a check sees it."""
 
     def __init__(self, service: Service, store: Store, sessions: dict[str, requests.Session], deadline: float) -> None:
-        """Give an attempt until `deadline`, on the monotonic clock."""
+        """End every request by `deadline`, on the monotonic clock."""
         self._service = service
         self._store = store
         self._sessions = sessions
@@ -47,7 +47,7 @@ class Handle:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """The base URL, without a trailing slash."""
         if self._service.address is None:
             raise ConfigError(f"services.{self.name}: has no url")
         return self._service.address.url
@@ -59,7 +59,7 @@ class Handle:
 
     @property
     def process(self) -> psutil.Process | None:
-        """The live process that the PID file names, if auto-heal started it."""
+        """The live process in the PID file, if auto-heal started it."""
         identity = self._store.proven_process(self._service)
         if identity is None or self._store.pid_file_problem(self._service):
             return None
@@ -71,16 +71,17 @@ class Handle:
             return None
 
     def require_process(self) -> psutil.Process:
-        """Return the process behind the PID file: alive, started by auto-heal, and the owner of the port.
+        """Return the process in the PID file: alive, started by auto-heal, and the owner of the port.
 
-        Raises ServiceDown, which says what is wrong with it.
+        Raises ServiceDown with the problem.
         """
         __tracebackhide__ = True
         engine = engine_of(self._service)
         if not engine.knows_process:
             pytest.skip(english("run_by_others", name=self.name))
         if problem := liveness.hopeless(self._service, self._store) or self._store.pid_file_problem(self._service):
-            raise ServiceDown(problem if problem.startswith(self.name) else f"{self.name}: {problem}", hopeless=True)
+            reason = problem if problem.startswith(self.name) else f"{self.name}: {problem}"
+            raise ServiceDown(reason, retry_is_pointless=True)
         process = self.process
         if process is None:
             raise ServiceDown(english("process_gone", name=self.name))
@@ -90,16 +91,17 @@ class Handle:
         return process
 
     def get(self, path: str = "", **options: Any) -> Answer:
-        """GET a path and return the whole answer, of at most 8 MiB when it is decompressed.
+        """GET a path and return the complete response, of at most 8 MiB after decompression.
 
-        `options` are those of `requests.Session.get`; none of them gives it more than the attempt's time.
-        A redirect is followed as long as it leads to the same host and port, or from http to https there; what
-        another host answers would say nothing of this service. With `allow_redirects=False` it is handed back.
-        Raises ServiceDown if no whole answer arrives in time, and `.json()` of the answer does if it is no JSON.
+        `options` are those of `requests.Session.get`; none of them extends the time of the attempt.
+        Redirects are followed to the same host and port, or from http to https on that host: the response of
+        another host would prove nothing about this service. `allow_redirects=False` returns the redirect response.
+        Raises ServiceDown if no complete response arrives in time. `.json()` of the response raises ServiceDown if
+        it is not JSON.
         """
         __tracebackhide__ = True
         if reason := liveness.hopeless(self._service, self._store):
-            raise ServiceDown(reason, hopeless=True)
+            raise ServiceDown(reason, retry_is_pointless=True)
         from urllib3.exceptions import HTTPError
 
         from remediation.checks.transport import Limits
@@ -108,7 +110,7 @@ class Handle:
         what, url = f"{self.name}: GET {path or '/'}", self.url
         session = self._session()
         if self._service.ca_file or not self._service.verify:
-            # With each request, or else REQUESTS_CA_BUNDLE would come first for a service elsewhere.
+            # Passed with each request, because REQUESTS_CA_BUNDLE would take precedence for a remote service.
             options.setdefault("verify", session.verify)
         limits = Limits.of(options.pop("timeout", None), self._deadline)
         try:
@@ -116,7 +118,7 @@ class Handle:
         except (HTTPError, OSError, ValueError) as error:
             raise ServiceDown(f"{what}: {self._why(error)}") from None
         except pytest.fail.Exception as error:
-            # pytest-timeout's alarm, which struck while a byte came now and then.
+            # pytest-timeout's alarm struck because the server sent single bytes slowly.
             raise (error if isinstance(error, ServiceDown) else ServiceDown(f"{what}: {self._late}")) from None
         answer.what = what
         return answer
@@ -137,7 +139,7 @@ class Handle:
 
 
 def _new_session(service: Service, deadline: float) -> requests.Session:
-    """Make the HTTP session of a service; takes at most half of what is left until `deadline`."""
+    """Make the HTTP session of a service in at most half of the time until `deadline`."""
     from remediation.checks.transport import MOST_REDIRECTS, Adapter, Session
 
     session = Session()
@@ -146,23 +148,23 @@ def _new_session(service: Service, deadline: float) -> requests.Session:
     session.mount("", Adapter())
     session.verify = str(service.ca_file) if service.ca_file else service.verify
     if address := service.address:
-        # A proxy from the environment, or a .netrc, has no say in how this machine talks to itself.
-        session.trust_env = not _is_here(address, (time.monotonic() + deadline) / 2)
+        # Proxies from the environment and a .netrc do not apply to requests of this machine to itself.
+        session.trust_env = not _is_local(address, (time.monotonic() + deadline) / 2)
     return session
 
 
-def _is_here(address: Address, deadline: float) -> bool:
+def _is_local(address: Address, deadline: float) -> bool:
     from remediation.probes import deadline_io
     from remediation.system import ports
 
     try:
-        return all(ports.is_local(one) for one in deadline_io.addresses(address.host, address.port, deadline))
+        return all(ports.is_local(ip) for ip in deadline_io.addresses(address.host, address.port, deadline))
     except OSError:
         return False
 
 
 def prepare(project: Project, sessions: dict[str, requests.Session]) -> None:
-    """Make the HTTP session of each service, none of which has a connection yet."""
+    """Make the HTTP session of each service, without connecting."""
     for service in project.services.values():
         if service.address and service.address.scheme != "tcp":
             sessions[service.name] = _new_session(service, time.monotonic() + service.probe_timeout)
@@ -179,7 +181,7 @@ class Services(Mapping[str, Handle]):
         sessions: dict[str, requests.Session],
         properties: list[tuple[str, object]],
     ) -> None:
-        """Start the attempt's clock; what is shown goes to `properties`."""
+        """Start the attempt's clock; `show` adds its values to `properties`."""
         headstart = min(_HEADSTART, project.timeout / 10)
         deadline = time.monotonic() + project.timeout - headstart
         self._project = project
@@ -202,7 +204,7 @@ class Services(Mapping[str, Handle]):
         return len(self._handles)
 
     def show(self, **values: object) -> None:
-        """Show values beside a passing check: `show(count=6)` gives `/api/girls OK (count: 6)`."""
+        """Show values next to a passing check: `show(count=6)` gives `/api/girls OK (count: 6)`."""
         self._properties += values.items()
 
 

@@ -1,4 +1,4 @@
-"""What fails a check: a service that did not answer as it should, in one sentence."""
+"""The errors that fail a check when a service did not answer as it should, each in one sentence."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import pytest
 
 
 class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, name-defined]
-    """A service did not answer as it should. The sentence says it all, so pytest shows no traceback."""
+    """A service did not answer as it should. The sentence is complete, so pytest shows no traceback."""
 
-    # As pytest's own outcomes do, so that a summary shows the bare name.
+    # As in pytest's own outcomes, so that a summary shows the bare name.
     __module__ = "builtins"
 
-    def __init__(self, reason: str, *, hopeless: bool = False) -> None:
-        """Fail with one sentence for people; `hopeless` if asking again is pointless until it is healed."""
+    def __init__(self, reason: str, *, retry_is_pointless: bool = False) -> None:
+        """Fail with one sentence for people; `retry_is_pointless` if only a heal can help."""
         super().__init__(reason, pytrace=False)
-        self.hopeless = hopeless
+        self.retry_is_pointless = retry_is_pointless
 
 
 class Slower(ServiceDown):

@@ -1,6 +1,6 @@
-"""Beside a deployment: call each check several times, since a single latency says little.
+"""Measure latencies around a deployment. A single call says little, so each check is called several times.
 
-The further calls come first and are not reported; the last one is the check as ever.
+The extra calls come first and are not reported; the last call is the ordinary check.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ _LATENCY = pytest.StashKey[float | None]()
 
 
 class Sampling:
-    """The plugin that measures checks; where one may fail for it, it compares with the latencies of before."""
+    """The plugin that measures checks and, if a baseline is given, fails those that became slower."""
 
-    def __init__(self, limits: LatencyLimits, before: Mapping[str, float | None]) -> None:
-        """Call each check as often as `limits` say; fail those that are slower than `before`, by node ID."""
+    def __init__(self, limits: LatencyLimits, baseline: Mapping[str, float | None]) -> None:
+        """Call each check as often as `limits` say; `baseline` has the old latencies by node ID."""
         self._limits = limits
-        self._before = before
+        self._baseline = baseline
 
     @staticmethod
     def is_sample(item: pytest.Item) -> bool:
-        """Return whether a check is called only for its latency now."""
+        """Return whether the current call of a check only measures its latency."""
         return _LATENCY not in item.stash
 
     @staticmethod
     def latency(item: pytest.Item) -> float | None:
-        """Return the median of the calls of a check, in seconds; None before it was called."""
+        """Return the median latency of a check's calls, in seconds; None before the last call."""
         return item.stash[_LATENCY]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Call a check for its latency, before it is run as ever."""
+        """Call a check for its latency before the ordinary run."""
         properties = list(item.user_properties)
         item.stash[_EARLIER] = []
         if _may_be_repeated(item):
             for _ in range(self._limits.calls - 1):
-                # Nothing but the check itself is torn down, as if another one of the same place followed.
+                # Tear down the check only, as if another check with the same parent followed.
                 reports = runtestprotocol(item, log=False, nextitem=cast("Any", item.parent))
                 item.user_properties[:] = properties
-                item._report_sections.clear()  # noqa: SLF001 - what it printed is that of no report
+                item._report_sections.clear()  # noqa: SLF001 - no report shows this output
                 if any(not report.passed for report in reports):
                     break
                 item.stash[_EARLIER] += [report.duration for report in reports if report.when == "call"]
@@ -60,21 +60,21 @@ class Sampling:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
-        """Take the median of all calls, and fail a check that is slower than before if that is asked for."""
+        """Take the median of all calls, and fail a check that is slower than its baseline."""
         began = time.perf_counter()
         yield
         if self.is_sample(item):
             return
         median = statistics.median([*item.stash[_EARLIER], time.perf_counter() - began])
         item.stash[_LATENCY] = median
-        if found := slowdown(median, self._before.get(item.nodeid), self._limits):
-            raise Slower(english("takes_longer", now=found.now, before=found.before), hopeless=True)
+        if slower := slowdown(median, self._baseline.get(item.nodeid), self._limits):
+            raise Slower(english("takes_longer", now=slower.now, before=slower.before), retry_is_pointless=True)
 
 
 def _may_be_repeated(item: pytest.Item) -> bool:
-    """Return whether a check can be called without being reported, and with a deadline for each call.
+    """Return whether a check can be called unreported and with a deadline for each call.
 
-    Subtests are reported at once, and a deadline over all calls would strike too early.
+    pytest reports subtests at once, and a deadline for all calls together would strike too early.
     """
     marker = item.get_closest_marker("timeout")
     has_subtests = isinstance(item, TestCaseFunction) or "subtests" in getattr(item, "fixturenames", ())

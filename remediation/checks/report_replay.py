@@ -1,7 +1,7 @@
-"""Let other plugins know of a check what they would if it had run here, though an earlier session ran it.
+"""Show other plugins a check as if it had run here, although an earlier session ran it.
 
-Many note what became of a check on the item or for themselves: when it is set up, called and torn down, and when its
-report is made. None of this happens again, so what they have around it is called with nothing inside.
+Many plugins record the outcome of a check in wrappers around set-up, call, teardown and the making of its report.
+None of these phases runs again, so the wrappers are called around nothing.
 """
 
 from __future__ import annotations
@@ -16,42 +16,43 @@ import pytest
 from remediation.checks import results
 from remediation.supervision.attempt_log import ReportOutcome
 
-# Who is not told: pytest itself, we, those that we build upon, and who would run a check again at its failed report.
-_NOT_TOLD = ("_pytest.", "remediation.", "pytest_rerunfailures", "pytest_timeout", "pytest_retry")
+# Modules whose plugins see no replay: pytest, auto-heal, what it builds upon, and pytest_retry, which would run a
+# check again when it sees the failed report.
+_EXCLUDED = ("_pytest.", "remediation.", "pytest_rerunfailures", "pytest_timeout", "pytest_retry")
 _MAKE = "pytest_runtest_makereport"
 
 
 class ReportReplay:
-    """The plugin that is asked for the report in place of pytest while something is told again."""
+    """The plugin that provides the report, instead of pytest, during a replay."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Tell the plugins of a session."""
+        """Replay reports to the plugins of a session."""
         self._manager = config.pluginmanager
         self._report: pytest.TestReport | None = None
 
     def begin(self, item: pytest.Item) -> None:
-        """Say that a check begins, but not on the terminal, which has shown it."""
+        """Announce that a check begins, except to the terminal, which has shown it."""
         self._around("pytest_runtest_logstart")(nodeid=item.nodeid, location=item.location)
 
     def end(self, item: pytest.Item) -> None:
-        """Say that a check is over."""
+        """Announce that a check is over."""
         self._around("pytest_runtest_logfinish")(nodeid=item.nodeid, location=item.location)
 
     def _around(self, hook: str) -> Callable[..., object]:
-        hushed = [plugin for name, plugin in self._manager.list_name_plugin() if name == "terminalreporter"]
-        ours = [impl.plugin for impl in self._impls(hook) if impl.function.__module__.startswith("remediation.")]
-        return self._manager.subset_hook_caller(hook, hushed + ours)
+        terminal = [plugin for name, plugin in self._manager.list_name_plugin() if name == "terminalreporter"]
+        own = [impl.plugin for impl in self._impls(hook) if impl.function.__module__.startswith("remediation.")]
+        return self._manager.subset_hook_caller(hook, terminal + own)
 
-    def tell(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        """Tell of one phase of a check, and add to its report what a plugin adds to it.
+    def replay(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Replay one phase of a check, and copy what plugins add to the report.
 
-        Each plugin is told by itself: one that cannot do with so little keeps none of the others from hearing it.
+        Each plugin is called separately, so that one that fails does not affect the others.
         """
         call = _call_of(report)
         for plugin in self._listeners(report.when):
             self._report = copy(report)
             if results.report_outcome(report) is ReportOutcome.REPEATED:
-                # It is called so only later.
+                # Only later does rerunfailures change the outcome to this.
                 self._report.outcome = "failed"
             with suppress(Exception, pytest.fail.Exception, pytest.skip.Exception):
                 if any(self._wraps(impl) for impl in self._impls(f"pytest_runtest_{report.when}", plugin)):
@@ -65,12 +66,12 @@ class ReportReplay:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_makereport(self) -> pytest.TestReport | None:
-        """Hand in the report that is told again."""
+        """Provide the replayed report."""
         return self._report
 
     def _listeners(self, when: str | None) -> list[object]:
         impls = [impl for hook in (_MAKE, f"pytest_runtest_{when}") for impl in self._impls(hook)]
-        others = [impl for impl in impls if not impl.function.__module__.startswith(_NOT_TOLD)]
+        others = [impl for impl in impls if not impl.function.__module__.startswith(_EXCLUDED)]
         return list({id(impl.plugin): impl.plugin for impl in others}.values())
 
     def _impls(self, hook: str, plugin: object = None) -> Iterator[Any]:
@@ -80,7 +81,7 @@ class ReportReplay:
 
     @staticmethod
     def _wraps(impl: Any) -> bool:
-        """Return whether a hook is there for what others do; one that does something itself is not called again."""
+        """Return whether a hook implementation only wraps others; all others must not run again."""
         return bool(impl.wrapper or impl.hookwrapper)
 
     def _only(self, plugin: object, hook: str) -> Callable[..., object]:
@@ -89,13 +90,13 @@ class ReportReplay:
 
 
 def keep_results(config: pytest.Config) -> None:
-    """Keep what others have written since the round began: in the middle of it, nothing is stale."""
+    """Keep the files that plugins have written since the round began: they are not stale."""
     if hasattr(config.option, "clean_alluredir"):
         config.option.clean_alluredir = False
 
 
 def _call_of(report: pytest.TestReport) -> pytest.CallInfo[None]:
-    """Return what pytest would have had in hand when it made a report."""
+    """Return the call information with which pytest would have made a report."""
     excinfo = None
     if not report.passed:
         kind = pytest.skip.Exception if report.skipped else pytest.fail.Exception

@@ -1,6 +1,6 @@
-"""The workers of pytest-xdist in a health run: each says how it is, one that hangs is ended, and xdist replaces it.
+"""The workers of pytest-xdist in a health run. Each sends heartbeats; a hung one is ended, and xdist replaces it.
 
-A worker is no fork: it and its supervisor share a folder, with a board, and for each worker a log and its stacks.
+A worker is not a fork. Workers and supervisor share a folder with the heartbeats, and a log and a stack per worker.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from remediation.supervision.attempt_log import AttemptLog, Begun, Collecting, R
 from remediation.supervision.death import Death, read_stack, write_stacks_to
 from remediation.supervision.handover import DeadAttempt, Handover
 from remediation.supervision.heartbeat import GRACE, Heartbeats, Phase
-from remediation.supervision.protocol import SupervisorLink
-from remediation.supervision.protocol import Workers as Told
+from remediation.supervision.protocol import SupervisorLink, Workers
 from remediation.supervision.worker_watch import End, slot_of
 from remediation.system.exit_codes import INTERNAL_ERROR
 from remediation.system.process import Identity
@@ -31,18 +30,18 @@ from remediation.system.process import Identity
 FOLDER = "auto_heal_folder"
 _BROKEN = "auto_heal_broken"
 _REPLACES = "auto_heal_replaces"
-# With crashed and hung workers, xdist gives up after a few for each; here each attempt at a check may cost one.
+# By default, xdist gives up after a few crashed workers. Here, each attempt at a check may cost one.
 _MOST_RESTARTS = "1000"
-# How long the end of a worker may take to be known, in seconds.
-_ENDED_WITHIN = 1.0
+# How long to wait for the exit code of a worker, in seconds.
+_EXIT_TIMEOUT = 1.0
 _LATER = "auto_heal_later"
 
 
 class WorkerSide:
-    """What a worker tells."""
+    """The plugin of a worker. It writes heartbeats, a log and stacks into the shared folder."""
 
     def __init__(self, config: pytest.Config, timeout: float) -> None:
-        """Tell it in the folder that the controller has named; what is no check may take `timeout` seconds."""
+        """Use the folder that the controller has named; work outside checks may take `timeout` seconds."""
         given = config.workerinput  # type: ignore[attr-defined]
         folder, name = Path(given[FOLDER]), given["workerid"]
         if given[_REPLACES]:
@@ -51,112 +50,113 @@ class WorkerSide:
         if me := Identity.of(os.getpid()):
             heartbeats.sign(slot, me.pid, me.born)
         heartbeats.take(slot, time.monotonic() + timeout + GRACE)
-        # Between two checks it waits for others.
+        # Between two checks, a worker waits for the controller.
         self.heartbeat = HeartbeatPlugin(heartbeats, slot, timeout, waits=True)
         self.heartbeat.outside()
         self.log = AttemptLog(folder / f"{name}.log")
-        self.known = Handover(broken=given[_BROKEN])
+        self.handover = Handover(broken=given[_BROKEN])
         self._stacks = (folder / f"{name}.stack").open("a+b", buffering=0)
         write_stacks_to(self._stacks)
 
     def pytest_sessionstart(self) -> None:
-        """Leave a stack when it is asked for, or after a crash, also now that others have had their say in that."""
+        """Write a stack on request or after a crash, even if other plugins have changed that."""
         write_stacks_to(self._stacks)
 
 
 class ControllerSide:
-    """The plugin of the controller: it tells workers where to tell, and learns why one crashed."""
+    """The plugin of the controller. It names the shared folder to workers, and finds out why one crashed."""
 
-    def __init__(self, config: pytest.Config, told: SupervisorLink, folder: Path, heartbeat: HeartbeatPlugin) -> None:
+    def __init__(
+        self, config: pytest.Config, supervisor: SupervisorLink, folder: Path, heartbeat: HeartbeatPlugin
+    ) -> None:
         """Share `folder` with all workers, and with the supervisor."""
         self._config = config
         self._heartbeat = heartbeat
-        self._broken = dict(told.known.broken)
-        self._has_lost = False
-        self._told = told
+        self._broken = dict(supervisor.known.broken)
+        self._has_lost_worker = False
+        self._supervisor = supervisor
         self._folder = folder / "workers"
-        self._lost = 0
+        self._lost_before_checks = 0
         self.problem: str | None = None
-        """Why a worker could not go on, if that was the fault of no check."""
+        """Why the workers could not go on, if no check is to blame."""
         if config.option.maxworkerrestart is None:
             config.option.maxworkerrestart = _MOST_RESTARTS
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Name the folder to a worker."""
+        """Send the folder to a worker."""
         if not self._folder.exists():
             self._folder.mkdir()
             (self._folder / "board").touch()
             Heartbeats(self._folder / "board")
-            self._told.channel.send(Told(os.fsencode(self._folder)))
-        node.workerinput |= {FOLDER: str(self._folder), _BROKEN: self._broken, _REPLACES: self._has_lost}
+            self._supervisor.channel.send(Workers(os.fsencode(self._folder)))
+        node.workerinput |= {FOLDER: str(self._folder), _BROKEN: self._broken, _REPLACES: self._has_lost_worker}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:
-        """Wait for workers, who have deadlines of their own."""
+        """Wait for the workers, which have deadlines of their own."""
         self._heartbeat.hold()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        """See whether a worker ended in the middle of a module, which the next one does without."""
-        self._has_lost = self._has_lost or bool(error)
+        """Find out whether a worker ended during the import of a module, which the next worker then skips."""
+        self._has_lost_worker = self._has_lost_worker or bool(error)
         records = read_log(self._folder / f"{node.gateway.id}.log")
         if not error:
             return
         death = self._death(node)
         if records and isinstance(records[-1], Collecting) and death.phase is Phase.COLLECT:
-            known = Handover(broken=self._broken).after(records, death, self._config.rootpath)
-            self._broken = known.broken if known else self._broken
+            handover = Handover(broken=self._broken).after(records, death, self._config.rootpath)
+            self._broken = handover.broken if handover else self._broken
             return
-        has_begun = any(isinstance(one, Begun) for one in records)
-        self._lost += not has_begun
+        has_begun = any(isinstance(record, Begun) for record in records)
+        self._lost_before_checks += not has_begun
         if death.hung_for is not None and not death.phase.of_check:
             self._give_up(death)
-        elif not has_begun and self._lost > len(self._config.option.tx):
-            # So would each that replaces it.
+        elif not has_begun and self._lost_before_checks > len(self._config.option.tx):
+            # Every replacement would end in the same way.
             self._give_up(death)
 
     def _give_up(self, death: Death) -> NoReturn:
-        """End the session, since workers cannot do their work, and no check is at fault."""
+        """End the session because workers cannot work, and no check is to blame."""
         place = death.place(self._config.rootpath)
         self.problem = f"{place}: a worker {death.sentence}".removeprefix(": ")
         pytest.exit(self.problem, returncode=INTERNAL_ERROR)
 
     @pytest.hookimpl(optionalhook=True, wrapper=True, tryfirst=True)
     def pytest_handlecrashitem(self, crashitem: str, report: Any) -> Generator[None, object, object]:
-        """Make of xdist's report of a crash that of an attempt like others."""
+        """Turn xdist's report of a crash into the report of an ordinary failed attempt."""
         result = yield
         begun = self._last_attempt(report.node, crashitem)
         if begun is None:
             return result
         is_final = results.report_outcome(report) is ReportOutcome.FAILED
-        dead = DeadAttempt(begun, self._death(report.node))
-        reports = dead.reports(final=is_final)
-        before, failed, after = _around(reports)
-        for one in before:
-            one.node = report.node
-            self._config.hook.pytest_runtest_logreport(report=one)
+        attempt = DeadAttempt(begun, self._death(report.node))
+        earlier, failed, later = _split(attempt.reports(final=is_final))
+        for earlier_report in earlier:
+            earlier_report.node = report.node
+            self._config.hook.pytest_runtest_logreport(report=earlier_report)
         node = report.node
         vars(report).update(vars(failed))
         report.node = node
-        setattr(report, _LATER, after)
+        setattr(report, _LATER, later)
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> Generator[None, object, object]:
-        """End an attempt that crashed as every attempt ends; what others do with a report may not take for ever."""
+        """Add the remaining reports of a crashed attempt, and limit the time that plugins have for a report."""
         self._heartbeat.outside()
         result = yield
         self._heartbeat.hold()
-        for one in getattr(report, _LATER, ()):
-            one.node = report.node
-            self._config.hook.pytest_runtest_logreport(report=one)
+        for later_report in getattr(report, _LATER, ()):
+            later_report.node = report.node
+            self._config.hook.pytest_runtest_logreport(report=later_report)
         return result
 
     def _last_attempt(self, node: Any, nodeid: str) -> Begun | None:
         records = read_log(self._folder / f"{node.gateway.id}.log")
-        found = [one for one in records if isinstance(one, Begun)]
-        return found[-1] if found and found[-1].nodeid == nodeid else None
+        attempts = [record for record in records if isinstance(record, Begun)]
+        return attempts[-1] if attempts and attempts[-1].nodeid == nodeid else None
 
     def _death(self, node: Any) -> Death:
         slot = slot_of(node.gateway.id)
@@ -173,15 +173,15 @@ class ControllerSide:
 
 
 def _exit_code(node: Any) -> int:
-    """Return how the process of a worker ended, which execnet has no public way to tell."""
+    """Return the exit code of a worker's process, for which execnet has no public API."""
     popen = getattr(getattr(node.gateway, "_io", None), "popen", None)
     try:
-        return int(popen.wait(_ENDED_WITHIN)) if popen else 1
-    except Exception:  # noqa: BLE001 - whatever it is, it only makes a sentence less exact
+        return int(popen.wait(_EXIT_TIMEOUT)) if popen else 1
+    except Exception:  # noqa: BLE001 - any failure only makes a sentence less exact
         return 1
 
 
-def _around(reports: list[pytest.TestReport]) -> tuple[list[Any], pytest.TestReport, list[Any]]:
-    """Return the reports of an attempt before the one that failed, that one, and those after it."""
-    at = next(number for number, one in enumerate(reports) if not one.passed)
-    return reports[:at], reports[at], reports[at + 1 :]
+def _split(reports: list[pytest.TestReport]) -> tuple[list[Any], pytest.TestReport, list[Any]]:
+    """Return the reports of an attempt before the failed one, the failed one, and those after it."""
+    index = next(index for index, report in enumerate(reports) if not report.passed)
+    return reports[:index], reports[index], reports[index + 1 :]

@@ -1,6 +1,6 @@
-"""A session beside a deployment: what it knows of before, what it measures besides, and what it keeps.
+"""The part of a session that belongs to a deployment: the baseline, latency samples, what is stored for later.
 
-Loaded only there.
+Loaded only in such sessions.
 """
 
 from __future__ import annotations
@@ -17,41 +17,42 @@ from remediation.run.health_run import HealthRun
 from remediation.system.exit_codes import INTERNAL_ERROR
 
 
-class Beside:
-    """What a session has besides when it is one before or after a deployment."""
+class DeploySession:
+    """What a session before or after a deployment has in addition."""
 
-    def __init__(self, project: Project, told: Deployment) -> None:
-        """Read what is known of before. ConfigError if that cannot be read."""
-        self.deployment = told
-        self.baseline: Baseline | None = baseline.read(told.baseline_file) if told.phase == "after" else None
-        known = self.baseline.checks if self.baseline and told.fail_on_slower else {}
-        self.sampling = Sampling(project.latency, {nodeid: one.latency for nodeid, one in known.items()})
+    def __init__(self, project: Project, deployment: Deployment) -> None:
+        """Read the baseline. ConfigError if it cannot be read."""
+        self.deployment = deployment
+        is_after = deployment.phase == "after"
+        self.baseline: Baseline | None = baseline.read(deployment.baseline_file) if is_after else None
+        checks = self.baseline.checks if self.baseline and deployment.fail_on_slower else {}
+        self.sampling = Sampling(project.latency, {nodeid: check.latency for nodeid, check in checks.items()})
         self._project = project
 
     @classmethod
-    def of(cls, config: pytest.Config, project: Project) -> Beside | None:
-        """Return what a session has besides, None for an ordinary one. UsageError if it cannot be used.
+    def of(cls, config: pytest.Config, project: Project) -> DeploySession | None:
+        """Return the deployment's part of a session, None for an ordinary session. UsageError if it is unusable.
 
-        One with --rollback alone is one after a deployment, with the usual baseline.
+        A session with only --rollback runs after a deployment, with the default baseline.
         """
         try:
-            told = context.told()
-            if told is None and config.getoption("rollback"):
-                told = Deployment("after", str(project.baseline))
-            return cls(project, told) if told else None
+            deployment = context.told()
+            if deployment is None and config.getoption("rollback"):
+                deployment = Deployment("after", str(project.baseline))
+            return cls(project, deployment) if deployment else None
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
 
     def keep(self, run: HealthRun, code: int) -> int:
-        """Before a deployment, keep what a run found; return the exit code, which says if that cannot be done."""
+        """Store the results of a run before a deployment, and return the exit code: an error if that fails."""
         if self.deployment.phase == "after":
             return code
         path = self.deployment.baseline_file
-        known = Baseline.of(run.run_state.results(), versions.answering(self._project))
+        current = Baseline.of(run.run_state.results(), versions.answering(self._project))
         try:
-            baseline.write(path, known)
+            baseline.write(path, current)
         except OSError as error:
             run.event_log.log("baseline_not_kept", file=self._project.relative(path), problem=error.strerror or error)
             return INTERNAL_ERROR
-        run.event_log.log("baseline_kept", checks=len(known.checks), file=self._project.relative(path))
+        run.event_log.log("baseline_kept", checks=len(current.checks), file=self._project.relative(path))
         return code
