@@ -106,7 +106,7 @@ def test_to_who_does_not_roll_back_the_rollback_of_another_is_a_heal(project: Sa
     for rollback in (True, False):
         run_state = RunState(load_project(project.root, {}), rollback=rollback)
         run_state.add([back])
-        verdicts.append(run_state.hopeful)
+        verdicts.append(run_state.verdict_if_passed)
 
     assert verdicts == ["rolled-back", "healed"]
 

@@ -47,27 +47,27 @@ if TYPE_CHECKING:
     from remediation.supervision.handover import Handover
 
 Heals = Literal["auto", "plan", "off"]
-"""Whether what is sick is healed, or only told how it would be, or left."""
+"""Heal sick services, only print the plan, or do nothing."""
 
 
 class Options(msgspec.Struct, frozen=True):
-    """Whose run it is, and what the command line says about healing."""
+    """The origin of a run, and the options of the command line about healing."""
 
     heal: Heals
     rounds: int | None
-    """The most rounds of healing; None for as many as the ladders have rungs."""
+    """The most rounds of healing; None for as many as the ladders have steps."""
     fail_on_heal: bool
     rollback: bool = False
-    """Whether to take the way back of a service that no heal has helped."""
+    """Whether to roll back a service that no heal has helped."""
     allow_unproven: bool = False
-    """Whether a service may be well of which no check has proven anything."""
+    """Whether a service counts as healthy if all its checks were skipped."""
     origin: Origin = "check"
     interval: float | None = None
     """Seconds from one cycle of the monitor to the next."""
 
 
 class HealthRun(msgspec.Struct):
-    """The rounds of one run, from the end of the first on."""
+    """One run, from the end of its first round on."""
 
     project: Project
     store: Store
@@ -75,22 +75,22 @@ class HealthRun(msgspec.Struct):
     options: Options
     run_state: RunState
     again: Callable[[Path], tuple[int, list[Path]]]
-    """Runs the suite once more as a folder lists it; pytest's exit code, and where the findings are."""
+    """Runs the checks listed in a folder once more; returns pytest's exit code and the folders of the findings."""
     report: Path
     root: Path
     """The folder from which pytest names the files of checks."""
     selected: list[str]
-    """The node IDs of what the first round selected."""
+    """The node IDs of the checks that the first round selected."""
     deployment: Deployment | None = None
     verdict: Verdict = "sick"
     may_heal: Callable[[list[Incident]], bool] = lambda _: True
-    """Asked before every round of healing."""
+    """Called before every round of healing."""
     began: float = msgspec.field(default_factory=time.time)
 
     def finish(self, first: Round) -> int:
-        """Heal and check again until all is well or nothing more can be done; return the exit code.
+        """Heal and check again until all checks pass or nothing more can be done; return the exit code.
 
-        Heals on exit code 1 alone: not on an interruption, an internal error or a wrong use.
+        Heals only on exit code 1, not after an interruption, an internal error or a usage error.
         """
         self.run_state.rounds.append(first)
         try:
@@ -103,29 +103,29 @@ class HealthRun(msgspec.Struct):
             self.event_log.log("incomplete", reason=str(error))
             self.run_state.rounds.append(replace(self.run_state.rounds.pop(), code=INTERNAL_ERROR))
         code = self._conclude()
-        self._tell_github(code)
+        self._report_to_github(code)
         self._tidy_up()
         return code
 
-    def _tell_github(self, code: int) -> None:
-        """Tell the step of a workflow how it went, if this is one."""
+    def _report_to_github(self, code: int) -> None:
+        """Write outputs and summary of the step, if the run is one of a GitHub workflow."""
         if self.options.origin != "check" or code not in VERDICTS or not is_step():
             return
         from remediation.deployment import versions
         from remediation.github import step
 
-        run_state, told = self.run_state, self.deployment
+        run_state, deployment = self.run_state, self.deployment
         step.tell(
             self.to_record(), remediations=run_state.folded(), changes=run_state.changes(), baseline=run_state.baseline,
-            deployed=told is not None and told.phase == "after",
-            versions=versions.answering(self.project) if told else {},
-            places=places(one.findings for one in run_state.rounds),
+            deployed=deployment is not None and deployment.phase == "after",
+            versions=versions.answering(self.project) if deployment else {},
+            places=places(completed.findings for completed in run_state.rounds),
             root=self.root, report=self.report, event_log=self.event_log,
         )  # fmt: skip
 
     def _tidy_up(self) -> None:
         """Keep logs and evidence within their limits."""
-        # Where it cannot be done, they grow; that is no verdict on a service.
+        # On failure, the files only grow; that must not change the verdict.
         with suppress(OSError):
             Archive(self.project).prune()
         for service in self.project.services.values():
@@ -133,12 +133,12 @@ class HealthRun(msgspec.Struct):
                 logrotate.running(service.log_file, service.log_size)
 
     def to_record(self) -> Run:
-        """Return what the history keeps of this run."""
+        """Return the record of this run for the history."""
         options = self.options
         return Run(self.began, time.time(), options.origin, self.verdict, options.interval, self.run_state.results())
 
     def record(self) -> None:
-        """Write this run into the history; if that cannot be done, say so."""
+        """Write this run into the history, or log why that failed."""
         from remediation.state.history import History, HistoryError
 
         try:
@@ -147,7 +147,7 @@ class HealthRun(msgspec.Struct):
             self.event_log.log("no_history", problem=error)
 
     def _heal_and_repeat(self) -> bool:
-        """Climb the ladders as long as that can help; return whether healing is allowed."""
+        """Climb the ladders as long as that can help; return whether healing was allowed."""
         healed_rounds = 0
         while self._is_failed:
             incidents = self.run_state.to_heal()
@@ -160,19 +160,21 @@ class HealthRun(msgspec.Struct):
             healed_rounds += 1
             if not self._only_waits(incidents):
                 self.event_log.log("healing")
-            done = self._heal(incidents)
-            if not any(one.ok for one in done) and not self._has_more_for(done):
-                # All that there is was done, or refused: another look would change nothing.
+            remediations = self._heal(incidents)
+            if not any(remediation.ok for remediation in remediations) and not self._can_continue(remediations):
+                # Every step was used or refused, so another round would find the same.
                 break
             self.event_log.log("verifying")
-            self._run_again(done)
+            self._run_again(remediations)
         return True
 
-    def _has_more_for(self, done: list[Remediation]) -> bool:
-        """Return whether more may follow on heals that failed: another step or, at last, the way back."""
-        may_go_back = self.options.rollback and any(self.project.services[one.service].rollback for one in done)
-        acted = any(one.action for one in done)
-        return self.run_state.has_more_for(done) or (may_go_back and acted)
+    def _can_continue(self, remediations: list[Remediation]) -> bool:
+        """Return whether failed heals may be followed by another step or, at the end, by a rollback."""
+        can_roll_back = self.options.rollback and any(
+            self.project.services[remediation.service].rollback for remediation in remediations
+        )
+        has_acted = any(remediation.action for remediation in remediations)
+        return self.run_state.has_next_step(remediations) or (can_roll_back and has_acted)
 
     @property
     def _most_heals(self) -> int:
@@ -184,25 +186,25 @@ class HealthRun(msgspec.Struct):
         return self.run_state.last.code == FAILED and self.run_state.is_complete
 
     def _may_heal(self, incidents: list[Incident]) -> bool:
-        """Return whether there may be a round of healing; if not, tell why, or what it would do."""
+        """Return whether a round of healing is allowed; if not, log why, or log the plan."""
         if self.options.heal == "off":
             self.event_log.log("healing_off")
         elif self.options.heal == "plan":
-            self._tell_plan(incidents)
+            self._log_plan(incidents)
         elif pause := self.store.paused():
             self.event_log.log_message(pause.message)
         else:
             return self.may_heal(incidents)
         return False
 
-    def _tell_plan(self, incidents: list[Incident]) -> None:
+    def _log_plan(self, incidents: list[Incident]) -> None:
         from remediation.healing.dry_run import plan
 
         for message in plan(incidents, self.project.services, self.store, rollback=self.options.rollback):
             self.event_log.log_message(message)
 
     def _only_waits(self, incidents: list[Incident]) -> bool:
-        """Return whether nothing may be done for any of them."""
+        """Return whether no action is allowed for any of these incidents."""
         from remediation.healing.dry_run import nothing_may_be_done
 
         return nothing_may_be_done(incidents, self.project.services, self.store)
@@ -210,12 +212,12 @@ class HealthRun(msgspec.Struct):
     def _heal(self, incidents: list[Incident]) -> list[Remediation]:
         from remediation.healing.dependencies import heal_all
 
-        done = heal_all(
+        remediations = heal_all(
             incidents, self.project.services, remediator=self._remediator(), store=self.store, event_log=self.event_log,
             origin=self.options.origin, earlier=self.run_state.remediations,
         )  # fmt: skip
-        self.run_state.add(done)
-        return done
+        self.run_state.add(remediations)
+        return remediations
 
     def _remediator(self) -> Remediator:
         from remediation.healing.remediator import Remediator
@@ -224,40 +226,43 @@ class HealthRun(msgspec.Struct):
         return Remediator(self.store, self.event_log, record=record, origin=self.options.origin)
 
     def _roll_back(self) -> None:
-        """Take the way back from what a deployment broke and no heal mended, and check again."""
+        """Roll back the services that a deployment broke and no heal repaired, and check again."""
         if not self.options.rollback or not self._is_failed:
             return
         from remediation.run import rollback
 
         incidents = rollback.report_broken(self.run_state, self.event_log)
-        # Somebody may have begun a pause since the last heal.
+        # A pause may have begun since the last heal.
         if not incidents or not self._may_heal(incidents):
             return
-        done = rollback.roll_back_all(incidents, self._remediator(), self.run_state, self.store, self.event_log)
-        self.run_state.add(done)
-        if not any(one.rolled_back for one in done):
+        remediations = rollback.roll_back_all(incidents, self._remediator(), self.run_state, self.store, self.event_log)
+        self.run_state.add(remediations)
+        if not any(remediation.rolled_back for remediation in remediations):
             return
         if self.deployment:
-            known = self.run_state.baseline.versions if self.run_state.baseline else {}
-            self.deployment = rollback.await_previous_versions(done, self.deployment, known, self.store, self.event_log)
+            old_versions = self.run_state.baseline.versions if self.run_state.baseline else {}
+            self.deployment = rollback.await_previous_versions(
+                remediations, self.deployment, old_versions, self.store, self.event_log
+            )
         self.event_log.log("verifying_rollback")
-        self._run_again(done)
+        self._run_again(remediations)
         if self.run_state.last.code not in (PASSED, FAILED, INTERRUPTED):
             self.event_log.log("back_unchecked")
 
-    def _run_again(self, done: list[Remediation]) -> None:
-        """Run the suite in a session of its own, and tell if the heal has broken what was well."""
+    def _run_again(self, remediations: list[Remediation]) -> None:
+        """Run the suite in a new session, and log which checks the heal has broken."""
         rounds = self.run_state.rounds
         folder = rounds[0].parts[0].xml.parent / f"round-{len(rounds) + 1}"
         try:
             files.make_folder(folder.parent)
             folder.mkdir()
             (folder / SELECTED_NAME).write_bytes(msgspec.json.encode(self.selected))
-            found = read_round(*self.again(folder))
+            new_round = read_round(*self.again(folder))
         except OSError as error:
             self.event_log.log("incomplete", reason=f"round {len(rounds) + 1} cannot begin: {error.strerror or error}")
-            found = Round(INTERNAL_ERROR, [])
-        rounds.append(replace(found, healed=tuple(one.service for one in done if one.action)))
+            new_round = Round(INTERNAL_ERROR, [])
+        healed = tuple(remediation.service for remediation in remediations if remediation.action)
+        rounds.append(replace(new_round, healed=healed))
         for change in self.run_state.newly_harmed():
             self.event_log.log_message(change.message)
 
@@ -270,21 +275,22 @@ class HealthRun(msgspec.Struct):
             return code
         self._compare()
         unproven = self.run_state.unproven() if code == PASSED and not self.options.allow_unproven else None
-        hopeful: Verdict = "unproven" if unproven else self.run_state.hopeful
+        verdict_if_passed: Verdict = "unproven" if unproven else self.run_state.verdict_if_passed
+        verdict: Verdict = verdict_if_passed if code == PASSED else "sick"
         lines = self.event_log.lines if self.run_state.remediations or self.deployment else []
         try:
             publication = self.run_state.publication(lines)
-            failed = publication.write(self.report, hopeful if code == PASSED else "sick", empty=code == NO_CHECKS)
+            failed = publication.write(self.report, verdict, empty=code == NO_CHECKS)
         except (IncompleteReportError, OSError) as error:
             self.event_log.log("incomplete", reason=str(error))
             return code if code == INTERRUPTED else INTERNAL_ERROR
-        # The XML may raise what pytest said, never lower it.
+        # The XML may raise pytest's exit code, never lower it.
         code = FAILED if failed and code == PASSED else code
-        self.verdict = hopeful if code == PASSED else "sick"
+        self.verdict = verdict if code == PASSED else "sick"
         if code == FAILED:
             self.event_log.log("sick", checks=", ".join(self.run_state.names(failed)))
         elif code == PASSED and (self.options.origin, self.verdict) != ("monitor", "healthy"):
-            # Who is meant by "all" only the monitor knows; it says so itself.
+            # A monitor logs "healthy" itself, because only it knows the services of the whole cycle.
             self.event_log.log(self.verdict, names=unproven)
         match self.verdict:
             case "unproven":
@@ -297,38 +303,38 @@ class HealthRun(msgspec.Struct):
                 return code
 
     def _compare(self) -> None:
-        """After a deployment, tell what changed since the baseline."""
+        """After a deployment, log the changes since the baseline."""
         if self.deployment is None or self.deployment.phase == "before":
             return
         baseline = self.run_state.baseline
         if baseline is None:
             self.event_log.log("no_baseline", file=self.project.relative(self.deployment.baseline_file))
             return
-        changed = self.run_state.changes()
-        self.event_log.log("compared" if changed else "unchanged", moment=baseline.moment)
-        for change in changed:
+        changes = self.run_state.changes()
+        self.event_log.log("compared" if changes else "unchanged", moment=baseline.moment)
+        for change in changes:
             self.event_log.log_message(change.message)
 
 
 class Fork(msgspec.Struct, frozen=True):
-    """What a fork of a session that has collected is to do, and how it talks to those around it."""
+    """The task of a fork of a session that has collected, and its callbacks to the monitor."""
 
     selected: list[str]
     """The node IDs of the checks of its round, in order."""
     folder: Path
-    """Where it leaves what it finds."""
+    """The folder for its findings."""
     later: bool
-    """Whether that is all that it is to do, as in a later round."""
+    """Whether this is a later round, which only leaves its findings."""
     others: Callable[[], tuple[int, list[Path]]]
-    """Waits for those who run other parts of the round; the exit code, and where their findings are."""
+    """Waits for the processes with other parts of the round; returns the exit code and the folders of the findings."""
     again: Callable[[Path], tuple[int, list[Path]]]
-    """Runs the suite once more as a folder lists it; the exit code, and where the findings are."""
+    """Runs the checks listed in a folder once more; returns the exit code and the folders of the findings."""
     may_heal: Callable[[list[Incident]], bool]
     ended: Callable[[HealthRun, int], None]
-    """Told how a run ended, with its exit code."""
+    """Called at the end of a run, with its exit code."""
     interval: float
     """Seconds from one cycle of the monitor to the next."""
     log: AttemptLog
-    """Where it notes its attempts."""
+    """The log of its attempts."""
     known: Handover
-    """What processes that ended in the middle of their part have found."""
+    """The findings of processes that ended in the middle of their part."""

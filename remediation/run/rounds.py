@@ -1,7 +1,7 @@
-"""One round of a run: how a later one is started, and what every round leaves behind.
+"""One round of a run: its exit code and its findings, read from files if a later session ran it.
 
-A later round is a session of its own. The items of a session cannot simply be run again: with xdist the
-controller holds none, `-x` leaves a latch that is not reset, and junitxml would write every case twice.
+A later round needs a session of its own, because the items of a session cannot run twice: with xdist, the
+controller has no items; `-x` leaves a latch that is not reset; junitxml would write every case twice.
 """
 
 from __future__ import annotations
@@ -17,55 +17,55 @@ from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, N
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What one process found in a round, and the XML that its pytest wrote."""
+    """The findings of one process in a round, and the XML of its pytest."""
 
     xml: Path
     findings: RoundFindings
 
 
 class Round(msgspec.Struct, frozen=True):
-    """A run of the suite: its exit code, and what each process that ran a part of it found."""
+    """One execution of the suite: its exit code, and a part for each process that took part."""
 
     code: int
     parts: list[Part]
     healed: tuple[str, ...] = ()
-    """The services that were healed just before it."""
+    """The services that were healed just before this round."""
 
     @property
     def findings(self) -> RoundFindings:
-        """What all of them found."""
-        everything = [part.findings for part in self.parts]
+        """The findings of all parts."""
         return RoundFindings(
-            [attempt for found in everything for attempt in found.attempts],
-            [result for found in everything for result in found.results],
+            [attempt for part in self.parts for attempt in part.findings.attempts],
+            [result for part in self.parts for result in part.findings.results],
         )
 
 
 def worst(codes: Iterable[int]) -> int:
-    """Return the exit code of a round from those of the processes that ran it."""
-    found = set(codes) - {PASSED, NO_CHECKS}
-    order = (INTERNAL_ERROR, USAGE_ERROR, INTERRUPTED, FAILED)
-    known = next((code for code in order if code in found), PASSED)
-    return known if found <= set(order) else INTERNAL_ERROR
+    """Return the exit code of a round from those of its processes."""
+    problems = set(codes) - {PASSED, NO_CHECKS}
+    by_rank = (INTERNAL_ERROR, USAGE_ERROR, INTERRUPTED, FAILED)
+    if not problems <= set(by_rank):
+        return INTERNAL_ERROR
+    return next((code for code in by_rank if code in problems), PASSED)
 
 
 def read_round(code: int, folders: Iterable[Path]) -> Round:
-    """Return what a later round, which ended with `code`, left in its folders."""
+    """Return a later round that ended with `code`, from the files in its folders."""
     parts: list[Part] = []
     for folder in folders:
         try:
             findings = msgspec.json.decode((folder / FINDINGS_NAME).read_bytes(), type=RoundFindings)
         except (OSError, msgspec.MsgspecError):
-            # It ended without the hook: killed, or by os._exit. Whatever its code, it proves nothing.
+            # The process was killed or called os._exit, so pytest's last hook did not run. The code proves nothing.
             return Round(INTERNAL_ERROR, parts)
         parts.append(Part(folder / XML_NAME, findings))
     if code not in range(NO_CHECKS + 1):
-        # Killed at its very end; its XML may not be whole.
+        # The process was killed at its very end; its XML may be incomplete.
         code = INTERNAL_ERROR
-    # One that came too late to run anything has nothing to tell.
+    # A process that started too late to run a check has no results.
     return Round(code, [part for part in parts if part.findings.results] or parts)
 
 
-def together(first: Round, others: Round) -> Round:
-    """Return one round of two halves."""
+def combine(first: Round, others: Round) -> Round:
+    """Combine the two halves of a round."""
     return Round(worst([first.code, others.code]), [*first.parts, *others.parts])

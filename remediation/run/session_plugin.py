@@ -35,7 +35,7 @@ from remediation.healing import backoff, liveness
 from remediation.messages.catalog import Level
 from remediation.run.health_run import Fork, Heals, HealthRun, Options
 from remediation.run.report_files import Files, only_lists
-from remediation.run.rounds import Part, Round, read_round, together
+from remediation.run.rounds import Part, Round, combine, read_round
 from remediation.run.run_state import RunState
 from remediation.state.event_log import EventLog, Terminal, terminal
 from remediation.supervision import protocol
@@ -339,7 +339,7 @@ class SessionPlugin:
         run = self._health_run(event_log, self._files.report)
         first = Round(exitstatus, [Part(self._files.xml, findings)])
         if self._fork:
-            first = together(first, read_round(*self._fork.others()))
+            first = combine(first, read_round(*self._fork.others()))
         code = run.finish(first)
         if self._fork:
             self._fork.ended(run, code)

@@ -1,4 +1,4 @@
-"""Run pytest under a supervisor: from where it has read its options, or from its beginning."""
+"""Run pytest under a supervisor: from the point where it has read its options, or from its start."""
 
 from __future__ import annotations
 
@@ -26,51 +26,52 @@ STDOUT = 1
 def go_on(config: pytest.Config, project: Project) -> int:
     """Run the session of a pytest that has read its options, and return its exit code.
 
-    If pytest is all that this process is for, end it: what modules have left behind in it keeps nobody waiting.
+    If this process exists only for pytest, end it at once, without waiting for what modules have left behind.
     """
     invocation = config.invocation_params
 
     def first() -> int:
-        return _contained(lambda: int(config.hook.pytest_cmdline_main(config=config)))
+        return _exit_code(lambda: int(config.hook.pytest_cmdline_main(config=config)))
 
     def again() -> int:
-        _take_back(config)
-        return _pytest(list(invocation.args), invocation.dir, invocation.plugins)
+        _unconfigure_early_plugins(config)
+        return _run_pytest(list(invocation.args), invocation.dir, invocation.plugins)
 
     code = Supervisor(project, _event_log(project, STDOUT), first=first, again=again).run()
-    if _is_all():
+    if _runs_only_pytest():
         flush()
         os._exit(code)
     return code
 
 
-def _take_back(config: pytest.Config) -> None:
-    """Let plugins take back what they did to the process when pytest began, since now it begins once more.
+def _unconfigure_early_plugins(config: pytest.Config) -> None:
+    """Let plugins undo what they did to the process when pytest started, because pytest starts once more.
 
-    pytest-django, for one, replaces a method of Django's, and would take its own for the original. Only those are
-    asked that do something so early: to the others, nothing has happened yet.
+    For example, pytest-django replaces a method of Django's and would take its own for the original. Only plugins
+    that act so early are called; the others have not done anything yet.
     """
     manager = config.pluginmanager
     early = {id(impl.plugin) for impl in manager.hook.pytest_load_initial_conftests.get_hookimpls()}
     installed = [plugin for plugin, _ in manager.list_plugin_distinfo() if id(plugin) in early]
     impls = manager.hook.pytest_unconfigure.get_hookimpls()
-    for one in installed:
+    for plugin in installed:
         with suppress(Exception):
-            others = [impl.plugin for impl in impls if impl.plugin is not one]
+            others = [impl.plugin for impl in impls if impl.plugin is not plugin]
             manager.subset_hook_caller("pytest_unconfigure", others)(config=config)
 
 
 def from_beginning(
     project: Project, arguments: list[str], *, deployment: Deployment | None = None, terminal_fd: int | None = None
 ) -> tuple[int, bool]:
-    """Run pytest with these arguments; return its exit code, and whether it came to a verdict.
+    """Run pytest with these arguments; return its exit code, and whether it reached a verdict.
 
-    `deployment` says on which side of one it is; `terminal_fd` is where to tell of the run, if not on pytest's stdout.
+    `deployment` says whether the run is before or after one. `terminal_fd` is for the run's own output; the default
+    is pytest's stdout.
     """
-    place = Path.cwd()
+    folder = Path.cwd()
 
     def begin() -> int:
-        return _pytest(arguments, place)
+        return _run_pytest(arguments, folder)
 
     event_log = _event_log(project, STDOUT if terminal_fd is None else terminal_fd)
     supervisor = Supervisor(
@@ -84,30 +85,30 @@ def _event_log(project: Project, fd: int) -> EventLog:
     return EventLog.of(project, terminal=terminal(fd))
 
 
-def _pytest(arguments: list[str], place: Path, plugins: Sequence[object] | None = None) -> int:
+def _run_pytest(arguments: list[str], folder: Path, plugins: Sequence[object] | None = None) -> int:
     import pytest
 
-    os.chdir(place)
-    return _contained(lambda: int(pytest.main(arguments, plugins=plugins)))
+    os.chdir(folder)
+    return _exit_code(lambda: int(pytest.main(arguments, plugins=plugins)))
 
 
-def _contained(body: Callable[[], int]) -> int:
+def _exit_code(body: Callable[[], int]) -> int:
     import pytest
 
     try:
         return body()
     except pytest.UsageError as error:
-        # As pytest.main says it.
+        # In the format of pytest.main.
         for problem in error.args:
             sys.stderr.write(f"ERROR: {problem}\n\n")
         return USAGE_ERROR
-    except Exception:  # noqa: BLE001 - that pytest broke is no verdict
+    except Exception:  # noqa: BLE001 - a failure of pytest is not a verdict
         traceback.print_exc()
         return INTERNAL_ERROR
 
 
-def _is_all() -> bool:
-    """Return whether this process was started as pytest, and not by somebody who goes on after it."""
+def _runs_only_pytest() -> bool:
+    """Return whether this process was started as pytest, and not by a program that goes on after it."""
     main = sys.modules.get("__main__")
     if spec := getattr(main, "__spec__", None):
         return spec.name in ("pytest", "pytest.__main__")
