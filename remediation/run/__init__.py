@@ -1,1 +1,1 @@
-"""A health run: rounds, heals between them, the merged report, the verdict."""
+"""A health run: its rounds, the heals between them, the merged report and the verdict."""

@@ -1,7 +1,7 @@
 """The JUnit XML: merge the rounds' reports into one, and read the verdict back from it.
 
-pytest writes one file a round. What we add are the attempts, folded into one case a check in the way of
-Surefire's rerun reports, which the Jenkins xUnit schema (junit-10.xsd) describes.
+pytest writes one file per round. The merged report also has the attempts, folded into one case per check in the
+format of Surefire's rerun reports, which the Jenkins xUnit schema (junit-10.xsd) describes.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ Address = tuple[str, str]
 
 HEALTHY, SICK = 0, 1
 
-# What XML 1.0 does not allow, section 2.2.
+# Characters that XML 1.0 does not allow, section 2.2.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 class IncompleteReportError(Exception):
-    """A report is missing, unreadable, or of a run that did not get to its end."""
+    """A report is missing, unreadable, or from a run that did not finish."""
 
 
 class RoundReport(Struct, frozen=True):
-    """What one run of the suite left behind."""
+    """The XML of one execution of the suite, and its failed attempts."""
 
     xml: Path
     attempts: list[Attempt]
 
 
 class _CaseOutcome(Enum):
-    """What a case of a report says, from the worst on; the values are the names of the elements that say so."""
+    """The outcome of a case in a report, the worst first. The values are the names of the XML elements."""
 
     FAILURE = "failure"
     ERROR = "error"
     SKIPPED = "skipped"
     PASSED = "passed"
-    """No element says so."""
+    """A passed case has no such element."""
 
     @property
-    def is_sick(self) -> bool:
-        """Whether the check failed, or what is around it."""
+    def is_failed(self) -> bool:
+        """Whether the check failed, or its set-up or teardown."""
         return self in (_CaseOutcome.FAILURE, _CaseOutcome.ERROR)
 
 
 _BY_RANK = list(_CaseOutcome)
-_SAY_SICK = [one.value for one in _CaseOutcome if one.is_sick]
+_FAILURE_TAGS = [outcome.value for outcome in _CaseOutcome if outcome.is_failed]
 
 
 class _Case(Struct):
-    """All that is known of one check, over all rounds."""
+    """One check over all rounds."""
 
     element: ET.Element
     seconds: float = 0.0
@@ -70,8 +70,8 @@ class _Case(Struct):
 
 
 def address(nodeid: str, prefix: str | None = None) -> Address:
-    """Return class name and name under which pytest writes a test into its XML."""
-    # pytest's own rule, which has changed with 9.2 and is nowhere public.
+    """Return the class name and the name of a test in pytest's XML."""
+    # pytest's own rule. It changed in 9.2 and has no public API.
     *classes, name = mangle_test_address(nodeid)
     return ".".join([prefix, *classes] if prefix else classes), bin_xml_escape(name)
 
@@ -83,33 +83,33 @@ def merge(
     system_out: Iterable[str],
     prefix: str | None = None,
     notes: Mapping[Address, str] | None = None,
-    more: Mapping[Address, str] | None = None,
+    failures: Mapping[Address, str] | None = None,
     places: Mapping[Address, tuple[str, int | None]] | None = None,
 ) -> bytes:
     """Return one report of all rounds.
 
-    `notes` go before the messages of checks that failed. `more` are failures that no check has found, and why.
+    `notes` are put in front of the messages of failed checks. `failures` are those outside the checks, with reasons.
 
-    `places` has the file of each check, and its line from 1 on. They are told if pytest tells them, as it does with
+    `places` has the file of each check, and its line from 1 on. The report has them if pytest's own has them, as with
     `junit_family = "xunit1"`.
 
-    The last round decides a check, but a skip or an absence proves nothing: a failure before it stands.
-    Raises IncompleteReportError if the report of a round cannot be relied on.
+    The last round decides the outcome of a check. A skip or an absence proves nothing: an earlier failure remains.
+    Raises IncompleteReportError if the report of a round is unreliable.
     """
     cases: dict[Address, _Case] = {}
     suite = ET.Element("testsuite")
-    seconds, timestamp, tells_places = 0.0, None, False
+    seconds, timestamp, has_places = 0.0, None, False
     for report in rounds:
         part = _suite(report.xml)
-        tells_places |= part.find("testcase[@file]") is not None
+        has_places |= part.find("testcase[@file]") is not None
         timestamp = timestamp or part.get("timestamp")
         seconds += _seconds(part)
         suite.attrib = dict(part.attrib)
         suite[:] = [child for child in part if child.tag == "properties"]
         _add_round(cases, part, report.attempts, prefix)
     ordered = [_case_element(key, case, (notes or {}).get(key, "")) for key, case in cases.items()]
-    ordered += [_failure(key, why) for key, why in (more or {}).items()]
-    if tells_places:
+    ordered += [_failure(key, reason) for key, reason in (failures or {}).items()]
+    if has_places:
         _add_places(ordered, places or {})
     if timestamp:
         suite.set("timestamp", timestamp)
@@ -127,19 +127,19 @@ def merge(
 
 
 def read_code(path: Path) -> int:
-    """Return the code that a report on disk stands for: 0 if every check passes, 1 if one fails.
+    """Return the exit code for a report on disk: 0 if every check passes, 1 if one fails.
 
-    Counts the cases and does not believe the counters. Raises IncompleteReportError.
+    Counts the cases and ignores the counters. Raises IncompleteReportError.
     """
     return SICK if failed(path) else HEALTHY
 
 
 def failed(path: Path) -> list[Address]:
-    """Return the checks that a report on disk says have failed. Raises IncompleteReportError."""
+    """Return the failed checks of a report on disk. Raises IncompleteReportError."""
     cases = list(_suite(path).iter("testcase"))
     if not cases:
         raise IncompleteReportError("the report has no case")
-    return [_address(case) for case in cases if _outcome(case).is_sick]
+    return [_address(case) for case in cases if _outcome(case).is_failed]
 
 
 def _suite(path: Path) -> ET.Element:
@@ -153,7 +153,7 @@ def _suite(path: Path) -> ET.Element:
     if suite is None:
         raise IncompleteReportError(f"the report {path.name} has no test suite")
     for case in suite.iter("testcase"):
-        # pytest leaves these behind when it is interrupted, breaks, or a worker of xdist crashes.
+        # pytest writes these after an interruption, an internal error, or the crash of a worker of xdist.
         if not case.get("name") or (case.get("classname"), case.get("name")) == ("pytest", "internal"):
             raise IncompleteReportError("the run ended before its end: the report has a case without a name")
     return suite
@@ -165,7 +165,7 @@ def _address(case: ET.Element) -> Address:
 
 def _outcome(case: ET.Element) -> _CaseOutcome:
     tags = {child.tag for child in case}
-    return next((one for one in _CaseOutcome if one.value in tags), _CaseOutcome.PASSED)
+    return next((outcome for outcome in _CaseOutcome if outcome.value in tags), _CaseOutcome.PASSED)
 
 
 def _add_round(cases: dict[Address, _Case], suite: ET.Element, attempts: Iterable[Attempt], prefix: str | None) -> None:
@@ -177,27 +177,27 @@ def _add_round(cases: dict[Address, _Case], suite: ET.Element, attempts: Iterabl
         failed.setdefault(address(attempt.nodeid, prefix), []).append(attempt)
     if lost := failed.keys() - elements.keys():
         raise IncompleteReportError(f"the report has no case of {', '.join('.'.join(key) for key in sorted(lost))}")
-    for key, written in elements.items():
-        case = _Case(_deciding(written, failed.get(key, [])), attempts=failed.get(key, []))
-        case.seconds = sum(_seconds(element) for element in written)
-        if before := cases.get(key):
-            case.seconds += before.seconds
-            case.attempts = before.attempts + case.attempts
-            if case.outcome is _CaseOutcome.SKIPPED and before.outcome.is_sick:
-                case.element = before.element
+    for key, candidates in elements.items():
+        case = _Case(_deciding(candidates, failed.get(key, [])), attempts=failed.get(key, []))
+        case.seconds = sum(_seconds(element) for element in candidates)
+        if earlier := cases.get(key):
+            case.seconds += earlier.seconds
+            case.attempts = earlier.attempts + case.attempts
+            if case.outcome is _CaseOutcome.SKIPPED and earlier.outcome.is_failed:
+                case.element = earlier.element
         cases[key] = case
 
 
-def _deciding(written: list[ET.Element], failed: list[Attempt]) -> ET.Element:
-    """Return the case that counts of those that pytest wrote for one check, with the output of the last.
+def _deciding(candidates: list[ET.Element], failed: list[Attempt]) -> ET.Element:
+    """Return the decisive one of the cases that pytest wrote for a check, with the output of the last.
 
-    It writes one for each retry, and a second one when teardown fails as well. A subtest that failed leaves a
-    failure even in an attempt that was repeated.
+    pytest writes one for each retry, and a second one when teardown fails as well. A failed subtest leaves a failure
+    even in an attempt that was repeated.
     """
-    last = written[-1]
+    last = candidates[-1]
     if failed and not any(attempt.final for attempt in failed):
         return last
-    worst = min(reversed(written), key=lambda element: _BY_RANK.index(_outcome(element)))
+    worst = min(reversed(candidates), key=lambda element: _BY_RANK.index(_outcome(element)))
     if worst is not last and worst.find("system-out") is None and worst.find("system-err") is None:
         worst.extend(child for child in last if child.tag.startswith("system-"))
     return worst
@@ -218,7 +218,7 @@ def _case_element(key: Address, case: _Case, note: str) -> ET.Element:
         if child.tag not in (case.outcome.value, "system-out", "system-err") or child.tag in seen:
             continue
         seen.add(child.tag)
-        if child.tag in _SAY_SICK:
+        if child.tag in _FAILURE_TAGS:
             final = next((attempt for attempt in reversed(others) if attempt.final), None)
             if final:
                 others.remove(final)
@@ -228,7 +228,7 @@ def _case_element(key: Address, case: _Case, note: str) -> ET.Element:
                 child.set("message", _text(f"{note}: {child.get('message', '')}"))
                 child.text = _text(f"{note}\n\n{child.text or ''}")
         element.append(child)
-    kind = "rerun" if case.outcome.is_sick else "flaky"
+    kind = "rerun" if case.outcome.is_failed else "flaky"
     for attempt in others:
         tag = f"{kind}{'Error' if attempt.error else 'Failure'}"
         child = ET.SubElement(element, tag, message=_text(attempt.message), type=_text(attempt.type))
@@ -236,14 +236,14 @@ def _case_element(key: Address, case: _Case, note: str) -> ET.Element:
     return element
 
 
-def _failure(key: Address, why: str) -> ET.Element:
+def _failure(key: Address, reason: str) -> ET.Element:
     element = ET.Element("testcase", classname=key[0], name=key[1], time="0.000")
-    ET.SubElement(element, "failure", message=_text(why), type="Failed").text = _text(why)
+    ET.SubElement(element, "failure", message=_text(reason), type="Failed").text = _text(reason)
     return element
 
 
 def _add_places(cases: Iterable[ET.Element], places: Mapping[Address, tuple[str, int | None]]) -> None:
-    """Say of each case where its check stands; the schema of xunit2 does not allow that."""
+    """Add file and line of its check to each case; the schema of xunit2 does not allow them."""
     for case in cases:
         file, line = places.get(_address(case), ("", None))
         if file:
@@ -271,9 +271,9 @@ def _add_properties(suite: ET.Element, properties: Mapping[str, str]) -> None:
 
 
 def _redact(suite: ET.Element) -> None:
-    """Take out what no report of pytest has told of before, such as a property of the whole suite.
+    """Redact what no single report of pytest contains, such as a property of the whole suite.
 
-    Names are left, by which checks are known; those of pytest have no secrets.
+    Names are left, because they identify checks; the names from pytest have no secrets.
     """
     for element in suite.iter():
         if element.text:
@@ -285,5 +285,5 @@ def _redact(suite: ET.Element) -> None:
 
 
 def _text(text: str) -> str:
-    """Return text as XML can hold it, with what it cannot hold made visible."""
+    """Return text with the characters that XML does not allow made visible."""
     return _FORBIDDEN.sub(lambda match: f"#x{ord(match[0]):02X}", text)

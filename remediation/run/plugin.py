@@ -1,4 +1,4 @@
-"""The pytest side of a health run: which session is one, what its checks get, what is kept of them."""
+"""The hooks that turn a pytest session into a health run, and the options of the command line."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from remediation.system.signals import unignore
 
 
 def load(pluginmanager: pytest.PytestPluginManager) -> None:
-    """As soon as pytest knows us, and before it has loaded all else: no report of before stays, nor does a hang."""
+    """Remove an old report and watch for a hang as early as possible, before pytest loads other plugins."""
     config = pluginmanager.get_plugin("pytestconfig")
     if config is None:
         return
-    arguments, place = config.invocation_params.args, config.invocation_params.dir
-    named = any(not one.startswith("-") and FOLDER in Path(one.partition("::")[0]).parts for one in arguments)
+    arguments, folder = config.invocation_params.args, config.invocation_params.dir
+    names_checks = any(
+        not argument.startswith("-") and FOLDER in Path(argument.partition("::")[0]).parts for argument in arguments
+    )
     if (
-        not (named or "--heal=auto" in arguments)
+        not (names_checks or "--heal=auto" in arguments)
         or stale_report.RUNS_NOTHING & set(arguments)
         or protocol.current
         or protocol.is_watched
     ):
         return
-    stale_report.remove(arguments, place)
+    stale_report.remove(arguments, folder)
     capture = pluginmanager.get_plugin("capturemanager")
-    conftest_loading.begin(place, lambda: capture and capture.suspend_global_capture(in_=True))
-    # Also if it comes to no session, as after an unknown option: whoever called pytest may go on for long.
+    conftest_loading.begin(folder, lambda: capture and capture.suspend_global_capture(in_=True))
+    # Needed if no session begins, as after an unknown option: the caller of pytest may run on for long.
     config.add_cleanup(conftest_loading.end)
 
 
@@ -72,14 +74,14 @@ def _rounds(text: str) -> int:
 def is_health_run(config: pytest.Config) -> bool:
     """Return whether this session runs checks, and so may heal.
 
-    It does if an argument names something in a folder called healthtests, or with --heal=auto; never
-    merely because a test failed.
+    It does if an argument names a path in a folder called healthtests, or with --heal=auto, but never merely
+    because a test failed.
     """
     if hasattr(config, "workerinput"):
         return bool(config.workerinput.get(FOLDER))
     if config.getoption("heal") == "auto":
         return True
-    # Below the root alone: a project may itself lie in a folder of that name.
+    # Only below the root, because the project itself may be in a folder of that name.
     return any(FOLDER in _below_root(config, argument).parts for argument in config.args)
 
 
@@ -89,9 +91,9 @@ def _below_root(config: pytest.Config, argument: str) -> Path:
 
 
 def supervise(config: pytest.Config) -> int | None:
-    """Run a health run in a process forked from this one, and return its exit code; None in that process.
+    """Run a health run in a forked process, and return its exit code; return None in that process.
 
-    None as well for a session that is none, and one that is debugged: its checks run here.
+    Also return None for other sessions, and under a debugger: these run in this process.
     """
     from remediation.checks.retries import is_debugged
 
@@ -101,13 +103,13 @@ def supervise(config: pytest.Config) -> int | None:
     if not is_health_run(config) or is_debugged():
         return None
     from remediation.checks.client import project_of
-    from remediation.run.supervised import go_on
+    from remediation.run.supervised import continue_session
 
-    return go_on(config, project_of(config)[0])
+    return continue_session(config, project_of(config)[0])
 
 
 def begin(config: pytest.Config) -> None:
-    """Make a health run of this session if it is one. UsageError for a configuration that cannot be used."""
+    """Register the plugins of a health run, if this session is one. UsageError for an invalid configuration."""
     config.addinivalue_line("markers", "heals(*services): the services that a failure of this check may heal.")
     if is_health_run(config):
         unignore()
@@ -121,12 +123,12 @@ def begin(config: pytest.Config) -> None:
 
 
 def measures_coverage(config: pytest.Config) -> bool:
-    """Return whether the coverage of the project's code is wanted of a health run: only on its own command line.
+    """Return whether the command line of a health run requests coverage.
 
-    The options of a project are those for its tests, which checks are not: a limit would fail every run.
+    The options in a project's configuration are for its tests, not for checks: a coverage limit would fail every run.
     """
     if hasattr(config, "workerinput"):
-        # What pytest-cov hands to a worker, if its controller measures.
+        # pytest-cov passes this to a worker if its controller measures coverage.
         return "cov_master_host" in config.workerinput
     return any(argument.startswith("--cov") for argument in config.invocation_params.args)
 
@@ -139,17 +141,17 @@ def _stop_coverage(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 class _Bystander:
-    """Keeps checks out of a session that merely comes by their folder, such as a bare `pytest`."""
+    """Keeps checks out of a session that only passes their folder, such as a bare `pytest`."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._folder = config.rootpath / FOLDER
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Leave the checks of the project alone."""
+        """Ignore the checks of the project."""
         return True if collection_path == self._folder else None
 
 
 def finish(session: pytest.Session) -> None:
-    """At the end of a round: heal, check again, decide. Nothing for a session that is no health run."""
-    if checks := session.config.pluginmanager.get_plugin("auto-heal"):
-        session.exitstatus = checks.finish(int(session.exitstatus))
+    """Heal, check again and decide at the end of a round. Do nothing in a session that is not a health run."""
+    if plugin := session.config.pluginmanager.get_plugin("auto-heal"):
+        session.exitstatus = plugin.finish(int(session.exitstatus))

@@ -1,4 +1,4 @@
-"""The report as it is published: what all rounds found, with the verdict that it bears out."""
+"""The published report: the results of all rounds, with a verdict that they confirm."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from remediation.system.exit_codes import Verdict
 
 
 class Publication(Struct, frozen=True):
-    """All that goes into the report of a run."""
+    """The contents of the report of a run."""
 
     rounds: Sequence[Round]
     remediations: Sequence[Remediation]
-    """What was done for each service, one each."""
+    """One folded remediation per service."""
     notes: Mapping[str, str]
-    """What is known of a failed check besides its failure, by its node ID."""
+    """Additional notes on failed checks, by node ID."""
     failures: Mapping[str, str]
-    """What failed besides the checks, and why, by what it is called."""
+    """The reasons of failures outside the checks, by name."""
     lines: Sequence[str]
-    """Of the log."""
+    """Lines of the log."""
     prefix: str | None
     services: Sequence[str] = ()
-    """The services that the checks are of, if those are not all of the project."""
+    """The services that were checked, if not all of the project were."""
 
     def write(self, path: Path, verdict: Verdict, *, empty: bool) -> list[Address]:
-        """Write the report with a `verdict`, or as sick if it has a failed check; return those that have failed.
+        """Write the report with a `verdict`, or as sick if a check failed; return the failed checks.
 
-        One that may be `empty`, since no check was selected, has none.
+        An `empty` report, for a run that selected no check, has no failed checks.
 
-        Raises IncompleteReportError if a round's own report cannot be relied on; OSError as usual.
+        Raises IncompleteReportError if a round's own report is unreliable, and OSError as usual.
         """
-        # Read back before it is published: another run may remove or replace the published one at once.
+        # Read the draft back before it is published, because another run may replace the published report at once.
         with files.replacement(path) as draft:
             draft.write_bytes(self._merged(verdict))
             failed = [] if empty else junit.failed(draft)
@@ -53,17 +53,17 @@ class Publication(Struct, frozen=True):
         properties = {"auto-heal.verdict": verdict, "auto-heal.rounds": str(len(self.rounds))}
         if self.services:
             properties["auto-heal.services"] = ", ".join(self.services)
-        for one in self.remediations:
-            told = {"action": one.action, "cause": first_line(one.cause), "evidence": one.evidence}
-            if one.downtime is not None:
-                told["downtime"] = f"{one.downtime:.3f}"
-            properties |= {f"auto-heal.{one.service}.{name}": text for name, text in told.items() if text}
-        parts = [part for one in self.rounds for part in one.parts]
+        for done in self.remediations:
+            values = {"action": done.action, "cause": first_line(done.cause), "evidence": done.evidence}
+            if done.downtime is not None:
+                values["downtime"] = f"{done.downtime:.3f}"
+            properties |= {f"auto-heal.{done.service}.{name}": text for name, text in values.items() if text}
+        parts = [part for completed in self.rounds for part in completed.parts]
         reports = [RoundReport(part.xml, part.findings.attempts) for part in parts]
         notes = {junit.address(nodeid, self.prefix): note for nodeid, note in self.notes.items()}
-        more = {junit.address(f"{OWN}{name}"): why for name, why in self.failures.items()}
-        where = places(one.findings for one in self.rounds)
+        failures = {junit.address(f"{OWN}{name}"): reason for name, reason in self.failures.items()}
+        places_of_checks = places(completed.findings for completed in self.rounds)
         return junit.merge(
-            reports, properties=properties, system_out=self.lines, prefix=self.prefix, notes=notes, more=more,
-            places={junit.address(nodeid, self.prefix): place for nodeid, place in where.items()},
+            reports, properties=properties, system_out=self.lines, prefix=self.prefix, notes=notes, failures=failures,
+            places={junit.address(nodeid, self.prefix): place for nodeid, place in places_of_checks.items()},
         )  # fmt: skip

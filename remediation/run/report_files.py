@@ -21,16 +21,16 @@ from remediation.system.exit_codes import INTERNAL_ERROR
 
 
 def only_lists(config: pytest.Config) -> bool:
-    """Return whether the session runs no check at all, but only says which it would run, or with which fixtures."""
+    """Return whether the session runs no checks, but only lists them or their fixtures."""
     names = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
     return any(getattr(config.option, name, False) for name in names)
 
 
 class Files:
-    """The plugin that lets pytest write its XML where only we read it; the user's path gets the merged one."""
+    """The plugin that redirects pytest's XML to a private folder; the user's path gets the merged report."""
 
     def __init__(self, config: pytest.Config, project: Project, reserve: Reserve) -> None:
-        """Make room for a run, on a full disk by the `reserve`; ends pytest if that cannot be done."""
+        """Prepare the folder of a run, on a full disk with the `reserve`. End pytest if that fails."""
         option = config.option
         if not hasattr(option, "xmlpath"):
             raise pytest.UsageError("auto-heal reads its verdict from junitxml; do not disable that plugin")
@@ -38,45 +38,45 @@ class Files:
         self._root, self._state_folder = project.root, project.state_folder
         self._reserve = reserve
         self.problem = ""
-        """Why pytest may not have written its XML to the end."""
+        """Why pytest's XML may be incomplete."""
         later_round = environment.value(environment.ROUND_FOLDER)
         self._is_first = later_round is None
         if not option.xmlpath:
-            # pytest warns of what its XML cannot hold, which would be news to a project that asked for none.
+            # pytest would warn about its XML, which a project that requested none does not expect.
             config.addinivalue_line("filterwarnings", r"ignore:record_\w+ is incompatible with junit_family")
-        # As pytest itself expands the path.
+        # Expanded in the same way as by pytest itself.
         wanted = os.path.expanduser(os.path.expandvars(option.xmlpath)) if option.xmlpath else project.report  # noqa: PTH111
         self.report: Path = config.invocation_params.dir / wanted
-        """Where the user finds the report."""
+        """The path of the user's report."""
         self.folder = Path(later_round) if later_round else self._own_folder()
-        """Where this round leaves what it found."""
+        """The folder for the findings of this round."""
         option.xmlpath = str(self.report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
-        """Remove the report of an earlier run, unless this one is only to list what there is."""
+        """Remove the report of an earlier run, unless this session only lists checks."""
         if self._is_first and not only_lists(self._config):
             self._remove_stale_report()
 
     def begin_anew(self, folder: Path, *, later: bool) -> None:
-        """In a fork: leave what is found in `folder`, and be a run of its own unless it is a later round."""
+        """Use `folder` in a fork, which is a run of its own unless it is a later round."""
         self.problem = ""
         self._is_first = not later
         self.folder = folder
         if self._is_first:
             self._remove_stale_report()
         for plugin in self._xml_plugins():
-            # Its time begins here.
+            # The plugin measures its time from here.
             plugin.pytest_sessionstart()
-        self._writes_to(self.xml)
+        self._redirect_xml(self.xml)
 
     @property
     def xml(self) -> Path:
-        """What pytest itself writes of this round."""
+        """The path of pytest's own XML of this round."""
         return self.folder / XML_NAME
 
     def _own_folder(self) -> Path:
-        """Make a folder for the reports of the rounds, and remove those of runs that were killed."""
+        """Make a folder for the reports of the rounds, and remove the folders of runs that were killed."""
         folder = self._state_folder
         remove_folders_of_dead_runs(folder)
         try:
@@ -86,31 +86,31 @@ class Files:
         except OSError as error:
             _give_up(f"the folder {folder} cannot be written: {error.strerror}")
 
-    def _writes_to(self, path: Path) -> None:
+    def _redirect_xml(self, path: Path) -> None:
         for plugin in self._xml_plugins():
             plugin.logfile = str(path)
 
     def _xml_plugins(self) -> list[Any]:
-        # pytest has no public way to say where its XML goes once it has begun.
-        return [one for one in self._config.pluginmanager.get_plugins() if type(one).__name__ == "LogXML"]
+        # pytest has no public API to change the path of its XML after the start.
+        return [plugin for plugin in self._config.pluginmanager.get_plugins() if type(plugin).__name__ == "LogXML"]
 
     def pytest_sessionstart(self) -> None:
         """Redirect pytest's XML before it is written."""
-        self._writes_to(self.xml)
+        self._redirect_xml(self.xml)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
-        """See that there is space for pytest's XML; if it breaks all the same, keep in mind why."""
+        """Ensure that there is space for pytest's XML; if writing fails nevertheless, remember why."""
         self._reserve.attend()
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, the XML may not be what it should be
+        except Exception as error:  # noqa: BLE001 - after any error, the XML may be incomplete
             self.problem = f"the round's own report was not written: {getattr(error, 'strerror', None) or error}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self) -> None:
-        """Let pytest name the path at which the user finds the report."""
-        self._writes_to(self.report)
+        """Let pytest print the path of the user's report."""
+        self._redirect_xml(self.report)
 
     def pytest_unconfigure(self) -> None:
         """Remove the rounds' own reports."""
@@ -129,7 +129,7 @@ class Files:
             _give_up(f"the report {self.report} cannot be replaced: {error.strerror}")
 
     def _refuse_links(self) -> None:
-        """Raise UsageError if a folder of the project that leads to the report is a link, and may lead anywhere."""
+        """Raise UsageError if a folder between the project and the report is a link, which may lead anywhere."""
         folders = self.report.parents if self.report.is_relative_to(self._root) else []
         for folder in folders:
             if folder == self._root:
@@ -141,5 +141,5 @@ class Files:
 
 
 def _give_up(problem: str) -> NoReturn:
-    """End pytest where the surroundings leave no way to a verdict."""
+    """End pytest because the environment makes a verdict impossible."""
     pytest.exit(problem, returncode=INTERNAL_ERROR)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STDOUT = 1
 
 
-def go_on(config: pytest.Config, project: Project) -> int:
+def continue_session(config: pytest.Config, project: Project) -> int:
     """Run the session of a pytest that has read its options, and return its exit code.
 
     If this process exists only for pytest, end it at once, without waiting for what modules have left behind.
