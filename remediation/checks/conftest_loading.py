@@ -1,6 +1,6 @@
-"""The time in which pytest loads the project's conftests, before it can fork what it will run: within a time as well.
+"""Limit the time in which pytest loads the project's conftests, before it can fork.
 
-A thread looks on, since nothing else can. It says where the loading hangs, and ends the process.
+Only a thread can watch this phase. If loading hangs, the thread prints where, and ends the process.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ from remediation.config.schema import ConfigError
 from remediation.messages.message import seconds
 from remediation.system.exit_codes import INTERNAL_ERROR
 
-# Before that, nobody asks how long it may take, in seconds.
-_SOON = 0.2
-_over: threading.Event | None = None
+# The thread reads the time limit from the configuration only after this time, in seconds.
+_FIRST_WAIT = 0.2
+_loaded: threading.Event | None = None
 _thread: threading.Thread | None = None
 
 
-def begin(place: Path, show_terminal: Callable[[], object]) -> None:
-    """Begin to look on, in the folder in which pytest was started; `show_terminal` gives back what pytest captures."""
-    global _over, _thread  # noqa: PLW0603 - of this process
+def begin(folder: Path, show_terminal: Callable[[], object]) -> None:
+    """Begin to watch, with the configuration for `folder`; `show_terminal` suspends pytest's capturing."""
+    global _loaded, _thread  # noqa: PLW0603 - state of this process
     if _thread is None:
-        _over = threading.Event()
-        _thread = threading.Thread(target=_look_on, args=(place, show_terminal, _over), daemon=True)
+        _loaded = threading.Event()
+        _thread = threading.Thread(target=_watch, args=(folder, show_terminal, _loaded), daemon=True)
         _thread.start()
 
 
 def end() -> None:
-    """All is loaded: look away, before anything is forked."""
-    global _thread  # noqa: PLW0603 - as above
-    if _over and _thread:
-        _over.set()
+    """End the thread, after everything is loaded and before pytest forks."""
+    global _thread  # noqa: PLW0603 - state of this process
+    if _loaded and _thread:
+        _loaded.set()
         _thread.join()
         _thread = None
 
 
-def _look_on(place: Path, show_terminal: Callable[[], object], over: threading.Event) -> None:
-    # Most are loaded by then, and their sessions read the configuration anyhow.
-    if over.wait(_SOON):
+def _watch(folder: Path, show_terminal: Callable[[], object], loaded: threading.Event) -> None:
+    # Most conftests are loaded by then, and the session reads the configuration anyway.
+    if loaded.wait(_FIRST_WAIT):
         return
     try:
-        project = load_project(place)
+        project = load_project(folder)
     except (ConfigError, OSError):
-        # pytest will say so.
+        # pytest will report the problem.
         return
-    if over.wait(project.collect_timeout - _SOON):
+    if loaded.wait(project.collect_timeout - _FIRST_WAIT):
         return
     main = threading.main_thread().ident or 0
-    where = place_of(sys._current_frames().get(main), project.root)  # noqa: SLF001 - as faulthandler does
+    place = place_of(sys._current_frames().get(main), project.root)  # noqa: SLF001 - as in faulthandler
     limit = f"collect_timeout ({seconds(project.collect_timeout)}s)"
-    text = f"auto-heal: {where}: loading the project's conftests takes longer than {limit}\n"
+    text = f"auto-heal: {place}: loading the project's conftests takes longer than {limit}\n"
     show_terminal()
     os.write(2, text.encode(errors="backslashreplace"))
     os._exit(INTERNAL_ERROR)

@@ -1,4 +1,4 @@
-"""Show on the board that a session goes on: before each phase of each check, and between them."""
+"""Send the heartbeats of a session: before each phase of each check, and between checks."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 
 from remediation.supervision.heartbeat import FOR_EVER, GRACE, Heartbeats, Phase
 
-# How long after its deadline, which a signal enforces where one can, an attempt at a check counts as hung, in seconds.
-# All attempts at a check together have _SHARE.
-_LONGEST_GRACE, _SHORTEST_GRACE, _SHARE = 1.0, 0.3, 4.0
+# A signal enforces the deadline of an attempt where it can. An attempt counts as hung this long after its deadline,
+# in seconds. All attempts at a check share _GRACE_OF_ALL.
+_LONGEST_GRACE, _SHORTEST_GRACE, _GRACE_OF_ALL = 1.0, 0.3, 4.0
 
 
 class HeartbeatPlugin:
-    """The plugin by which a session says that it goes on: before each phase of each check, and between them."""
+    """The plugin that sends the heartbeats of a session, with the time until the next one is due."""
 
     def __init__(self, heartbeats: Heartbeats, slot: int, between: float, *, waits: bool = False) -> None:
-        """Say so at `slot` of a `board`; what is no check may take `between` seconds.
+        """Use `slot` of `heartbeats`; work outside checks may take `between` seconds.
 
-        One that `waits` is told which check is next, by somebody who may take any time for that.
+        A process that `waits`, a worker of xdist, has no time limit for the wait for its next check.
         """
         self.heartbeats = heartbeats
         self.slot = slot
@@ -32,11 +32,11 @@ class HeartbeatPlugin:
         self._began_by = 0
 
     def outside(self) -> None:
-        """Go on with what is no check."""
+        """Begin work outside checks."""
         self._put(self._between)
 
     def hold(self, phase: Phase = Phase.OUTSIDE) -> None:
-        """Go on with what has no deadline here: it has its own, or a person is at work."""
+        """Begin work without a deadline here, because it has its own or a person is at work."""
         self.heartbeats.put(self.slot, FOR_EVER, phase)
 
     def _put(self, seconds: float, phase: Phase = Phase.OUTSIDE, grace: float = GRACE) -> None:
@@ -50,7 +50,7 @@ class HeartbeatPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self) -> None:
-        """Begin to select."""
+        """Begin the selection."""
         self.outside()
 
     @pytest.hookimpl(tryfirst=True)
@@ -59,7 +59,7 @@ class HeartbeatPlugin:
         self.outside()
 
     def collects(self, seconds: float) -> None:
-        """Begin to collect a module, which may take so many seconds."""
+        """Begin the collection of a module, with a time limit in seconds."""
         self._put(seconds, Phase.COLLECT, _LONGEST_GRACE)
 
     @pytest.hookimpl(tryfirst=True)
@@ -91,13 +91,13 @@ class HeartbeatPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> Any:
-        """A phase is over: its report may call code of the check, what comes after the last one does not."""
+        """Send a heartbeat at the end of a phase, because making its report may run code of the check."""
         if os.getpid() != self._began_by:
             _end_fork_of_check(call)
         self._beat(item, Phase[call.when.upper()])
         report = yield
         if call.when == "teardown":
-            # The delay before the next attempt, and whatever others do with the reports.
+            # Includes the delay before the next attempt, and the work of other plugins on the reports.
             self._put(self._between + _delay(item))
         return report
 
@@ -111,13 +111,13 @@ class HeartbeatPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_enter_pdb(self) -> None:
-        """Let a person take their time."""
+        """Suspend the deadline while a person debugs."""
         self.hold(self.heartbeats.read(self.slot).phase)
         self._is_held = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_leave_pdb(self) -> None:
-        """Go on."""
+        """Resume the deadlines."""
         self._is_held = False
 
     def _beat(self, item: pytest.Item, phase: Phase) -> None:
@@ -130,7 +130,7 @@ class HeartbeatPlugin:
 
 
 def _end_fork_of_check(call: pytest.CallInfo[Any]) -> NoReturn:
-    """End a child that a check has forked, and that came back from it: only its parent goes on with the session."""
+    """End a child process that a check has forked and that returned from the check: only its parent continues."""
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, SystemExit) and isinstance(error.code, int):
         os._exit(error.code & 0xFF)
@@ -138,7 +138,7 @@ def _end_fork_of_check(call: pytest.CallInfo[Any]) -> NoReturn:
 
 
 def deadline_of(item: pytest.Item) -> float:
-    """Return the seconds that a phase of a check may take; infinite if somebody took its deadline away."""
+    """Return the time limit of a phase of a check in seconds, infinite if the check has none."""
     marker: Any = item.get_closest_marker("timeout")
     option = item.config.getoption("timeout", None)
     seconds = marker.args[0] if marker and marker.args else marker.kwargs.get("timeout") if marker else option
@@ -154,4 +154,4 @@ def _grace(item: pytest.Item) -> float:
     """Return how long after the deadline an attempt at a check counts as hung, in seconds."""
     marker = item.get_closest_marker("flaky")
     attempts = 1 + int(marker.kwargs.get("reruns", 0)) if marker else 1
-    return max(_SHORTEST_GRACE, min(_LONGEST_GRACE, _SHARE / attempts))
+    return max(_SHORTEST_GRACE, min(_LONGEST_GRACE, _GRACE_OF_ALL / attempts))

@@ -1,4 +1,4 @@
-"""Tell the checks of a round in the words of the catalogue, as pytest reports them."""
+"""Log the progress of a round, check by check, as pytest reports it."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from remediation.supervision.attempt_log import NOTE, ReportOutcome
 
 
 class ProgressReporter:
-    """Says what is checked and how it ends; under xdist the controller says it."""
+    """Logs the begin and the outcome of each check; with xdist, the controller does."""
 
     def __init__(self, event_log: EventLog) -> None:
-        """Speak by `event_log`."""
+        """Write to `event_log`."""
         self._event_log = event_log
         self._checking: str | None = None
 
     def begins(self, nodeid: str, check: str) -> None:
-        """Say that a check begins, once for all its attempts."""
+        """Log that a check begins, once for all its attempts."""
         if self._checking != nodeid:
             self._checking = nodeid
             self._event_log.log("checking", check=check)
 
     def has_begun(self, nodeid: str) -> None:
-        """Take it as said that a check begins."""
+        """Mark a check as begun, without a log entry."""
         self._checking = nodeid
 
     def retries_after(self, report: pytest.TestReport) -> None:
-        """Say that the attempt of a report failed and another will follow."""
-        noted: dict[str, Any] = getattr(report, NOTE, {})
-        self.retries(noted["check"], noted["number"] + 1, noted["attempts"], noted["delay"])
+        """Log that the attempt of a report failed and another one follows."""
+        note: dict[str, Any] = getattr(report, NOTE, {})
+        self.retries(note["check"], note["number"] + 1, note["attempts"], note["delay"])
 
     def retries(self, check: str, attempt: int, attempts: int, delay: float) -> None:
-        """Say that an attempt failed and another will follow."""
+        """Log that an attempt failed and another one follows."""
         self._event_log.log("retry", check=check, attempt=attempt, attempts=attempts, delay=delay)
 
     def reports(self, report: pytest.TestReport) -> None:
-        """Say how a check ended, if this report says so."""
-        noted: dict[str, Any] = getattr(report, NOTE, {})
-        check, outcome = noted.get("check", report.nodeid), report_outcome(report)
+        """Log the outcome of a check if the report has it."""
+        note: dict[str, Any] = getattr(report, NOTE, {})
+        check, outcome = note.get("check", report.nodeid), report_outcome(report)
         if hasattr(report, "node"):
-            # Workers run side by side, so the controller hears of a check when it has ended.
+            # Workers run in parallel, so the controller receives the reports of a check only after its end.
             if report.when == "setup":
                 self.begins(report.nodeid, check)
             if outcome is ReportOutcome.REPEATED:
-                self.retries(check, getattr(report, "rerun", 0) + 1, noted.get("attempts", 1), noted.get("delay", 0.0))
+                self.retries(check, getattr(report, "rerun", 0) + 1, note.get("attempts", 1), note.get("delay", 0.0))
         if outcome is ReportOutcome.FAILED:
-            self._fails(report, check)
+            self._log_failure(report, check)
         elif outcome is ReportOutcome.SKIPPED:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", "")
             self._event_log.log("skipped", check=check, reason=reason.removeprefix("Skipped: "))
@@ -57,7 +57,7 @@ class ProgressReporter:
             shown = ", ".join(f"{name}: {value}" for name, value in report.user_properties)
             self._event_log.log("passed_showing" if shown else "passed", check=check, shown=shown)
 
-    def _fails(self, report: pytest.TestReport, check: str) -> None:
+    def _log_failure(self, report: pytest.TestReport, check: str) -> None:
         number = getattr(report, "rerun", 0) + 1
         self._event_log.log("failed" if number > 1 else "failed_once", check=check, attempts=number)
         if failed := attempt(report):

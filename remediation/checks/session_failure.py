@@ -1,4 +1,4 @@
-"""What fails a session although no check of it has failed: a limit of some plugin, which no restart would mend."""
+"""Detect that a session failed although no check did: a limit of a plugin, for example, which no restart would fix."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from remediation.system.exit_codes import FAILED, NO_CHECKS
 
 
 class SessionFailure:
-    """The plugin that sees who else counts failures, or changes the exit code."""
+    """The plugin that detects which other plugins count failures or change the exit code."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Begin with none."""
+        """Begin without failures."""
         self._config = config
         self._failed = 0
-        self._counted: list[str] = []
+        self._counting_plugins: list[str] = []
         self._code: int | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count as pytest does."""
+        """Count failures in the same way as pytest."""
         self._failed += bool(report.failed and not hasattr(report, "wasxfail"))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Likewise."""
+        """Count errors of collection in the same way as pytest."""
         self._failed += bool(report.failed)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """See whether others have added failures, which they do around the loop over the checks."""
+        """Detect failures that other plugins add, which they do around the loop over the checks."""
         result = yield
         if session.testsfailed > self._failed:
-            self._counted = self._others("pytest_runtestloop")
+            self._counting_plugins = self._other_plugins("pytest_runtestloop")
         return result
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """See with which exit code the end begins."""
+        """Remember the exit code before other plugins may change it."""
         self._code = int(exitstatus)
 
     def code(self, exitstatus: int) -> int:
-        """Return the exit code of a session; if a check failed, whatever limit of a plugin was exceeded as well."""
+        """Return the corrected exit code of a session: after a failed check, other plugins' codes do not count."""
         return FAILED if self._failed and exitstatus > NO_CHECKS else exitstatus
 
     def problem(self, code: int) -> str | None:
-        """Say what failed a session that ended with a `code` for which no check accounts; None if one does."""
+        """Return why a session ended with a `code` that no check explains; None if one does."""
         if self._failed or (code <= NO_CHECKS and code != FAILED):
             return None
-        others = self._counted if code == self._code else self._others("pytest_sessionfinish")
-        who = f", as may be the doing of {', '.join(others)}" if others else ""
-        return f"no check failed, but something else ended the session with exit code {code}{who}"
+        plugins = self._counting_plugins if code == self._code else self._other_plugins("pytest_sessionfinish")
+        suffix = f", as may be the doing of {', '.join(plugins)}" if plugins else ""
+        return f"no check failed, but something else ended the session with exit code {code}{suffix}"
 
-    def _others(self, hook: str) -> list[str]:
-        """Return the plugins of others that have a say there: their distributions, or else their names."""
+    def _other_plugins(self, hook: str) -> list[str]:
+        """Return the third-party plugins that implement a hook: their distributions, or else their modules."""
         manager = self._config.pluginmanager
-        distributions = {id(plugin): found.project_name for plugin, found in manager.list_plugin_distinfo()}
+        distributions = {id(plugin): info.project_name for plugin, info in manager.list_plugin_distinfo()}
         names = []
         for impl in getattr(manager.hook, hook).get_hookimpls():
             module = getattr(impl.function, "__module__", "")

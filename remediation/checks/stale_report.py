@@ -1,4 +1,4 @@
-"""Remove the report of an earlier run before anything can go wrong: it would be taken for that of this one."""
+"""Remove the report of an earlier run before anything can fail: it could be mistaken for the report of this run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# Options with which pytest runs no check at all, and so writes no report.
+# Options with which pytest runs no checks, and so writes no report.
 RUNS_NOTHING = {
     "--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--funcargs", "--fixtures-per-test",
     "--markers", "--help", "-h",
@@ -19,64 +19,66 @@ _FILES = ("auto-heal.toml", "pyproject.toml")
 _DEFAULT = "reports/health.xml"
 _REPORT = re.compile(r"""^\s*report\s*=\s*["']([^"'\n]+)["']""", re.MULTILINE)
 _JUNITXML = ("--junitxml", "--junit-xml")
-# The start of a process is known to a hundredth of a second, and no run comes to a report so soon.
-_NO_RUN = 0.05
-# A process that is older has been doing something else first, in seconds: what it finds is of before its run.
-_YOUNG = 10.0
+# The start time of a process has a resolution of 0.01 s, and no run writes its report within this time, in seconds.
+_SHORTER_THAN_ANY_RUN = 0.05
+# An older process, in seconds, did something else before its run, so the report may be older than the run.
+_LATEST_START = 10.0
 _removed = False
 
 
-def remove(arguments: Sequence[str], place: Path) -> None:
-    """Remove the report that a run with these arguments of pytest, begun in a folder, would write.
+def remove(arguments: Sequence[str], folder: Path) -> None:
+    """Remove the report that pytest, started in `folder` with these arguments, would write.
 
-    By a plain look at arguments and configuration, which need not be right. What is no file of a report's, and
-    whatever a link within the project leads to, is left for the run itself to refuse. What another run has written
-    since this process began is not of an earlier one, and that run may still ask whether it is there.
+    The arguments and the configuration are only scanned, and need not be valid. The run itself will refuse a path
+    that is not a regular file, or behind a link within the project. A report that was written after the start of this
+    process is not from an earlier run; the run that wrote it may still check that it exists.
     """
     if RUNS_NOTHING & set(arguments):
         return
     with suppress(OSError, ValueError):
-        place = Path(os.path.abspath(place))  # noqa: PTH100 - links are not to be resolved
-        if (path := _named(arguments, place) or _configured(place)) and _may_go(path) and not _is_new(path):
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100 - must not resolve links
+        path = _from_command_line(arguments, folder) or _from_configuration(folder)
+        if path and _is_removable(path) and not _is_new(path):
             path.unlink()
-    global _removed  # noqa: PLW0603 - of this process
+    global _removed  # noqa: PLW0603 - state of this process
     _removed = True
 
 
-def _named(arguments: Sequence[str], place: Path) -> Path | None:
+def _from_command_line(arguments: Sequence[str], folder: Path) -> Path | None:
     """Return the report that the command line names."""
     named = None
     for number, argument in enumerate(arguments):
         option, sign, value = argument.partition("=")
         if option in _JUNITXML:
             named = value if sign else next(iter(arguments[number + 1 :]), None)
-    return place / os.path.expanduser(os.path.expandvars(named)) if named else None  # noqa: PTH111 - as pytest does
+    return folder / os.path.expanduser(os.path.expandvars(named)) if named else None  # noqa: PTH111 - as pytest does
 
 
-def _configured(place: Path) -> Path | None:
-    """Return the report that the configuration names, whatever else is wrong with it."""
-    for folder in (place, *place.parents):
+def _from_configuration(folder: Path) -> Path | None:
+    """Return the report that the configuration names, even if the configuration is otherwise invalid."""
+    for project_folder in (folder, *folder.parents):
         for name in _FILES:
             try:
-                text = (folder / name).read_text(encoding="utf-8", errors="replace")
+                text = (project_folder / name).read_text(encoding="utf-8", errors="replace")
             except OSError:
                 continue
             if name == _FILES[0] or "auto-heal" in text:
-                found = _REPORT.search(text)
-                return folder / (found[1] if found else _DEFAULT)
+                match = _REPORT.search(text)
+                return project_folder / (match[1] if match else _DEFAULT)
     return None
 
 
-def _may_go(path: Path) -> bool:
+def _is_removable(path: Path) -> bool:
     mode = path.lstat().st_mode
     return (stat.S_ISREG(mode) or stat.S_ISLNK(mode)) and path.parent == path.parent.resolve()
 
 
 def _is_new(path: Path) -> bool:
-    """Return whether a file was written since this process began, proc(5) field 22; False if that cannot be known."""
+    """Return whether a file was written since the start of this process, proc(5) field 22; False if unknown."""
     try:
         ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
     except OSError:
         return False
     now, age = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return not _removed and age < _YOUNG and now - age + _NO_RUN < path.lstat().st_mtime <= now
+    is_first = not _removed and age < _LATEST_START
+    return is_first and now - age + _SHORTER_THAN_ANY_RUN < path.lstat().st_mtime <= now
