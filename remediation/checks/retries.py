@@ -1,4 +1,4 @@
-"""How long a check is waited for: its retries, its deadline, and when neither is worth while."""
+"""The retries and the deadline of a check, and when a retry is pointless."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from remediation.state.service_state import Store
 
 
 def heals(item: pytest.Item) -> list[str]:
-    """Return the services that a failure of a check may heal. UsageError for a marker that names none."""
+    """Return the services that a failure of a check may heal. UsageError for a marker without names."""
     for marker in item.iter_markers("heals"):
         if marker.kwargs or not marker.args or not all(isinstance(name, str) for name in marker.args):
             raise pytest.UsageError(f'{item.nodeid}: heals takes names of services, as in heals("api")')
@@ -22,7 +22,7 @@ def heals(item: pytest.Item) -> list[str]:
 
 
 def is_debugged() -> bool:
-    """Return whether a debugger looks at this process, by the way in which pytest-timeout tells."""
+    """Return whether this process runs under a debugger, as pytest-timeout detects it."""
     try:
         from pytest_timeout import is_debugging  # type: ignore[import-untyped]
     except ImportError:
@@ -43,25 +43,26 @@ class Retries:
         """Mark each check for rerunfailures and timeout."""
         for item in items:
             if item.nodeid.startswith(OWN):
-                # That of a version was waited for already, and has its own deadline.
+                # Version checks have a deadline of their own, and the run has already waited for the version.
                 continue
             self._add_retries(item)
             self._add_deadline(item)
 
     def retries(self, item: pytest.Item) -> tuple[int, float]:
-        """Return how often a check is tried again at most, and the seconds in between."""
+        """Return the maximum number of retries of a check, and the delay between them in seconds."""
         marker = item.get_closest_marker("flaky") if self._config.pluginmanager.hasplugin("rerunfailures") else None
         return (marker.kwargs["reruns"], float(marker.kwargs["reruns_delay"])) if marker else (0, 0.0)
 
     def retry_can_help(self, item: pytest.Item) -> bool:
-        """Return whether another attempt could pass: not if a process that it needs is known to be dead."""
+        """Return whether another attempt could pass. It cannot if a required process is known to be dead."""
         services = [self._project.services[name] for name in heals(item)]
         return all(liveness.retry_can_help(service, self._store) for service in services)
 
     def give_up(self, item: pytest.Item) -> None:
-        """Take the remaining retries from a check.
+        """Cancel the remaining retries of a check.
 
-        Not by a condition from the start: with one, rerunfailures drops the error of a teardown after a failed check.
+        The condition is not set from the start, because with one, rerunfailures drops the error of a teardown after
+        a failed check.
         """
         marker = item.get_closest_marker("flaky")
         if marker:
@@ -91,7 +92,7 @@ class Retries:
             names = ("reruns", "reruns_delay")
             arguments = {"reruns": 1, "reruns_delay": 0} | dict(zip(names, own.args, strict=False)) | dict(own.kwargs)
         if option.usepdb:
-            # Whoever looks at a failure wants it once; rerunfailures refuses both together.
+            # A person who debugs a failure wants it once, and rerunfailures refuses to combine both.
             arguments["reruns"] = 0
         item.add_marker(pytest.mark.flaky(**arguments), append=False)
 
@@ -99,14 +100,14 @@ class Retries:
         if not self._config.pluginmanager.hasplugin("timeout"):
             return
         if item.get_closest_marker("timeout") is None and self._config.option.timeout is None:
-            # Only the signal method lets the session go on to its end, and so to the heal. For each phase
-            # on its own, because rerunfailures runs all attempts, with the delays, inside one protocol.
+            # Only with the signal method, the session continues to its end, and so to the heal. Each phase has its
+            # own deadline, because rerunfailures runs all attempts, with the delays, inside one protocol.
             marker = pytest.mark.timeout(self._project.timeout, method="signal", func_only=True)
             item.add_marker(marker)
 
     @contextmanager
     def _deadline(self, item: pytest.Item) -> Generator[None]:
-        """Apply pytest-timeout to set-up and teardown of a check, where func_only leaves them without."""
+        """Apply pytest-timeout to set-up and teardown of a check, which func_only excludes."""
         marker = item.get_closest_marker("timeout")
         if marker is None or not marker.kwargs.get("func_only"):
             yield

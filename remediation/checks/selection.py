@@ -1,4 +1,4 @@
-"""Which checks a session runs: in a later round those of the first one, whatever pytest would select by itself."""
+"""The selection of checks in a session. A later round runs the checks of the first one, whatever pytest selects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from remediation.supervision.round_files import SELECTED_NAME
 
 
 class Selection:
-    """The plugin that sees what is selected, and keeps a later round to it."""
+    """The plugin that records the selected checks, and limits a later round to them."""
 
     def __init__(
         self, config: pytest.Config, project: Project, deployment: Deployment | None, later_round: str | None
@@ -26,21 +26,21 @@ class Selection:
         self._deployment = deployment
         self._later_round = later_round
         self.selected: list[str] = []
-        """The node IDs of what is run, in order."""
+        """The node IDs of the selected checks, in order."""
         self.labels: dict[str, str] = {}
-        """What people call each check."""
+        """The readable name of each check."""
         if self._later_round:
-            self._select_by_list_alone()
+            self._disable_other_selection()
 
-    def _select_by_list_alone(self) -> None:
-        """Turn off what selects by the results of the round before, which would make this one partial."""
+    def _disable_other_selection(self) -> None:
+        """Disable options that select by the results of the previous round, which would make this one partial."""
         for option in ("lf", "failedfirst", "newfirst", "stepwise", "stepwise_skip"):
             if hasattr(self._config.option, option):
                 setattr(self._config.option, option, False)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """See that each check heals known services; in a later round, keep to what the first one selected."""
+        """Ensure that each check heals known services; in a later round, keep the checks of the first one."""
         if self._later_round:
             wanted = self._selected_by_first_round(Path(self._later_round))
             unwanted = [item for item in items if item.nodeid not in wanted]
@@ -55,14 +55,14 @@ class Selection:
 
     @pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
     def pytest_add_version_checks(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        """Add the checks of versions that are expected; -k and its like leave them in."""
+        """Add checks of the expected versions, which options such as -k do not deselect."""
         if self._deployment is None or not items:
-            # That a version answers says nothing of the health of a service.
+            # The right version alone does not prove that a service is healthy.
             return
         from remediation.checks.version_check import VersionCheck
 
         for name in self._deployment.versions:
-            # A rollback may have taken back the configuration as well.
+            # A rollback may have reverted the configuration as well.
             service = self._project.services.get(name)
             if service and service.version:
                 item = VersionCheck.of(session, service, self._deployment, self._project)
@@ -74,10 +74,10 @@ class Selection:
         return set(msgspec.json.decode((folder / SELECTED_NAME).read_bytes(), type=list[str]))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Remember what was selected, for later rounds."""
+        """Remember the selected checks for later rounds."""
         self.selected = [item.nodeid for item in session.items] or self.selected
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """Remember what a worker of xdist selected; the controller itself collects nothing."""
+        """Remember the checks that a worker of xdist selected, because the controller collects nothing."""
         self.selected = list(ids)

@@ -1,4 +1,4 @@
-"""The check that the version which was deployed is the one that answers, beside those of the project."""
+"""The built-in check that the deployed version answers, in addition to the project's checks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from remediation.deployment.versions import mismatch
 
 
 class VersionCheck(pytest.Item):
-    """Asks a service for its version. It heals nothing: as long as the old version answers, nobody is without it."""
+    """Asks a service for its version. It heals nothing: while the old version answers, the service is available."""
 
     def __init__(self, *, service: Service, deployment: Deployment, times: int, source: Path, **kwargs: Any) -> None:
-        """Expect what the deployment says, so many `times`; `source` is the configuration that says where."""
+        """Expect the deployment's version, `times` times in a row; `source` is the file of the configuration."""
         super().__init__(**kwargs)
         self._service = service
         self._expected = deployment.versions[service.name]
@@ -36,7 +36,7 @@ class VersionCheck(pytest.Item):
         )  # fmt: skip
 
     def runtest(self) -> None:
-        """Ask several times, by a connection each: behind one port, old and new may take turns."""
+        """Ask several times, with a new connection each: old and new instances may share one port."""
         timeout = self._service.probe_timeout
         for _ in range(self._times):
             if wrong := mismatch(self._service, self._expected, timeout=timeout, undone=self._undone):
@@ -45,5 +45,5 @@ class VersionCheck(pytest.Item):
             self.user_properties.append(("version", self._expected))
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Say where it comes from: the configuration."""
+        """Return the configuration as the location of this check."""
         return self._source, None, self.name
