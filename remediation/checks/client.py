@@ -116,21 +116,23 @@ class Handle:
         try:
             answer = cast("Answer", session.get(url + path, **options, timeout=limits))  # type: ignore[arg-type]
         except (HTTPError, OSError, ValueError) as error:
-            raise ServiceDown(f"{what}: {self._why(error)}") from None
+            raise ServiceDown(f"{what}: {self._reason(error)}") from None
         except pytest.fail.Exception as error:
             # pytest-timeout's alarm struck because the server sent single bytes slowly.
-            raise (error if isinstance(error, ServiceDown) else ServiceDown(f"{what}: {self._late}")) from None
+            raise (error if isinstance(error, ServiceDown) else ServiceDown(f"{what}: {self._late_reason}")) from None
         answer.what = what
         return answer
 
     @property
-    def _late(self) -> str:
+    def _late_reason(self) -> str:
         return english("late", seconds=float(self._service.probe_timeout))
 
-    def _why(self, error: Exception) -> str:
+    def _reason(self, error: Exception) -> str:
         from remediation.checks import transport
 
-        return self._late if transport.is_late(error) else transport.why(error, self._service, self._deadline)
+        if transport.is_late(error):
+            return self._late_reason
+        return transport.reason(error, self._service, self._deadline)
 
     def _session(self) -> requests.Session:
         if self.name not in self._sessions:

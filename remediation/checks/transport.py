@@ -1,6 +1,6 @@
-"""A whole answer, within the time of an attempt and a bounded memory, whatever the server makes of it.
+"""HTTP requests that end within the time of an attempt and use limited memory, whatever the server does.
 
-Loaded by the first request, since it needs requests.
+The first request loads this module, because it needs requests.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def _connect(connection: HTTPConnection) -> socket.socket:
     """Do what `_new_conn` does, but for all addresses of the host within one timeout."""
     deadline = _deadline(connection)
     try:
-        # `host` lacks the dot at its end that makes a name absolute.
-        made = deadline_io.connect(getattr(connection, "_dns_host", connection.host), connection.port, deadline)
+        # `host` lacks the trailing dot that makes a name absolute.
+        sock = deadline_io.connect(getattr(connection, "_dns_host", connection.host), connection.port, deadline)
     except socket.gaierror as error:
         raise NameResolutionError(connection.host, connection, error) from error
     except TimeoutError as error:
@@ -42,21 +42,21 @@ def _connect(connection: HTTPConnection) -> socket.socket:
     except OSError as error:
         raise NewConnectionError(connection, str(error)) from error
     for option in connection.socket_options or ():
-        made.setsockopt(*option)
-    # What is left of it is for the handshake of TLS, which takes a timeout for all of itself.
-    made.settimeout(max(0.001, deadline - time.monotonic()))
-    return made
+        sock.setsockopt(*option)
+    # The remaining time is for the TLS handshake, for which the timeout applies as a whole.
+    sock.settimeout(max(0.001, deadline - time.monotonic()))
+    return sock
 
 
 def _deadline(connection: HTTPConnection) -> float:
-    """Return when the timeout that the connection was given for its next step is over."""
+    """Return the end of the connection's timeout for its next step."""
     timeout = connection.timeout
     return time.monotonic() + (timeout if isinstance(timeout, (int, float)) else socket.getdefaulttimeout() or 3600.0)
 
 
 class _Response(HTTPResponse):
     def begin(self) -> None:
-        """Read the head. HTTPException for one with several lengths, which urllib3 would leave open."""
+        """Read the head. HTTPException for several lengths, after which urllib3 would leave the connection open."""
         super().begin()
         lines = self.headers.get_all("Content-Length", ())
         if len(lengths := {length.strip() for line in lines for length in line.split(",")}) > 1:
@@ -87,7 +87,7 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _Secure
 
     def _validate_conn(self, conn: Any) -> None:
-        """Connect. Who set `verify = false` need not be warned of it by every request."""
+        """Connect, without urllib3's warning about `verify = false` for every request."""
         if conn.is_closed:
             conn.connect()
 
@@ -95,66 +95,66 @@ class _SecurePool(HTTPSConnectionPool):
 POOLS = {"http": _PlainPool, "https": _SecurePool}
 
 
-# What a check can take in: the bodies of an answer and of the redirects that led to it, decompressed.
+# The limit for the decompressed bodies of a response and of the redirects to it, in bytes.
 MOST_BYTES = 8 * 2**20
 MOST_REDIRECTS = 20
-# So much is read at a time, and so little is decompressed beyond what is allowed.
+# The bytes to read at once, and the most to decompress beyond the limit.
 _CHUNK = 65_536
-# By so much of a text its encoding is guessed; to look through all of a long one takes seconds.
+# The bytes from which the encoding of a text is guessed; the whole of a long text would take seconds.
 _SAMPLE = 16_384
-# Encodings of Python that are no charsets: they take for ever over a long text, warn, or fail where others replace.
+# Encodings of Python that are not charsets: they are very slow for long texts, warn, or fail instead of replacing.
 _NO_CHARSETS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class TooLongError(requests.RequestException):
-    """A body that goes on beyond what a check can take in."""
+    """A body that exceeds the limit of a check."""
 
 
 class ElsewhereError(requests.RequestException):
-    """A redirect to what is not the service; the message names it, without credentials and query."""
+    """A redirect away from the service; the message has its target, without credentials and query."""
 
 
 class Limits:
-    """How long an answer may take, and how much of it there may be."""
+    """The limits of a response: its time, its size, and where redirects may lead."""
 
     def __init__(self, deadline: float, *, connect: float | None = None, read: float | None = None) -> None:
-        """Allow an answer until `deadline`, on the monotonic clock; the rest is in seconds, as requests has it."""
+        """Set the `deadline`, on the monotonic clock; `connect` and `read` are requests' timeouts, in seconds."""
         self.deadline = deadline
-        self.room = MOST_BYTES
-        self._home = ""
+        self.bytes_left = MOST_BYTES
+        self._first_url = ""
         self._connect, self._read = connect, read
 
     @classmethod
     def of(cls, timeout: Any, deadline: float) -> Limits:
-        """Return the limits of a request with requests' option `timeout`, which cannot stretch the deadline."""
+        """Return the limits of a request with requests' option `timeout`, which cannot extend the deadline."""
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
         return cls(deadline, connect=connect, read=read)
 
     def timeout(self) -> Any:
-        """Return what is left, for urllib3."""
+        """Return the remaining time, for urllib3."""
         import urllib3
 
         left = max(0.001, self.deadline - time.monotonic())
         return urllib3.Timeout(total=left, connect=self._connect, read=self._read)
 
     def take(self, size: int) -> None:
-        """Take in so many bytes more. TimeoutError or TooLongError if that is too late or too much."""
-        self.room -= size
-        if self.room < 0:
+        """Count `size` more bytes. TooLongError beyond the limit, TimeoutError after the deadline."""
+        self.bytes_left -= size
+        if self.bytes_left < 0:
             raise TooLongError
         if time.monotonic() > self.deadline:
             raise TimeoutError
 
-    def stay_home(self, url: str) -> None:
-        """Take the first URL for the service. ElsewhereError for a later one that leads to somebody else."""
-        if not self._home:
-            self._home = url
+    def check_url(self, url: str) -> None:
+        """Remember the first URL as the service. ElsewhereError for a later one that leads away from it."""
+        if not self._first_url:
+            self._first_url = url
             return
-        home, parts = urlsplit(self._home), urlsplit(url)
-        ports = _port(home), _port(parts)
-        same = ports[0] == ports[1] or ports == (_DEFAULT_PORTS["http"], _DEFAULT_PORTS["https"])
-        if not (same and parts.scheme in (home.scheme, "https") and parts.hostname == home.hostname):
+        first, parts = urlsplit(self._first_url), urlsplit(url)
+        ports = _port(first), _port(parts)
+        same_port = ports[0] == ports[1] or ports == (_DEFAULT_PORTS["http"], _DEFAULT_PORTS["https"])
+        if not (same_port and parts.scheme in (first.scheme, "https") and parts.hostname == first.hostname):
             raise ElsewhereError(
                 deadline_io.beginning(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
             )
@@ -165,15 +165,16 @@ def _port(parts: SplitResult) -> int | None:
 
 
 class Answer(requests.Response):
-    """An answer whose body is there; what it says of itself need not be true."""
+    """A complete response. Its headers need not be true."""
 
     what = "the answer"
-    """What was asked, to begin a sentence with."""
+    """The request, as the beginning of a sentence."""
 
     def json(self, **options: Any) -> Any:
         """Return the body's JSON, RFC 8259; `options` are those of `json.loads`.
 
-        Raises ServiceDown if it is none: empty, cut short, too deep, or in another encoding than it says.
+        Raises ServiceDown if the body is not JSON: empty, truncated, nested too deeply, or not in its declared
+        encoding.
         """
         __tracebackhide__ = True
         body = self.content
@@ -188,11 +189,11 @@ class Answer(requests.Response):
             problem = f"{error.msg[:1].lower()}{error.msg[1:]}"
             self._refuse(english("no_json_at", problem=problem, line=error.lineno, column=error.colno))
         except ValueError as error:
-            # A number of thousands of digits.
+            # A number with thousands of digits.
             self._refuse(english("bad_json", problem=str(error).partition(":")[0]))
 
     def _json_text(self, body: bytes) -> str:
-        """Decode the body: in UTF as JSON has to be, or else in what the server says of it."""
+        """Decode the body in UTF, which JSON requires, or else in the encoding that the server declares."""
         try:
             return body.decode(json.detect_encoding(body))
         except UnicodeDecodeError as error:
@@ -204,19 +205,19 @@ class Answer(requests.Response):
             key = "not_utf8" if declared.lower() in ("utf-8", "utf8") else "not_declared"
             self._refuse(english(key, wrong=wrong, declared=deadline_io.beginning(declared)))
 
-    def _refuse(self, why: str) -> NoReturn:
+    def _refuse(self, problem: str) -> NoReturn:
         __tracebackhide__ = True
-        values = {"what": self.what, "problem": why, "start": deadline_io.beginning(self.content)}
+        values = {"what": self.what, "problem": problem, "start": deadline_io.beginning(self.content)}
         key = "bad_body" if self.ok else "bad_body_status"
         raise ServiceDown(english(key, status=self.status_code, **values)) from None
 
     @cached_property
     def apparent_encoding(self) -> str | None:  # type: ignore[override]
-        """The encoding that the beginning of the body looks like."""
+        """The encoding, guessed from the beginning of the body."""
         sample = requests.Response()
-        sample._content = self.content[:_SAMPLE]  # noqa: SLF001 - as requests' own adapter fills one
+        sample._content = self.content[:_SAMPLE]  # noqa: SLF001 - as in requests' own adapter
         try:
-            # Not final, so that the last character may be cut in two.
+            # Incremental, because the last character may be incomplete.
             codecs.getincrementaldecoder("utf-8")().decode(sample.content)
         except UnicodeDecodeError:
             return sample.apparent_encoding
@@ -224,13 +225,13 @@ class Answer(requests.Response):
 
 
 class Session(requests.Session):
-    """Follows redirects whose place can be read."""
+    """Follows redirects with a valid target."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where an answer leads to. ElsewhereError if that is no URL."""
+        """Return the target of a redirect. ElsewhereError if it is not a URL."""
         try:
             if target := super().get_redirect_target(resp):
-                # Whoever reads it later would find out only then that it has no such parts.
+                # Raises ValueError here for an invalid URL, and not only later in requests.
                 urlsplit(urljoin(resp.url, target)).port  # noqa: B018
         except ValueError:
             place = deadline_io.beginning(resp.headers["Location"])
@@ -238,36 +239,36 @@ class Session(requests.Session):
         return target
 
     def resolve_redirects(self, *args: Any, yield_requests: bool = False, **options: Any) -> Any:
-        """Follow redirects; one that is handed back may lead anywhere, so no next request is made of it."""
+        """Follow redirects. One that is returned to the check may lead anywhere, so prepare no next request for it."""
         return iter(()) if yield_requests else super().resolve_redirects(*args, **options)
 
 
 class Adapter(requests.adapters.HTTPAdapter):
-    """Sends what is meant for a service to that service alone, and takes in no more than the limits allow."""
+    """Sends requests to the service only, and enforces the limits of the response."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make connections that end at a moment."""
+        """Use connections with a deadline."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
-        """Make such connections to a proxy, too; SOCKS has its own."""
+        """Use such connections to a proxy as well, except for SOCKS, which has its own."""
         manager = super().proxy_manager_for(proxy, **options)
         if not str(proxy).lower().startswith("socks"):
             manager.pool_classes_by_scheme = POOLS
         return manager
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> Answer:  # type: ignore[override]
-        """Return the whole answer; `timeout` is a Limits. ElsewhereError for a redirect that leads away."""
+        """Return the complete response; `timeout` is a Limits. ElsewhereError for a redirect away from the service."""
         limits: Limits = options["timeout"]
         url = request.url or ""
-        limits.stay_home(url)
+        limits.check_url(url)
         if options.get("verify") is True and url.startswith("https:"):
             options["verify"] = tls.trusted()
         response = super().send(request, **{**options, "stream": True, "timeout": limits.timeout()})
         answer = Answer()
         vars(answer).update(vars(response))
-        answer._content = _body(answer, limits)  # noqa: SLF001 - where requests keeps a body that was read
+        answer._content = _body(answer, limits)  # noqa: SLF001 - requests stores the body there
         answer._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
         answer.raw = io.BytesIO(answer.content)
         answer.encoding = _charset(answer.encoding)
@@ -275,7 +276,7 @@ class Adapter(requests.adapters.HTTPAdapter):
 
 
 def _charset(declared: str | None) -> str | None:
-    """Return the charset that a server says its text is in, unless to decode it so would do harm."""
+    """Return the charset that a server declares, or None if it is not safe to decode with."""
     try:
         return None if declared and codecs.lookup(declared).name.replace("-", "_") in _NO_CHARSETS else declared
     except LookupError:
@@ -285,7 +286,7 @@ def _charset(declared: str | None) -> str | None:
 
 
 def _body(response: requests.Response, limits: Limits) -> bytes:
-    """Read the body, which a server must not stretch by a byte now and then."""
+    """Read the body within the limits, even if a server sends single bytes slowly."""
     body = io.BytesIO()
     try:
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
@@ -296,17 +297,17 @@ def _body(response: requests.Response, limits: Limits) -> bytes:
     return body.getvalue()
 
 
-# Of an error that nobody foresaw, in characters.
+# The longest text of an unexpected error, in characters.
 _LONGEST = 200
 
 
 def is_late(error: BaseException) -> bool:
-    """Return whether nothing is wrong but that the time is over."""
+    """Return whether an error is only a timeout."""
     return isinstance(error, (requests.Timeout, exceptions.ReadTimeoutError)) or type(error) is TimeoutError
 
 
-def why(error: Exception, service: Service, deadline: float) -> str:
-    """Say why there is no whole answer; a certificate may be looked at once more, until `deadline`."""
+def reason(error: Exception, service: Service, deadline: float) -> str:
+    """Return why there is no complete response; a certificate may be requested again, until `deadline`."""
     match error:
         case requests.TooManyRedirects():
             return english("redirects", times=MOST_REDIRECTS)
@@ -316,25 +317,25 @@ def why(error: Exception, service: Service, deadline: float) -> str:
             return english("too_big", size=MOST_BYTES >> 20)
         case exceptions.DecodeError():
             return english("not_decompressed", problem=printable(str(error.args[0]))[:_LONGEST])
-    told = _told(error, service, deadline)
-    # What requests did not wrap came up when the head was there already.
-    return english("broke_off", problem=told) if isinstance(error, exceptions.HTTPError) else told
+    problem = _problem(error, service, deadline)
+    # requests wraps only errors before the end of the head, so others occurred in the body.
+    return english("broke_off", problem=problem) if isinstance(error, exceptions.HTTPError) else problem
 
 
-def _told(error: Exception, service: Service, deadline: float) -> str:
+def _problem(error: Exception, service: Service, deadline: float) -> str:
     causes = list(_causes(error))
     for cause in causes:
-        if told := _of(cause, error, service, deadline):
-            return told
+        if problem := _problem_of_cause(cause, error, service, deadline):
+            return problem
     last = causes[-1]
     return printable(f"{type(last).__name__}: {last}")[:_LONGEST]
 
 
-def _of(cause: BaseException, error: Exception, service: Service, deadline: float) -> str | None:
-    """Say what one of an error's causes means, or None if another one may say more."""
+def _problem_of_cause(cause: BaseException, error: Exception, service: Service, deadline: float) -> str | None:
+    """Return the meaning of one of an error's causes, or None if another cause may be more specific."""
     match cause:
         case ssl.SSLError():
-            host, port = _asked(error, service)
+            host, port = _requested_address(error, service)
             return tls.problem(cause, host=host, port=port, ca_file=service.ca_file, deadline=deadline)
         case socket.gaierror():
             key = "proxy_unresolved" if isinstance(error, requests.exceptions.ProxyError) else "unresolved"
@@ -349,19 +350,19 @@ def _of(cause: BaseException, error: Exception, service: Service, deadline: floa
 
 
 def _incomplete(cause: http.client.IncompleteRead | exceptions.IncompleteRead) -> str:
-    there = cause.partial if isinstance(cause.partial, int) else len(cause.partial)
-    return english("bytes_missing", count=cause.expected, there=there) if cause.expected else english("end_missing")
+    received = cause.partial if isinstance(cause.partial, int) else len(cause.partial)
+    return english("bytes_missing", count=cause.expected, there=received) if cause.expected else english("end_missing")
 
 
-def _asked(error: Exception, service: Service) -> tuple[str, int]:
-    """Return host and port of the request that failed, which a redirect may have led to another port."""
+def _requested_address(error: Exception, service: Service) -> tuple[str, int]:
+    """Return host and port of the failed request; after a redirect, the port may differ from the service's."""
     request = getattr(error, "request", None)
     parts = urlsplit(getattr(request, "url", None) or (service.address.url if service.address else ""))
     return parts.hostname or "", parts.port or 443
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it, from the top downwards."""
+    """Yield an error and its causes, from the outermost on."""
     seen: list[BaseException] = []
     pending: list[object] = [error]
     while pending:
