@@ -1,6 +1,6 @@
-"""The pytest side of checks: what each one gets, its attempts and results, its retries, its redaction."""
+"""The pytest side of checks: their client, attempts, results, retries and redaction."""
 
 # The folder whose tests are checks.
 FOLDER = "healthtests"
-# How the node IDs of our own checks begin, which are in no file.
+# The prefix of the node IDs of built-in checks, which are not in a file.
 OWN = "auto-heal::"

@@ -1,7 +1,7 @@
-"""Keep secrets, and what drives a terminal, out of all that pytest shows and writes of a check.
+"""Keep secrets and terminal escape sequences out of everything that pytest shows and writes about a check.
 
-Terminal, XML, cache, our own report, and the controller of xdist see a check by its report, so the report itself is
-without secrets, and without the escape characters of an answer.
+Terminal, XML, cache, our own report and the controller of xdist all use pytest's report of a check, so the report
+itself is redacted: it has no secrets, and no escape characters from a response.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from remediation.system.secrets import (
 )
 from remediation.system.tracebacks import redacted_output
 
-# Of an exception that is shown, the parts below a part; none of pytest's own is as deep.
-_DEEPEST = 20
-# Stands for an escape character of pytest's own, so that it can be told from those of an answer, who cannot guess it:
-# one of the 65,534 of plane 16 that are for private use.
+# The maximum nesting of the parts of an exception; pytest's own exceptions are less deep.
+_MAX_DEPTH = 20
+# Marks an escape character of pytest itself, to distinguish it from those of a response. A server cannot guess it: it
+# is one of the 65,534 private-use characters of plane 16.
 _OWN_ESCAPE = chr(0x100000 + int.from_bytes(os.urandom(2), "big") % 0xFFFE)
 # What pytest colours in the captured log: the level, before the logger's name, file and line.
 _LOG_LEVEL = re.compile(r"^(?:\x1b\[[\d;]+m)+[A-Z]+ *\x1b\[0m(?= +[\w.]+:[\w.\-]+:\d+ )", re.MULTILINE)
-# The line that says what failed, in an entry of a traceback; what is above it is source.
-_REASON = "E   "
+# Begins a line with the error in an entry of a traceback; the lines above are source.
+_ERROR_PREFIX = "E   "
 _RENAMED = pytest.StashKey[str]()
 
 
@@ -49,29 +49,29 @@ class _Report(Protocol):
 
 
 class Redaction:
-    """The plugin that takes the secrets out of reports. Its hooks come last, after all that others add to them."""
+    """The plugin that redacts reports. Its hooks run last, after all other plugins have changed the reports."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_pycollect_makeitem(self) -> Generator[None, Any, Any]:
-        """Name checks without the secrets that stand in their parameters, for all who show or select them."""
-        made = yield
-        taken = set[str]()
-        for item in made if isinstance(made, list) else []:
+        """Remove the secrets in parameters from the names of checks, for display and selection."""
+        items = yield
+        names = set[str]()
+        for item in items if isinstance(items, list) else []:
             if isinstance(item, pytest.Item):
-                _rename(item, taken)
-        return made
+                _rename(item, names)
+        return items
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_assertrepr_compare(self, config: pytest.Config) -> Generator[None, Any, Any]:
-        """Redact the values that an assertion compares before pytest colours them, which parts names and values."""
+        """Redact the values in a comparison before pytest colours them, which would separate names from values."""
         if not config.pluginmanager.has_plugin("terminalreporter"):
             return (yield)
-        with _highlighting_what_is_shown(config.get_terminal_writer()):
+        with _redacted_highlighting(config.get_terminal_writer()):
             return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Redact why something cannot be collected."""
+        """Redact the error of a failed collection."""
         report = yield
         _redact(report)
         return report
@@ -80,31 +80,33 @@ class Redaction:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Redact how a phase of a check ended, what it printed, and what it shows."""
+        """Redact the outcome of a phase of a check, its output, and the values that it shows."""
         report = yield
         if call.excinfo and report.failed:
             _learn_locals(call.excinfo)
         _redact(report)
         report.user_properties[:] = [(name, _property(name, value)) for name, value in report.user_properties]
-        if (before := item.stash.get(_RENAMED, "")) in report.keywords:
-            report.keywords = {item.name if name == before else name: one for name, one in report.keywords.items()}
+        if (old_name := item.stash.get(_RENAMED, "")) in report.keywords:
+            report.keywords = {
+                item.name if name == old_name else name: value for name, value in report.keywords.items()
+            }
         return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Redact what a subtest adds to the report of its check when that is made."""
+        """Redact the data that a subtest adds to its report after the report is made."""
         if context := getattr(report, "context", None):
             _redact_sections(report)
-            _mend(context)
+            _redact_part(context)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr: object) -> None:
-        """Redact what broke pytest."""
-        _mend(excrepr)
+        """Redact an internal error of pytest."""
+        _redact_part(excrepr)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Redact a warning, with the line of the source that pytest shows of it."""
+        """Redact a warning, and the source line that pytest shows with it."""
         text = str(warning_message.message)
         line = warning_message.line or linecache.getline(warning_message.filename, warning_message.lineno)
         if (shown := visible(redacted(text))) != text:
@@ -114,8 +116,8 @@ class Redaction:
 
 
 @contextmanager
-def _highlighting_what_is_shown(writer: Any) -> Iterator[None]:
-    """Let a terminal writer of pytest colour only what may be shown, with colours that can be told from others."""
+def _redacted_highlighting(writer: Any) -> Iterator[None]:
+    """Make pytest's terminal writer redact text before it colours it, and mark its own escape characters."""
     colour = writer._highlight  # noqa: SLF001 - the only place where pytest colours a part of a report
 
     def highlight(source: str, lexer: str = "python") -> str:
@@ -130,7 +132,7 @@ def _highlighting_what_is_shown(writer: Any) -> Iterator[None]:
 
 
 def _shown(text: str) -> str:
-    """Return a text of a report as it may be shown: without secrets, and with pytest's own escape characters alone."""
+    """Return a redacted text of a report, in which only pytest's own escape characters are left."""
     return _with_own_colours(redacted(text))
 
 
@@ -139,20 +141,20 @@ def _with_own_colours(text: str) -> str:
 
 
 def _learn_locals(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-    """Know what a check calls its password, which an assertion may show without that name."""
+    """Learn secrets from the local variables of a check, since an assertion may show them without their names."""
     for entry in excinfo.traceback:
         learn({name: value for name, value in entry.frame.f_locals.items() if isinstance(value, str)})
 
 
-def _rename(item: pytest.Item, taken: set[str]) -> None:
-    """Redact the parameters in the name of a check, so that no other one has the same name."""
+def _rename(item: pytest.Item, names: set[str]) -> None:
+    """Redact the parameters in the name of a check, and keep the name unique among `names`."""
     head, bracket, parameters = item.name.partition("[")
     shown, number = f"{_without_secret_parameters(item, parameters)}", 1
     name = f"{head}{bracket}{shown}"
-    while name in taken and shown != parameters:
+    while name in names and shown != parameters:
         number += 1
         name = f"{head}[{shown.removesuffix(']')}~{number}]"
-    taken.add(name)
+    names.add(name)
     if name != item.name:
         nodeid = f"{item.nodeid.removesuffix(item.name)}{name}"
         item.stash[_RENAMED] = item.name
@@ -161,18 +163,18 @@ def _rename(item: pytest.Item, taken: set[str]) -> None:
 
 
 def _without_secret_parameters(item: pytest.Item, shown: str) -> str:
-    """Return the parameters in a check's name without those whose arguments are called as secrets are."""
+    """Return the parameters in a check's name without those whose argument names indicate secrets."""
     callspec = getattr(item, "callspec", None)
     for argument, value in (callspec.params if callspec else {}).items():
-        if is_secret(argument) and (spelled := _as_in_a_name(value)):
-            # A name joins its parameters by hyphens; one that is given a name of its own is known by that.
+        if is_secret(argument) and (spelled := _spelled_in_name(value)):
+            # pytest joins the parameters with hyphens, unless the project gives them an ID.
             whole = rf"(?:(?<=\A)|(?<=-)){re.escape(spelled)}(?=[\]-])"
             shown = re.sub(whole, MASK, shown) if re.search(whole, shown) else shown.replace(spelled, MASK)
     return redacted(shown)
 
 
-def _as_in_a_name(value: object) -> str:
-    """Return a parameter as pytest writes it into a name; nothing for what cannot be a secret."""
+def _spelled_in_name(value: object) -> str:
+    """Return a parameter as pytest writes it into a name; empty if it cannot be a secret."""
     if value is None or isinstance(value, bool):
         return ""
     if isinstance(value, bytes):
@@ -181,7 +183,7 @@ def _as_in_a_name(value: object) -> str:
 
 
 def _set_nodeid(item: Any, nodeid: str) -> None:
-    # There is no public way; since pytest 9.2 it is kept in parts.
+    # There is no public API. Since pytest 9.2, the ID consists of parts.
     if hasattr(item, "_id"):
         item._id = type(item._id).parse(nodeid)  # noqa: SLF001
     else:
@@ -189,23 +191,23 @@ def _set_nodeid(item: Any, nodeid: str) -> None:
 
 
 def _redact(report: _Report) -> None:
-    """Take out of a report of pytest what may not be shown; one without any of that is left as it is."""
+    """Redact a report of pytest, and leave a report without secrets unchanged."""
     _redact_sections(report)
     longrepr = report.longrepr
     if isinstance(longrepr, str):
         report.longrepr = visible(redacted_output(longrepr))
     elif isinstance(longrepr, tuple):
-        # Of a skip: file, line and reason.
+        # File, line and reason of a skip.
         report.longrepr = tuple(_shown(part) if isinstance(part, str) else part for part in longrepr)
     elif longrepr is not None:
-        _mend(longrepr)
+        _redact_part(longrepr)
         if (text := str(longrepr)) != (shown := redacted_parts(text)):
-            # A secret that goes over several parts.
+            # A secret was split across several parts.
             report.longrepr = shown
 
 
 def _redact_sections(report: _Report) -> None:
-    """Redact what was captured, and what others have added."""
+    """Redact the captured output, and the sections of other plugins."""
     report.sections[:] = [(_shown(title), _captured(content)) for title, content in report.sections]
 
 
@@ -215,16 +217,16 @@ def _captured(content: str) -> str:
 
 
 def _property(name: str, value: object) -> object:
-    """Return a value that a check shows beside its name."""
+    """Return the redacted value of a property, which a check shows with its name."""
     text = str(value)
     shown = visible(redacted_value(str(name), text))
     return value if shown == text else shown
 
 
-def _mend(part: Any, depth: int = _DEEPEST, seen: set[int] | None = None) -> Any:
-    """Take out of the texts of an exception, as pytest shows it, what may not be shown, and return it.
+def _redact_part(part: Any, depth: int = _MAX_DEPTH, seen: set[int] | None = None) -> Any:
+    """Redact the texts in a part of pytest's representation of an exception, and return the part.
 
-    A part may be there twice; once is enough, since the colours in it are its own from then on.
+    A part may occur twice but must be redacted only once, because afterwards its escape characters are unmarked.
     """
     seen = set() if seen is None else seen
     if isinstance(part, str):
@@ -232,9 +234,9 @@ def _mend(part: Any, depth: int = _DEEPEST, seen: set[int] | None = None) -> Any
     if depth == 0:
         return part
     if isinstance(part, list) and part and all(isinstance(line, str) for line in part):
-        return _mended_lines(part)
+        return _redacted_lines(part)
     if isinstance(part, list | tuple):
-        return type(part)(_mend(inner, depth - 1, seen) for inner in part)
+        return type(part)(_redact_part(inner, depth - 1, seen) for inner in part)
     if isinstance(part, dict):
         return {key: _property(key, inner) for key, inner in part.items()}
     if dataclasses.is_dataclass(part) and id(part) not in seen:
@@ -242,25 +244,25 @@ def _mend(part: Any, depth: int = _DEEPEST, seen: set[int] | None = None) -> Any
         for field in dataclasses.fields(part):
             inner = getattr(part, field.name, None)
             if field.name == "args" and inner:
-                mended: Any = [(name, _property(name, value)) for name, value in inner]
+                new_value: Any = [(name, _property(name, value)) for name, value in inner]
             elif field.name == "lines" and inner and isinstance(part, ReprEntry) and part.style != "value":
-                mended = _mended_entry(list(inner))
+                new_value = _redacted_entry(list(inner))
             else:
-                mended = _mend(inner, depth - 1, seen)
-            # Some are frozen.
-            object.__setattr__(part, field.name, mended)
+                new_value = _redact_part(inner, depth - 1, seen)
+            # Some dataclasses are frozen.
+            object.__setattr__(part, field.name, new_value)
     return part
 
 
-def _mended_entry(lines: list[str]) -> list[str]:
-    """Redact an entry of a traceback: source, and the reasons below it."""
-    reasons = next((number for number, line in enumerate(lines) if line.startswith(_REASON)), len(lines))
-    source = _with_own_colours(redacted_source("\n".join(lines[:reasons])))
-    return [*(source.split("\n") if reasons else []), *(_mended_lines(lines[reasons:]) if lines[reasons:] else [])]
+def _redacted_entry(lines: list[str]) -> list[str]:
+    """Redact an entry of a traceback: source, and the error below it."""
+    start = next((number for number, line in enumerate(lines) if line.startswith(_ERROR_PREFIX)), len(lines))
+    source = _with_own_colours(redacted_source("\n".join(lines[:start])))
+    return [*(source.split("\n") if start else []), *(_redacted_lines(lines[start:]) if lines[start:] else [])]
 
 
-def _mended_lines(lines: list[str]) -> list[str]:
-    """Redact lines together, since a secret may have several."""
+def _redacted_lines(lines: list[str]) -> list[str]:
+    """Redact lines together, because a secret may span several lines."""
     end = "" if lines[0].endswith("\n") else "\n"
     text = end.join(lines)
     shown = _with_own_colours(redacted_output(text))

@@ -1,4 +1,4 @@
-"""Where a run's reports lie: pytest's own XML of each round out of sight, the merged one where the user wants it."""
+"""The paths of a run's reports: pytest's own XML in a private folder, the merged report at the user's path."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ class SessionPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Note the number of heals before an attempt, so that later heals can be told apart."""
+        """Note the number of heals before an attempt, so that a later heal is recognized as newer."""
         failed_services = set(heals(item)) & self._attempts.failed_services
         if failed_services and self._will_heal(failed_services):
             # Do not wait again for a service that will be healed anyway. The round after the heal runs all checks.
