@@ -1,1 +1,1 @@
-"""Programs that a drill starts: each is a file of its own, run apart from us."""
+"""Programs that a drill starts: each is one file, and runs in a process of its own."""

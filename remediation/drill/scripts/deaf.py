@@ -1,6 +1,6 @@
-"""Gives a service a child that ignores every request to end: forks it, then becomes the service's own command.
+"""Gives a service a child that ignores every request to end: forks the child, then executes the service's command.
 
-A program of its own, `deaf.py COMMAND ...`. The child is a true child of the service, and carries its mark.
+It is a separate program, `deaf.py COMMAND ...`. The child is a true child of the service, and carries its mark.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from contextlib import suppress
 
 
 def main() -> None:
-    """Fork the child, and execute the command in its parent's place."""
+    """Fork the child, and execute the command in the parent."""
     if os.fork() == 0:
-        _be_deaf()
-    # Python ignores these, and what is ignored stays so across an exec, signal(7).
+        _ignore_signals()
+    # Python ignores these signals, and an ignored signal stays ignored across an exec, signal(7).
     for signum in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(signum, signal.SIG_DFL)
-    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - the user's command, as it would be started without us
+    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - the user's command, as it starts without the wrapper
 
 
-def _be_deaf() -> None:
+def _ignore_signals() -> None:
     for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with suppress(OSError, ValueError):
             signal.signal(signum, signal.SIG_IGN)

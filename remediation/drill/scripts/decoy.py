@@ -1,8 +1,8 @@
-"""A bystander: looks like the service, does nothing, and tells of every signal that it gets.
+"""A bystander: resembles the service, does nothing, and reports every signal that it receives.
 
-A program of its own that imports nothing of ours, so that a herd of them costs little. Its arguments are a name to
-go by, ports of which it listens on the first that is free (`8788,8786`, or nothing), and the words of the service's
-command, for whoever looks for these.
+It is a separate program that imports nothing from `remediation`, so that several of them cost little. Its arguments:
+its process name; ports, of which it listens on the first free one (`8788,8786`, or nothing); and the words of the
+service's command, for tools that search command lines.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# No signal has this number: it says that we are ready.
+# No signal has this number: it means that the bystander is ready.
 _READY = b"\0"
 
 
 def main() -> None:
-    """Stand by until our standard input is closed."""
+    """Wait until standard input is closed."""
     name, ports = sys.argv[1], [int(number) for number in sys.argv[2].split(",") if number]
     os.set_blocking(1, False)
-    # The number of each signal goes out by itself, also if several come at once.
+    # Python writes the number of each signal to stdout, even if several arrive at once.
     signal.set_wakeup_fd(1, warn_on_full_buffer=False)
     for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with suppress(OSError, ValueError):
             signal.signal(signum, lambda *_: None)
-    # As the kernel and ps know us, at most 15 bytes, proc(5); there is no such file elsewhere.
+    # The name that the kernel and ps show, at most 15 bytes, proc(5). Only Linux has this file.
     with suppress(OSError):
         Path("/proc/self/comm").write_bytes(os.fsencode(name)[:15])
     with _listening(ports):
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _listening(ports: Sequence[int]) -> socket.socket:
-    """Return a socket that listens on the first of these ports that is free, or on none."""
+    """Return a socket that listens on the first free port of these, or on none."""
     for number in ports:
         server = socket.socket()
         with suppress(OSError, OverflowError):

@@ -1,8 +1,8 @@
-"""Makes a disk full: mounts a tiny file system, fills it, and puts files of it over some logs.
+"""Simulates a full disk: mounts a tiny file system, fills it, and mounts files of it over some logs.
 
-A program of its own, `fulldisk.py FOLDER LOG ...`, so that the mounts are undone however the drill ends: that is when
-its standard input is closed. It prints `full`, or why that cannot be. The file system is called as the folder is, by
-which the mounts can be found.
+It is a separate program, `fulldisk.py FOLDER LOG ...`. It undoes the mounts when its standard input is closed, so
+that they are undone however the drill ends. It prints `full`, or why it failed. The source of the file system is the
+path of the folder, so that the mounts can be found.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SIZE = 65_536
 
 
 def main() -> None:
-    """Make it full, wait, and undo it."""
+    """Mount and fill the file system, wait, and undo the mounts."""
     folder, logs = sys.argv[1], sys.argv[2:]
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda *_: sys.exit())
@@ -62,7 +62,7 @@ def _mount(source: str, target: str, kind: str, flags: int, options: str) -> Non
 
 
 def unmount(target: str) -> bool:
-    """Undo a mount, whoever has files of it open; return whether it is undone."""
+    """Undo a mount, even if its files are open; return whether that succeeded."""
     return not ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(target), _MNT_DETACH)
 
 

@@ -1,9 +1,9 @@
-"""Holds a port: as a stranger of its own, or as an orphan that kept what its service had open.
+"""Holds a port, either as a stranger or as an orphan that kept the sockets of its service.
 
-A program of its own. `holder.py orphan PORT ADDRESS ... -- PID:DESCRIPTOR ...` leaves its parent, then takes these
-descriptors out of the service by pidfd_getfd(2). Where that is not allowed, and always as `holder.py stranger PORT
-ADDRESS ...`, it waits for a line on its standard input, which says that the service is dead, and binds anew. It prints
-its PID and how it comes to the port, and ends when its standard input is closed.
+It is a separate program. `holder.py orphan PORT ADDRESS ... -- PID:DESCRIPTOR ...` leaves its parent, then copies
+these descriptors of the service by pidfd_getfd(2). Where that is not allowed, and always as `holder.py stranger PORT
+ADDRESS ...`, it waits for a line on its standard input, which means that the service is dead, and binds the port
+itself. It prints its PID and how it gets the port, and ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import sys
 import time
 from collections.abc import Sequence
 
-# pidfd_getfd(2), the same on all architectures but alpha.
+# The number of pidfd_getfd(2), the same on all architectures except alpha.
 _PIDFD_GETFD = 438
-# Beyond this it does not matter how many clients knock.
+# The backlog of the listening socket; more clients than these do not matter.
 _QUEUE = 8
-# How long to wait for a port that is about to be free, and how often to try, in seconds.
+# How long to wait until a port becomes free, and how often to try, in seconds.
 _PATIENCE, _POLL_SECONDS = 2.0, 0.005
 
 
 def main() -> None:
-    """Take the port, say so, and hold it."""
+    """Take the port, report it, and hold it."""
     role, number, *words = sys.argv[1:]
     addresses = words[: words.index("--")] if "--" in words else words
     if role == "orphan":
-        # The parent ends at once, so that whoever collects orphans becomes ours.
+        # The parent ends at once, so that the process that adopts orphans becomes our parent.
         if os.fork():
             os._exit(0)
         os.setsid()
@@ -39,7 +39,7 @@ def main() -> None:
         print(os.getpid(), "waits", flush=True)
         if not sys.stdin.readline():
             return
-        # They listen for as long as somebody knows them.
+        # The sockets listen as long as they are referenced.
         sockets = _bound_in_time(addresses, int(number))
         print("bound" if sockets else "none", flush=True)
     while os.read(0, 1):
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _taken(descriptors: Sequence[str]) -> list[int]:
-    """Return copies of other processes' descriptors, those that the kernel grants; they stay open."""
+    """Return copies of other processes' descriptors, as far as the kernel permits; they stay open."""
     if not hasattr(os, "pidfd_open") or platform.machine() == "alpha":
         return []
     copies = []
@@ -65,7 +65,7 @@ def _taken(descriptors: Sequence[str]) -> list[int]:
 
 
 def _bound_in_time(addresses: Sequence[str], number: int) -> list[socket.socket]:
-    """Return sockets that listen on a port, which its dead owner's last thread may keep for a moment."""
+    """Return sockets that listen on a port; the last thread of its dead owner may hold the port for a moment."""
     deadline = time.monotonic() + _PATIENCE
     while not (sockets := _bound(addresses, number)) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -73,8 +73,8 @@ def _bound_in_time(addresses: Sequence[str], number: int) -> list[socket.socket]
 
 
 def _bound(addresses: Sequence[str], number: int) -> list[socket.socket]:
-    """Return sockets that listen on a port of these addresses, as many as can be had."""
-    found = []
+    """Return sockets that listen on a port of these addresses, as many as can be bound."""
+    sockets = []
     for address in addresses:
         server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -86,8 +86,8 @@ def _bound(addresses: Sequence[str], number: int) -> list[socket.socket]:
         except OSError:
             server.close()
         else:
-            found.append(server)
-    return found
+            sockets.append(server)
+    return sockets
 
 
 if __name__ == "__main__":
