@@ -12,7 +12,7 @@ from sandbox import REPOSITORY, Sandbox, free_port, wait_for
 from remediation.config.model import Project
 from remediation.drill.bystanders import Bystanders
 from remediation.drill.checker import Checker
-from remediation.drill.faults import MAKE, Scene
+from remediation.drill.faults import INJECTORS, Scene
 from remediation.drill.interrupt import Interrupts
 from remediation.drill.observer import is_back, is_up
 from remediation.drill.steady_state import SteadyState
@@ -36,7 +36,7 @@ def test_an_orphan_that_the_drill_made_is_never_the_healed_service(project: Sand
     remediator.start(service)
     with Bystanders(service, loaded) as herd, ExitStack() as stack:
         scene = Scene(loaded, service, store, remediator, herd, random.Random(1), tmp_path, stack)
-        struck = MAKE["orphan-on-port"](scene)
+        struck = INJECTORS["orphan-on-port"](scene)
         (listener,) = ports.listeners(project.port, "127.0.0.1")
         orphan = Identity.of(listener.pid or 0)
         assert orphan

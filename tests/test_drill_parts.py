@@ -22,7 +22,7 @@ from remediation.config.model import Project, Service
 from remediation.drill import helper
 from remediation.drill.experiment import plan
 from remediation.drill.fault_names import FAULTS
-from remediation.drill.faults import MAKE, nobodys_pid
+from remediation.drill.faults import INJECTORS, unused_pid
 from remediation.drill.report import document, table
 from remediation.drill.results import DrillResults, FaultResult, Trial
 from remediation.messages.message import Message
@@ -58,7 +58,7 @@ def findings(*several: FaultResult, trials: int | None = None) -> DrillResults:
 
 
 def test_every_fault_that_is_named_can_be_made() -> None:
-    assert list(FAULTS) == list(MAKE)
+    assert list(FAULTS) == list(INJECTORS)
 
 
 def test_each_round_has_every_fault_of_every_service_once(service: Service) -> None:
@@ -76,7 +76,7 @@ def test_the_same_seed_makes_the_same_order_and_another_one_another(service: Ser
 
 
 def test_a_pid_of_nobody_is_that_of_no_process_and_no_thread() -> None:
-    pid = nobodys_pid(random.Random(1))
+    pid = unused_pid(random.Random(1))
 
     assert Identity.of(pid) is None
     assert not Path(f"/proc/{pid}").exists()
@@ -178,7 +178,7 @@ def test_without_a_socket_to_take_the_port_is_bound_anew_on_a_word(loaded: Proje
     with helper.Helper("holder", *words, str(number), "127.0.0.1", "--", project=loaded) as holder:
         pid, how = holder.line().split()
         free = ports.refuses("127.0.0.1", number)
-        holder.tell("now")
+        holder.write_line("now")
 
         assert (how, free) == ("waits", True)
         assert holder.line() == "bound"
@@ -191,7 +191,7 @@ def test_a_port_that_stays_taken_is_told(loaded: Project) -> None:
         number = server.getsockname()[1]
         with helper.Helper("holder", "stranger", str(number), "127.0.0.1", project=loaded) as holder:
             holder.line()
-            holder.tell("now")
+            holder.write_line("now")
 
             assert holder.line() == "none"
 

@@ -137,7 +137,7 @@ def _drill(
     began = time.time()
     try:
         with Signals() as signals, room(project) as folder:
-            one = Drill(project, event_log, folder=folder, attention=Interrupts(signals), seed=seed)
+            one = Drill(project, event_log, folder=folder, interrupts=Interrupts(signals), seed=seed)
             found = one.run(needed, trials, rounds=rounds)
             return _conclude(found, event_log, path, began, project.language)
     except RefusedError as error:

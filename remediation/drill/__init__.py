@@ -1,1 +1,1 @@
-"""Drills: real faults on the services of the project, and what becomes of them."""
+"""Drills: inject real faults into the services of the project, and see whether they are healed."""

@@ -1,4 +1,4 @@
-"""A herd of bystanders: who takes the wrong process for the service harms one of them, and they tell."""
+"""Bystanders: processes that resemble the service, so that harm to the wrong process is noticed."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _READY = 0
-# Beyond what a port next door is looked for.
+# How far from the service's port a neighbouring port may be.
 _NEIGHBOURS = 10
 
 
 class Decoy:
-    """One bystander, and what is to be known of it."""
+    """One bystander, and the signals that it received."""
 
-    def __init__(self, what: str, helper: Helper) -> None:
-        """Wait until it stands by; `what` is the key of a text that says how it is mistaken for the service."""
-        self._what = what
+    def __init__(self, text_key: str, helper: Helper) -> None:
+        """Wait until it is ready; the text of `text_key` says how it resembles the service."""
+        self._text_key = text_key
         self.helper = helper
         self._signals: list[int] = []
         self._signals += [number for number in helper.data(bytes([_READY])) if number != _READY]
 
     def harm(self) -> Message | None:
-        """Say what was done to it, or None if nothing was."""
-        who = Message(self._what, {})
-        self._signals += self.helper.waiting()
+        """Return how it was harmed, or None if it was not."""
+        who = Message(self._text_key, {})
+        self._signals += self.helper.pending_output()
         if self._signals:
             names = ", ".join(dict.fromkeys(signal_name(number) for number in self._signals))
             return Message("drill_signalled", {"who": who, "signals": names})
@@ -46,10 +46,10 @@ class Decoy:
 
 
 class Bystanders:
-    """The bystanders of one fault. They bear the service's name, and sit in other sessions."""
+    """The bystanders of one fault. They bear the service's name, and run in sessions of their own."""
 
     def __init__(self, service: Service, project: Project) -> None:
-        """Prepare a herd for a service."""
+        """Prepare the bystanders of a service."""
         self._service = service
         self._project = project
         self._stack = ExitStack()
@@ -57,16 +57,16 @@ class Bystanders:
 
     def __enter__(self) -> Self:
         kinds: dict[str, list[int]] = {"decoy_name": [], "decoy_pid": []}
-        if ports := self._next_door():
+        if ports := self._neighbouring_ports():
             kinds["decoy_port"] = ports
         with ExitStack() as stack:
-            started = {what: stack.enter_context(self._start(ports)) for what, ports in kinds.items()}
-            self._decoys = [Decoy(what, helper) for what, helper in started.items()]
+            started = {text_key: stack.enter_context(self._start(ports)) for text_key, ports in kinds.items()}
+            self._decoys = [Decoy(text_key, helper) for text_key, helper in started.items()]
             self._stack = stack.pop_all()
         return self
 
-    def _next_door(self) -> list[int]:
-        """Return the ports beside the service's, the nearest first, but for those that are other services'."""
+    def _neighbouring_ports(self) -> list[int]:
+        """Return the ports near the service's, the nearest first, without those of other services."""
         if self._service.address is None:
             return []
         own = self._service.address.port
@@ -86,9 +86,9 @@ class Bystanders:
 
     @property
     def namesake(self) -> Decoy:
-        """The one whose PID can be taken for the service's."""
+        """The bystander whose PID can be mistaken for the service's."""
         return self._decoys[1]
 
     def harmed(self) -> list[Message]:
-        """Say what was done to each that came to harm."""
+        """Return how each bystander was harmed, if it was."""
         return [harm for decoy in self._decoys if (harm := decoy.harm())]

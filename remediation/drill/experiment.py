@@ -1,4 +1,4 @@
-"""The drill: one fault after another, each healed by a real check, and all put back at the end."""
+"""The drill: injects one fault after another, has a real check heal each, and restores everything at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from subprocess import Popen
 from remediation.config.model import Project, Service
 from remediation.drill.bystanders import Bystanders
 from remediation.drill.checker import Checked, Checker
-from remediation.drill.faults import MAKE, RENEWED, Scene
+from remediation.drill.faults import INJECTORS, NEEDS_RESTART, Scene
 from remediation.drill.helper import HelperError, left_over
 from remediation.drill.interrupt import Interrupts
 from remediation.drill.observer import Observer, strays
@@ -38,25 +38,25 @@ from remediation.system.exit_codes import FAILED, HEALED, PASSED
 from remediation.system.files import LockTimeoutError
 from remediation.system.process import describe
 
-# How long a heal is thought to take as long as none was seen, in seconds.
+# The assumed duration of a heal until one was measured, in seconds.
 _FIRST_SPAN = 0.2
-# A healer that ended before it could be killed is tried again, with half the patience.
+# If a healer ends before it can be killed, the next attempt waits half as long.
 _KILLS = 3
-# How often it is looked whether a heal has begun, in seconds.
+# How often the drill polls whether a heal has begun, in seconds.
 _POLL_SECONDS = 0.002
-# What a service may take to answer us, beyond what one probe may, after the checks have seen it well.
-_TO_SPARE = 2.0
-_WELL = (PASSED, HEALED)
+# How much longer than one probe a service may take to answer us after its checks passed, in seconds.
+_MARGIN = 2.0
+_SUCCESS = (PASSED, HEALED)
 
 
 def plan(services: Sequence[Service], faults: Sequence[str], *, rounds: int, seed: int) -> list[Trial]:
-    """Return every fault of every service, once a round, each round in another order."""
-    rng = random.Random(seed)  # noqa: S311 - an order, and no secret
+    """Return every fault of every service, once per round, each round in another order."""
+    rng = random.Random(seed)  # noqa: S311 - an order, not a secret
     trials: list[Trial] = []
     for number in range(1, rounds + 1):
-        one = [Trial(fault, service, number) for service in services for fault in faults]
-        rng.shuffle(one)
-        trials += one
+        trials_of_round = [Trial(fault, service, number) for service in services for fault in faults]
+        rng.shuffle(trials_of_round)
+        trials += trials_of_round
     return trials
 
 
@@ -64,201 +64,203 @@ class Drill:
     """One drill of a project's services."""
 
     def __init__(
-        self, project: Project, event_log: EventLog, *, folder: Path, attention: Interrupts, seed: int
+        self, project: Project, event_log: EventLog, *, folder: Path, interrupts: Interrupts, seed: int
     ) -> None:
-        """Tell by `event_log`, and use `folder` for what need not stay."""
+        """Log to `event_log`, and keep temporary files in `folder`."""
         self._project = project
         self._event_log = event_log
         self._folder = folder
-        self._attention = attention
+        self._interrupts = interrupts
         self._seed = seed
-        self._rng = random.Random(seed)  # noqa: S311 - moments, and no secret
+        self._rng = random.Random(seed)  # noqa: S311 - moments, not secrets
         self._store = Store(project)
-        # What the drill itself starts and stops is in the log, and no heal of which the history should tell.
+        # What the drill itself starts and stops is logged. It is not a heal, so the history does not record it.
         self._remediator = Remediator(self._store, EventLog.of(project), record=lambda _: None, origin="hand")
-        self._ground = SteadyState(project, self._store, self._remediator)
-        self._checker = Checker(project, folder, attention)
+        self._steady_state = SteadyState(project, self._store, self._remediator)
+        self._checker = Checker(project, folder, interrupts)
         self._span = _FIRST_SPAN
 
     def run(self, ready: Sequence[Service], trials: Sequence[Trial], *, rounds: int) -> DrillResults:
-        """Make `ready` what is needed, go through the trials, and put everything back.
+        """Make the services in `ready` ready, run the trials, and restore everything.
 
-        RefusedError if there can be no drill now; everything is put back then too.
+        RefusedError if no drill is possible now; everything is restored then too.
         """
-        found = DrillResults(self._seed, rounds, list(trials))
+        results = DrillResults(self._seed, rounds, list(trials))
         try:
             self._begin(ready)
             for number, trial in enumerate(trials, 1):
                 self._event_log.log(
                     "drill_trial", number=number, total=len(trials), fault=trial.fault, service=trial.service.name
                 )
-                finding = FaultResult(trial)
-                found.all.append(finding)
-                self._try(finding)
+                result = FaultResult(trial)
+                results.all.append(result)
+                self._run_trial(result)
         except InterruptedDrillError:
-            found.interrupted = True
-            # What was broken off has no result.
-            found.all = [finding for finding in found.all if finding.ended]
+            results.interrupted = True
+            # An interrupted trial has no result.
+            results.all = [result for result in results.all if result.ended]
             self._event_log.log("drill_interrupted")
         except NotBackError as error:
-            found.not_back.append(error.message)
+            results.not_back.append(error.message)
         finally:
-            found.not_back += self._ground.put_back()
-            for problem in found.not_back:
+            results.not_back += self._steady_state.put_back()
+            for problem in results.not_back:
                 self._event_log.log_message(problem)
-        return found
+        return results
 
     def _begin(self, ready: Sequence[Service]) -> None:
         if pause := self._store.paused():
             raise RefusedError("drill_paused", pause=pause.message)
-        self._ground.prepare(ready)
-        self._attention.heed()
+        self._steady_state.prepare(ready)
+        self._interrupts.raise_if_asked()
         self._event_log.log("drill_looks")
-        looked = self._checker.look()
-        if looked.code != PASSED:
-            raise RefusedError("drill_sick", code=_code(looked), last=_last_line(looked.output))
+        checked = self._checker.check_only()
+        if checked.code != PASSED:
+            raise RefusedError("drill_sick", code=_code(checked), last=_last_line(checked.output))
 
-    def _try(self, finding: FaultResult) -> None:
-        service, began = finding.trial.service, time.monotonic()
+    def _run_trial(self, result: FaultResult) -> None:
+        service, began = result.trial.service, time.monotonic()
         try:
-            with Bystanders(service, self._project) as herd:
-                self._go_through(finding, herd)
-                finding.harmed = herd.harmed()
+            with Bystanders(service, self._project) as bystanders:
+                self._make_and_heal(result, bystanders)
+                result.harmed = bystanders.harmed()
         except HelperError as error:
-            finding.skipped = Message("drill_helper", {"problem": error})
-        finding.left += [Message("drill_left", {"holder": describe(one.pid)}) for one in left_over(self._project)]
-        finding.seconds, finding.ended = time.monotonic() - began, True
-        if not finding.skipped and not finding.problems and finding.trial.fault != RENEWED:
-            self._ground.trust(service)
-        self._tell(finding)
+            result.skipped = Message("drill_helper", {"problem": error})
+        result.left += [
+            Message("drill_left", {"holder": describe(process.pid)}) for process in left_over(self._project)
+        ]
+        result.seconds, result.ended = time.monotonic() - began, True
+        if not result.skipped and not result.problems and result.trial.fault != NEEDS_RESTART:
+            self._steady_state.clear_suspect(service)
+        self._log_result(result)
         try:
-            self._ground.mend(service)
+            self._steady_state.restore(service)
         except HealError as error:
             raise NotBackError("drill_not_back", problem=error.message) from None
 
-    def _go_through(self, finding: FaultResult, herd: Bystanders) -> None:
-        """Make the fault and have it healed; a fault that cannot be made is skipped."""
-        service = finding.trial.service
+    def _make_and_heal(self, result: FaultResult, bystanders: Bystanders) -> None:
+        """Inject the fault and have it healed; skip a fault that cannot be injected."""
+        service = result.trial.service
         try:
             with ExitStack() as stack:
                 scene = Scene(
-                    self._project, service, self._store, self._remediator, herd, self._rng, self._folder, stack
+                    self._project, service, self._store, self._remediator, bystanders, self._rng, self._folder, stack
                 )  # fmt: skip
                 for attempt in range(_KILLS):
-                    if self._strike_and_heal(finding, scene, attempt):
+                    if self._inject_and_heal(result, scene, attempt):
                         return
-                finding.note = Message("drill_no_kill", {"name": service.name})
+                result.note = Message("drill_no_kill", {"name": service.name})
         except (SkipError, HealError) as error:
-            finding.skipped = error.message
+            result.skipped = error.message
         except LockTimeoutError:
-            finding.skipped = Message("busy", {"name": service.name, "seconds": longest(service)})
+            result.skipped = Message("busy", {"name": service.name, "seconds": longest(service)})
 
-    def _strike_and_heal(self, finding: FaultResult, scene: Scene, attempt: int) -> bool:
-        """Return whether that was all: not if a healer was to be killed, and ended well before it could be."""
-        struck = self._strike(finding, scene)
+    def _inject_and_heal(self, result: FaultResult, scene: Scene, attempt: int) -> bool:
+        """Return whether the trial is complete. It is not if the healer ended before the drill could kill it."""
+        injected = self._inject(result, scene)
         service = scene.service
-        watch = Observer(service, self._store, struck, owns_port=self._ground.owns_port(service))
+        observer = Observer(service, self._store, injected, owns_port=self._steady_state.owns_port(service))
         try:
-            self._heal(finding, scene, struck, attempt)
-            finding.downtime = watch.downtime(service.probe_timeout + _TO_SPARE) if finding.healed else None
+            self._heal(result, scene, injected, attempt)
+            result.downtime = observer.downtime(service.probe_timeout + _MARGIN) if result.healed else None
         finally:
-            watch.end()
-        if finding.healed and finding.downtime is None:
-            finding.healed = False
-            finding.wrong.append(Message("drill_not_up", {"name": service.name}))
-        finding.left = strays(service, self._store, struck.victims) if finding.healed else []
-        return not struck.healer_dies or finding.note is not None or bool(finding.problems)
+            observer.end()
+        if result.healed and result.downtime is None:
+            result.healed = False
+            result.wrong.append(Message("drill_not_up", {"name": service.name}))
+        result.left = strays(service, self._store, injected.victims) if result.healed else []
+        return not injected.healer_dies or result.note is not None or bool(result.problems)
 
-    def _strike(self, finding: FaultResult, scene: Scene) -> InjectedFault:
-        self._attention.heed()
-        self._ground.doubt(scene.service)
-        struck = MAKE[finding.trial.fault](scene)
-        finding.detected, finding.note = False, struck.note
-        finding.heals = self._store.recall(scene.service).heals
-        return struck
+    def _inject(self, result: FaultResult, scene: Scene) -> InjectedFault:
+        self._interrupts.raise_if_asked()
+        self._steady_state.mark_suspect(scene.service)
+        injected = INJECTORS[result.trial.fault](scene)
+        result.detected, result.note = False, injected.note
+        result.heals = self._store.recall(scene.service).heals
+        return injected
 
-    def _heal(self, finding: FaultResult, scene: Scene, struck: InjectedFault, attempt: int) -> None:
-        self._ground.forget_restarts()
-        if struck.healer_dies:
-            self._heal_twice(finding, attempt)
-        elif struck.stranger is not None:
-            self._refuse_and_heal(finding, scene, struck.stranger)
+    def _heal(self, result: FaultResult, scene: Scene, injected: InjectedFault, attempt: int) -> None:
+        self._steady_state.forget_restarts()
+        if injected.healer_dies:
+            self._heal_twice(result, attempt)
+        elif injected.stranger is not None:
+            self._refuse_and_heal(result, scene, injected.stranger)
         else:
-            self._judge(finding, self._check(finding))
+            self._judge(result, self._check(result))
 
-    def _refuse_and_heal(self, finding: FaultResult, scene: Scene, stranger: int) -> None:
-        """Have the heal refused because of a stranger, and the service healed once he is gone."""
-        checked = self._check(finding)
-        if not finding.detected:
-            self._judge(finding, checked)
+    def _refuse_and_heal(self, result: FaultResult, scene: Scene, stranger: int) -> None:
+        """Have the heal refused because of a stranger, and the service healed once the stranger is gone."""
+        checked = self._check(result)
+        if not result.detected:
+            self._judge(result, checked)
             return
         if checked.code != FAILED or self._store.recall(scene.service).port_holder != stranger:
-            finding.wrong.append(Message("drill_not_refused", {"holder": describe(stranger)}))
-        # The stranger goes, as its owner would see to it.
+            result.wrong.append(Message("drill_not_refused", {"holder": describe(stranger)}))
+        # End the stranger, as its owner would.
         scene.stack.close()
-        self._ground.forget_restarts()
-        self._judge(finding, self._check(finding))
-        finding.refused = not finding.wrong
+        self._steady_state.forget_restarts()
+        self._judge(result, self._check(result))
+        result.refused = not result.wrong
 
-    def _heal_twice(self, finding: FaultResult, attempt: int) -> None:
+    def _heal_twice(self, result: FaultResult, attempt: int) -> None:
         """Have one healer killed, and the next one heal."""
         moment = self._rng.random() * self._span / 2**attempt
-        checked = self._check(finding, moment=moment)
+        checked = self._check(result, moment=moment)
         if checked.killed:
-            finding.note = Message("drill_kill", {"after": round(moment, 3)})
-            # It had seen that there is something to heal, or it would not have begun.
-            finding.detected = True
-            self._ground.forget_restarts()
-            checked = self._check(finding)
-        self._judge(finding, checked)
+            result.note = Message("drill_kill", {"after": round(moment, 3)})
+            # The healer had detected the fault, or its heal would not have begun.
+            result.detected = True
+            self._steady_state.forget_restarts()
+            checked = self._check(result)
+        self._judge(result, checked)
 
-    def _check(self, finding: FaultResult, *, moment: float | None = None) -> Checked:
-        """Check and heal; with a `moment`, kill the healer so many seconds after its heal began."""
-        service = finding.trial.service
+    def _check(self, result: FaultResult, *, moment: float | None = None) -> Checked:
+        """Check and heal; with a `moment`, kill the healer that many seconds after its heal began."""
+        service = result.trial.service
 
         def kill(child: Popen[bytes]) -> bool:
             if moment is None:
                 return False
-            # The budget was put aside: the first restart that is counted is the beginning of the heal.
+            # The restart budget was cleared, so the first counted restart marks the beginning of the heal.
             while not self._store.recall(service).restarts:
                 if child.poll() is not None:
                     return False
-                self._attention.sleep(_POLL_SECONDS)
-            self._attention.sleep(moment)
+                self._interrupts.sleep(_POLL_SECONDS)
+            self._interrupts.sleep(moment)
             if child.poll() is not None:
                 return False
             end_family(child.pid, self._project)
             return True
 
         checked = self._checker.heal(kill)
-        finding.output += checked.output
+        result.output += checked.output
         state = self._store.recall(service)
-        # It can have been somebody else's check that noticed it first.
-        finding.detected = finding.detected or service.name in checked.causes or state.heals > finding.heals
-        if checked.code in _WELL and state.restarts and state.last_heal:
+        # Another healer may have detected it first.
+        result.detected = result.detected or service.name in checked.causes or state.heals > result.heals
+        if checked.code in _SUCCESS and state.restarts and state.last_heal:
             self._span = max(0.0, state.last_heal.at - state.restarts[-1]) or self._span
         return checked
 
-    def _judge(self, finding: FaultResult, checked: Checked) -> None:
-        service = finding.trial.service
-        well = checked.code in _WELL
-        # Where nothing was noticed nothing was healed, and there is no more to say.
-        finding.healed = well and finding.detected
-        if not well:
+    def _judge(self, result: FaultResult, checked: Checked) -> None:
+        service = result.trial.service
+        succeeded = checked.code in _SUCCESS
+        # A fault that was not detected was not healed either.
+        result.healed = succeeded and result.detected
+        if not succeeded:
             reason = checked.actions.get(service.name) or _last_line(checked.output)
-            finding.wrong.append(Message("drill_unhealed", {"code": _code(checked), "reason": reason}))
-        elif finding.healed and (problem := self._store.pid_file_problem(service)):
-            finding.wrong.append(Message("drill_pid_file", {"problem": problem}))
+            result.wrong.append(Message("drill_unhealed", {"code": _code(checked), "reason": reason}))
+        elif result.healed and (problem := self._store.pid_file_problem(service)):
+            result.wrong.append(Message("drill_pid_file", {"problem": problem}))
 
-    def _tell(self, finding: FaultResult) -> None:
-        fault, downtime = finding.trial.fault, round(finding.downtime or 0.0, 3)
-        if finding.skipped:
-            self._event_log.log("drill_skipped", fault=fault, reason=finding.skipped)
-        elif finding.refused:
+    def _log_result(self, result: FaultResult) -> None:
+        fault, downtime = result.trial.fault, round(result.downtime or 0.0, 3)
+        if result.skipped:
+            self._event_log.log("drill_skipped", fault=fault, reason=result.skipped)
+        elif result.refused:
             self._event_log.log("drill_refused", fault=fault, downtime=downtime)
-        elif not finding.problems:
+        elif not result.problems:
             self._event_log.log("drill_healed", fault=fault, downtime=downtime)
-        for problem in finding.problems:
+        for problem in result.problems:
             self._event_log.log("drill_problem", fault=fault, problem=problem)
 
 

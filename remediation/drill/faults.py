@@ -1,4 +1,4 @@
-"""The faults, each a real one, done to the real process of a configured service while nobody else heals it."""
+"""The faults: each is a real one, injected into the real process of a configured service while no healer runs."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from remediation.system.process import Identity, Life, send, terminate
 
 
 class Scene(Struct, frozen=True):
-    """All that a fault may use."""
+    """The context of a fault."""
 
     project: Project
     service: Service
     store: Store
     remediator: Remediator
-    herd: Bystanders
+    bystanders: Bystanders
     rng: random.Random
     folder: Path
-    """Where it may leave files."""
+    """Where the fault may write files."""
     stack: ExitStack
-    """Ends, with the trial, what the fault brings along."""
+    """Ends the helpers of the fault together with the trial."""
 
     @contextmanager
     def held(self) -> Iterator[ServiceState]:
-        """Keep healers away from the service, and lend what is remembered of it."""
+        """Keep healers away from the service, and yield its stored state."""
         with self.store.lock(self.service, timeout=longest(self.service)):
             yield self.store.recall(self.service)
 
     def process(self, state: ServiceState) -> Identity:
-        """Return the process that is proven to be the service's. SkipError if there is none."""
+        """Return the proven process of the service. SkipError if there is none."""
         identity = state.identity
         if not identity or not identity.alive:
             raise SkipError("drill_no_process", name=self.service.name)
@@ -57,7 +57,7 @@ class Scene(Struct, frozen=True):
 
     @property
     def address(self) -> Address:
-        """Where the service answers. SkipError if it has no such place."""
+        """The address of the service. SkipError if it has none."""
         if self.service.address is None:
             raise SkipError("drill_no_port", name=self.service.name)
         return self.service.address
@@ -71,11 +71,11 @@ def _crash(scene: Scene) -> InjectedFault:
 def _kill_process(scene: Scene, state: ServiceState, note: Message | None = None) -> InjectedFault:
     victim, victims = scene.process(state), frozenset(ownership.family(scene.service, state))
     at = time.monotonic()
-    _dead([victim], scene)
+    _kill_all([victim], scene)
     return InjectedFault(at, victims | {victim}, note=note)
 
 
-def _dead(victims: list[Identity], scene: Scene) -> None:
+def _kill_all(victims: list[Identity], scene: Scene) -> None:
     if kill(victims):
         raise SkipError("drill_immortal", name=scene.service.name)
 
@@ -91,7 +91,7 @@ def _hang(scene: Scene) -> InjectedFault:
 def _deaf_child(scene: Scene) -> InjectedFault:
     wrapper = str(Path(__file__).with_name("scripts") / "deaf.py")
     command = (sys.executable, "-I", "-S", wrapper, *scene.service.command)
-    # Healed is what the configuration says, without the wrapper.
+    # The heal uses the configured command, without the wrapper.
     scene.remediator.restart(replace(scene.service, command=command))
     return _crash(scene)
 
@@ -109,10 +109,10 @@ def _orphan_on_port(scene: Scene) -> InjectedFault:
         made = [identity] if (identity := Identity.of(int(pid))) else []
         scene.stack.callback(kill, made)
         at = time.monotonic()
-        _dead(list({*victims, victim}), scene)
+        _kill_all(list({*victims, victim}), scene)
         if how != "taken":
-            orphan.tell("now")
-            _bound(orphan, scene)
+            orphan.write_line("now")
+            _wait_until_bound(orphan, scene)
         note = Message("drill_taken" if how == "taken" else "drill_bound", {})
         return InjectedFault(at, frozenset({*victims, victim, *made}), note=note)
 
@@ -121,18 +121,18 @@ def _listening(members: list[Identity], number: int) -> list[str]:
     """Return the listening sockets of a port as PID:DESCRIPTOR."""
     import psutil
 
-    found = []
+    sockets = []
     for member in members:
         with suppress(psutil.Error):
-            found += [
-                f"{member.pid}:{one.fd}"
-                for one in psutil.Process(member.pid).net_connections(kind="tcp")
-                if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == number
+            sockets += [
+                f"{member.pid}:{connection.fd}"
+                for connection in psutil.Process(member.pid).net_connections(kind="tcp")
+                if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == number
             ]
-    return found
+    return sockets
 
 
-def _bound(holder: Helper, scene: Scene) -> None:
+def _wait_until_bound(holder: Helper, scene: Scene) -> None:
     if holder.line() != "bound":
         raise SkipError("drill_port_kept", name=scene.service.name, port=scene.address.port)
 
@@ -147,29 +147,29 @@ def _stranger(scene: Scene) -> InjectedFault:
     with scene.held() as state:
         victims = frozenset(ownership.family(scene.service, state)) | {scene.process(state)}
         at = time.monotonic()
-        _dead(list(victims), scene)
-        stranger.tell("now")
-        _bound(stranger, scene)
+        _kill_all(list(victims), scene)
+        stranger.write_line("now")
+        _wait_until_bound(stranger, scene)
     return InjectedFault(at, victims, stranger=None if scene.service.free_port == "user" else stranger.pid)
 
 
 def _stale_pid(scene: Scene) -> InjectedFault:
     with scene.held() as state:
-        struck = _kill_process(scene, state)
-        pid = nobodys_pid(scene.rng)
+        injected = _kill_process(scene, state)
+        pid = unused_pid(scene.rng)
         files.write(scene.service.pid_file, f"{pid}\n".encode(), mode=files.PUBLIC)
-        return struck
+        return injected
 
 
 def _reused_pid(scene: Scene) -> InjectedFault:
-    other = scene.herd.namesake.helper
+    other = scene.bystanders.namesake.helper
     with scene.held() as state:
-        struck = _kill_process(scene, state)
+        injected = _kill_process(scene, state)
         files.write(scene.service.pid_file, f"{other.pid}\n".encode(), mode=files.PUBLIC)
-        # As if the kernel had handed the number on: the PID is another's now, the birth is still that of the dead.
+        # As if the kernel had reused the PID: it now belongs to another process, but the birth is the dead process's.
         state.pid = other.pid
         scene.store.keep(scene.service, state)
-        return struck
+        return injected
 
 
 def _full_log(scene: Scene) -> InjectedFault:
@@ -193,39 +193,39 @@ def _healer_killed(scene: Scene) -> InjectedFault:
     return replace(_crash(scene), healer_dies=True)
 
 
-MAKE: Mapping[str, Callable[[Scene], InjectedFault]] = {
+INJECTORS: Mapping[str, Callable[[Scene], InjectedFault]] = {
     "crash": _crash, "hang": _hang, "deaf-child": _deaf_child, "orphan-on-port": _orphan_on_port,
     "stranger": _stranger, "stale-pid": _stale_pid, "reused-pid": _reused_pid, "full-log": _full_log,
     "healer-killed": _healer_killed,
 }  # fmt: skip
-# After this the service, healed or not, writes to a log that nobody can see: it is restarted once more.
-RENEWED = "full-log"
+# After this fault the service, healed or not, writes to a log that nobody can see. The drill restarts it once more.
+NEEDS_RESTART = "full-log"
 
 
-# How long a process may take to be gone after SIGKILL.
+# How long a process may take to end after SIGKILL, in seconds.
 _SECONDS = 5.0
 _FEWEST_PIDS = 32_768
 
 
 def kill(identities: Iterable[Identity]) -> list[Identity]:
-    """Kill processes by SIGKILL, and return those that are left."""
+    """Send SIGKILL to processes, and return those that survive."""
     fixed = list(identities)
     return terminate(lambda: fixed, signum=signal.SIGKILL, timeout=_SECONDS)
 
 
 def resume(identities: Iterable[Identity]) -> None:
-    """Let suspended processes go on."""
-    send((one for one in identities if one.life is Life.SUSPENDED), signal.SIGCONT)
+    """Resume suspended processes."""
+    send((identity for identity in identities if identity.life is Life.SUSPENDED), signal.SIGCONT)
 
 
-def nobodys_pid(rng: random.Random) -> int:
-    """Return a PID that no process and no thread has now, as far from those to come as can be."""
+def unused_pid(rng: random.Random) -> int:
+    """Return a PID that no process or thread has now, and that the kernel is unlikely to assign soon."""
     try:
         limit = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
     except (OSError, ValueError):
         limit = _FEWEST_PIDS
     while True:
-        # The kernel gives them out in order, so that the ones above are free for longest.
+        # The kernel assigns PIDs in order, so those in the upper half stay free longest.
         pid = rng.randrange(limit // 2, limit)
         if Identity.of(pid) is None and not Path(f"/proc/{pid}").exists():
             return pid

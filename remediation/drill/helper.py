@@ -1,4 +1,4 @@
-"""The drill's own processes: each holds the end of a pipe, and ends by itself when the drill does, however it does."""
+"""The drill's own processes: each reads from a pipe, and ends by itself when the drill ends for any reason."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from remediation.system.process import Identity, Life, marked, terminate
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# How long one of our own little programs may take to begin or to end, in seconds.
+# How long a helper may take to begin or to end, in seconds.
 _PATIENCE = 10.0
 _LONGEST_LINE = 4096
 
 
 class HelperError(Exception):
-    """A process of the drill's own did not do what it is there for; the message says why."""
+    """A helper process of the drill failed; the message says why."""
 
 
 class Helper:
-    """One of our own little programs, which lasts as long as the block."""
+    """A helper process that runs as long as the `with` block."""
 
     def __init__(self, program: str, *words: str, project: Project, env: Mapping[str, str] | None = None) -> None:
-        """Start `program`, a module beside this one that imports nothing of ours."""
+        """Start `program`, a script of the drill that imports nothing from `remediation`."""
         self._program = program
         path = Path(__file__).with_name("scripts") / f"{program}.py"
-        # Isolated: neither the user's site nor his variables are of use to it, and it begins in half the time.
+        # Isolated: a helper needs neither the user's site nor Python's variables, and starts in half the time.
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-S", str(path), *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
             cwd="/", env={**(os.environ if env is None else env), DRILL_MARK: str(project.state_folder)},
         )  # fmt: skip
-        # It is not waited for yet, so the PID is its own.
+        # Nobody has waited for it yet, so the PID still belongs to it.
         self.identity = Identity.of(self._child.pid)
-        """Who it is; None if it was gone before we could look."""
+        """Its identity; None if it ended before we could read it."""
 
     def __enter__(self) -> Self:
         return self
@@ -71,33 +71,33 @@ class Helper:
         return self.data(b"\n").decode(errors="backslashreplace").strip()
 
     def data(self, until: bytes) -> bytes:
-        """Return what it prints up to a byte; HelperError if that does not come."""
-        found, deadline = b"", time.monotonic() + _PATIENCE
-        while not found.endswith(until):
+        """Return what it prints up to a byte; HelperError if that byte does not come."""
+        output, deadline = b"", time.monotonic() + _PATIENCE
+        while not output.endswith(until):
             if not self._readable(deadline - time.monotonic()) or not (byte := self._read(1)):
                 raise HelperError(f"{self._program} said nothing")
-            found += byte
-        return found
+            output += byte
+        return output
 
-    def waiting(self) -> bytes:
-        """Return what it has printed since, without waiting for more."""
+    def pending_output(self) -> bytes:
+        """Return its output that is not read yet, without waiting for more."""
         return self._read(_LONGEST_LINE) if self._readable(0) else b""
 
-    def tell(self, line: str) -> None:
-        """Write it a line; one that has ended does not hear it."""
+    def write_line(self, line: str) -> None:
+        """Write a line to its standard input; do nothing if it has ended."""
         if self._child.stdin:
             with suppress(OSError):
                 self._child.stdin.write(f"{line}\n".encode())
 
     def end(self) -> None:
-        """Let it end by itself, and see that it does."""
+        """Let it end by itself, and kill it if it does not."""
         if self._child.stdin:
             self._child.stdin.close()
         if self.identity and self.identity.alive:
             try:
                 self._child.wait(0.01 if self._suspended else _PATIENCE)
             except subprocess.TimeoutExpired:
-                # A child that was not waited for: this is still its PID.
+                # Nobody has waited for this child, so this is still its PID.
                 self._child.kill()
         self._child.wait()
         if self._child.stdout:
@@ -119,23 +119,23 @@ class Helper:
 
 
 def left_over(project: Project) -> list[Identity]:
-    """Return the processes of drills of this project that still live."""
+    """Return the live processes of drills of this project."""
     return marked(DRILL_MARK, str(project.state_folder))
 
 
 def end_left_over(project: Project) -> list[Identity]:
-    """End what earlier drills left, and return what could not be ended."""
+    """End the processes that earlier drills left, and return those that survive."""
     return terminate(lambda: left_over(project), timeout=_PATIENCE)
 
 
 _PREFIX = "drill-"
-# How /proc/self/mountinfo writes what would break its columns, proc(5).
+# How /proc/self/mountinfo escapes characters that would break its columns, proc(5).
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 @contextmanager
 def room(project: Project) -> Iterator[Path]:
-    """Lend a folder for a drill, once all is gone that earlier drills left; only for who keeps other drills away."""
+    """Remove what earlier drills left, and yield a folder for a drill. The caller must keep other drills away."""
     clean(project)
     make_folder(project.state_folder)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=project.state_folder))
@@ -151,27 +151,27 @@ def clean(project: Project) -> None:
     for target in mounts(project):
         unmount(target)
     if mounts(project):
-        # What is mounted there would be emptied.
+        # Removing the folder would empty what is mounted there.
         return
     for folder in project.state_folder.glob(f"{_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def mounts(project: Project) -> list[str]:
-    """Return where drills of a project have mounted something, the last first."""
+    """Return the mount points of a project's drills, the latest first."""
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
     beginning = str(project.state_folder / _PREFIX)
-    found = []
+    targets = []
     for line in lines:
-        place, _, kind = line.partition(" - ")
-        # They are called as the folder of their drill is, and so are those that show files of them elsewhere.
-        if _plain(kind.split(" ")[1]).startswith(beginning):
-            found.append(_plain(place.split(" ")[4]))
-    return found[::-1]
+        mount, _, file_system = line.partition(" - ")
+        # The source of a drill's mount, and of the bind mounts of its files, is the path of the drill's folder.
+        if _unescaped(file_system.split(" ")[1]).startswith(beginning):
+            targets.append(_unescaped(mount.split(" ")[4]))
+    return targets[::-1]
 
 
-def _plain(text: str) -> str:
+def _unescaped(text: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), text)

@@ -1,4 +1,4 @@
-"""Being interrupted: only where the drill waits, so that nothing is left half-done."""
+"""Interrupts the drill only where it waits, so that nothing is left half-done."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from remediation.drill.results import InterruptedDrillError
 from remediation.system.process import pidfd
 from remediation.system.signals import Signals
 
-# Where no pidfd tells of a child's end, how often it is looked for, in seconds.
+# How often a child is polled where there is no pidfd, in seconds.
 _POLL_SECONDS = 0.02
 
 
 class Interrupts:
-    """Waits, and hears while it does that the drill is to end."""
+    """Waits, and notices meanwhile that the drill should end."""
 
     def __init__(self, signals: Signals) -> None:
         """Listen to `signals`."""
@@ -26,28 +26,28 @@ class Interrupts:
 
     @property
     def asked_to_end(self) -> bool:
-        """Whether somebody has asked the drill to end."""
+        """Whether a signal has asked the drill to end."""
         self._asked = self._asked or bool(self._signals.wishes())
         return self._asked
 
-    def heed(self) -> None:
-        """Raise InterruptedDrillError if somebody has asked the drill to end."""
+    def raise_if_asked(self) -> None:
+        """Raise InterruptedDrillError if a signal has asked the drill to end."""
         if self.asked_to_end:
             raise InterruptedDrillError
 
     def sleep(self, seconds: float) -> None:
-        """Sleep; InterruptedDrillError as soon as somebody asks the drill to end."""
+        """Sleep; InterruptedDrillError as soon as a signal asks the drill to end."""
         self._wait(seconds, None)
-        self.heed()
+        self.raise_if_asked()
 
     def child(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
-        """Return whether a child ends within some seconds; InterruptedDrillError as `sleep`."""
+        """Return whether a child ends within some seconds; InterruptedDrillError as in `sleep`."""
         deadline, fd = time.monotonic() + seconds, pidfd(child.pid)
         try:
             while child.poll() is None and (left := deadline - time.monotonic()) > 0:
-                self.heed()
+                self.raise_if_asked()
                 self._wait(left if fd is not None else min(left, _POLL_SECONDS), fd)
-            self.heed()
+            self.raise_if_asked()
             return child.poll() is not None
         finally:
             if fd is not None:

@@ -1,4 +1,4 @@
-"""Watches one service from a fault on until a process of its own answers again, and finds those that should not be."""
+"""Observes a service from a fault until its own process answers again, and finds its stray processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from remediation.state.service_state import Store
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity, Life, descendants, describe, marked, value_of
 
-# How often it is looked at, in seconds; a look at a dead one takes next to nothing.
+# How often the service is polled, in seconds. Polling a dead service costs next to nothing.
 _POLL_SECONDS = 0.005
 
 
@@ -29,31 +29,31 @@ def is_up(service: Service, store: Store, *, owns_port: bool) -> bool:
     return not owns_port or service.address is None or ownership.owns_port(service.address.port, identity.pid)
 
 
-def is_back(service: Service, store: Store, struck: InjectedFault, *, owns_port: bool) -> bool:
-    """Return whether the service is up as `is_up` has it, by none of those that the fault left or made."""
-    # One of them can still be remembered, or taken for the service, and answer nobody for as long as we would wait.
-    return store.proven_process(service) not in struck.victims and is_up(service, store, owns_port=owns_port)
+def is_back(service: Service, store: Store, injected: InjectedFault, *, owns_port: bool) -> bool:
+    """Return whether the service is up as in `is_up`, by a process that the fault neither hit nor made."""
+    # The state may still name such a process, and it may not answer for as long as we would wait.
+    return store.proven_process(service) not in injected.victims and is_up(service, store, owns_port=owns_port)
 
 
 class Observer:
     """Measures a downtime, in a thread of its own."""
 
-    def __init__(self, service: Service, store: Store, struck: InjectedFault, *, owns_port: bool) -> None:
-        """Begin to look."""
+    def __init__(self, service: Service, store: Store, injected: InjectedFault, *, owns_port: bool) -> None:
+        """Begin to poll."""
         self._service = service
         self._store = store
-        self._struck = struck
+        self._injected = injected
         self._owns_port = owns_port
         self._end = threading.Event()
         self._up = threading.Event()
         self._seconds: float | None = None
-        self._thread = threading.Thread(target=self._look, name="drill-watch", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="drill-watch", daemon=True)
         self._thread.start()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while not self._end.wait(_POLL_SECONDS):
-            if is_back(self._service, self._store, self._struck, owns_port=self._owns_port):
-                self._seconds = time.monotonic() - self._struck.at
+            if is_back(self._service, self._store, self._injected, owns_port=self._owns_port):
+                self._seconds = time.monotonic() - self._injected.at
                 self._up.set()
                 return
 
@@ -63,22 +63,22 @@ class Observer:
         return self._seconds
 
     def end(self) -> None:
-        """Look no longer."""
+        """Stop polling."""
         self._end.set()
         self._thread.join(self._service.probe_timeout + 1)
 
 
-# A service may itself begin and end processes; what is gone after so many seconds was none left over.
+# A service may start and end processes itself. A process that ends within this many seconds is not a stray.
 _PATIENCE = 1.0
 _END_POLL_SECONDS = 0.02
 
 
 def strays(service: Service, store: Store, victims: Iterable[Identity] = ()) -> list[Message]:
-    """Return who is left over of a service, besides the one server that is remembered, in words."""
+    """Return a message for each process of a service that is left over besides its server."""
     deadline = time.monotonic() + _PATIENCE
-    while found := _strays(service, store, victims):
+    while left_over := _strays(service, store, victims):
         if time.monotonic() > deadline:
-            return [Message("drill_left", {"holder": describe(one.pid)}) for one in found]
+            return [Message("drill_left", {"holder": describe(process.pid)}) for process in left_over]
         time.sleep(_END_POLL_SECONDS)
     return []
 
@@ -88,6 +88,6 @@ def _strays(service: Service, store: Store, victims: Iterable[Identity]) -> list
     own = set(descendants([server])) if server else set()
     suspects = [
         *marked(SERVICE_MARK, service.mark),
-        *(one for one in victims if value_of(SERVICE_MARK, one.pid) is None),
+        *(victim for victim in victims if value_of(SERVICE_MARK, victim.pid) is None),
     ]
-    return [one for one in dict.fromkeys(suspects) if one not in own and one.alive]
+    return [suspect for suspect in dict.fromkeys(suspects) if suspect not in own and suspect.alive]

@@ -1,4 +1,4 @@
-"""A drill as the lines of a table for people, and as JUnit XML in the dialect of the health report."""
+"""The results of a drill: a table for people, and JUnit XML in the dialect of the health report."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from remediation.messages.words import Words
 _COLUMNS = ("FAULT", "ROUNDS", "DETECTED", "HEALED", "DOWNTIME (MAX)", "HARMED", "LEFT OVER")
 
 
-def table(found: DrillResults, language: Language = "en") -> list[str]:
-    """Return the table: a row for each fault, of each service if there are several; downtimes are medians."""
+def table(results: DrillResults, language: Language = "en") -> list[str]:
+    """Return the table: one row per fault, and per service if there are several; downtimes are medians."""
     words = Words(language)
-    groups = found.by_fault()
+    groups = results.by_fault()
     several = len({service for service, _ in groups}) > 1
     titles = tuple(map(words, ("SERVICE", *_COLUMNS)))
     rows = [titles, *((service, *_row(fault, group, words)) for (service, fault), group in groups.items())]
@@ -27,46 +27,46 @@ def table(found: DrillResults, language: Language = "en") -> list[str]:
 
 
 def _row(fault: str, group: Sequence[FaultResult], words: Words) -> tuple[str, ...]:
-    tried = [finding for finding in group if not finding.skipped]
+    tried = [result for result in group if not result.skipped]
     if not tried:
         return fault, words("skipped"), *["-"] * (len(_COLUMNS) - 2)
-    healed = f"{sum(finding.healed for finding in tried)}/{len(tried)}"
-    if any(finding.refused for finding in tried):
+    healed = f"{sum(result.healed for result in tried)}/{len(tried)}"
+    if any(result.refused for result in tried):
         healed = words("refused_first", healed=healed)
     skipped = len(group) - len(tried)
     return (
         fault,
         words("some_skipped", count=len(tried), skipped=skipped) if skipped else str(len(tried)),
-        f"{sum(finding.detected for finding in tried)}/{len(tried)}",
+        f"{sum(result.detected for result in tried)}/{len(tried)}",
         healed,
         downtimes(tried, words) or "-",
-        str(sum(len(finding.harmed) for finding in tried)),
-        str(sum(len(finding.left) for finding in tried)),
+        str(sum(len(result.harmed) for result in tried)),
+        str(sum(len(result.left) for result in tried)),
     )
 
 
 def downtimes(group: Sequence[FaultResult], words: Words) -> str:
     """Return median and maximum of the downtimes, in seconds; empty if none is known."""
-    known = [finding.downtime for finding in group if finding.downtime is not None]
+    known = [result.downtime for result in group if result.downtime is not None]
     return words("downtimes", median=f"{median(known):.2f}", most=f"{max(known):.2f}") if known else ""
 
 
-def document(found: DrillResults, *, began: float) -> bytes:
-    """Return the report; `began` in epoch seconds. Trials that were not reached are skipped cases."""
-    done = [_case(finding) for finding in found.all]
-    missing = [_unreached(trial) for trial in found.trials[len(found.all) :]]
+def document(results: DrillResults, *, began: float) -> bytes:
+    """Return the report; `began` in epoch seconds. Trials that did not run are skipped cases."""
+    done = [_case(result) for result in results.all]
+    missing = [_unreached(trial) for trial in results.trials[len(results.all) :]]
     suite = ET.Element(
         "testsuite",
         name="auto-heal drill",
-        tests=str(len(found.trials)),
+        tests=str(len(results.trials)),
         failures=str(sum(case.find("failure") is not None for case in done)),
         errors="0",
         skipped=str(sum(case.find("skipped") is not None for case in [*done, *missing])),
-        time=f"{sum(finding.seconds for finding in found.all):.3f}",
+        time=f"{sum(result.seconds for result in results.all):.3f}",
         timestamp=time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(began)),
     )
     properties = ET.SubElement(suite, "properties")
-    for name, value in _properties(found).items():
+    for name, value in _properties(results).items():
         ET.SubElement(properties, "property", name=f"auto-heal.drill.{name}", value=value)
     suite.extend([*done, *missing])
     root = ET.Element("testsuites", name="auto-heal drill")
@@ -74,14 +74,14 @@ def document(found: DrillResults, *, began: float) -> bytes:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}'.encode()
 
 
-def _properties(found: DrillResults) -> dict[str, str]:
-    values = {"seed": str(found.seed), "rounds": str(found.rounds)}
-    if found.interrupted:
+def _properties(results: DrillResults) -> dict[str, str]:
+    values = {"seed": str(results.seed), "rounds": str(results.rounds)}
+    if results.interrupted:
         values["interrupted"] = "true"
-    for (service, fault), group in found.by_fault().items():
+    for (service, fault), group in results.by_fault().items():
         if known := downtimes(group, Words("en")):
             values[f"{service}.{fault}.downtime"] = known
-    for number, problem in enumerate(found.not_back, 1):
+    for number, problem in enumerate(results.not_back, 1):
         values[f"not-put-back.{number}"] = printable(str(problem))
     return values
 
@@ -97,25 +97,25 @@ def _unreached(trial: Trial) -> ET.Element:
     return case
 
 
-def _case(finding: FaultResult) -> ET.Element:
-    case = _element(finding.trial, finding.seconds)
-    output = _lines(finding.output.splitlines())
-    if finding.skipped:
-        ET.SubElement(case, "skipped", message=_sentence([finding.skipped]), type="auto-heal.drill")
-    elif problems := finding.problems:
+def _case(result: FaultResult) -> ET.Element:
+    case = _element(result.trial, result.seconds)
+    output = _lines(result.output.splitlines())
+    if result.skipped:
+        ET.SubElement(case, "skipped", message=_sentence([result.skipped]), type="auto-heal.drill")
+    elif problems := result.problems:
         failure = ET.SubElement(case, "failure", message=_sentence(problems), type="auto-heal.drill")
         failure.text = output
-    told = [f"downtime: {finding.downtime:.3f}s"] if finding.downtime is not None else []
-    told += [str(finding.note)] if finding.note else []
-    if told:
-        ET.SubElement(case, "system-out").text = _lines(told)
+    lines = [f"downtime: {result.downtime:.3f}s"] if result.downtime is not None else []
+    lines += [str(result.note)] if result.note else []
+    if lines:
+        ET.SubElement(case, "system-out").text = _lines(lines)
     return case
 
 
-def _sentence(phrases: Iterable[Message]) -> str:
-    return printable("; ".join(map(str, phrases)))
+def _sentence(messages: Iterable[Message]) -> str:
+    return printable("; ".join(map(str, messages)))
 
 
 def _lines(lines: Iterable[str]) -> str:
-    # What XML cannot hold is made visible.
+    # Characters that XML cannot hold are shown as escapes.
     return "\n".join(map(printable, lines))

@@ -1,4 +1,4 @@
-"""What a drill does, one fault after another, and what it finds: the values."""
+"""The values of a drill: its trials, faults and results."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from remediation.system.process import Identity
 
 
 class RefusedError(MessageError):
-    """There can be no drill now; nothing was harmed, and the message says what stands in its way."""
+    """No drill is possible now; nothing was harmed, and the message says why."""
 
 
 class NotBackError(MessageError):
-    """After a fault a service could not be brought back; the message says why."""
+    """A service could not be restored after a fault; the message says why."""
 
 
 class SkipError(MessageError):
-    """A fault cannot be made here; the message says why."""
+    """A fault cannot be injected here; the message says why."""
 
 
 class InterruptedDrillError(Exception):
-    """Somebody asked the drill to end."""
+    """A signal asked the drill to end."""
 
 
 class Trial(Struct, frozen=True):
-    """One fault, once, of one service."""
+    """One fault of one service in one round."""
 
     fault: str
     service: Service
@@ -37,46 +37,46 @@ class Trial(Struct, frozen=True):
 
 
 class InjectedFault(Struct, frozen=True):
-    """What was done to a service."""
+    """A fault that was injected into a service."""
 
     at: float
     """When, on the monotonic clock, in seconds."""
     victims: frozenset[Identity]
-    """Its processes as they were, and who was made to look like one."""
+    """The processes of the service before the fault, and those that the fault made to resemble them."""
     stranger: int | None = None
-    """Who holds its port and may not be ended, so that the heal is to be refused."""
+    """The PID that holds the service's port and must not be killed, so that the heal must be refused."""
     healer_dies: bool = False
-    """Whether whoever heals it is to be killed half-way."""
+    """Whether the drill kills the healer half-way."""
     note: Message | None = None
 
 
 class FaultResult(Struct):
-    """What became of one trial."""
+    """The result of one trial."""
 
     trial: Trial
     detected: bool = False
     heals: int = 0
-    """How many heals of the service had ended before it."""
+    """How many heals of the service had ended before the trial."""
     healed: bool = False
     refused: bool = False
-    """Whether the heal was refused, as it should be, and said because of whom."""
+    """Whether the heal was refused, as it should be, and named the process that prevented it."""
     downtime: float | None = None
     """Seconds from the fault until the service answered again."""
     harmed: list[Message] = field(default_factory=list)
     left: list[Message] = field(default_factory=list)
     wrong: list[Message] = field(default_factory=list)
-    """What else is not as it should be."""
+    """Further problems."""
     skipped: Message | None = None
     note: Message | None = None
     seconds: float = 0.0
     output: str = ""
-    """What the checks printed."""
+    """The output of the checks."""
     ended: bool = False
-    """Whether it was gone through to its end."""
+    """Whether the trial ran to its end."""
 
     @property
     def problems(self) -> list[Message]:
-        """All that is not as it should be; empty if the service passed."""
+        """All problems; empty if the service passed."""
         if self.skipped:
             return []
         unnoticed = [] if self.detected else [Message("drill_unnoticed", {"name": self.trial.service.name})]
@@ -84,7 +84,7 @@ class FaultResult(Struct):
 
 
 class DrillResults(Struct):
-    """What became of a whole drill."""
+    """The results of a whole drill."""
 
     seed: int
     rounds: int
@@ -92,22 +92,22 @@ class DrillResults(Struct):
     all: list[FaultResult] = field(default_factory=list)
     interrupted: bool = False
     not_back: list[Message] = field(default_factory=list)
-    """Why a service could not be put back as it was."""
+    """Why services could not be restored."""
 
     @property
     def failed(self) -> list[FaultResult]:
-        """Those in which something was not as it should be."""
-        return [finding for finding in self.all if finding.problems]
+        """The results with problems."""
+        return [result for result in self.all if result.problems]
 
     @property
     def tried(self) -> list[FaultResult]:
-        """Those that were not skipped."""
-        return [finding for finding in self.all if not finding.skipped]
+        """The results of the trials that were not skipped."""
+        return [result for result in self.all if not result.skipped]
 
     def by_fault(self) -> Mapping[tuple[str, str], list[FaultResult]]:
-        """Return the findings of each service and fault, in the order in which `--help` lists these."""
-        found: dict[tuple[str, str], list[FaultResult]] = {}
-        for finding in self.all:
-            found.setdefault((finding.trial.service.name, finding.trial.fault), []).append(finding)
+        """Return the results by service and fault, with the faults in the order of `--help`."""
+        groups: dict[tuple[str, str], list[FaultResult]] = {}
+        for result in self.all:
+            groups.setdefault((result.trial.service.name, result.trial.fault), []).append(result)
         order = list(FAULTS)
-        return dict(sorted(found.items(), key=lambda item: (item[0][0], order.index(item[0][1]))))
+        return dict(sorted(groups.items(), key=lambda item: (item[0][0], order.index(item[0][1]))))

@@ -1,4 +1,4 @@
-"""The state of the services before a drill, and the way back to it."""
+"""Records the state of the services before a drill, and restores it afterwards."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from remediation.system.files import LockTimeoutError
 
 
 class SteadyState:
-    """Makes services ready for a drill, and puts them back as they were."""
+    """Makes services ready for a drill, and restores them afterwards."""
 
     def __init__(self, project: Project, store: Store, remediator: Remediator) -> None:
-        """Remember nothing yet."""
+        """Begin with nothing recorded."""
         self._project = project
         self._store = store
         self._remediator = remediator
@@ -33,12 +33,12 @@ class SteadyState:
         self._touched: list[Service] = []
         self._budgets: dict[str, Spent] = {}
         self._owners: set[str] = set()
-        self._doubted: set[str] = set()
+        self._suspect: set[str] = set()
 
     def prepare(self, services: Sequence[Service]) -> None:
-        """See that services, each after what it depends on, are up and proven to be ours.
+        """Ensure that services, dependencies first, are up and proven to be ours.
 
-        RefusedError if that cannot be, or must not be.
+        RefusedError if that is impossible or not allowed.
         """
         for service in services:
             if liveness.condition(service, self._store) is Condition.BY_HAND:
@@ -67,11 +67,11 @@ class SteadyState:
                 raise RefusedError("drill_no_start", problem=error.message) from None
 
     def owns_port(self, service: Service) -> bool:
-        """Return whether the service's process, or one of its descendants, listened on its port at the beginning."""
+        """Return whether the service's process or a descendant listened on its port before the drill."""
         return service.name in self._owners
 
     def forget_restarts(self) -> None:
-        """Let every service be restarted as if it had not been so lately."""
+        """Clear the restart budget of every service."""
         for name in self._budgets:
             self._budget(self._project.services[name], Spent())
 
@@ -82,31 +82,31 @@ class SteadyState:
                 spent.put(state)
                 self._store.keep(service, state)
 
-    def doubt(self, service: Service) -> None:
-        """Note that something is about to be done to a service, so that only a restart makes it surely what it was."""
-        self._doubted.add(service.name)
+    def mark_suspect(self, service: Service) -> None:
+        """Note that a fault is about to hit a service, so that only a restart reliably restores it."""
+        self._suspect.add(service.name)
 
-    def trust(self, service: Service) -> None:
-        """Note that a service was healed since."""
-        self._doubted.discard(service.name)
+    def clear_suspect(self, service: Service) -> None:
+        """Note that a service was healed since the fault."""
+        self._suspect.discard(service.name)
 
-    def mend(self, service: Service) -> None:
-        """See that a service is up and alone, as it is configured. HealError if it cannot be."""
-        well = self._store.pid_file_problem(service) is None and self._is_up(service)
-        if service.name in self._doubted or not well or strays(service, self._store):
+    def restore(self, service: Service) -> None:
+        """Ensure that a service is up as configured, without stray processes. HealError if that fails."""
+        healthy = self._store.pid_file_problem(service) is None and self._is_up(service)
+        if service.name in self._suspect or not healthy or strays(service, self._store):
             faults.resume(ownership.family(service, self._store.recall(service)))
             self._remediator.restart(service)
-        self.trust(service)
+        self.clear_suspect(service)
 
     def _is_up(self, service: Service) -> bool:
         return is_up(service, self._store, owns_port=self.owns_port(service))
 
     def put_back(self) -> list[Message]:
-        """Put everything back as it was, whatever of it fails, and return what could not be, in words."""
+        """Restore everything, even if a part of it fails, and return a message for each failure."""
         problems: list[Message] = []
         for service in self._touched:
             if service not in self._started:
-                problems += _problems(service, partial(self.mend, service))
+                problems += _problems(service, partial(self.restore, service))
         for service in reversed(self._started):
             problems += _problems(service, partial(self._stop, service))
         for name, spent in self._budgets.items():
@@ -118,13 +118,13 @@ class SteadyState:
         self._remediator.stop(service)
         with self._store.lock(service, timeout=longest(service)):
             state = self._store.recall(service)
-            # It was not stopped by hand before.
+            # The service was down before the drill, but not stopped by hand.
             state.stopped_by_hand = False
             self._store.keep(service, state)
 
 
 def _problems(service: Service, step: Callable[[], None]) -> list[Message]:
-    """Do a step for a service, and return why it failed, in words; nothing if it did not."""
+    """Do a step for a service, and return a message if it fails."""
     try:
         step()
     except HealError as error:

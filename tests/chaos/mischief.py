@@ -19,7 +19,7 @@ from town import CLIENT_DEEDS, Town
 from remediation.config.model import Service
 from remediation.drill import faults
 from remediation.drill.bystanders import Decoy
-from remediation.drill.faults import MAKE
+from remediation.drill.faults import INJECTORS
 from remediation.drill.helper import Helper, HelperError
 from remediation.drill.results import SkipError
 from remediation.engines import ownership
@@ -51,7 +51,7 @@ def _drilled(fault: str) -> Make:
     def make(town: Town, service: Service, stack: ExitStack) -> Mischief:
         brought = stack.enter_context(ExitStack())
         try:
-            struck = MAKE[fault](town.scene(service, brought))
+            struck = INJECTORS[fault](town.scene(service, brought))
         except (SkipError, HelperError) as error:
             raise ImpossibleError(str(error)) from None
         if struck.stranger is None:
@@ -170,7 +170,7 @@ def _restarted(town: Town, service: Service, _: ExitStack) -> Mischief:
 
 
 ALL: Mapping[str, Make] = {
-    **{fault: _drilled(fault) for fault in MAKE if fault != "healer-killed"},
+    **{fault: _drilled(fault) for fault in INJECTORS if fault != "healer-killed"},
     **{f"ill-{name}": _ill(name) for name in ("errors", "empty", "hang", "drip-body")},
     **{f"client-{deed}": _client(deed) for deed in CLIENT_DEEDS},
     "pid-0": _pid_file(b"0\n"),
