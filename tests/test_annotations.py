@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from outcomes import outcome_of
 
-from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.baseline import Baseline, BaselineCheck
 from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github import is_step
 from remediation.github.annotations import annotation_lines, workspace
@@ -84,7 +84,9 @@ def change(name: str, key: str, **values: object) -> Change:
 
 def before(**outcomes: str) -> Baseline:
     """Return a baseline of checks."""
-    return Baseline(0.0, {f"t.py::{name}": Known(name, CheckOutcome(outcome)) for name, outcome in outcomes.items()})
+    return Baseline(
+        0.0, {f"t.py::{name}": BaselineCheck(name, CheckOutcome(outcome)) for name, outcome in outcomes.items()}
+    )
 
 
 ROOT = Path("/nowhere/repo")

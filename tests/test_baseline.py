@@ -11,7 +11,7 @@ import pytest
 
 from remediation.config.schema import ConfigError
 from remediation.deployment import baseline, context
-from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.baseline import Baseline, BaselineCheck
 from remediation.deployment.context import Deployment
 from remediation.state.records import CheckOutcome, Result
 
@@ -29,9 +29,9 @@ def test_what_a_run_found_is_read_back(tmp_path: Path) -> None:
     read = baseline.read(tmp_path / "new" / "b.json")
     assert read == written
     assert read.checks == {
-        "t.py::a": Known("/a", CheckOutcome.PASSED, 0.25),
-        "t.py::b": Known("/b", CheckOutcome.FAILED, message="no answer"),
-        "t.py::c": Known("/c", CheckOutcome.SKIPPED),
+        "t.py::a": BaselineCheck("/a", CheckOutcome.PASSED, 0.25),
+        "t.py::b": BaselineCheck("/b", CheckOutcome.FAILED, message="no answer"),
+        "t.py::c": BaselineCheck("/c", CheckOutcome.SKIPPED),
     }
     assert [read.failed(nodeid) for nodeid in ("t.py::a", "t.py::b", "t.py::c", "t.py::new")] == [0, 1, 0, 0]
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", read.moment)

@@ -7,7 +7,7 @@ from msgspec import structs
 from outcomes import outcome_of
 
 from remediation.config.model import LatencyLimits
-from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.baseline import Baseline, BaselineCheck
 from remediation.deployment.comparison import Change, ChangeKind, changes
 from remediation.state.records import CheckOutcome, Result
 
@@ -29,7 +29,9 @@ def now(outcome: str, latency: float | None = None) -> Result:
     )
 
 
-def compared(before: Known | None, after: Result, harmed: dict[str, tuple[str, ...]] | None = None) -> list[Change]:
+def compared(
+    before: BaselineCheck | None, after: Result, harmed: dict[str, tuple[str, ...]] | None = None
+) -> list[Change]:
     """Return what changed from one to the other."""
     baseline = Baseline(0.0, {NODE: before} if before else {})
     return changes([after], baseline=baseline, limits=LIMITS, harmed=harmed or {})
@@ -46,7 +48,7 @@ def compared(before: Known | None, after: Result, harmed: dict[str, tuple[str, .
     ],
 )  # fmt: skip
 def test_a_check_is_compared_with_itself(before: str, after: str, words: str) -> None:
-    known = None if before == "new" else Known("/a", CheckOutcome(before))
+    known = None if before == "new" else BaselineCheck("/a", CheckOutcome(before))
 
     found = compared(known, now(after))
 
@@ -62,7 +64,7 @@ def test_a_check_is_compared_with_itself(before: str, after: str, words: str) ->
     ],
 )  # fmt: skip
 def test_slower_is_by_a_factor_and_a_margin(before: float | None, after: float | None, is_slower: bool) -> None:
-    found = compared(Known("/a", CheckOutcome.PASSED, before), now("passed", after))
+    found = compared(BaselineCheck("/a", CheckOutcome.PASSED, before), now("passed", after))
 
     assert [change.kind for change in found] == [ChangeKind.SLOWER][:is_slower]
 
@@ -70,7 +72,7 @@ def test_slower_is_by_a_factor_and_a_margin(before: float | None, after: float |
 def test_what_fails_for_being_slower_alone_is_not_called_broken() -> None:
     slow = structs.replace(now("failed"), message="takes 0.21s, before 0.05s", only_slower=True)
 
-    (change,) = compared(Known("/a", CheckOutcome.PASSED), slow)
+    (change,) = compared(BaselineCheck("/a", CheckOutcome.PASSED), slow)
 
     assert str(change.what) == "slower than before the deployment"
     assert change.kind is ChangeKind.TOO_SLOW
@@ -80,20 +82,20 @@ def test_what_fails_for_being_slower_alone_is_not_called_broken() -> None:
 def test_what_fails_with_the_words_of_a_slower_one_is_called_broken() -> None:
     ill = structs.replace(now("failed"), message="takes 0.21s, before 0.05s")
 
-    (change,) = compared(Known("/a", CheckOutcome.PASSED), ill)
+    (change,) = compared(BaselineCheck("/a", CheckOutcome.PASSED), ill)
 
     assert change.kind is ChangeKind.BROKEN_BY_DEPLOYMENT
 
 
 def test_a_slower_one_says_by_how_much() -> None:
-    [change] = compared(Known("/a", CheckOutcome.PASSED, 0.05), now("passed", 0.2104))
+    [change] = compared(BaselineCheck("/a", CheckOutcome.PASSED, 0.05), now("passed", 0.2104))
 
     assert str(change.what) == "slower: 0.21s, before 0.05s"
     assert change.message.render("ru", named=True) == "⚠️ /a: медленнее: 0.21 с, прежде 0.05 с"
 
 
 def test_what_a_heal_broke_was_not_broken_by_the_deployment() -> None:
-    [change] = compared(Known("/a", CheckOutcome.PASSED), now("failed"), {NODE: ("api", "db")})
+    [change] = compared(BaselineCheck("/a", CheckOutcome.PASSED), now("failed"), {NODE: ("api", "db")})
 
     assert str(change.message) == "❌ /a: broken by the heal of api, db"
     assert change.kind.is_failure
@@ -107,7 +109,9 @@ def test_without_a_baseline_only_the_harm_of_heals_is_told() -> None:
 
 
 def test_what_passed_before_and_is_gone_is_told() -> None:
-    before = Baseline(0.0, {NODE: Known("/a", CheckOutcome.PASSED), "t.py::b": Known("/b", CheckOutcome.FAILED)})
+    before = Baseline(
+        0.0, {NODE: BaselineCheck("/a", CheckOutcome.PASSED), "t.py::b": BaselineCheck("/b", CheckOutcome.FAILED)}
+    )
 
     [change] = changes([], baseline=before, limits=LIMITS, harmed={})
 
@@ -119,6 +123,11 @@ def test_services_are_not_compared() -> None:
     service = Result("service", "api", "api", ["api"], 0.0, CheckOutcome.FAILED, 1.0)
 
     assert (
-        changes([service], baseline=Baseline(0.0, {"api": Known("x", CheckOutcome.PASSED)}), limits=LIMITS, harmed={})
+        changes(
+            [service],
+            baseline=Baseline(0.0, {"api": BaselineCheck("x", CheckOutcome.PASSED)}),
+            limits=LIMITS,
+            harmed={},
+        )
         == []
     )

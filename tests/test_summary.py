@@ -11,7 +11,7 @@ from outcomes import outcome_of
 from remediations import remediation
 from sandbox import Sandbox
 
-from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.baseline import Baseline, BaselineCheck
 from remediation.deployment.comparison import Change, ChangeKind
 from remediation.github import summary
 from remediation.state.records import CheckOutcome, Result, Run
@@ -57,7 +57,7 @@ def change(name: str, key: str, **values: object) -> Change:
     return Change(f"t.py::{name}", name, ChangeKind(key), values)
 
 
-def baseline(versions: dict[str, str] | None = None, **checks: Known) -> Baseline:
+def baseline(versions: dict[str, str] | None = None, **checks: BaselineCheck) -> Baseline:
     """Return a baseline of checks."""
     return Baseline(0.0, {f"t.py::{name}": known for name, known in checks.items()}, versions or {})
 
@@ -104,10 +104,11 @@ def test_what_a_heal_broke_had_passed_before() -> None:
 
 def test_a_baseline_is_shown_beside_what_there_is_now() -> None:
     known = baseline(
-        broken=Known("broken", CheckOutcome.PASSED, 0.05), still=Known("still", CheckOutcome.FAILED, message="old"),
-        repaired=Known("repaired", CheckOutcome.FAILED), slow=Known("slow", CheckOutcome.PASSED, 0.002),
-        skipped=Known("skipped", CheckOutcome.SKIPPED),
-        same=Known("same", CheckOutcome.PASSED, 0.0119), away=Known("away", CheckOutcome.PASSED, 0.1),
+        broken=BaselineCheck("broken", CheckOutcome.PASSED, 0.05),
+        still=BaselineCheck("still", CheckOutcome.FAILED, message="old"),
+        repaired=BaselineCheck("repaired", CheckOutcome.FAILED), slow=BaselineCheck("slow", CheckOutcome.PASSED, 0.002),
+        skipped=BaselineCheck("skipped", CheckOutcome.SKIPPED),
+        same=BaselineCheck("same", CheckOutcome.PASSED, 0.0119), away=BaselineCheck("away", CheckOutcome.PASSED, 0.1),
     )  # fmt: skip
     results = run(
         check("same"), check("new"), check("skipped"), check("repaired"), check("slow"),
@@ -139,7 +140,9 @@ def test_after_a_rollback_it_is_said_what_the_deployment_broke() -> None:
     back = remediation(cause="HTTP 500", action=action, since=1.0, answered_at=10.0)
     results = run(check("a", failed=True, message="HTTP 500"), check("b"), verdict="rolled-back")
 
-    root = html(summary.written(results, [back], baseline=baseline(a=Known("a", CheckOutcome.PASSED)), deployed=True))
+    root = html(
+        summary.written(results, [back], baseline=baseline(a=BaselineCheck("a", CheckOutcome.PASSED)), deployed=True)
+    )
 
     assert [heading.text for heading in root.iter("h3")] == ["⏪ auto-heal: rolled-back"]
     assert cells(root)[1][2] == "⏪ broken by the deployment, rolled back: HTTP 500"
@@ -168,7 +171,7 @@ def test_versions_are_shown_as_far_as_they_are_known() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_gets_out_of_its_cell(text: str) -> None:
     healed = remediation(text, cause=text, action=text, evidence=text)
-    known = Baseline(0.0, {f"t.py::{text}": Known(text, CheckOutcome.FAILED, message=text)}, {text: text})
+    known = Baseline(0.0, {f"t.py::{text}": BaselineCheck(text, CheckOutcome.FAILED, message=text)}, {text: text})
     results = run(check(text, failed=True, well=False, message=text))
     changes = [change(text, "broken_by_heal", others=text)]
 
@@ -186,7 +189,7 @@ def test_nothing_gets_out_of_its_cell(text: str) -> None:
 def test_a_thousand_checks_with_long_messages_stay_far_below_the_limit() -> None:
     worst = "\U000e0001" * 10_000
     known = Baseline(
-        0.0, {f"t.py::/{number}": Known("", CheckOutcome.FAILED, message=worst) for number in range(1000)}, {}
+        0.0, {f"t.py::/{number}": BaselineCheck("", CheckOutcome.FAILED, message=worst) for number in range(1000)}, {}
     )
     checks = [check(f"/{number}", failed=True, well=False, message=worst) for number in range(1000)]
     heal = remediation(worst, cause=worst, action=worst, since=1.0, answered_at=2.0, evidence=worst)

@@ -1,1 +1,1 @@
-"""Around a deployment: the baseline before it, the wait for the new version, the comparison after it."""
+"""Support for deployments: the baseline before one, the wait for the new version, and the comparison after it."""

@@ -1,4 +1,4 @@
-"""On which side of a deployment a run is, and what it has to know: handed from the command to each of its rounds."""
+"""The context of a run before or after a deployment, which the command passes to each round of the run."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from remediation.system.environment import DEPLOYMENT
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """A run beside a deployment."""
+    """The context of a run before or after a deployment."""
 
     phase: Literal["before", "after"]
     baseline: str
-    """The file of what was known before."""
+    """The file of the baseline."""
     versions: dict[str, str] = {}
-    """The version that each service has to answer with, where one is expected; any if it is empty."""
+    """The expected version of each service that has one; an empty string allows any version."""
     undone: dict[str, str] = {}
-    """The version that a service must not answer with any more, since it was rolled back."""
+    """The version of each service that must not answer any more, since it was rolled back."""
     fail_on_slower: bool = False
     wait: float | None = None
     """How long to wait for a version, in seconds; None for the start_timeout of the service."""
 
     def back(self, services: Iterable[str], known: Mapping[str, str]) -> Deployment:
-        """Return what is expected once these services were rolled back to what was `known` before."""
+        """Return the context after these services were rolled back; `known` has their versions before."""
         names = list(services)
         versions = {name: known.get(name, "") for name in names if name in self.versions or name in known}
         undone = {name: self.versions[name] for name in names if name in self.versions and name not in known}
@@ -36,21 +36,21 @@ class Deployment(msgspec.Struct, frozen=True):
 
     @property
     def baseline_file(self) -> Path:
-        """The file of what was known before."""
+        """The file of the baseline."""
         return Path(self.baseline)
 
     def to_environment(self) -> dict[str, str]:
-        """Return the variable by which a round knows of it, and each worker of xdist in it."""
+        """Return the environment variable that passes the context to a round and to its xdist workers."""
         return {DEPLOYMENT: msgspec.json.encode(self).decode()}
 
 
 def is_told() -> bool:
-    """Return whether this process was told of a deployment."""
+    """Return whether this process has the context of a deployment."""
     return environment.value(DEPLOYMENT) is not None
 
 
 def told() -> Deployment | None:
-    """Return the deployment that a round was told of, None for an ordinary run. ConfigError for anything else."""
+    """Return the deployment of this round, or None for an ordinary run. ConfigError if the variable is invalid."""
     text = environment.value(DEPLOYMENT)
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""Which version answers, and whether it is the one that was deployed: the old process must not pass for the new."""
+"""Checks which version answers, so that the old process cannot pass for the deployed one."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from remediation.probes.version import NoVersionError
 
 
 def expected(project: Project, wanted: Sequence[str]) -> dict[str, str]:
-    """Return the version that each service has to answer with.
+    """Return the expected version of each service.
 
-    `wanted` has a version for all services that tell theirs, or `api=1.2` for one of them. ConfigError if none does.
+    `wanted` has a version for all services that report one, or `api=1.2` for one of them. ConfigError if none does.
     """
-    telling = [name for name, service in project.services.items() if service.version]
-    common, found, own_versions = "", dict[str, str](), dict[str, str]()
-    for words in wanted:
-        where = f"--expect-version {words!r}"
-        name, sign, own = words.partition("=")
-        names, version = ([name], own.strip()) if sign else (telling, words.strip())
+    versioned = [name for name, service in project.services.items() if service.version]
+    common, common_versions, own_versions = "", dict[str, str](), dict[str, str]()
+    for option in wanted:
+        where = f"--expect-version {option!r}"
+        name, sign, own = option.partition("=")
+        names, version = ([name], own.strip()) if sign else (versioned, option.strip())
         if sign and name not in project.services:
             known = ", ".join(sorted(project.services))
             raise ConfigError(f"{where}: no service is called {name!r}; known services: {known}")
-        if silent := [one for one in names if one not in telling] or ([] if names else sorted(project.services)[:1]):
+        unversioned = [name for name in names if name not in versioned]
+        if unversioned := unversioned or ([] if names else sorted(project.services)[:1]):
             raise ConfigError(
                 f"{where}: {project.source.name} does not say where a version is told; add "
-                f'version = {{ path = "/api/health", field = "version" }} to services.{silent[0]}'
+                f'version = {{ path = "/api/health", field = "version" }} to services.{unversioned[0]}'
             )
         if not version or not version.isprintable() or len(version) > LONGEST:
             raise ConfigError(f"{where}: is no version, which has 1 to {LONGEST} printable characters")
@@ -38,33 +39,33 @@ def expected(project: Project, wanted: Sequence[str]) -> dict[str, str]:
         if sign:
             own_versions[name] = version
         else:
-            common, found = version, dict.fromkeys(names, version)
-    return found | own_versions
+            common, common_versions = version, dict.fromkeys(names, version)
+    return common_versions | own_versions
 
 
 def answering(project: Project) -> dict[str, str]:
-    """Return the versions that answer now, of those services that tell one."""
-    found = {}
+    """Return the versions that answer now, by service, of the services that report one."""
+    versions = {}
     for name, service in project.services.items():
         if service.version:
             try:
-                found[name] = version.answering(service, timeout=service.probe_timeout)
+                versions[name] = version.answering(service, timeout=service.probe_timeout)
             except NoVersionError:
                 continue
-    return {name: text for name, text in found.items() if len(text) <= LONGEST}
+    return {name: text for name, text in versions.items() if len(text) <= LONGEST}
 
 
 def mismatch(service: Service, wanted: str, *, timeout: float, undone: str = "") -> Message | None:
-    """Say which other version than the wanted one answers, or why none does; None if it is that one.
+    """Return a message if another version than the wanted one answers, or none; None if the wanted one does.
 
-    Any is wanted if it is empty, but for the one that was `undone`.
+    If `wanted` is empty, any version will do except the one that was `undone`.
     """
     try:
-        found = version.answering(service, timeout=timeout)
+        actual = version.answering(service, timeout=timeout)
     except NoVersionError as error:
-        # What was deployed before the version was told at all tells none either.
+        # A deployment from before the service reported its version does not report one after a rollback either.
         values = {"name": service.name, "expected": wanted, "problem": str(error)}
         return Message("no_version", values) if wanted else None
-    if wanted and found != wanted:
-        return Message("wrong_version", {"name": service.name, "version": found, "expected": wanted})
-    return Message("undone_version", {"name": service.name, "version": found}) if found == undone else None
+    if wanted and actual != wanted:
+        return Message("wrong_version", {"name": service.name, "version": actual, "expected": wanted})
+    return Message("undone_version", {"name": service.name, "version": actual}) if actual == undone else None

@@ -1,4 +1,4 @@
-"""Wait for what was deployed: until each service is ready, and its new version is the one that answers."""
+"""Waits for a deployment: until each service is ready and answers with its new version."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from remediation.probes import readiness
 from remediation.state.event_log import EventLog
 from remediation.state.service_state import Store
 
-# A process that is dead for so long, in seconds, while nobody is at work on it, is not waited for: the script of a
-# deployment may end one just before it starts the next.
+# The wait ends when a process has been dead for this long, in seconds, and no healer holds its lock. It does not end
+# earlier, since a deployment script may end a process just before it starts the next.
 _SETTLED = 1.0
-# The least time for one look, so that the last one before the deadline can still say why there is no answer.
-_LAST_LOOK = 0.1
+# The shortest time for one probe, in seconds, so that the last one before the deadline can still find the reason.
+_LAST_PROBE = 0.1
 
 
 def await_arrival(
     services: Iterable[Service], store: Store, event_log: EventLog, *, wait: float | None, versions: Mapping[str, str]
 ) -> None:
-    """Wait until services are ready and answer with the `versions` that are expected, and tell how that went.
+    """Wait until services are ready and answer with the expected `versions`, and log the outcome.
 
-    All together have `wait` seconds; with None, each has its own start_timeout. What did not arrive is for the
-    checks to find.
+    All services together have `wait` seconds; with None, each has its own start_timeout. The checks find the services
+    that did not arrive.
     """
     began = time.monotonic()
     for service in services:
         deadline = began + (service.start_timeout if wait is None else wait)
-        _Arrival(service, store, event_log, versions.get(service.name), began).awaited(deadline)
+        _Arrival(service, store, event_log, versions.get(service.name), began).wait_until(deadline)
 
 
 class _Arrival:
-    """One service that is waited for."""
+    """The wait for one service."""
 
     def __init__(self, service: Service, store: Store, event_log: EventLog, version: str | None, began: float) -> None:
         self._service = service
@@ -46,24 +46,24 @@ class _Arrival:
         self._began = began
         self._dead_since: float | None = None
 
-    def awaited(self, deadline: float) -> None:
-        """Poll until it is there, until `deadline` on the monotonic clock, or until it is known not to come."""
-        told, problem = False, None
+    def wait_until(self, deadline: float) -> None:
+        """Poll until the service has arrived or cannot arrive any more, or until `deadline` on the monotonic clock."""
+        logged, problem = False, None
         for left in readiness.polls(max(0.0, deadline - time.monotonic())):
-            problem = self._problem(min(max(left, _LAST_LOOK), self._service.probe_timeout))
+            problem = self._problem(min(max(left, _LAST_PROBE), self._service.probe_timeout))
             if problem is None:
-                if told:
-                    self._say("arrived", seconds=self._waited)
+                if logged:
+                    self._log("arrived", seconds=self._waited)
                 return
-            if self._is_hopeless:
-                self._say("no_arrival", problem=problem)
+            if self._cannot_arrive:
+                self._log("no_arrival", problem=problem)
                 return
-            if not told:
-                told = True
-                self._say("waiting", problem=problem)
-        self._say("not_arrived", seconds=self._waited, problem=problem)
+            if not logged:
+                logged = True
+                self._log("waiting", problem=problem)
+        self._log("not_arrived", seconds=self._waited, problem=problem)
 
-    def _say(self, key: str, **values: object) -> None:
+    def _log(self, key: str, **values: object) -> None:
         self._event_log.log(key, name=self._service.name, **values)
 
     @property
@@ -71,14 +71,14 @@ class _Arrival:
         return round(time.monotonic() - self._began, 1)
 
     def _problem(self, timeout: float) -> Message | str | None:
-        """Say what is still missing."""
+        """Return why the service has not arrived yet, or None."""
         if problem := readiness.unready(self._service, timeout=timeout):
             return problem
         return mismatch(self._service, self._version, timeout=timeout) if self._version else None
 
     @property
-    def _is_hopeless(self) -> bool:
-        """Whether its process is dead, or it was stopped by hand, and nobody is about to start it."""
+    def _cannot_arrive(self) -> bool:
+        """Whether the process is dead, suspended or stopped by hand, and nothing is about to start it."""
         dead = liveness.condition(self._service, self._store) in (
             Condition.DEAD,
             Condition.SUSPENDED,

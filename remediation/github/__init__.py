@@ -1,4 +1,4 @@
-"""Tell GitHub of a run: annotations at the checks, a summary of the step, its outputs."""
+"""Report a run to GitHub: annotations at the checks, a summary of the step, and its outputs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def is_step(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether we run in a step of a workflow."""
+    """Return whether this process runs in a step of a workflow."""
     return environ.get("GITHUB_ACTIONS") == "true"
 
 
 def place(variable: str, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the file of this step that a variable names, or None elsewhere."""
+    """Return the file that a variable of this step names, or None outside of a step."""
     name = environ.get(variable) if is_step(environ) else None
     return Path(name) if name else None

@@ -1,4 +1,4 @@
-"""How each check stands at the end of a run, in words: what the summary and the annotations on GitHub tell alike."""
+"""The status of each check at the end of a run, in words that the summary and the annotations on GitHub share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from remediation.deployment.baseline import Baseline, Known
+from remediation.deployment.baseline import Baseline, BaselineCheck
 from remediation.deployment.comparison import Change, ChangeKind
 from remediation.messages.message import Message, first_line
 from remediation.state.records import CheckOutcome, Result
@@ -17,64 +17,68 @@ _BY_IMPORTANCE: tuple[Kind, ...] = ("sick", "undone", "healed", "slower", "gone"
 
 
 class CheckStatus(Struct, frozen=True):
-    """One check at the end; `undone` is what failed until the deployment was rolled back."""
+    """One check at the end of a run; the kind `undone` means that it failed until the deployment was rolled back."""
 
     check: Result
     kind: Kind
-    words: str
-    """What there is to say of it besides its reason, such as `broken by the deployment`."""
+    description: str
+    """The status besides its reason, such as `broken by the deployment`."""
     change: ChangeKind | None
     """What changed; None if nothing did."""
-    before: Known | None
-    """What was known of it before the deployment."""
+    before: BaselineCheck | None
+    """The check before the deployment, if the baseline has it."""
 
     @property
     def text(self) -> str:
-        """All that there is to say of it, with the reason of its failure if it failed."""
+        """The whole status, with the reason of the failure if the check failed."""
         reason = first_line(self.check.message or "")
         if self.kind in ("sick", "undone"):
-            return ": ".join(filter(None, (self.words, reason or "failed")))
+            return ": ".join(filter(None, (self.description, reason or "failed")))
         if not self.check.outcome.has_failed:
-            return self.words
-        return f"{self.words}, after: {reason or 'a failure'}"
+            return self.description
+        return f"{self.description}, after: {reason or 'a failure'}"
 
 
 def check_statuses(
     results: Iterable[Result], changes: Iterable[Change], *, baseline: Baseline | None, verdict: str
 ) -> list[CheckStatus]:
-    """Return how the checks among the results stand: the sick ones first, then what is worth a look, then the rest."""
+    """Return the statuses of the checks among the results, by importance, the failing ones first."""
     by_check = {change.nodeid: change for change in changes}
-    known = baseline.checks if baseline else {}
-    checks = [one for one in results if one.kind == "check"]
-    # One that is gone has a row as well: what vanishes must not go unnoticed.
-    there = {one.key for one in checks}
-    gone = [change for change in by_check.values() if change.kind is ChangeKind.NOT_RUN and change.nodeid not in there]
-    checks += [Result("check", one.nodeid, one.check, [], 0.0, CheckOutcome.SKIPPED, attempts=0) for one in gone]
-    found = []
-    for one in checks:
-        change, before = by_check.get(one.key), known.get(one.key)
-        kind, words = _kind(one, change, before, verdict)
-        found.append(CheckStatus(one, kind, words, change.kind if change else None, before))
-    # What was broken before the deployment is less of a surprise than what it broke.
-    return sorted(found, key=lambda one: (_BY_IMPORTANCE.index(one.kind), one.change is ChangeKind.STILL_BROKEN))
+    checks_before = baseline.checks if baseline else {}
+    checks = [result for result in results if result.kind == "check"]
+    # A check that did not run has a row as well, so that its absence is noticed.
+    run_now = {check.key for check in checks}
+    gone = [
+        change for change in by_check.values() if change.kind is ChangeKind.NOT_RUN and change.nodeid not in run_now
+    ]
+    checks += [Result("check", it.nodeid, it.check, [], 0.0, CheckOutcome.SKIPPED, attempts=0) for it in gone]
+    statuses = []
+    for check in checks:
+        change, before = by_check.get(check.key), checks_before.get(check.key)
+        kind, description = _kind(check, change, before, verdict)
+        statuses.append(CheckStatus(check, kind, description, change.kind if change else None, before))
+    # A check that was broken before the deployment is less of a surprise than one that the deployment broke.
+    return sorted(
+        statuses, key=lambda status: (_BY_IMPORTANCE.index(status.kind), status.change is ChangeKind.STILL_BROKEN)
+    )
 
 
-def _kind(one: Result, change: Change | None, before: Known | None, verdict: str) -> tuple[Kind, str]:
+def _kind(check: Result, change: Change | None, before: BaselineCheck | None, verdict: str) -> tuple[Kind, str]:
     changed = str(change.what) if change else ""
     slower = change is not None and change.kind is ChangeKind.SLOWER
-    if one.outcome is CheckOutcome.FAILED:
+    if check.outcome is CheckOutcome.FAILED:
         return "sick", changed
-    if one.outcome is CheckOutcome.SKIPPED:
+    if check.outcome is CheckOutcome.SKIPPED:
         return ("gone", changed) if change else ("skipped", "skipped")
-    if one.outcome is CheckOutcome.PASSED:
+    if check.outcome is CheckOutcome.PASSED:
         return "passed" if not change else "slower" if slower else "repaired", changed or "passed"
     if verdict == "rolled-back" and (undone := _undone(before)):
         return "undone", undone
     return "slower" if slower else "healed", "; ".join(filter(None, (changed, "healed")))
 
 
-def _undone(before: Known | None) -> str:
-    """Say that a check which passes now failed until the deployment was rolled back, unless it failed before it."""
+def _undone(before: BaselineCheck | None) -> str:
+    """Return the status of a check that failed until the rollback; empty if it failed before the deployment too."""
     if before is None or before.outcome is CheckOutcome.SKIPPED:
         return "failed, rolled back"
     return (

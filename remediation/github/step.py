@@ -1,4 +1,4 @@
-"""Tell a step on GitHub of a run: by annotations, a summary and outputs; elsewhere, nothing is told."""
+"""Report a run to a step on GitHub by annotations, a summary and outputs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def tell(
     report: Path,
     event_log: EventLog,
 ) -> None:
-    """Tell a step of a run; what cannot be written is told by `event_log`, and changes nothing.
+    """Report a run to the step; log what cannot be written to `event_log`, and go on.
 
-    `remediations` has one for each service, of all that was done for it. `places` has the file of each check, seen from
-    `root`, and its line, by node ID. `deployed` says that the run was after a deployment, `versions` which version of
-    each service answers now.
+    `remediations` has one entry per service, which sums up all that was done for it. `places` maps the node ID of each
+    check to its file, relative to `root`, and its line. `deployed` means that the run followed a deployment.
+    `versions` has the version of each service that answers now.
     """
     for line in annotation_lines(
         run.results,
@@ -69,13 +69,13 @@ def tell(
 
 
 def append(path: Path, *, verdict: str, healed: bool, report: str | Path) -> None:
-    """Append the outputs of a run to what the step has there already. OSError as usual."""
-    told = {"verdict": verdict, "healed": "true" if healed else "false", "report": str(report)}
-    lines = "".join(_output(name, value) for name, value in told.items())
+    """Append the outputs of a run to those of the step. OSError if that fails."""
+    outputs = {"verdict": verdict, "healed": "true" if healed else "false", "report": str(report)}
+    lines = "".join(_output(name, value) for name, value in outputs.items())
     before = b""
     with suppress(FileNotFoundError):
         before = files.tail(path, start=0, limit=1)
-    # Who wrote there before may have left the last line open.
+    # An earlier writer may have left the last line open.
     start = "" if before in (b"", b"\n") else "\n"
     files.append(path, f"{start}{lines}".encode(errors="backslashreplace"))
 
@@ -83,6 +83,6 @@ def append(path: Path, *, verdict: str, healed: bool, report: str | Path) -> Non
 def _output(name: str, value: str) -> str:
     if not {"\r", "\n"} & set(value):
         return f"{name}={value}\n"
-    # A value that could guess its own end could go on with outputs of its choice.
+    # The delimiter is random: a value that contained it could add outputs of its choice.
     end = f"auto-heal-{token_hex(16)}"
     return f"{name}<<{end}\n{value}\n{end}\n"

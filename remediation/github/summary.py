@@ -1,7 +1,7 @@
-"""The summary of a step on GitHub: the verdict, the checks and the heals as tables, where the pipeline is read.
+"""The summary of a step on GitHub: the verdict, the checks and the heals as tables.
 
-What stands in a cell comes from outside. Every character of it that means something to Markdown or HTML is written as a
-character reference, which both show as the character and nothing more.
+The text of a cell comes from outside. Every character of it that means something to Markdown or HTML is written as a
+character reference, which both show as the plain character.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from remediation.system import files
 
 # GitHub shows no summary of a step beyond 1 MiB, https://docs.github.com/en/actions/reference/workflow-commands
 _MOST_BYTES = 1 << 20
-# Of a cell, in characters; and so many rows, with the sick ones first; and so many bytes of a table, of which there
-# are three. Together they stay far below that, also if a step has several summaries.
+# The limits of a cell in characters, of a table in rows (the failing checks come first) and of a table in bytes. Three
+# tables stay far below GitHub's limit, even if a step has several summaries.
 _LONGEST_CELL = 300
 _MOST_ROWS = 200
 _MOST_BYTES_OF_TABLE = 100_000
@@ -38,11 +38,11 @@ _MARKS: dict[Kind, str] = {
 
 
 def append(path: Path, text: str) -> None:
-    """Append a summary to what the step has there already, unless that makes it too long. OSError as usual."""
+    """Append a summary to those of the step. OSError if that fails or makes the whole too long."""
     data = text.encode()
     with suppress(FileNotFoundError):
         if size := path.stat().st_size:
-            # Who wrote there before may have left a paragraph or a table open.
+            # An earlier writer may have left a paragraph or a table open.
             data = b"\n\n" + data
         if size + len(data) > _MOST_BYTES:
             raise OSError(f"{path} would have more than {_MOST_BYTES} bytes, which GitHub does not show")
@@ -61,8 +61,8 @@ def written(
 ) -> str:
     """Return the summary of a run as Markdown.
 
-    `remediations` has one for each service, of all that was done for it. `deployed` says that the run was after a
-    deployment, `versions` which version of each service answers now.
+    `remediations` has one entry per service, which sums up all that was done for it. `deployed` means that the run
+    followed a deployment. `versions` has the version of each service that answers now.
     """
     words = Words(language)
     lines = [f"### {_SIGNS[run.verdict]} auto-heal: {words(f'verdict_{run.verdict}')}"]
@@ -71,53 +71,56 @@ def written(
     elif deployed:
         lines += ["", words("not_compared")]
     checks = check_statuses(run.results, changes, baseline=baseline, verdict=run.verdict)
-    rows = [_check(one, words, compared=baseline is not None) for one in checks]
+    rows = [_check(status, words, compared=baseline is not None) for status in checks]
     lines += _table(("check", "before", "after", "attempts", "latency"), rows, words)
-    done = [_remediation(one, words) for one in remediations]
+    done = [_remediation(remediation, words) for remediation in remediations]
     lines += _table(("service", "cause", "what was done", "downtime", "evidence"), done, words)
     lines += _table(("service", "version before", "version now"), _versions(baseline, versions or {}), words)
     return "\n".join([*lines, "", ""])
 
 
-def _check(one: CheckStatus, words: Words, *, compared: bool) -> tuple[str, ...]:
-    before = _known_before(one, words) if compared else words(_at_first(one))
-    after = f"{_MARKS[one.kind]}{translated(one.text, words.language)}"
-    return one.check.name, before, after, str(one.check.attempts), _latency(one, words)
+def _check(status: CheckStatus, words: Words, *, compared: bool) -> tuple[str, ...]:
+    before = _known_before(status, words) if compared else words(_at_first(status))
+    after = f"{_MARKS[status.kind]}{translated(status.text, words.language)}"
+    return status.check.name, before, after, str(status.check.attempts), _latency(status, words)
 
 
-def _known_before(one: CheckStatus, words: Words) -> str:
-    """Say what the baseline knew of a check."""
-    if one.before is None:
+def _known_before(status: CheckStatus, words: Words) -> str:
+    """Return the state of a check in the baseline."""
+    if status.before is None:
         return words("new")
-    if one.before.outcome is CheckOutcome.FAILED:
-        reason = translated(first_line(one.before.message or ""), words.language)
+    if status.before.outcome is CheckOutcome.FAILED:
+        reason = translated(first_line(status.before.message or ""), words.language)
         return ": ".join(filter(None, (words("failed"), reason)))
-    return words("passed" if one.before.outcome is CheckOutcome.PASSED else "skipped")
+    return words("passed" if status.before.outcome is CheckOutcome.PASSED else "skipped")
 
 
-def _at_first(one: CheckStatus) -> str:
-    """Name what was found of a check before anything was done."""
-    if one.change is ChangeKind.BROKEN_BY_HEAL:
+def _at_first(status: CheckStatus) -> str:
+    """Return the first state of a check in this run, before any heal."""
+    if status.change is ChangeKind.BROKEN_BY_HEAL:
         return "passed"
-    if one.check.outcome.has_failed:
+    if status.check.outcome.has_failed:
         return "failed"
-    return "skipped" if one.kind == "skipped" else "passed"
+    return "skipped" if status.kind == "skipped" else "passed"
 
 
-def _latency(one: CheckStatus, words: Words) -> str:
-    now, before = _seconds(one.check.latency, words), _seconds(one.before.latency if one.before else None, words)
+def _latency(status: CheckStatus, words: Words) -> str:
+    now, before = (
+        _seconds(status.check.latency, words),
+        _seconds(status.before.latency if status.before else None, words),
+    )
     if not before:
         return now
     return words("now_and_before", now=now, before=before) if now else words("latency_before", before=before)
 
 
-def _remediation(one: Remediation, words: Words) -> tuple[str, ...]:
+def _remediation(remediation: Remediation, words: Words) -> tuple[str, ...]:
     return (
-        one.service,
-        translated(first_line(one.cause), words.language),
-        translated_action(one.action, words.language),
-        _seconds(one.downtime, words) or words("still_failing"),
-        one.evidence,
+        remediation.service,
+        translated(first_line(remediation.cause), words.language),
+        translated_action(remediation.action, words.language),
+        _seconds(remediation.downtime, words) or words("still_failing"),
+        remediation.evidence,
     )
 
 
@@ -145,7 +148,7 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], words: Words) -
 
 def _cell(text: str) -> str:
     short = text if len(text) <= _LONGEST_CELL else f"{text[:_LONGEST_CELL]}…"
-    # Letters and digits of all scripts, spaces, and what is beyond ASCII mean nothing to Markdown.
+    # Letters, digits, spaces and all characters beyond ASCII mean nothing to Markdown.
     return "".join(
         char if char.isalnum() or char == " " or not char.isascii() else f"&#{ord(char)};" for char in printable(short)
     )
