@@ -1,4 +1,4 @@
-"""`auto-heal check`: the same pytest run, told in the words of the catalogue and nothing else."""
+"""`auto-heal check`: the same pytest run, but it prints only the texts of the catalogue."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from remediation.supervision.child import flush
 from remediation.system.exit_codes import FAILED, PASSED, VERDICTS
 from remediation.system.secrets import redacted
 
-# Options of pytest whose value is a path, and no check to be run.
+# Options of pytest whose value is a path, but not a check to run.
 _WITH_PATH = ("--deselect", "--ignore", "--ignore-glob", "--junitxml", "--junit-xml", "--rootdir", "--confcutdir")
 
 
 def check(arguments: list[str], *, verbose: bool, deployment: Deployment | None = None) -> int:
-    """Run the checks beside the configuration, with pytest's further `arguments`, and return its exit code.
+    """Run the checks beside the configuration, with further `arguments` for pytest, and return its exit code.
 
-    `deployment` says on which side of one it is. ConfigError if there is no configuration or there are no checks.
+    `deployment` is set before and after a deployment. ConfigError if there is no configuration or there are no checks.
     """
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
@@ -36,20 +36,20 @@ def check(arguments: list[str], *, verbose: bool, deployment: Deployment | None 
     with _quiet() as (terminal_fd, output):
         code = _pytest(project, arguments, deployment, terminal_fd)
     if code not in VERDICTS:
-        # Interrupted, broken or wrongly used: only pytest can say how.
+        # Interrupted, broken or wrongly used: only pytest's output has the details.
         output.seek(0)
         sys.stderr.write(redacted(output.read().decode(errors="backslashreplace")))
     return code
 
 
 def refuse_idle(arguments: list[str], to: str) -> None:
-    """Raise ConfigError for an option of pytest with which it runs no check, so that there is nothing `to` do."""
+    """Raise ConfigError for an option of pytest with which it runs no check; `to` names what the command does."""
     if idle := RUNS_NOTHING & set(arguments):
         raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to {to}")
 
 
 def with_folder(arguments: list[str], root: Path) -> list[str]:
-    """Return pytest's arguments, with the folder of the checks if they name none. ConfigError if there is none."""
+    """Return pytest's arguments, with the folder of the checks if they name no check. ConfigError if it is missing."""
     folder = root / FOLDER
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {FOLDER} in {root}; `auto-heal init` writes one")
@@ -68,25 +68,25 @@ def _pytest(project: Project, arguments: list[str], deployment: Deployment | Non
 
     code, has_verdict = from_beginning(project, arguments, deployment=deployment, terminal_fd=terminal_fd)
     if code in (PASSED, FAILED) and not has_verdict:
-        # Without our hooks a pass proves nothing, and nobody would be told of it.
+        # Without our hooks a pass proves nothing, and nothing would report it.
         raise ConfigError(f"pytest ran without auto-heal's hooks; {FOLDER} or a folder above it needs its conftest.py")
     return code
 
 
 @contextmanager
 def _quiet() -> Iterator[tuple[int, IO[bytes]]]:
-    """Turn stdout and stderr into a file; lend a descriptor of the real stdout, and that file."""
+    """Redirect stdout and stderr to a file; yield a descriptor of the real stdout, and that file."""
     flush()
     saved = [os.dup(1), os.dup(2)]
-    told = os.dup(1)
-    output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when nobody can ask for it any more
+    terminal_fd = os.dup(1)
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its last reference
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     try:
-        yield told, output
+        yield terminal_fd, output
     finally:
         flush()
         for number, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, number)
             os.close(copy)
-        os.close(told)
+        os.close(terminal_fd)

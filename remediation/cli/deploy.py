@@ -1,4 +1,4 @@
-"""`auto-heal predeploy` and `postdeploy`: the suite before a deployment and after it, and the way back."""
+"""`auto-heal predeploy` and `postdeploy`: the suite before and after a deployment, and the rollback."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STDOUT = 1
 
 
 def predeploy(arguments: list[str], *, baseline: Path | None, allow_sick: bool, verbose: bool) -> int:
-    """Run the checks without healing, keep what they find as the baseline, and return the exit code of the check.
+    """Run the checks without healing, keep their results as the baseline, and return the exit code of the check.
 
-    With `allow_sick` it is 0 also if something is sick.
+    With `allow_sick`, return 0 even if checks fail.
     """
     from remediation.deployment.baseline import make_room
 
@@ -43,10 +43,10 @@ def postdeploy(
     fail_on_slower: bool,
     verbose: bool,
 ) -> int:
-    """Wait for what was deployed, run the checks, heal or roll back, and return the exit code of the check.
+    """Wait for the deployment, run the checks, heal or roll back, and return the exit code of the check.
 
-    `wait` is in seconds, None for the start_timeout of each service. `expected` has the versions that have to answer.
-    ConfigError if no service tells one, or the baseline cannot be read.
+    `wait` is in seconds; None means the start_timeout of each service. `expected` has the versions that must answer.
+    ConfigError if no service reports its version, or the baseline cannot be read.
     """
     from remediation.deployment import versions
     from remediation.deployment.baseline import read
@@ -56,12 +56,12 @@ def postdeploy(
     project = load_project(Path.cwd())
     path = _baseline(project, baseline)
     wanted = versions.expected(project, expected)
-    # Whatever is wrong with it, before anything is waited for.
+    # A broken baseline is an error before the wait, not after it.
     read(path)
     event_log = EventLog.of(project, terminal=terminal(STDOUT))
     await_arrival(project.services.values(), Store(project), event_log, wait=wait, versions=wanted)
-    told = Deployment("after", str(path), wanted, fail_on_slower=fail_on_slower, wait=wait)
-    return check([*arguments, "--rollback"], verbose=verbose, deployment=told)
+    deployment = Deployment("after", str(path), wanted, fail_on_slower=fail_on_slower, wait=wait)
+    return check([*arguments, "--rollback"], verbose=verbose, deployment=deployment)
 
 
 def _baseline(project: Project, named: Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""`auto-heal drill`: real faults on the user's own services."""
+"""`auto-heal drill`: inject real faults into the user's own services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation.cli.check import with_folder
-from remediation.cli.monitor import WatchedError, alone, tell_who_watches
+from remediation.cli.monitor import WatchedError, log_watcher, watcher_lock
 from remediation.cli.service import selected
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
@@ -36,12 +36,12 @@ _YES = ("y", "yes", "д", "да")
 
 
 def drill(
-    names: Sequence[str], *, faults: Sequence[str], rounds: int, seed: int | None, sure: bool, report: Path | None
+    names: Sequence[str], *, faults: Sequence[str], rounds: int, seed: int | None, confirmed: bool, report: Path | None
 ) -> int:
-    """Make faults on services, all that can be drilled if none is named, and see whether they are healed.
+    """Inject faults into the named services, or into all that can be drilled, and see whether they are healed.
 
-    Asks on the terminal first, unless `sure`. Returns 0 if all went well, 1 if a fault was not healed or did harm, 2 if
-    it was interrupted, 3 if there is no verdict. ConfigError for a wrong use.
+    Ask on the terminal first, unless `confirmed`. Return 0 if every fault was healed, 1 if a fault was not healed or
+    did harm, 2 if the drill was interrupted, 3 if there is no verdict. ConfigError for a wrong use.
     """
     from remediation.drill.experiment import plan
 
@@ -54,15 +54,15 @@ def drill(
     seed = random.SystemRandom().randrange(_LARGEST_SEED) if seed is None else seed
     trials = plan(services, list(dict.fromkeys(faults)) or list(FAULTS), rounds=rounds, seed=seed)
     try:
-        with alone(project, drills=True):
-            if not sure and not _agreed(project, services, len(trials)):
+        with watcher_lock(project, drills=True):
+            if not confirmed and not _agreed(project, services, len(trials)):
                 event_log.log("drill_not_begun")
                 return INTERRUPTED
             path.unlink(missing_ok=True)
             event_log.log("drill_seed", seed=seed)
             return _drill(project, event_log, services, trials, rounds=rounds, seed=seed, path=path)
     except WatchedError:
-        tell_who_watches(project, event_log)
+        log_watcher(project, event_log)
         return NO_VERDICT
     except OSError as error:
         print(f"auto-heal: {error.filename or project.state_folder}: {error.strerror or error}", file=sys.stderr)
@@ -76,32 +76,32 @@ def _refuse_without_healing() -> None:
 
 
 def _drillable(project: Project, names: Sequence[str], event_log: EventLog) -> list[Service]:
-    """Return the services to drill, in order. ConfigError if there is none, or a name is not known."""
+    """Return the services to drill, in order. ConfigError if there is none, or a name is unknown."""
     for name in names:
         near = difflib.get_close_matches(name, project.services, n=1, cutoff=0.5)
         if near and near[0] != name:
             raise ConfigError(f"no service is called {name!r} in {project.source.name}; did you mean {near[0]!r}?")
-    found = []
-    for service in project.ordered({one.name for one in selected(project, names)}):
-        if _is_here(service):
-            found.append(service)
+    drillable = []
+    for service in project.ordered({service.name for service in selected(project, names)}):
+        if _is_local(service):
+            drillable.append(service)
         else:
             event_log.log("drill_left_out", name=service.name)
-    if not found:
+    if not drillable:
         raise ConfigError(
             f"{project.source.name}: no service can be drilled; it needs a command, and a url on this machine"
         )
-    return found
+    return drillable
 
 
-def _is_here(service: Service) -> bool:
-    """Return whether auto-heal itself starts and ends a service, here."""
+def _is_local(service: Service) -> bool:
+    """Return whether auto-heal itself starts and ends a service on this machine."""
     engine = engine_of(service)
     return engine.owns_processes and engine.out_of_reach() is None
 
 
 def _report(project: Project, wanted: Path | None) -> Path:
-    """Return where the report is to be, beside that of the checks if nobody says. ConfigError if it cannot be."""
+    """Return the path of the report, by default beside that of the checks. ConfigError if it is not a file."""
     path = project.report.with_name(REPORT_NAME) if wanted is None else Path.cwd() / wanted
     if path.exists() and not path.is_file():
         raise ConfigError(f"the report {path} is no regular file; it is not replaced")
@@ -132,32 +132,32 @@ def _drill(
     from remediation.system.signals import Signals
 
     names = [service.name for service in services]
-    wanted = {one.name for one in selected(project, names, with_dependencies=True)}
-    needed = [one for one in project.ordered(wanted) if _is_here(one)]
+    wanted = {service.name for service in selected(project, names, with_dependencies=True)}
+    needed = [service for service in project.ordered(wanted) if _is_local(service)]
     began = time.time()
     try:
         with Signals() as signals, room(project) as folder:
-            one = Drill(project, event_log, folder=folder, interrupts=Interrupts(signals), seed=seed)
-            found = one.run(needed, trials, rounds=rounds)
-            return _conclude(found, event_log, path, began, project.language)
+            experiment = Drill(project, event_log, folder=folder, interrupts=Interrupts(signals), seed=seed)
+            results = experiment.run(needed, trials, rounds=rounds)
+            return _conclude(results, event_log, path, began, project.language)
     except RefusedError as error:
         event_log.log_message(error.message)
         return NO_VERDICT
-    except Exception:  # noqa: BLE001 - a fault of ours is no verdict on the services
+    except Exception:  # noqa: BLE001 - an error in auto-heal is not a verdict on the services
         traceback.print_exc()
         return NO_VERDICT
 
 
-def _conclude(found: DrillResults, event_log: EventLog, path: Path, began: float, language: Language) -> int:
+def _conclude(results: DrillResults, event_log: EventLog, path: Path, began: float, language: Language) -> int:
     """Show the table, write the report, and return the exit code."""
     from remediation.drill.report import document, table
 
     show = terminal(STDOUT)
-    for line in ["", *table(found, language), ""]:
+    for line in ["", *table(results, language), ""]:
         show(line, Level.INFO)
-    code = _verdict(found, event_log)
+    code = _verdict(results, event_log)
     try:
-        files.write(path, document(found, began=began))
+        files.write(path, document(results, began=began))
         event_log.log("drill_report", path=path)
     except OSError as error:
         event_log.log("drill_no_report", path=path, problem=error.strerror or error)
@@ -165,18 +165,18 @@ def _conclude(found: DrillResults, event_log: EventLog, path: Path, began: float
     return code
 
 
-def _verdict(found: DrillResults, event_log: EventLog) -> int:
-    count = len(found.tried)
-    if found.failed:
-        event_log.log("drill_failed", failed=len(found.failed), count=count)
-    if found.interrupted:
+def _verdict(results: DrillResults, event_log: EventLog) -> int:
+    count = len(results.tried)
+    if results.failed:
+        event_log.log("drill_failed", failed=len(results.failed), count=count)
+    if results.interrupted:
         return INTERRUPTED
-    if found.failed or found.not_back:
+    if results.failed or results.not_back:
         return FAILED
     if not count:
         event_log.log("drill_no_verdict")
         return NO_VERDICT
     event_log.log("drill_passed", count=count)
-    if skipped := len(found.all) - count:
+    if skipped := len(results.all) - count:
         event_log.log("drill_some_skipped", count=skipped)
     return PASSED

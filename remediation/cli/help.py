@@ -1,4 +1,4 @@
-"""`--help` in Russian: the parser and its texts stay as they are, and are said in Russian when they are shown."""
+"""`--help` in Russian: the parser keeps its English texts, and the formatter translates them when it shows them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from remediation.drill.fault_names import listed
 from remediation.messages.texts.help import FAULTS, HEADINGS, HELP, METAVARS
 
-# Of a line of help, in characters.
+# The width of a line of help, in characters.
 WIDTH = 79
-# What is made of several words, as it is looked up.
+# The texts by their English form with single spaces.
 _KNOWN = {" ".join(english.split()): russian for english, russian in HELP.items()}
 
 
 class RussianFormatter(argparse.RawDescriptionHelpFormatter):
-    """Says what it is given in Russian, and what it has no Russian text for as it is."""
+    """Shows texts in Russian, and leaves those without a translation as they are."""
 
     def add_usage(
         self,
@@ -30,11 +30,11 @@ class RussianFormatter(argparse.RawDescriptionHelpFormatter):
         super().add_usage(usage, actions, groups, HEADINGS["usage: "] if prefix is None else prefix)
 
     def start_section(self, heading: str | None) -> None:
-        """Name a section in Russian."""
+        """Begin a section with a Russian heading."""
         super().start_section(HEADINGS.get(heading or "", heading))
 
     def add_text(self, text: str | None) -> None:
-        """Add a description, or what follows the options, paragraph by paragraph."""
+        """Add a description or an epilog, paragraph by paragraph."""
         super().add_text("\n\n".join(map(_paragraph, text.split("\n\n"))) if text else text)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:

@@ -1,6 +1,6 @@
 """`auto-heal init`: give a project its checks, its hook and its configuration; overwrite nothing.
 
-What is written is made from the files that this repository itself runs, so that the two cannot drift apart.
+The files are made from those that this repository itself runs, so that the two cannot drift apart.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from remediation.system import files
 
 _HOOK = "conftest.py"
 _HEALTH_CHECK, _DATA_CHECK = "test_health.py", "test_items.py"
-# What only the bundled service has in its table.
+# Lines of the table that only the bundled service needs.
 _OWN_LINES = ("#", "cwd =", "budget =", "version =")
-# What became of a file, as the key of a text, and its path.
-_Fate = tuple[str, Path]
+# What happened to a file, as the key of a text, and its path.
+_FileResult = tuple[str, Path]
 _URL, _READY = "http://localhost:8787", "/api/health"
 # Programs that a folder's files suggest, the likeliest first.
 _GUESSES = (
@@ -40,7 +40,7 @@ _GUESSES = (
 
 
 def init(folder: str, *, name: str, command: str | None, url: str | None, ready: str | None) -> int:
-    """Write what is missing in `folder`, tell each file's fate, and return 0. ConfigError for bad input."""
+    """Write the missing files in `folder`, print what happened to each, and return 0. ConfigError for bad input."""
     root = Path(folder)
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{folder}: is not a folder")
@@ -51,25 +51,25 @@ def init(folder: str, *, name: str, command: str | None, url: str | None, ready:
     except ValueError as error:
         raise ConfigError(f"--command: cannot be split as a shell would: {error}") from None
     values = {"command": words, "url": url or _URL, "ready": ready or _READY}
-    # The same rules as for the file that is to be written.
+    # The same rules as for the file that init writes.
     check_keys({name: values}, Mapping[str, Service], "init: ")
     resolve_service(name, values, project=Project(source=root / OWN_FILE), where="init: ", url=None)
     table = _configuration(name, values)
-    say = Words(of_environment(os.environ))
+    text = Words(of_environment(os.environ))
     try:
         for key, path in _write_all(root, name, ready or _READY, table):
-            print(say(key, path=path))
+            print(text(key, path=path))
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     where = "" if root.resolve() == Path.cwd() else f"cd {shlex.quote(folder)} && "
     ignored = f".{name}-server.pid {name}-server.log auto-heal.log* .*.log.lock reports/ .auto-heal/"
-    print(say("gitignore", files=ignored))
-    print(say("next_step", command=f"{where}pytest {FOLDER}"))
+    print(text("gitignore", files=ignored))
+    print(text("next_step", command=f"{where}pytest {FOLDER}"))
     return 0
 
 
 def sources() -> Path:
-    """Return the folder with the files to write from: in the wheel, or the repository itself."""
+    """Return the folder with the source files: in the wheel, or the repository itself."""
     package = Path(__file__).resolve().parents[1]
     packed = package / "scaffold"
     return packed if packed.is_dir() else package.parent
@@ -79,33 +79,33 @@ def _guess(root: Path) -> list[str]:
     return next((words for name, words in _GUESSES if (root / name).is_file()), _GUESSES[0][1])
 
 
-def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[_Fate]:
-    """Write what is missing, and yield what became of each file."""
+def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[_FileResult]:
+    """Write the missing files, and yield what happened to each file."""
     source = sources()
-    # First, because it may refuse.
+    # The configuration comes first, because it may be refused.
     yield _configure(root, table)
     for check in sorted((source / FOLDER).glob("test_*.py")):
         text = _adapt(check.read_text(encoding="utf-8"), name, ready)
         if check.name == _HEALTH_CHECK:
-            text = _as_promised(text)
+            text = _generic_health_check(text)
         elif check.name == _DATA_CHECK:
-            text = _as_example(text)
+            text = _commented_out(text)
         yield _create(root / FOLDER / check.name, text)
     hook = root / _HOOK
     if hook.exists() and "remediation" not in hook.read_text(encoding="utf-8", errors="replace"):
-        # The project has hooks of its own; ours work as well beside the checks.
+        # The project has hooks of its own; ours also work beside the checks.
         hook = root / FOLDER / _HOOK
     yield _create(hook, (source / _HOOK).read_text(encoding="utf-8"))
 
 
-def _create(path: Path, text: str) -> _Fate:
+def _create(path: Path, text: str) -> _FileResult:
     if path.exists() or path.is_symlink():
         return "kept", path
     files.write(path, text.encode(), mode=files.PUBLIC)
     return "wrote", path
 
 
-def _configure(root: Path, table: str) -> _Fate:
+def _configure(root: Path, table: str) -> _FileResult:
     own, shared = root / OWN_FILE, root / SHARED_FILE
     if own.exists():
         return "kept", own
@@ -127,7 +127,7 @@ def _configure(root: Path, table: str) -> _Fate:
 
 
 def _configuration(name: str, values: Mapping[str, object]) -> str:
-    """Return our own table with another service's values."""
+    """Return our own table with the values of another service."""
     text = (sources() / SHARED_FILE).read_text(encoding="utf-8")
     table = re.search(r"^\[tool\.auto-heal.*?(?=^\[tool\.(?!auto-heal)|\Z)", text, re.MULTILINE | re.DOTALL)
     if table is None:
@@ -136,18 +136,18 @@ def _configuration(name: str, values: Mapping[str, object]) -> str:
     for index, line in enumerate(lines):
         key = line.partition(" = ")[0]
         if key in values:
-            # JSON's strings and lists of strings are TOML's as well.
+            # Strings and lists of strings in JSON are valid TOML too.
             lines[index] = f"{key} = {json.dumps(values[key], ensure_ascii=False)}"
     return "\n".join(lines).replace("services.api]", f"services.{name}]") + "\n"
 
 
 def _adapt(text: str, name: str, ready: str) -> str:
-    """Make a check of ours one of another service."""
+    """Adapt one of our checks to another service."""
     return text.replace('"api"', json.dumps(name)).replace(_READY, ready)
 
 
-def _as_promised(text: str) -> str:
-    """Return the check of readiness with nothing but what `ready` promises: that the path answers 2xx."""
+def _generic_health_check(text: str) -> str:
+    """Return the check of readiness reduced to what `ready` promises: that the path answers 2xx."""
     _, _, code = text.partition("\n")
     before, status, _ = code.partition("    assert response.status_code == 200\n")
     if not status:
@@ -161,8 +161,8 @@ def _as_promised(text: str) -> str:
     return "\n".join(promised) + "\n"
 
 
-def _as_example(text: str) -> str:
-    """Return a check commented out, but for what says what it is."""
+def _commented_out(text: str) -> str:
+    """Return a check with all its code commented out, but not its docstring."""
     docstring, _, code = text.partition("\n")
     lines = ["# An example: take the # away and name what your service serves.", "#"]
     lines += [f"# {line}".rstrip() for line in code.strip().splitlines()]

@@ -1,6 +1,6 @@
-"""The command line: which commands there are, what each takes, and with which exit code it ends.
+"""The command line: the commands, their options and their exit codes.
 
-The module of a command is imported only when it is run.
+The module of a command is imported only when the command runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from remediation.messages.text import of_environment
 USAGE_ERROR = 4
 _LAST_PORT = 65_535
 _MOST_ROUNDS = 1_000
-# Of a line of help, in characters.
+# The width of a line of help, in characters.
 _WIDTH = 79
 
 _TO_PYTEST = "All further options go to pytest."
@@ -64,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
-    """Return what lays out the help of a command, in the user's language."""
+    """Return the formatter of the help of a command, in the user's language."""
     if of_environment(os.environ) == "ru":
         from remediation.cli.help import RussianFormatter
 
@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=_formatter,
     )
     top.add_argument("--version", action="version", version=f"auto-heal {__version__}")
-    # Named, so that no usage line is laid out to learn it.
+    # With `prog`, argparse need not lay out a usage line to find the name.
     commands = top.add_subparsers(prog=top.prog, dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     check = _add(
@@ -257,9 +257,9 @@ _GIVE_VERDICTS = ("check", "plan", "monitor", "predeploy", "postdeploy")
 
 
 def run() -> NoReturn:
-    """Run the command of this process, and end it at once: taking the interpreter apart would cost a healthy run 10 ms.
+    """Run the command of this process, and exit at once: finalizing the interpreter would cost a healthy run 10 ms.
 
-    Threads that are still at work are waited for, as ever.
+    If threads are still running, exit in the usual way, which waits for them.
     """
     code = main()
     if threading.active_count() > 1:
@@ -267,7 +267,7 @@ def run() -> NoReturn:
     try:
         atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
         for stream in (sys.stdout, sys.stderr):
-            # What could not be written is told already.
+            # An earlier write has reported the problem already.
             with suppress(OSError, ValueError):
                 stream.flush()
     finally:
@@ -285,13 +285,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if known.command in _RUN_CHECKS:
         from remediation.checks import stale_report
 
-        # Before anything can go wrong, if only that there is no memory for it.
+        # Before anything can fail, even for lack of memory.
         stale_report.remove(rest, Path())
     from remediation.config.schema import ConfigError
 
     if rest and known.command not in _GIVE_VERDICTS:
         top.error(f"unknown arguments: {' '.join(rest)}")
-    # A terminal or pipe of a narrow encoding gets escapes for what it cannot show, not a traceback.
+    # A terminal or pipe with a narrow encoding gets escapes for characters that it cannot show, not a traceback.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -303,22 +303,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough of it; nothing is left to say.
+        # The reader of our output has closed the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except OSError as error:
-        # Only of the working directory does the system say that it is not there without saying what.
+        # A missing working directory is the only missing file that the system reports without a name.
         where = error.filename or ("the working directory" if isinstance(error, FileNotFoundError) else "output")
         print(_in_their_language(f"auto-heal: {where}: {error.strerror or error}"), file=sys.stderr)
         return NO_VERDICT if known.command in _GIVE_VERDICTS else FAILED
-    except Exception:  # noqa: BLE001 - told in full
-        # Python would exit with 1, which says that something is sick.
+    except Exception:  # noqa: BLE001 - the traceback has all of it
+        # Python would exit with 1, which means that a check fails.
         traceback.print_exc()
         return NO_VERDICT
 
 
 def _in_their_language(text: str) -> str:
-    """Return what is wrong in the language of the environment, since there may be no configuration."""
+    """Return an error in the language of the environment, since there may be no configuration."""
     if of_environment(os.environ) == "en":
         return text
     from remediation.messages.translation import translated
@@ -328,24 +328,24 @@ def _in_their_language(text: str) -> str:
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     code = _RUN[known.command](known, rest)
-    # What cannot be written has not been said.
+    # Output that cannot be written must be an error.
     sys.stdout.flush()
     return code
 
 
 def _open_closed_descriptors() -> None:
-    """Open what cron or a shell closed, so that no file of ours is given the number of stdout."""
+    """Open the standard descriptors that cron or a shell closed, so that no file of ours gets the number of stdout."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
-            # Gets the lowest free number, which is this one.
+            # The new descriptor gets the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-# One for each command; what it needs is imported only then.
+# One function per command, which imports the modules that it needs.
 
 
 def _check(known: argparse.Namespace, rest: list[str]) -> int:
@@ -397,7 +397,12 @@ def _drill(known: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.drill import drill
 
     return drill(
-        known.services, faults=known.faults, rounds=known.rounds, seed=known.seed, sure=known.yes, report=known.report
+        known.services,
+        faults=known.faults,
+        rounds=known.rounds,
+        seed=known.seed,
+        confirmed=known.yes,
+        report=known.report,
     )
 
 

@@ -1,4 +1,4 @@
-"""`auto-heal monitor`: one watch a project."""
+"""`auto-heal monitor`: run the one monitor of a project."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LIMIT = 10_000
 
 
 class Watcher(msgspec.Struct, frozen=True):
-    """Who watches a project, or drills it: PID, and since when in epoch seconds."""
+    """The monitor or the drill of a project: its PID, and its start in epoch seconds."""
 
     pid: int
     since: float
@@ -35,15 +35,14 @@ class Watcher(msgspec.Struct, frozen=True):
 
 
 class WatchedError(Exception):
-    """Another monitor holds the lock."""
+    """Another monitor or drill holds the lock."""
 
 
 def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
-    """Watch the project until Ctrl+C or SIGTERM, with pytest's further `arguments`.
+    """Watch the project until Ctrl+C or SIGTERM, with further `arguments` for pytest.
 
-    Returns 0 then, 1 if another monitor watches it, 3 after a fault of our own or if the project or its lock is
-    gone, and pytest's exit code if the checks cannot be collected.
-    ConfigError if there is no configuration, or it cannot be used.
+    Return 0 then, 1 if another monitor watches the project, 3 after an error of our own or if the project or its lock
+    is gone, and pytest's exit code if the checks cannot be collected. ConfigError if there is no valid configuration.
     """
     ended = step_aside()
     if ended is not None:
@@ -54,14 +53,14 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     project = load_project(Path.cwd())
     arguments = with_folder(arguments, project.root)
     try:
-        with alone(project) as lock:
+        with watcher_lock(project) as lock:
             return _watch(project, lock, arguments, metrics_port)
     except OSError as error:
-        # Not 1, which says that there is nothing to be mended by starting again.
+        # Not 1: that code means that a restart would not help.
         print(f"auto-heal: {error.filename or project.state_folder}: {error.strerror or error}", file=sys.stderr)
         return INTERNAL_ERROR
     except WatchedError:
-        tell_who_watches(project, EventLog.of(project, terminal=terminal(STDOUT)))
+        log_watcher(project, EventLog.of(project, terminal=terminal(STDOUT)))
         return WATCHED
 
 
@@ -72,41 +71,41 @@ def _watch(project: Project, lock: Lock, arguments: list[str], metrics_port: int
         return Monitor(project, lock, arguments, metrics_port=metrics_port).run()
     except ConfigError:
         raise
-    except Exception:  # noqa: BLE001 - a fault of ours, which whoever runs us may answer by starting us again
+    except Exception:  # noqa: BLE001 - an error of our own, after which a service manager may restart us
         traceback.print_exc()
         return INTERNAL_ERROR
 
 
-def who_watches(project: Project) -> Watcher | None:
-    """Return who watched the project last, which is who watches it now if its lock is held."""
+def current_watcher(project: Project) -> Watcher | None:
+    """Return the last watcher of the project; if the lock is held, it is the current one."""
     try:
-        return msgspec.json.decode(files.read(_note(project), limit=_LIMIT), type=Watcher)
+        return msgspec.json.decode(files.read(_watcher_file(project), limit=_LIMIT), type=Watcher)
     except (OSError, msgspec.MsgspecError):
         return None
 
 
-def _note(project: Project) -> Path:
+def _watcher_file(project: Project) -> Path:
     return project.state_folder / ".monitor.json"
 
 
-def tell_who_watches(project: Project, event_log: EventLog) -> None:
-    """Say that there is a monitor already, or a drill, and since when."""
-    watcher = who_watches(project)
+def log_watcher(project: Project, event_log: EventLog) -> None:
+    """Log that there is a monitor or a drill already, and since when."""
+    watcher = current_watcher(project)
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(watcher.since)) if watcher else "?"
     key = "drill_runs" if watcher and watcher.drills else "watched"
     event_log.log(key, pid=watcher.pid if watcher else "?", since=since)
 
 
 @contextmanager
-def alone(project: Project, *, drills: bool = False) -> Iterator[Lock]:
-    """Be the one monitor of a project, or its one drill. WatchedError if there is one."""
+def watcher_lock(project: Project, *, drills: bool = False) -> Iterator[Lock]:
+    """Hold the lock of the project's only monitor or drill. WatchedError if there is one already."""
     held = False
     try:
         with files.locked(project.state_folder / ".monitor.lock", timeout=0) as lock:
             held = True
-            # Only a second monitor asks for it; no space for it is no reason not to watch.
+            # Only a second monitor reads this file. A full disk must not keep the first one from watching.
             with suppress(OSError):
-                files.write(_note(project), msgspec.json.encode(Watcher(os.getpid(), time.time(), drills)))
+                files.write(_watcher_file(project), msgspec.json.encode(Watcher(os.getpid(), time.time(), drills)))
             yield lock
     except LockTimeoutError:
         if held:

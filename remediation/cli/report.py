@@ -1,4 +1,4 @@
-"""`auto-heal report`: how the services fared, how often they failed, and whether the heals helped."""
+"""`auto-heal report`: the uptime of the services, their failures, and whether the heals helped."""
 
 from __future__ import annotations
 
@@ -28,37 +28,38 @@ STDOUT = 1
 FAILED = 1
 
 _Columns = Sequence[tuple[str, Callable[[Figures, Words], str]]]
-# A label of a table, and what stands beside it; None for a heading.
+# The label of a row and its figures; None for a heading.
 _Rows = list[tuple[str, Figures | None]]
 
-# A label is cut rather than that the numbers or the timeline beside it wrap, but something of it must be left.
+# Long labels are cut so that the numbers and the timeline do not wrap, but not below the shortest length.
 _NUMBERS_WIDTH = 62
 _SHORTEST_LABEL = 16
-# Of the heals, so many are shown to people, and to programs.
+# How many heals the page and the JSON show.
 _HEALS_SHOWN, _MOST_HEALS = 5, 1_000
-# The timeline has as many columns as there is room for, of those into which the buckets go without a rest.
+# The possible widths of the timeline: divisors of the number of buckets. The widest that fits is used.
 _TIMELINE_WIDTHS = (60, 30, 20, 15, 12, 10)
-# A check that hung, or stood behind another one, fails some moments after its round began.
+# A bucket counts as down from this share on: a check that hung or had to wait for another one fails some moments after
+# its round began.
 _ALL_THE_TIME = 0.99
 
 
 class _Drawing(NamedTuple):
-    """The characters of the timeline; what is tall catches the eye."""
+    """The characters of the timeline; tall ones catch the eye."""
 
-    well: str
+    up: str
     partly: str
     down: str
-    nobody: str
+    unwatched: str
     cut: str
 
 
 _FINE = _Drawing("▁", "▄", "█", "·", "…")
 _PLAIN = _Drawing("_", "o", "#", ".", "~")
-_COLOURS = {"well": "\033[32m", "partly": "\033[33m", "down": "\033[31m"}
+_COLOURS = {"up": "\033[32m", "partly": "\033[33m", "down": "\033[31m"}
 
 
 def report(*, since: float, as_json: bool) -> int:
-    """Print the figures of the last `since` seconds; return 0, or 1 if there is no history that can be read."""
+    """Print the figures of the last `since` seconds; return 0, or 1 if the history cannot be read."""
     project = load_project(Path.cwd())
     now = time.time()
     try:
@@ -79,7 +80,7 @@ def report(*, since: float, as_json: bool) -> int:
 
 
 def document(chapters: Sequence[Chapter], *, since: float, now: float) -> dict[str, Any]:
-    """Return the figures for programs: the window, the services with their checks, the checks that heal nothing."""
+    """Return the figures for programs: the window, the services with their checks, and the checks without a service."""
     services = [
         {**_entry(chapter.service), "checks": [_entry(check) for check in chapter.checks]}
         for chapter in chapters
@@ -122,7 +123,7 @@ def page(chapters: Sequence[Chapter], words: Words, *, since: float, now: float)
 
 
 def _last(remediations: Sequence[Remediation], words: Words) -> list[str]:
-    """Return a few lines for each of the last remediations: why, what was done, and where the evidence is."""
+    """Return a few lines for each of the last remediations: the cause, the action, and the folder of the evidence."""
     lines = ["", words("LAST HEALS")] if remediations else []
     for one in remediations:
         cause = _cause(one, words)
@@ -135,9 +136,9 @@ def _last(remediations: Sequence[Remediation], words: Words) -> list[str]:
 
 def _cause(heal: Remediation, words: Words) -> str:
     cause = first_line(heal.cause)
-    # By hand nothing failed: that is no cause but what was done.
-    say = translated_action if heal.origin == "hand" else translated
-    return say(cause, words.language).removeprefix(f"{heal.service}: ")
+    # An action by hand has no failure as its cause; the field holds the action.
+    translate = translated_action if heal.origin == "hand" else translated
+    return translate(cause, words.language).removeprefix(f"{heal.service}: ")
 
 
 def _effect(heal: Remediation, words: Words) -> str:
@@ -216,10 +217,10 @@ def _mtbf(one: Figures, words: Words) -> str:
     return "-" if one.mtbf is None else spoken(one.mtbf, words.language)
 
 
-def _percentiles(found: Percentiles | None, words: Words) -> str:
-    if found is None:
+def _percentiles(percentiles: Percentiles | None, words: Words) -> str:
+    if percentiles is None:
         return "-"
-    return f"{spoken(found.median, words.language)} ({spoken(found.p95, words.language)})"
+    return f"{spoken(percentiles.median, words.language)} ({spoken(percentiles.p95, words.language)})"
 
 
 _UPTIME: _Columns = (("UPTIME OF TIME WATCHED", _of_time), ("UPTIME OF CHECKS", _of_checks))
@@ -232,7 +233,7 @@ _REPAIRS: _Columns = (
 
 
 def _timeline(one: Figures | None, columns: int, drawing: _Drawing) -> str:
-    """Return the timeline of a service or check in so many characters."""
+    """Return the timeline of a service or check with this many characters."""
     if one is None:
         return ""
     size = BUCKETS // columns
@@ -243,15 +244,15 @@ def _timeline(one: Figures | None, columns: int, drawing: _Drawing) -> str:
 def _state(buckets: Sequence[Bucket]) -> str:
     watched, down = sum(one.watched for one in buckets), sum(one.down for one in buckets)
     if not watched:
-        return "nobody"
+        return "unwatched"
     if not down:
-        return "well"
+        return "up"
     return "down" if down >= watched * _ALL_THE_TIME else "partly"
 
 
 def _legend(drawing: _Drawing, words: Words, time: str) -> str:
-    keys = {"well": "well", "partly": "partly", "down": "all_down", "nobody": "nobody"}
-    # Colours are no part of a text.
+    keys = {"up": "well", "partly": "partly", "down": "all_down", "unwatched": "nobody"}
+    # Colours are not a part of the texts.
     states = "  ".join(f"{_coloured(state, getattr(drawing, state))} {words(key)}" for state, key in keys.items())
     return f"{states}; {words('each', time=time)}"
 

@@ -1,4 +1,4 @@
-"""`auto-heal start`, `stop` and `restart`: a service by hand; `pause` and `resume`: no healing meanwhile."""
+"""`auto-heal start`, `stop` and `restart` control services by hand; `pause` and `resume` turn healing off and on."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def by_hand(action: str, names: Sequence[str]) -> int:
     event_log = EventLog.of(project, terminal=terminal(STDOUT))
     remediator = Remediator(Store(project), event_log, record=recorder(project, event_log), origin="hand")
     act = {"start": remediator.start, "stop": remediator.stop, "restart": remediator.restart}[action]
-    # What can only be checked, or cannot be stopped, was not meant unless it was named.
-    meant = [service for service in services if service.name in names or _can(action, service)]
+    # Leave out services that cannot do the action, unless the user named them.
+    chosen = [service for service in services if service.name in names or _can(action, service)]
     failed = False
-    for service in meant or services:
+    for service in chosen or services:
         try:
             act(service)
             if action != "stop":
@@ -65,11 +65,11 @@ def selected(project: Project, names: Sequence[str], *, with_dependencies: bool 
 
 
 def pause(seconds: float | None) -> int:
-    """Allow no healing for some seconds, or until `resume`; return 0."""
+    """Pause healing for some seconds, or until `resume`; return 0."""
     project = load_project(Path.cwd())
-    told = Pause() if seconds is None else Pause.lasting(seconds)
-    Store(project).pause(told)
-    EventLog.of(project, terminal=terminal(STDOUT)).log_message(told.message)
+    new_pause = Pause() if seconds is None else Pause.lasting(seconds)
+    Store(project).pause(new_pause)
+    EventLog.of(project, terminal=terminal(STDOUT)).log_message(new_pause.message)
     return 0
 
 

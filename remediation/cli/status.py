@@ -1,4 +1,4 @@
-"""`auto-heal status`: what runs, since when, and how the last heal went."""
+"""`auto-heal status`: the state of the services, their uptime, and the effect of the last heal."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST HEAL")
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What is known of one service now; memory in bytes, uptime in seconds."""
+    """The state of one service now; memory in bytes, uptime in seconds."""
 
     service: str
     state: str
-    """up, not answering, suspended, down, stopped by hand, or foreign: answered by what we did not start."""
+    """up, not answering, suspended, down, stopped by hand, or foreign: a process that we did not start answers."""
     pid: int | None
     uptime: float | None
     memory: int | None
     port: int | None
     last_heal: Remediation | None
     helped: bool | None = None
-    """Whether the next run that looked at the service left it well; None if there was none, or no heal."""
+    """Whether the service passed in the next run that checked it; None if there was no such run, or no heal."""
 
     @property
     def up(self) -> bool:
-        """Whether the service is as it should be."""
+        """Whether the service is up."""
         return self.state == "up"
 
 
@@ -52,23 +52,23 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
     """Print the state of services; return 0 if all are up, 1 if one is not."""
     project = load_project(Path.cwd())
     store = Store(project)
-    found = [examine(service, store) for service in selected(project, names)]
+    statuses = [examine(service, store) for service in selected(project, names)]
     if as_json:
-        print(json.dumps([_entry(one) for one in found], indent=2))
+        print(json.dumps([_entry(status) for status in statuses], indent=2))
     else:
-        print("\n".join(table(found, project.language)))
+        print("\n".join(table(statuses, project.language)))
         if pause := store.paused():
             print(pause.message.render(project.language, named=False))
-    return 0 if all(one.up for one in found) else 1
+    return 0 if all(status.up for status in statuses) else 1
 
 
-def _entry(one: Status) -> dict[str, Any]:
-    """Return what is known of a service, for programs."""
-    return msgspec.structs.asdict(one) | {"last_heal": one.last_heal.brief() if one.last_heal else None}
+def _entry(status: Status) -> dict[str, Any]:
+    """Return the status of a service, for programs."""
+    return msgspec.structs.asdict(status) | {"last_heal": status.last_heal.brief() if status.last_heal else None}
 
 
 def examine(service: Service, store: Store) -> Status:
-    """Look at one service."""
+    """Return the status of one service."""
     state = store.recall(service)
     identity = engine_of(service).main_process(state)
     uptime, used = _measure(identity) if identity else (None, None)
@@ -85,7 +85,7 @@ def examine(service: Service, store: Store) -> Status:
 
 
 def _helped(project: Project, service: Service, heal: Remediation | None) -> bool | None:
-    """Return whether a heal left the service well, as the history tells; None if it does not tell."""
+    """Return whether a heal left the service healthy, by the history; None if the history does not show it."""
     if heal is None or not heal.ok:
         return None if heal is None else False
     from remediation.state.history import History, HistoryError
@@ -108,7 +108,7 @@ def _state(service: Service, store: Store) -> str:
     engine, state = engine_of(service), store.recall(service)
     if not answers:
         return "not answering" if engine.main_process(state) else "down"
-    # What answers may be somebody else, while our process does not listen at all.
+    # A foreign process may answer while ours does not listen at all.
     return "up" if engine.owns_address(state) else "foreign"
 
 
@@ -130,38 +130,38 @@ def _measure(identity: Identity) -> tuple[float | None, int | None]:
     return round(uptime, 3), used
 
 
-def table(found: Iterable[Status], language: Language) -> list[str]:
-    """Return the states as the lines of a table for people."""
+def table(statuses: Iterable[Status], language: Language) -> list[str]:
+    """Return the statuses as the lines of a table for people."""
     words = Words(language)
-    return aligned([tuple(map(words, _COLUMNS)), *(_row(one, words) for one in found)])
+    return aligned([tuple(map(words, _COLUMNS)), *(_row(status, words) for status in statuses)])
 
 
-def _row(one: Status, words: Words) -> tuple[str, ...]:
+def _row(status: Status, words: Words) -> tuple[str, ...]:
     cells: tuple[Any, ...] = (
-        one.service,
-        words(one.state),
-        one.pid,
-        None if one.uptime is None else whole(int(one.uptime), words.language),
-        None if one.memory is None else words("mebibytes", size=f"{one.memory / 2**20:.1f}"),
-        one.port,
-        _last_heal(one, words),
+        status.service,
+        words(status.state),
+        status.pid,
+        None if status.uptime is None else whole(int(status.uptime), words.language),
+        None if status.memory is None else words("mebibytes", size=f"{status.memory / 2**20:.1f}"),
+        status.port,
+        _last_heal(status, words),
     )
     return tuple("-" if cell is None else str(cell) for cell in cells)
 
 
-def _last_heal(one: Status, words: Words) -> str:
-    heal = one.last_heal
+def _last_heal(status: Status, words: Words) -> str:
+    heal = status.last_heal
     if heal is None:
         return words("never")
     ago = whole(int(time.time() - heal.at), words.language)
     action = translated_action(heal.action, words.language)
-    return words("last_heal", ago=ago, action=action, effect=words(_effect(one, heal)))
+    return words("last_heal", ago=ago, action=action, effect=words(_effect(status, heal)))
 
 
-def _effect(one: Status, heal: Remediation) -> str:
-    """Name what came of a heal: that it answered again is not yet that its checks pass."""
+def _effect(status: Status, heal: Remediation) -> str:
+    """Return the key of the effect of a heal: a service that answers again may still fail its checks."""
     if not heal.ok:
         return "in_vain"
-    if one.helped is None:
+    if status.helped is None:
         return "answered_again"
-    return "helped" if one.helped else "did_not_help"
+    return "helped" if status.helped else "did_not_help"

@@ -1,6 +1,6 @@
 """`auto-heal init --systemd` and `--cron`: the texts that make systemd or cron run this project's checks.
 
-They are printed, not installed: whoever installs them can read them first.
+The command prints the texts and does not install them, so that the user can read them first.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from remediation.config.schema import ConfigError
 from remediation.healing.context import longest
 from remediation.messages.message import printable
 
-# Exit codes of the monitor that a restart would only repeat: another one watches, the configuration is broken.
+# Exit codes of the monitor that a restart would only repeat: another monitor runs, or the configuration is broken.
 _FINAL_CODES = "1 4"
 _WATCHDOG_SECONDS = 60
-# Debian's cron takes no longer command, in bytes, and counts the backslashes.
+# The longest command that Debian's cron accepts, in bytes, with its backslashes.
 _CRON_LIMIT = 998
 _ALWAYS_SEARCHED = ("/usr/bin", "/bin")
-# What ProtectSystem=yes makes read-only.
+# The folders that ProtectSystem=yes makes read-only.
 _SYSTEM = tuple(map(Path, ("/usr", "/boot", "/efi")))
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# Words that neither systemd nor a shell reads as anything but themselves.
+# Words that need no quotes for systemd or a shell.
 _PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
 
 _UNIT = """\
@@ -113,7 +113,7 @@ ProtectSystem=yes
 [Install]
 WantedBy=multi-user.target
 """
-# A user's manager has another target, no right to change the user, and hardens at the price of sudo, or fails.
+# A user's manager has another target and may not change the user. Its hardening breaks sudo, or fails.
 _FOR_A_USER = "sed '/^User=/d; /^# Hardening/,/^$/d; s/multi-user/default/'"
 
 _CRON = """\
@@ -128,7 +128,7 @@ _SHORTENED = "# Not all of your PATH is in it: cron takes no longer line.\n"
 
 
 def print_unit(folder: str, *, cron: bool) -> int:
-    """Print the systemd unit, or the lines for crontab, of the project in a folder; return 0. ConfigError if none."""
+    """Print the systemd unit or the crontab lines of a project; return 0. ConfigError if there is none."""
     project = load_project(Path(folder))
     print(cron_line(project) if cron else systemd_unit(project), end="")
     return 0
@@ -136,31 +136,33 @@ def print_unit(folder: str, *, cron: bool) -> int:
 
 def unit_name(project: Project) -> str:
     """Return a name for the project's unit, without `.service`: `auto-heal-` and the name of its folder."""
-    # A unit's name may hold more than this, but not be typed so easily (systemd.unit(5)).
+    # The name of a unit may contain more characters than these, but they are harder to type (systemd.unit(5)).
     name = re.sub(r"[^A-Za-z0-9_]+", "-", project.root.name).strip("-")[:64]
     return f"auto-heal-{name or format(zlib.crc32(os.fsencode(project.root)), '08x')}"
 
 
 def systemd_unit(project: Project) -> str:
-    """Return a unit that runs the monitor of a project, as the user who asks, with this Python.
+    """Return a unit that runs the monitor of a project as the current user, with this Python.
 
     ConfigError if a path cannot be written into a unit.
     """
-    root = _speakable(project.root)
+    root = _representable(project.root)
     return _UNIT.format(
         services=", ".join(project.services),
         name=unit_name(project),
         sed=_FOR_A_USER,
         root=_literal(root),
         user=_user(),
-        # The slash keeps a space or a backslash from being the end of the line; nothing else is quoted here.
+        # The slash keeps a space or a backslash from ending the line; systemd knows no other quoting here.
         folder=f"{_literal(root)}/",
         path=_word(f"PATH={':'.join(_search_path())}"),
-        start=_start(_speakable(sys.executable)),
+        start=_start(_representable(sys.executable)),
         watchdog=_WATCHDOG_SECONDS,
         final=_FINAL_CODES,
         stop=math.ceil(_longest_heal(project)),
-        writable="".join(f"ReadWritePaths={_word(f'-{_speakable(path)}')}\n" for path in _written_in_system(project)),
+        writable="".join(
+            f"ReadWritePaths={_word(f'-{_representable(path)}')}\n" for path in _written_in_system(project)
+        ),
     )
 
 
@@ -169,7 +171,7 @@ def cron_line(project: Project) -> str:
 
     ConfigError if a path cannot be written into a crontab.
     """
-    root, python = _speakable(project.root), _speakable(sys.executable)
+    root, python = _representable(project.root), _representable(sys.executable)
     searched = _search_path()
     whole = command = _cron_command(root, python, searched)
     while len(command.encode()) > _CRON_LIMIT:
@@ -188,9 +190,9 @@ def _cron_command(root: str, python: str, searched: list[str]) -> str:
 
 
 def _cron_word(text: str) -> str:
-    r"""Quote a word for the shell of cron, which takes % for the end of the command unless it is \%, crontab(5).
+    r"""Quote a word for the shell of cron. An unescaped % ends the command, crontab(5), so it becomes \%.
 
-    Outside of quotes \% is % to a shell too, for those crons that leave it alone.
+    Some crons leave \% alone; outside of quotes, the shell reads it as %.
     """
     return r"\%".join(shlex.quote(part) if part else "" for part in text.split("%"))
 
@@ -198,14 +200,14 @@ def _cron_word(text: str) -> str:
 def _start(python: str) -> str:
     """Return the command line of the monitor."""
     if re.search(r"""["'\\$]""", python):
-        # systemd takes no program of such a name, but a shell does, and becomes it. Only in a command is $ special.
+        # systemd accepts no program with such a name, so a shell executes it. Only in a command is $ special.
         words = ("/bin/sh", "-c", 'exec "$0" -m remediation monitor', python)
         return " ".join(_word(word.replace("$", "$$")) for word in words)
     return f"{_word(python)} -m remediation monitor"
 
 
 def _word(text: str) -> str:
-    """Quote a word as systemd.syntax(7) has it, with % as systemd.unit(5) has it."""
+    """Quote a word by the rules of systemd.syntax(7), with % escaped as in systemd.unit(5)."""
     if _PLAIN.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -213,12 +215,12 @@ def _word(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Write a text where systemd knows no quotes, only specifiers."""
+    """Escape a text for a place where systemd reads specifiers, but no quotes."""
     return text.replace("%", "%%")
 
 
-def _speakable(path: Path | str) -> str:
-    """Return a path as text. ConfigError if neither systemd nor cron has a way to write it."""
+def _representable(path: Path | str) -> str:
+    """Return a path as text. ConfigError if systemd and cron cannot represent it."""
     text = str(path)
     if _CONTROL.search(text):
         raise ConfigError(f"{text!r}: neither a unit nor a crontab can name a path with such characters; rename it")
@@ -226,10 +228,10 @@ def _speakable(path: Path | str) -> str:
 
 
 def _search_path() -> list[str]:
-    """Return the folders of PATH, each once, but for those that depend on where one is or cannot be written down."""
+    """Return the folders of PATH, each once, without relative ones and those with control characters."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    found = [folder for folder in folders if folder.startswith("/") and not _CONTROL.search(folder)]
-    return list(dict.fromkeys([*found, *_ALWAYS_SEARCHED]))
+    usable = [folder for folder in folders if folder.startswith("/") and not _CONTROL.search(folder)]
+    return list(dict.fromkeys([*usable, *_ALWAYS_SEARCHED]))
 
 
 def _user() -> str:
@@ -243,7 +245,7 @@ def _user() -> str:
 
 
 def _longest_heal(project: Project) -> float:
-    """Return the seconds that a heal and the checks after it may take, each step at its limit."""
+    """Return the seconds that a heal and the checks after it may take if each step takes as long as it may."""
     needs = {name: service.depends_on for name, service in project.services.items()}
     healed: dict[str, float] = {}
     for name in TopologicalSorter(needs).static_order():
