@@ -1,4 +1,4 @@
-"""Servers that answer in all the wrong ways: real sockets, bounded in bytes and seconds, gone when the test is over."""
+"""Servers that answer wrongly in many ways: real sockets, bounded in bytes and seconds, and closed after the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that tells its version, which somebody else started: for those who wait for one."""
+"""A server that reports its version and that auto-heal did not start, for the tests that wait for a version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real deployment: commits in a bare git repository, a work tree of it that is the service, and a way back."""
+"""A real deployment: commits in a bare git repository, a work tree of it that is the service, and a rollback."""
 
 from __future__ import annotations
 

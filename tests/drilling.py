@@ -1,4 +1,4 @@
-"""What the tests of drills share: how one is run, and what is to be seen of it afterwards."""
+"""Shared by the tests of drills: how to run a drill, and what it left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that do their worst: what hangs where no signal interrupts it, what ends its process, what stays."""
+"""Checks that misbehave: they hang where no signal interrupts them, end their process, or leave something behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incidents, told in a few words, and the notifiers that observe them."""
+"""Builds incidents from short descriptions, and the notifiers that observe them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project with secrets in every place, what its checks tell of them, and a look for them in all that is left."""
+"""A project with secrets in every place, checks that print them, and a search for them in all output and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of a check or a service, by the two moments that tests write down."""
+"""Builds the outcome of a check or a service from the two moments that tests write down."""
 
 from __future__ import annotations
 

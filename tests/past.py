@@ -1,4 +1,4 @@
-"""A past that is worked out by hand: rounds, runs and heals in a window of time, and the figures of it."""
+"""A history that is worked out by hand: rounds, runs and heals in a window of time, and their statistics."""
 
 from __future__ import annotations
 

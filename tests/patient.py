@@ -1,4 +1,4 @@
-"""A Peachmini server that can fall ill, for the tests: what ails it is asked for in its environment or by HTTP.
+"""A Peachmini server that can fail on request, for the tests: by its environment or by HTTP.
 
 GET /fall-ill/NAME, until it is restarted: `errors` (500 for all), `empty` (no girls), `hang` (no answer),
 `drip-head` and `drip-body` (a byte now and then).

@@ -1,4 +1,4 @@
-"""How the property tests look: the same examples in every run, and as many as a test's worth is."""
+"""The settings of the property tests: the same examples in every run, and a number that fits the test."""
 
 from __future__ import annotations
 

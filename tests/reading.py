@@ -1,4 +1,4 @@
-"""Programs that read JUnit XML, and what each sees: packages that people use, and the rules of GitLab and Jenkins.
+"""Programs that read JUnit XML, and how each reads it: packages that people use, and the rules of GitLab and Jenkins.
 
 Those in JavaScript come from the registry of npm, each in the version that is named here.
 """

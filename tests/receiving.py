@@ -1,4 +1,4 @@
-"""Receivers of messages, those that answer and those that hang, and the messengers on their way to them."""
+"""Receivers of messages that answer or hang, and the processes that send to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A history, what tests write into it, and what is in it."""
+"""Writes into a history, and reads it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remediations, told in a few words."""
+"""Builds remediations from a few words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service that is deployed by what a file says, and a rollback that may put an older one into it."""
+"""A service whose version is in a file, and a rollback that may write an older version into it."""
 
 from __future__ import annotations
 

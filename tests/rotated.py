@@ -1,4 +1,4 @@
-"""A log on disk or in memory, and what is left in it and its history after it was rotated."""
+"""A log on disk or in memory, and its content and history after a rotation."""
 
 from __future__ import annotations
 

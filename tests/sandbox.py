@@ -1,4 +1,4 @@
-"""A project of its own for one test: a folder, a free port, real commands, and nothing left behind."""
+"""A project of its own for one test: a folder, a free port, real commands, and a complete cleanup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of a monitor, scraped as Prometheus does, with a patience that no test waits for."""
+"""The metrics of a monitor, scraped as Prometheus does, with timeouts short enough for tests."""
 
 from __future__ import annotations
 

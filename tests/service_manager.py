@@ -1,4 +1,4 @@
-"""Something that runs a server by itself, as systemd or docker would; the tests ask it to by commands.
+"""A service manager that runs a server, as systemd or docker would; the tests control it by commands.
 
 `service_manager.py start|stop|restart`, in the folder of the project. It keeps no eye on the server once that runs.
 """

@@ -1,4 +1,4 @@
-"""A step of the action, run as GitHub's runner runs it: by bash, with the files and folders that a step is given."""
+"""Runs a step of the action as GitHub's runner does: by bash, with the files and folders that a step gets."""
 
 from __future__ import annotations
 

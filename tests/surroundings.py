@@ -1,4 +1,4 @@
-"""Surroundings as bad as they come, all of them real: a small disk, what is planted, bounds of the system."""
+"""Hostile surroundings, all of them real: a small disk, planted files, limits of the system."""
 
 from __future__ import annotations
 

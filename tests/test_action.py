@@ -1,4 +1,4 @@
-"""The action: its script run by bash as GitHub's runner does, and nothing that a value can do but be a value."""
+"""The action: bash runs its script as on GitHub's runner, and no input value is ever read as code."""
 
 from __future__ import annotations
 

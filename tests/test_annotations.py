@@ -1,4 +1,4 @@
-"""The annotations of a step: who gets one, with which words and where, and that nothing from outside becomes a command.
+"""The annotations of a step: their checks, texts and places; no text from outside becomes a command.
 
 What the runner makes of a line is done here after its own rules, actions/runner, src/Runner.Common/ActionCommand.cs.
 """

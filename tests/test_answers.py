@@ -1,4 +1,4 @@
-"""A check ends within its time and a bounded memory, with one sentence, whatever the server makes of its answer."""
+"""A check ends in time, in bounded memory and with one sentence, whatever the server answers."""
 
 from __future__ import annotations
 

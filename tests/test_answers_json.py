@@ -1,4 +1,4 @@
-"""What an answer says is JSON, or a sentence that says why it is none."""
+"""The body of an answer is JSON, or one sentence says why it is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory of a check is bounded, as the kernel counts it."""
+"""The memory of a check is bounded, by the kernel's count."""
 
 from __future__ import annotations
 

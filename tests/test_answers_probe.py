@@ -1,4 +1,4 @@
-"""The probe of readiness ends within its time and says why, whatever answers; it reads no body and follows nothing."""
+"""The readiness probe ends in time and says why; it reads no body and follows no redirect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for what was deployed: no longer than it takes, and not for what is known not to come."""
+"""The wait for a deployment: it takes no longer than needed, and ends at once if nothing can arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A failed attempt, as it is made of what pytest reports."""
+"""A failed attempt, as auto-heal builds it from pytest's report."""
 
 from __future__ import annotations
 

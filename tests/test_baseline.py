@@ -1,4 +1,4 @@
-"""The baseline: what a run found is read back as it was written, and nothing else is taken for one."""
+"""The baseline: it is read back as it was written, and no other file passes for a baseline."""
 
 from __future__ import annotations
 

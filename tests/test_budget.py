@@ -1,4 +1,4 @@
-"""A service that falls ill again and again is restarted ever more rarely, and anew when it has stayed well."""
+"""A service that keeps failing is restarted ever more rarely; once it stays healthy, the budget resets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command asked for what it prints: within its time and its size, and with nothing left of it."""
+"""Captures a command's output: within its limits of time and size, and without leaving processes."""
 
 from __future__ import annotations
 

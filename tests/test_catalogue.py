@@ -1,4 +1,4 @@
-"""The texts: complete in two languages, and those that people rely on stay."""
+"""The texts are complete in two languages, and those that people rely on stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A short soak: whatever is done to the town, with healers killed in between, it is well after each fault."""
+"""A short soak test: after each fault the services recover, although healers are killed in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose figures they are: which heals a service has and which of them helped, and which checks stand below it."""
+"""The statistics of a service: its heals, which of them helped, and its checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A round is cut into groups that forks claim one by one, and services that depend on each other stay together."""
+"""Forks claim the groups of a round one by one, and services that depend on each other stay in one group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison: each check after a deployment beside the same check before it, as a table of all cases."""
+"""Each check after a deployment is compared with the same check before it, in a table of all cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration: found upwards, overridden by the environment, and wrong only in one sentence that helps."""
+"""The configuration: found upwards, overridden by the environment, and refused only with a helpful sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text for cron: cron takes it, and a shell as bare as cron's heals with it."""
+"""The text for cron: cron accepts it, and it heals in a shell as bare as cron's."""
 
 from __future__ import annotations
 

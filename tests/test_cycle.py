@@ -1,4 +1,4 @@
-"""A check may do to its own process what it likes: the monitor goes on, and the next cycle begins clean."""
+"""Whatever a check does to its own process, the monitor goes on, and the next cycle begins clean."""
 
 from __future__ import annotations
 

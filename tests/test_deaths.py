@@ -1,4 +1,4 @@
-"""A process that dies under a monitor is healed at once, unless somebody meant it to end or is at work on it."""
+"""A process that dies under a monitor is healed at once, unless it was ended on purpose or a healer works on it."""
 
 from __future__ import annotations
 

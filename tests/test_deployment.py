@@ -1,4 +1,4 @@
-"""A real deployment from one git commit to the next: what `predeploy` keeps, and what `postdeploy` makes of it."""
+"""A real deployment from one git commit to the next: the baseline of `predeploy`, and the verdict of `postdeploy`."""
 
 from __future__ import annotations
 

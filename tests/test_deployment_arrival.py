@@ -1,4 +1,4 @@
-"""What was deployed has to arrive: the old process cannot pass for the new one, and the new one may take its time."""
+"""The wait after a deployment: the old process cannot pass for the new one, and the new one may take its time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Around a deployment nothing is claimed that is not so: a rollback that failed, a version that flaps, a check gone."""
+"""The reports around a deployment stay true: a failed rollback, a version that flaps, a missing check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way back: when `postdeploy` takes it, what is to be seen of it, and what if it leads nowhere."""
+"""The rollback of `postdeploy`: when it runs, what it reports, and what happens if it fails."""
 
 from __future__ import annotations
 

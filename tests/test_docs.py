@@ -1,4 +1,4 @@
-"""What README and docs give to paste can be pasted, and the architecture page names rooms and files that exist."""
+"""The examples in README and docs work as pasted, and the architecture page names rooms and files that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole drills: every fault on a real service, what is told of it, and everything as it was at the end."""
+"""Whole drills: every fault on a real service, its report, and the restored services at the end."""
 
 from __future__ import annotations
 

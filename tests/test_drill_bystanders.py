@@ -1,4 +1,4 @@
-"""The bystanders of a drill: whatever is done to one of them is known."""
+"""The bystanders of a drill: any harm to one of them is noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ground of a drill: who is no answer to a fault, and that everything is put back, whatever of it fails."""
+"""The steady state of a drill: which process does not count as recovered, and that a drill restores everything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A drill that is interrupted puts everything back; one that is killed leaves what the next check and drill mend."""
+"""An interrupted drill restores everything; after a killed one, the next check and drill do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a drill that need no service: its order, its table, its report, and what it cleans up."""
+"""The parts of a drill that need no service: its order, its table, its report, and its cleanup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When there is no drill: one sentence says why, the exit code tells the kinds apart, and nothing is touched."""
+"""Refused drills: one sentence gives the reason, the exit code the kind of reason, and no service is touched."""
 
 from __future__ import annotations
 

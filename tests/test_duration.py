@@ -1,4 +1,4 @@
-"""Durations: what people write is understood or refused in one sentence, what they read is short."""
+"""Durations: user input is parsed or refused in one sentence, and output is short."""
 
 from __future__ import annotations
 

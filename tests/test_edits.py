@@ -1,4 +1,4 @@
-"""Checks and configuration that are edited under a monitor take effect in its next cycle; broken ones are told once."""
+"""Edited checks and configuration take effect in the monitor's next cycle; broken ones are reported once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every engine guarantees, whatever runs the service; another engine is one more entry of ENGINES."""
+"""The contract of every engine; a new engine needs only one more entry in ENGINES."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evidence before cure: what was known of the service before the heal is there afterwards, and told of."""
+"""Evidence is collected before a heal: it shows the service as it was, and the output names its folder."""
 
 from __future__ import annotations
 

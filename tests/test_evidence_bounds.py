@@ -1,4 +1,4 @@
-"""The bounds of evidence: no process stretches its deadline, and what is kept is limited in age and size."""
+"""The limits of evidence: no process extends its deadline, and its age and size are limited."""
 
 from __future__ import annotations
 

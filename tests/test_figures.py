@@ -1,4 +1,4 @@
-"""The figures: each rule against a small history worked out by hand."""
+"""The statistics: each rule on a small history worked out by hand."""
 
 from __future__ import annotations
 

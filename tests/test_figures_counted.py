@@ -1,4 +1,4 @@
-"""The figures of random histories, against a count that knows nothing of SQL."""
+"""The statistics of random histories, compared with a count that does not use SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file: whatever is planted at its path, nothing hangs, nothing is followed, nothing is torn or leaked."""
+"""One file: whatever is planted at its path, nothing hangs, no link is followed, no data is torn or leaked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As the first process of a container, the monitor leaves no zombie behind and hears signals."""
+"""As the first process of a container, the monitor leaves no zombies and receives signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of our own: made private, reached by no link, and emptied without leaving it."""
+"""A folder of our own: it is private, links do not lead to it, and emptying it removes nothing outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is renamed, removed or copied under a running auto-heal: no second server, no false word, nothing comes back."""
+"""Folders renamed, removed or copied while auto-heal runs: no second server, no false report, nothing comes back."""
 
 from __future__ import annotations
 

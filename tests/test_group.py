@@ -1,4 +1,4 @@
-"""What a check leaves running ends with its cycle; a process of another user does not, whoever started it."""
+"""Processes that a check leaves running end with its cycle, unless they belong to another user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check holds in its hand, against real sockets that answer well and badly."""
+"""The client that a check uses, against real sockets that answer correctly and wrongly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run always ends, with a true verdict, whatever its checks do: they hang in C, crash, or leave something behind."""
+"""A run always ends with a true verdict, even if its checks hang in C, crash, or leave something behind."""
 
 from __future__ import annotations
 

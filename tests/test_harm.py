@@ -1,4 +1,4 @@
-"""A heal that harms is named: what passed before it and fails after it, and nothing else."""
+"""A harmful heal is reported: exactly the checks that passed before it and fail after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job, on real processes: whatever ails the service, one `pytest healthtests` heals it."""
+"""The main job, on real processes: whatever fault the service has, one `pytest healthtests` heals it."""
 
 from __future__ import annotations
 

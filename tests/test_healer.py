@@ -1,4 +1,4 @@
-"""Hard cases of healing: whose process it is, who else is at it, and what a command left behind."""
+"""Hard cases of healing: foreign processes, competing healers, and leftovers of commands."""
 
 from __future__ import annotations
 

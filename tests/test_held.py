@@ -1,4 +1,4 @@
-"""Locks that a command takes for granted: from a living healer that runs it, and from nobody else."""
+"""The lock that a command inherits: valid only while the healer that runs it lives."""
 
 from __future__ import annotations
 

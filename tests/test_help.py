@@ -1,4 +1,4 @@
-"""`--help`: it fits a terminal, an example is an example, and what people look for stands in it."""
+"""`--help`: it fits a terminal, its examples work, and it answers the common questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history: what is recorded is there for its owner alone, until it is too old or too much."""
+"""The history: only its owner can read the records, until they exceed the limits of age and size."""
 
 from __future__ import annotations
 

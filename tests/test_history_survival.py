@@ -1,4 +1,4 @@
-"""The history: whatever happens to its writers and its file, what was written is there and nothing is torn."""
+"""The history survives its writers and damage to its file: no record is lost or torn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`auto-heal init`: a project that has nothing gets what it needs, one that has something keeps it."""
+"""`auto-heal init`: an empty project gets what it needs, and existing files stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told when a cycle has ended: of whom it speaks, and how the whole project is."""
+"""The summary after each cycle: the services that it names, and the state of the whole project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A look at a service: true whatever state its process is in, and never longer than it may take."""
+"""The liveness probe of a service: true in every state of its process, and always in time."""
 
 from __future__ import annotations
 

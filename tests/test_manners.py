@@ -1,4 +1,4 @@
-"""How a monitor makes room and holds back: a second monitor, pauses, a spent budget, systemd."""
+"""How a monitor gives way: to a second monitor, pauses, a spent budget, and systemd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of a service: whatever stands in its files, nothing raises and nobody is mistaken for it."""
+"""The stored state of a service: no file content raises an error, and no other process passes for the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages are sent in order by processes that delay nobody; what befalls one is told, and none outlives the end."""
+"""Processes send messages in order without delaying the monitor; failures are reported, and no process outlives it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of a monitor, read as Prometheus reads them: those of its runs, for what is configured and checked."""
+"""The metrics of a monitor, read as Prometheus does: those of its runs, for what is configured and checked."""
 
 from __future__ import annotations
 

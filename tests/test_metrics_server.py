@@ -1,4 +1,4 @@
-"""The server of a monitor's numbers, which no scraper can hang or wear out."""
+"""The metrics server of a monitor: no scraper can hang or exhaust it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a monitor does from cycle to cycle: its texts, its numbers, the faults that it heals."""
+"""The monitor from cycle to cycle: its texts, its statistics, and the faults that it heals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a monitor ends: at whatever moment, and leaving nothing behind but the services."""
+"""The monitor can end at any moment, and leaves nothing behind but the services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""While a service is down, nothing that the monitor tells says otherwise, however long its heal takes."""
+"""While a service is down, all outputs of the monitor show it as down, however long its heal takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an incident is told with: each event once, in a message that says what, where and why, and harms nobody."""
+"""The messages of an incident: each event once, with what, where and why, and safe to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""URLs of messages: checked before the monitor starts, and no secret of theirs stands anywhere."""
+"""The URLs of notifications: they are checked before the monitor starts, and their secrets appear nowhere."""
 
 from __future__ import annotations
 

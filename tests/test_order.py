@@ -1,4 +1,4 @@
-"""Several services: dependencies first, independent ones together, dependents only if they need it."""
+"""Several services: dependencies first, independent ones in parallel, dependents only if they need it."""
 
 from __future__ import annotations
 

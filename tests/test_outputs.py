@@ -1,4 +1,4 @@
-"""The outputs of a step: that GitHub's runner reads from the file what was meant, whatever stands in it.
+"""The outputs of a step: GitHub's runner reads exactly the intended values from the file.
 
 How the runner reads it is done here after its own rules, actions/runner, src/Runner.Worker/FileCommandManager.cs.
 """

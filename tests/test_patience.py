@@ -1,4 +1,4 @@
-"""How long a check is waited for, and what its marker may say."""
+"""The retries and the timeout of a check, and the arguments of its marker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipelines that we run and show: valid, with nothing that zizmor objects to, and with options that exist."""
+"""The pipelines that we run and show: valid, accepted by zizmor, and with options that exist."""
 
 from __future__ import annotations
 

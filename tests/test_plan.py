@@ -1,4 +1,4 @@
-"""The plan: what a heal would do now, told and not done, and true when the heal comes."""
+"""The plan: it shows what a heal would do now, does nothing, and matches the heal that follows."""
 
 from __future__ import annotations
 

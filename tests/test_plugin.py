@@ -1,4 +1,4 @@
-"""Which session is a health run, and what one that is not must never do."""
+"""Which session is a health run, and what any other session must never do."""
 
 from __future__ import annotations
 

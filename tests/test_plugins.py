@@ -1,4 +1,4 @@
-"""The commonest plugins of pytest: a run with one of them in use is what it is without.
+"""The most common plugins of pytest: a run with one of them has the same result as without.
 
 `nox -s plugins` tries many more, each in an environment of its own; here these are all installed together.
 """

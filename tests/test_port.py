@@ -1,4 +1,4 @@
-"""One TCP port: only who would really meet its clients counts as its holder, and no probe is fooled or raises."""
+"""One TCP port: only the process that would really serve its clients counts as its holder; no probe raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One process and its family: who it is survives a reused PID, and ending it ends all of it and nobody else."""
+"""One process and its family: its identity survives a reused PID, and ending it ends exactly its family."""
 
 from __future__ import annotations
 

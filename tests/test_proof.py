@@ -1,4 +1,4 @@
-"""Nothing is green without proof: skips prove nothing, a limit of a plugin is no sick service, no old report stays."""
+"""No pass without proof: skips prove nothing, a plugin's limit is not a failure, and no old report stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However often a service falls ill and however the clock is set: restarts are bounded, and delays too."""
+"""Restarts and delays stay bounded, however often a service fails and however the clock is set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever stands in the configuration or the environment: a project, or one sentence for the user."""
+"""Any configuration and environment gives a project, or one sentence for the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the PID file and the memory hold: nothing is raised, and no process but the remembered one is proven."""
+"""No content of the PID file or the state raises an error, and only the stored process is proven."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever depends on what: dependencies are healed before their dependents, each once, and nobody waits for ever."""
+"""In any dependency graph, dependencies heal before their dependents, each once, without deadlock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the history holds: shares are shares, durations are not negative, and counts add up."""
+"""For any history, shares are shares, durations are not negative, and counts add up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the rounds were: no attempt is lost, and no report with a failure is ever taken for a healthy one."""
+"""For any rounds, no attempt is lost, and no report with a failure passes for a healthy one."""
 
 from __future__ import annotations
 

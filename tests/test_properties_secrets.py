@@ -1,4 +1,4 @@
-"""Whatever is known or shaped like a secret is gone from every text, and what has none stays as it is."""
+"""Known secrets and texts shaped like secrets vanish from every text, and other texts stay as they are."""
 
 from __future__ import annotations
 

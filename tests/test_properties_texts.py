@@ -1,4 +1,4 @@
-"""Whatever a service, a check or a configuration says: it is told on one line, and drives no terminal."""
+"""Any text of a service, a check or a configuration is printed on one line, and controls no terminal."""
 
 from __future__ import annotations
 

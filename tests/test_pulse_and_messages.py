@@ -1,4 +1,4 @@
-"""What forks and their server say to each other: nothing lost, nothing torn, whoever is gone."""
+"""The messages between forks and their server: none is lost or torn, even if one side is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of each verdict, as people's programs read it: all see the same checks, and what was healed passes."""
+"""The report of each verdict in real report readers: all see the same checks, and healed ones pass."""
 
 from __future__ import annotations
 

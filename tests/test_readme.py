@@ -1,4 +1,4 @@
-"""The docs say what the code does: keys, options, commands and numbers are in them, and .ci/run runs what they say."""
+"""The docs match the code: they list all keys, options, commands and numbers, and .ci/run runs what they say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pytest shows of a check: readable source, no secret in a parameter, and no answer that drives a terminal."""
+"""The source that pytest shows of a check: readable, without secrets in parameters, and safe for a terminal."""
 
 from __future__ import annotations
 

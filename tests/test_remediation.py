@@ -1,4 +1,4 @@
-"""One record of what was done for a service: what the disk keeps of it, and all that a run did for one as one."""
+"""The record of one remediation: what is stored of it, and how several in a run become one."""
 
 from __future__ import annotations
 

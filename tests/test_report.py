@@ -1,4 +1,4 @@
-"""The report of whole runs: valid by the schema, true to what happened, and the judge of the exit code."""
+"""The report of whole runs: valid by the schema, true, and the source of the exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`auto-heal report`: read in ten seconds on whatever terminal, and recomputed by a program from its JSON."""
+"""`auto-heal report`: readable on any terminal, and a program can recompute it from its JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heals that `auto-heal report` tells one by one: why, what was done, and where the evidence is."""
+"""The single heals in `auto-heal report`: cause, action, and the folder of the evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each check stands, in the report that `junit_family = "xunit1"` asks for: its file, and its line from 1 on."""
+"""The file and line of each check, from 1 on, in a report with `junit_family = "xunit1"`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the history is told of a run: what became of each check in a round, and of all over the rounds and heals."""
+"""The results that the history records: of each check in a round, and over all rounds and heals of a run."""
 
 from __future__ import annotations
 

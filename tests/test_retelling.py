@@ -1,4 +1,4 @@
-"""After a crash, plugins and conftests know of the checks before it what they would have known without."""
+"""After a crash, plugins and conftests know the earlier checks just as they would without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way back: its command, the restart after it, what if one of them fails, and when it is not taken."""
+"""The rollback: its command, the restart after it, failures of either, and when it does not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One rollback for several services, and several healers at one rollback: its command is run once."""
+"""One rollback for several services or several healers: its command runs once."""
 
 from __future__ import annotations
 

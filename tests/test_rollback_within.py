@@ -1,4 +1,4 @@
-"""A rollback whose command calls auto-heal itself: nobody waits for the other, nothing is done twice."""
+"""A rollback whose command calls auto-heal itself: no deadlock, and no action happens twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs stay small: whether or not somebody writes meanwhile, every line is there once and in order."""
+"""Log rotation: every line stays, once and in order, even if a process writes meanwhile."""
 
 from __future__ import annotations
 

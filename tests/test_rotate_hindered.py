@@ -1,4 +1,4 @@
-"""Whoever rotates a log and is killed, refused or hindered loses no line, and touches nothing that is not theirs."""
+"""A rotation that is killed or refused loses no line, and touches no foreign file."""
 
 from __future__ import annotations
 

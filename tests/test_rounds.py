@@ -1,4 +1,4 @@
-"""A run always ends: a process is found again once, each rung is used once, and the rounds are bounded."""
+"""A run always ends: a process is found again only once, each ladder step is used once, and the rounds are bounded."""
 
 from __future__ import annotations
 

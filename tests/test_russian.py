@@ -1,4 +1,4 @@
-"""Russian: every text has its own, and a Russian run says nothing in English but names and what machines read."""
+"""Russian: every text has a translation, and a Russian run prints English only for names and machines."""
 
 from __future__ import annotations
 

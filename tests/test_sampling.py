@@ -1,4 +1,4 @@
-"""Beside a deployment each check is called several times, and nobody but its latency notices."""
+"""Around a deployment each check is called several times, and only its latency shows it."""
 
 from __future__ import annotations
 

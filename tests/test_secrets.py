@@ -1,4 +1,4 @@
-"""Which texts hold secrets, by what stands around them or by what this process was told."""
+"""Which texts count as secrets, by their surroundings or because the process knows them."""
 
 from __future__ import annotations
 

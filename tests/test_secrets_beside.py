@@ -1,4 +1,4 @@
-"""What stands beside the name of a secret is masked if it may be one; how a part of a service is stays readable."""
+"""A value beside the name of a secret is masked if it may be one; the state of a component stays readable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No secret of a project is in anything that auto-heal or its pytest prints or writes, whatever way a check ends."""
+"""No secret of a project is in any output of auto-heal or its pytest, however a check ends."""
 
 from __future__ import annotations
 

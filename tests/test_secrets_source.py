@@ -1,4 +1,4 @@
-"""Source that is shown stays source: a literal may be a secret, a name, a call or an annotation is none."""
+"""Source code that is shown stays readable: a literal may be a secret; a name, a call or an annotation is not."""
 
 from __future__ import annotations
 

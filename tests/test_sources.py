@@ -1,4 +1,4 @@
-"""An edit of checks or configuration is noticed, whenever it happens; nothing else is."""
+"""Every edit of checks or configuration is noticed, and nothing else is."""
 
 from __future__ import annotations
 

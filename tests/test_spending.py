@@ -1,4 +1,4 @@
-"""One restart a service and round, a round of checks between two, and a budget only for what was done."""
+"""One restart per service and round, a round of checks between two restarts, and a budget that only actions use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a service after a history of deaths, heals and cycles that overlap, whatever the clock is set to."""
+"""The status of a service after deaths, heals and overlapping cycles, even if the clock is set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts that fail, are slow, or are somebody else's: told at once, with the reason."""
+"""Failed, slow and foreign starts are reported at once, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The summary of a step: what GitHub shows of a run, and that nothing from outside gets out of its cell."""
+"""The summary of a step: what GitHub shows of a run; no text from outside leaves its cell."""
 
 from __future__ import annotations
 

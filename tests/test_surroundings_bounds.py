@@ -1,4 +1,4 @@
-"""No descriptors, memory or processes left, folders that vanish: the reason instead of a pass, and nobody harmed."""
+"""Without descriptors, memory, processes or folders, a run gives the reason, never a false pass, and harms nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clock that was set, forward or back: what was decided by it neither lasts for ever nor ends at once."""
+"""After the clock is set forward or back, no earlier decision lasts for ever or ends at once."""
 
 from __future__ import annotations
 

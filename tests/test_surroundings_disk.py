@@ -1,4 +1,4 @@
-"""A disk that is full or cannot be written: what can be healed is healed, and what cannot be proven is no pass."""
+"""On a full or read-only disk, services that can be healed are healed, and nothing passes without proof."""
 
 from __future__ import annotations
 

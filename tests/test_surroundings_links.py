@@ -1,4 +1,4 @@
-"""What may be planted where auto-heal writes: nothing is followed, nothing is waited for, the reason is told."""
+"""Files planted where auto-heal writes: it follows no link, never hangs, and reports the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a PID file names: nobody is signalled for it, and the service is healed."""
+"""Whatever a PID file names, that process gets no signal, and the service is healed."""
 
 from __future__ import annotations
 

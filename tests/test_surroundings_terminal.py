@@ -1,4 +1,4 @@
-"""A terminal of plain C, one that goes away, and texts from outside that would drive it."""
+"""A terminal of plain C, one that goes away, and texts from outside that would control it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another user's files and processes, seen by a user who may not write or end them."""
+"""Files and processes of another user, seen by a user who may not write or end them."""
 
 from __future__ import annotations
 

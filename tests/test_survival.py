@@ -1,4 +1,4 @@
-"""Whatever befalls the process that runs the checks, the monitor goes on, and tells."""
+"""The monitor survives any failure of the process that runs the checks, and reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What systemd hears from the monitor, over real sockets: every message whole, whatever state the socket is in."""
+"""The monitor's messages to systemd, over real sockets: each arrives whole, whatever state the socket is in."""
 
 from __future__ import annotations
 

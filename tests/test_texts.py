@@ -1,4 +1,4 @@
-"""What `auto-heal check` and the log say, to the letter, in both languages."""
+"""The exact texts of `auto-heal check` and of the log, in both languages."""
 
 from __future__ import annotations
 

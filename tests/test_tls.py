@@ -1,4 +1,4 @@
-"""Whose certificates are believed: by a check and by the probe of readiness alike, and what both say of the others."""
+"""Trusted certificates: checks and the readiness probe trust the same ones, and say the same about others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told is so: whether a heal helped, what counts as one, for how long a service was down, what changed."""
+"""The reports are true: whether a heal helped, what counts as a heal, downtimes, and changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text for systemd, which systemd's own verifier takes, and what it has in common with that for cron."""
+"""The text for systemd: systemd's own verifier accepts it, and it agrees with the text for cron."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which version answers: found wherever a service tells it, or one sentence that says why not, always in time."""
+"""The version of a service: found wherever the service reports it, or one sentence says why not, always in time."""
 
 from __future__ import annotations
 

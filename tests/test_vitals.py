@@ -1,4 +1,4 @@
-"""The vitals of a process: what the kernel says of it, fact by fact, until it is gone."""
+"""The facts about a process from the kernel, one by one, until the process is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said: one safe line to the log and the same text to the terminal, whoever else writes or reads."""
+"""The event log: one safe line in the log and the same text on the terminal, with any other writers and readers."""
 
 from __future__ import annotations
 

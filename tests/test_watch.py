@@ -1,4 +1,4 @@
-"""A death is known at once, and once; nobody is watched who is no longer the process of a service."""
+"""A death is noticed at once, and once; a process that no longer belongs to a service is not watched."""
 
 from __future__ import annotations
 

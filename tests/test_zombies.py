@@ -1,4 +1,4 @@
-"""A start that fails of a dead process which nobody has waited for is tried again when that is gone."""
+"""A start that fails because of a zombie is tried again when the zombie is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`auto-heal monitor` as a process of its own: what it says as it says it, its signals, its surely coming end."""
+"""`auto-heal monitor` as a process of its own: its output, its signals, and its certain end."""
 
 from __future__ import annotations
 
