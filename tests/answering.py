@@ -38,7 +38,7 @@ def redirect(to: str, status: str = "302 Found") -> bytes:
 
 
 def drip(begin: bytes, byte: bytes) -> Iterator[bytes]:
-    """Yield the beginning of an answer, and then the same bytes now and then."""
+    """Yield the beginning of an answer, then the same bytes at intervals."""
     yield begin
     for _ in range(DRIPS):
         time.sleep(PAUSE)
@@ -46,12 +46,12 @@ def drip(begin: bytes, byte: bytes) -> Iterator[bytes]:
 
 
 def endless(begin: bytes, chunk: bytes) -> Iterable[bytes]:
-    """Yield the beginning of an answer, and then the same bytes without a pause."""
+    """Yield the beginning of an answer, then the same bytes without a pause."""
     return chain([begin], repeat(chunk, MOST // len(chunk)))
 
 
 def bomb(*codings: str) -> Iterable[bytes]:
-    """Yield an answer of a gigabyte of zeros, each kilobyte of which takes but a few bytes."""
+    """Yield an answer of a gigabyte of zeros, compressed to a few bytes per kilobyte."""
     member = gzip.compress(bytes(2**20))
     body: Iterable[bytes] = repeat(member, 2**10)
     for _ in codings[1:]:
@@ -60,7 +60,7 @@ def bomb(*codings: str) -> Iterable[bytes]:
 
 
 class Server:
-    """Answers the first request of each connection, and closes it; `answers` go round, one a connection."""
+    """Answers the first request of each connection and closes it; `answers` take turns, one per connection."""
 
     def __init__(self, *answers: Answer, context: ssl.SSLContext | None = None, reset: bool = False) -> None:
         """Listen on a free port; with `reset`, connections end by RST."""
@@ -102,7 +102,7 @@ class Server:
         return self._context.wrap_socket(client, server_side=True) if self._context else client
 
     def close(self) -> None:
-        """Stop, and wait for the end of all conversations."""
+        """Stop, and wait until all connections have ended."""
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -111,7 +111,7 @@ class Server:
 
 @contextmanager
 def serving() -> Iterator[Callable[..., Server]]:
-    """Lend the means to start servers, which are closed afterwards."""
+    """Yield a function that starts servers, and close them afterwards."""
     with ExitStack() as stack:
 
         def serve(*answers: Answer | bytes, context: ssl.SSLContext | None = None, reset: bool = False) -> Server:
@@ -124,7 +124,7 @@ def serving() -> Iterator[Callable[..., Server]]:
 
 @contextmanager
 def full_queue() -> Iterator[int]:
-    """Lend a port whose accept queue is full: what else is sent there is swallowed, listen(2)."""
+    """Yield a port whose accept queue is full: the kernel drops what else is sent there, listen(2)."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", free_port()))

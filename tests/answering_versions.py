@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Web:
-    """A server of one version, which somebody else started."""
+    """A server of one version that auto-heal did not start."""
 
     def __init__(self, port: int) -> None:
-        """Listen, and be of no version yet."""
+        """Listen, without a version yet."""
         self.versions: Iterator[str] = itertools.repeat("")
         self.status = 200
         web = self

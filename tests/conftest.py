@@ -20,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Sandbox]:
-    """A project of its own, with one service that can fall ill."""
+    """A project of its own, with one service that can fail on request."""
     yield from sandbox(tmp_path)
 
 
@@ -40,5 +40,5 @@ def service(project: Sandbox) -> Service:
 
 @pytest.fixture
 def store(project: Sandbox) -> Store:
-    """Return the memory of the project."""
+    """Return the store of the project."""
     return Store(load_project(project.root, {}))

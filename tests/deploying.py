@@ -76,10 +76,10 @@ VERSION = 'version = { path = "/api/health" }'
 
 
 class Stage:
-    """A project whose service is a work tree, in which version 1.0 is up."""
+    """A project whose service is a work tree, with version 1.0 up."""
 
     def __init__(self, project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Commit version 1.0, and deploy it; git is isolated from whoever runs the tests."""
+        """Commit version 1.0, and deploy it; git does not read the configuration of the user."""
         for name in list(os.environ):
             if name.startswith(("GIT_", "GITHUB_")):
                 monkeypatch.delenv(name)
@@ -109,7 +109,7 @@ class Stage:
     # What a team does.
 
     def configure(self, *service: str, top: Sequence[str] = ()) -> None:
-        """Configure the service that is deployed, with further lines in its table and at the top."""
+        """Configure the deployed service, with further lines in its table and at the top."""
         begin = ["retries = 2", "evidence = { timeout = 0 }"]
         begin += [] if any(line.startswith("latency") for line in top) else ["latency = { calls = 2 }"]
         self.project.configure(
@@ -121,7 +121,7 @@ class Stage:
     def rolls_back(
         self, *steps: str, service: Sequence[str] = (VERSION,), top: Sequence[str] = (), options: str = ""
     ) -> None:
-        """Configure a rollback.sh that leaves a line in `rollbacks` and takes `steps`: to go back, if none is given."""
+        """Configure a rollback.sh that adds a line to `rollbacks` and runs `steps`, by default the way back."""
         lines = [*_BEGIN, *(steps or [BACK])]
         words = json.dumps(["sh", str(self.project.write("rollback.sh", "\n".join(lines)))])
         rollback = f"{{ run = {words}, {options} }}" if options else words
@@ -162,12 +162,12 @@ class Stage:
         self.git("-C", "app", "checkout", "-q", "--detach", commit)
 
     def deploy(self, version: str, **behaviour: Any) -> Result:
-        """Commit a version and deploy it, as a pipeline does with `|| true`: how the restart ends is not asked."""
+        """Commit a version and deploy it, as a pipeline does with `|| true`: a failed restart does not matter."""
         self.check_out(self.commit(version, **behaviour))
         return self.project.auto_heal("restart", "api")
 
     def predeploy(self, *words: str) -> Result:
-        """Run `auto-heal predeploy`, and see it end well."""
+        """Run `auto-heal predeploy`, and assert that it passes."""
         result = self.project.auto_heal("predeploy", *words)
         assert result.code == 0, result
         return result
@@ -217,7 +217,7 @@ class Stage:
         return {name: failure.get("message", "") for name, failure in found.items() if failure is not None}
 
     def is_back(self) -> bool:
-        """Return whether version 1.0 is deployed, answers well, and is the only one that runs."""
+        """Return whether version 1.0 is deployed, answers correctly, and is the only one that runs."""
         return (
             self.head == self.first
             and self.version == "1.0"
@@ -227,7 +227,7 @@ class Stage:
 
 
 def by_hand(action: str) -> str:
-    """Return the line of a shell's script by which auto-heal starts, stops or restarts the service."""
+    """Return a line of a shell script by which auto-heal starts, stops or restarts the service."""
     return f"'{sys.executable}' -m remediation {action} api"
 
 

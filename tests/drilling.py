@@ -21,24 +21,24 @@ QUICK_TOP = "timeout = 1\nevidence = { timeout = 0 }"
 
 
 def loaded_from(project: Sandbox) -> Project:
-    """Return the project, as it is configured."""
+    """Return the configured project."""
     return load_project(project.root, {})
 
 
 def drilled(project: Sandbox, *words: str, **env: str) -> Result:
-    """Run a drill that asks nobody."""
+    """Run a drill that does not ask."""
     return project.auto_heal("drill", "--yes", "--seed", "1", *words, **env)
 
 
 def cases(project: Sandbox) -> dict[str, ET.Element]:
-    """Return the cases of a drill's report by name, once it is known to be valid."""
+    """Return the cases of a drill's valid report by name."""
     path = project.root / "reports" / "drill.xml"
     SCHEMA.validate(str(path))
     return {case.get("name", ""): case for case in ET.parse(path).getroot().iter("testcase")}
 
 
 def outcome(case: ET.Element) -> str:
-    """Return what became of a case."""
+    """Return the outcome of a case."""
     return next((child.tag for child in case if child.tag in ("failure", "skipped")), "passed")
 
 
@@ -56,5 +56,5 @@ def nothing_is_left(project: Sandbox) -> bool:
 
 
 def remembered(project: Sandbox) -> dict[str, Any]:
-    """Return what is remembered of the restart budget."""
+    """Return the stored restart budget."""
     return {key: project.state[key] for key in ("restarts", "delay", "not_before", "troubled_at")}

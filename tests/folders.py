@@ -14,7 +14,7 @@ FOLDERS = [PLAIN, ODD, "ends with a space ", "ends with a backslash\\"]
 
 
 def project_in(parent: Path, folder: str = PLAIN, text: str = "") -> Project:
-    """Write a project into a new folder of a given name, and return it."""
+    """Write a project into a new folder with a given name, and return it."""
     root = parent / folder
     root.mkdir()
     text = text or '[services.api]\ncommand = "node index.js"\nurl = "http://localhost:8787"\n'

@@ -23,5 +23,5 @@ CRASHES = {
 
 
 def check(head: str, deed: str, *, name: str = "test_it", heals: str = '@pytest.mark.heals("api")') -> str:
-    """Return a module with one check that does a deed."""
+    """Return a module with one check that runs this code."""
     return f"import pytest\n{head}\n\n\n{heals}\ndef {name}():\n    {deed}\n"

@@ -34,7 +34,7 @@ def run(*results: Result, ended: float = 1000.0) -> Run:
 
 
 def result(name: str, state: str) -> Result:
-    """Return what became of a service or, with a slash in its name, of a check that names no service."""
+    """Return the result of a service or, with a slash in its name, of a check that names no service."""
     failed_at = 900.0 if state in ("sick", "healed") else None
     passed_at = 990.0 if state in ("healed", "well") else None
     kind: Kind = "check" if "/" in name else "service"
@@ -57,7 +57,7 @@ WELL = run(result("api", "well"))
 
 
 def observe(notifier: Notifier, words: str) -> None:
-    """Observe a run, told as `api=sick db=well db+healed db+gave-up`."""
+    """Observe a run, described as `api=sick db=well db+healed db+gave-up`."""
     pairs = [word.split("=") for word in words.split() if "=" in word]
     heals = [heal(word.partition("+")[0]) for word in words.split() if word.endswith("+healed")]
     gave_up = [word.partition("+")[0] for word in words.split() if word.endswith("+gave-up")]
@@ -79,7 +79,7 @@ def configured(
 
 @contextmanager
 def notifying(project: Sandbox, told: list[str]) -> Iterator[Make]:
-    """Lend what makes a notifier for these URLs, which tells what went wrong; whatever it has under way is ended."""
+    """Yield a function that makes a notifier for these URLs, which reports problems; end its processes afterwards."""
     made: list[Notifier] = []
 
     def make(*urls: str, on: list[str] | None = None, top: str = "") -> Notifier:
@@ -99,7 +99,7 @@ def notifying(project: Sandbox, told: list[str]) -> Iterator[Make]:
 
 
 def waiting(notifier: Notifier) -> list[notification_worker.Notification]:
-    """Return the messages that wait to be sent."""
+    """Return the messages that are not sent yet."""
     return [message for queue in notifier._messengers._waiting.values() for message in queue]
 
 

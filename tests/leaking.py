@@ -150,7 +150,7 @@ def test_subtests(request):
 
 
 def leak(project: Sandbox) -> None:
-    """Put secrets in every place of a project, and checks that tell them in every way."""
+    """Put secrets everywhere in a project, and add checks that print them in every way."""
     project.write("service.py", fill(SERVICE))
     project.write("healthtests/test_leaks.py", fill(CHECKS))
     for shipped in ("health", "items", "process"):
@@ -172,7 +172,7 @@ def leak(project: Sandbox) -> None:
 
 
 def fill(text: str) -> str:
-    """Put the secrets that stand in the sources themselves into a source."""
+    """Insert the secrets that source code contains into a source."""
     places = {
         "ASKED": "header asked with", "ANSWERED": "header answered", "BODY": "answer", "QUERY": "query",
         "PRIVATE_KEY": "private key", "PROXY": "proxy",
@@ -183,13 +183,13 @@ def fill(text: str) -> str:
 
 
 def environment(*, well: bool = False) -> dict[str, str]:
-    """Return what commands find in their environment."""
+    """Return the environment of the commands."""
     secrets = {"OUR_PASSWORD": KNOWN["our environment"], "PLAIN": UNKNOWN["local"], "SUBTEST": UNKNOWN["subtest"]}
     return secrets | ({"WELL": "1"} if well else {})
 
 
 def leaks(project: Sandbox, output: str) -> list[str]:
-    """Return which secrets are in a command's output and in the files of a project, but for those who may have them."""
+    """Return which secrets are in a command's output and in the files of a project, except where they may be."""
     texts = {"output": output}
     for path in project.root.rglob("*"):
         own = (
@@ -207,5 +207,5 @@ def leaks(project: Sandbox, output: str) -> list[str]:
 
 
 def told(results: list[Result]) -> str:
-    """Return all that commands printed."""
+    """Return all output of the commands."""
     return "\n".join(result.output for result in results)

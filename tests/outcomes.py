@@ -6,7 +6,7 @@ from remediation.state.records import CheckOutcome
 
 
 def outcome_of(failed_at: float | None, passed_at: float | None) -> CheckOutcome:
-    """Return the outcome of what first failed at one moment, and was well from the other one on."""
+    """Return the outcome of a check that first failed at one moment, and passed from the other one on."""
     if failed_at is None:
         return CheckOutcome.SKIPPED if passed_at is None else CheckOutcome.PASSED
     return CheckOutcome.FAILED if passed_at is None else CheckOutcome.HEALED

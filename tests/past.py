@@ -31,25 +31,25 @@ def no_past(root: Path) -> History:
 def result(
     at: float, failed: float | None, passed: float | None, *, kind: Kind = "service", key: str = "api", **more: Any
 ) -> Result:
-    """Return a result whose moments are seconds after the window's begin."""
+    """Return a result whose moments are seconds after the start of the window."""
     failed_at, passed_at = (None if moment is None else BEGIN + moment for moment in (failed, passed))
     name, services = more.pop("name", key), more.pop("services", [])
     return Result(kind, key, name, services, BEGIN + at, outcome_of(failed_at, passed_at), failed_at, passed_at, **more)
 
 
 def record(history: History, *results: Result, interval: float | None = None, took: float = 0.0) -> None:
-    """Write a run with these results, which ends so many seconds after the first of them."""
+    """Record a run with these results, which ends this many seconds after the first of them."""
     at = results[0].at
     history.record_run(Run(at, at + took, "monitor" if interval else "check", "", interval, list(results)))
 
 
 def heal(history: History, at: float, *, ok: bool = True) -> None:
-    """Write a heal of api that ended so many seconds after the window's begin."""
+    """Record a heal of api that ended this many seconds after the start of the window."""
     history.record_remediation(remediation(at=BEGIN + at, ok=ok))
 
 
 def chapters(history: History, **window: float) -> list[Chapter]:
-    """Return the figures of the window."""
+    """Return the statistics of the window."""
     with history.reading() as database:
         return figures(database, **{"since": SINCE, "now": NOW, **window})
 
@@ -57,7 +57,7 @@ def chapters(history: History, **window: float) -> list[Chapter]:
 def service(
     history: History, rounds: Sequence[Round] = (), *, interval: float | None = None, **window: float
 ) -> Figures:
-    """Write these rounds of api, and return its figures."""
+    """Record these rounds of api, and return its statistics."""
     for one in rounds:
         record(history, result(*one), interval=interval)
     (chapter,) = chapters(history, **window)
@@ -66,5 +66,5 @@ def service(
 
 
 def well(*moments: float) -> list[Round]:
-    """Return rounds that found nothing wrong."""
+    """Return rounds without a failure."""
     return [(at, None, at) for at in moments]

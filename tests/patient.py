@@ -30,10 +30,10 @@ illness = ""
 
 
 class Handler(server.Handler):
-    """Answers as Peachmini does while it is well."""
+    """Answers as Peachmini does while it is healthy."""
 
     def do_GET(self) -> None:
-        """Answer, or do what the illness makes of it."""
+        """Answer, or fail as requested."""
         global illness
         if self.path.startswith("/fall-ill/"):
             illness = self.path.rpartition("/")[2]
@@ -50,7 +50,7 @@ class Handler(server.Handler):
             super().do_GET()
 
     def drip(self, begin: bytes) -> None:
-        """Begin an answer and go on with it for ever."""
+        """Begin an answer, and continue it for ever."""
         self.wfile.write(begin)
         with contextlib.suppress(OSError):
             while True:
@@ -59,11 +59,11 @@ class Handler(server.Handler):
                 time.sleep(0.05)
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Print nothing."""
 
 
 def bear(count: int) -> None:
-    """Fork children that sit in sessions of their own; as forks they keep what we have open."""
+    """Fork children in sessions of their own; as forks they keep our open descriptors."""
     for _ in range(count):
         pid = os.fork()
         if pid == 0:
@@ -76,7 +76,7 @@ def bear(count: int) -> None:
 
 
 def main() -> None:
-    """Serve, in the state of health that the environment asks for."""
+    """Serve, in the state that the environment asks for."""
     environ = os.environ
     if environ.get("DEAF"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 
 
 def looking_at(examples: int) -> settings:
-    """Return settings for so many examples, which are the same in every run, however slow the machine is."""
+    """Return settings for this many examples, which are the same in every run, however slow the machine is."""
     return settings(
         max_examples=examples,
         deadline=None,

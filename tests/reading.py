@@ -21,7 +21,7 @@ from junitparser import xunit2
 
 @dataclass(frozen=True)
 class Seen:
-    """What a reader sees in a report."""
+    """The contents of a report, as a reader sees them."""
 
     tests: int
     failures: int
@@ -32,7 +32,7 @@ class Seen:
 
     @property
     def of_one_kind(self) -> Seen:
-        """What is seen by one who calls an error a failure."""
+        """The same contents for a reader that treats errors as failures."""
         return replace(self, failures=self.failures + self.errors, errors=0)
 
 
@@ -41,7 +41,7 @@ _OF_ONE_KIND = {"jenkins", "junit-to-ctrf"}
 
 
 def agreed(readings: dict[str, Seen], seen: Seen) -> dict[str, Seen]:
-    """Return what the readers of these readings see if all of them see the same."""
+    """Return what the readers see, if all of them see the same."""
     return {name: seen.of_one_kind if name in _OF_ONE_KIND else seen for name in readings}
 
 

@@ -44,11 +44,11 @@ class Receiver:
 
     @property
     def titles(self) -> list[str]:
-        """What has come, without whence."""
+        """The titles of the messages, without the name of the machine."""
         return [got["title"].partition(" (")[0] for got in self.got]
 
     def close(self) -> None:
-        """End."""
+        """Stop."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -56,7 +56,7 @@ class Receiver:
 
 @contextmanager
 def answering() -> Iterator[Receiver]:
-    """Lend a receiver that answers."""
+    """Yield a receiver that answers."""
     made = Receiver()
     try:
         yield made
@@ -66,13 +66,13 @@ def answering() -> Iterator[Receiver]:
 
 @contextmanager
 def hanging() -> Iterator[str]:
-    """Lend the URL of a receiver that takes connections and never answers."""
+    """Yield the URL of a receiver that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield f"json://user:{SECRET}@127.0.0.1:{server.getsockname()[1]}/{SECRET}/{_PATIENT}"
 
 
 def messengers() -> list[psutil.Process]:
-    """Return the messengers that this process has started and that live or were not seen out."""
+    """Return the messenger processes that this process has started and that live or were not waited for."""
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):

@@ -17,7 +17,7 @@ def configured(root: Path, limits: str = "") -> History:
 
 
 def run(at: float, message: str = "", key: str = "api") -> Run:
-    """Return a run in which one service was well."""
+    """Return a run in which one service passed."""
     return Run(
         at,
         at + 1,
@@ -29,16 +29,16 @@ def run(at: float, message: str = "", key: str = "api") -> Run:
 
 
 def rows(history: History, query: str) -> list[Any]:
-    """Return what a query finds."""
+    """Return the rows of a query."""
     with history.reading() as database:
         return database.execute(query).fetchall()
 
 
 def moments(history: History) -> list[float]:
-    """Return when the runs began."""
+    """Return the start times of the runs."""
     return [row[0] for row in rows(history, "SELECT began FROM runs ORDER BY began")]
 
 
 def is_sound(history: History) -> bool:
-    """Return whether SQLite finds no fault."""
+    """Return whether SQLite finds the file intact."""
     return rows(history, "PRAGMA integrity_check") == [("ok",)]

@@ -68,7 +68,7 @@ Outcomes = list[dict[str, Any]]
 
 
 class Deployed:
-    """A project whose service runs version 2, and whose rollback.sh may bring version 1 back."""
+    """A project whose service runs version 2, and whose rollback.sh can bring version 1 back."""
 
     def __init__(self, project: Sandbox) -> None:
         """Start version 2."""
@@ -81,7 +81,7 @@ class Deployed:
         assert started.code == 0, started
 
     def rolls_back(self, *steps: str, options: str = "", service: str = "", more: str = "", command: str = "") -> None:
-        """Write a rollback.sh that leaves its PID in `runs` and takes these steps; by default it goes back."""
+        """Write a rollback.sh that adds its PID to `runs` and runs these steps; by default it goes back."""
         self.project.write("rollback.sh", "\n".join(["echo $$ >> runs", "echo on the way", *(steps or [BACK])]))
         keys = ", ".join(filter(None, ['run = "sh rollback.sh"', options]))
         self.project.configure(
@@ -95,7 +95,7 @@ class Deployed:
 
     @staticmethod
     def table(starts: str) -> str:
-        """Return what the table of each service has."""
+        """Return the common lines of the services' tables."""
         return f'env = {{ STARTS = "{starts}", PYTHONPATH = "{REPOSITORY}" }}\nstop_timeout = 2'
 
     def begin(self, act: str, *services: str) -> subprocess.Popen[str]:
@@ -121,17 +121,17 @@ class Deployed:
 
     @property
     def starts(self) -> list[str]:
-        """The versions that were started, in their order."""
+        """The versions that were started, in order."""
         return self.lines("starts")
 
     @property
     def runs(self) -> list[str]:
-        """The PIDs of the rollbacks that were begun."""
+        """The PIDs of the rollbacks that have begun."""
         return self.lines("runs")
 
     @property
     def version(self) -> str:
-        """The version that answers; sees that it is the one server that is remembered."""
+        """The version that answers; assert that its process is the only server, and the stored one."""
         assert self.project.servers() == [self.project.pid]
         version: str = self.project.get("/")[1]["version"]
         return version

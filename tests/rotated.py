@@ -16,7 +16,7 @@ _MEMORY = Path("/dev/shm")
 
 @contextmanager
 def log_on(medium: str, disk: Path) -> Iterator[Path]:
-    """Lend where a log is to be: where tests usually write, or on a tmpfs, which only gives space back."""
+    """Yield the path of a log: in the usual folder of tests, or on a tmpfs, which only gives space back."""
     if medium == "disk":
         yield disk / "log"
         return
@@ -27,15 +27,15 @@ def log_on(medium: str, disk: Path) -> Iterator[Path]:
 
 
 def history(log: Path) -> Path:
-    """Return where the lines go."""
+    """Return the path of the older lines."""
     return log.with_name("log.1")
 
 
 def lively(log: Path) -> bytes:
-    """Return what a log holds without the hole at its beginning."""
+    """Return the content of a log without the hole at its beginning."""
     return log.read_bytes().lstrip(b"\0")
 
 
 def both(log: Path) -> bytes:
-    """Return what the log and its history hold."""
+    """Return the content of the log and of its history."""
     return history(log).read_bytes() + lively(log)

@@ -72,7 +72,7 @@ class Sandbox:
     """A project with one service, `api`, which the configuration and the tests may change."""
 
     def __init__(self, root: Path) -> None:
-        """Copy the hook and the shipped checks, and configure the patient as the service."""
+        """Copy the hook and the shipped checks, and configure the test server as the service."""
         self.root = root
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -122,7 +122,7 @@ class Sandbox:
 
     @staticmethod
     def kill(process: subprocess.Popen[str]) -> None:
-        """Kill a run with its session, so that neither hears of the other's death."""
+        """Kill a run with its whole session, so that no process notices the death of another."""
         waiting = psutil.Process(process.pid)
         waiting.suspend()
         for child in waiting.children():
@@ -147,7 +147,7 @@ class Sandbox:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What auto-heal remembers of api."""
+        """The stored state of api."""
         state: dict[str, Any] = json.loads((self.root / ".auto-heal" / "api.json").read_text())
         return state
 
@@ -178,7 +178,7 @@ class Sandbox:
                 return error.code, json.loads(error.read())
 
     def answers(self) -> bool:
-        """Return whether the service answers that it is well."""
+        """Return whether the service answers that it is healthy."""
         try:
             return self.get("/api/health")[0] == 200
         except OSError:
@@ -195,7 +195,7 @@ class Sandbox:
         return found
 
     def servers(self) -> list[int]:
-        """Return the PIDs of those of the family that are no child of another: one for each service started."""
+        """Return the PIDs of the family's processes whose parent is not in it: one for each started service."""
         family = {process.pid for process in self.family()}
         roots = []
         for pid in family:
@@ -207,7 +207,7 @@ class Sandbox:
     # Strangers.
 
     def stranger(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
-        """Start a process that is none of auto-heal's business."""
+        """Start a process that is foreign to auto-heal."""
         process = subprocess.Popen(command, cwd=self.root, env=self.environment(**env))
         self._strangers.append(process)
         return process
@@ -232,7 +232,7 @@ class Sandbox:
         return process
 
     def clean(self) -> None:
-        """End what the test started: strangers by their handle, services by their mark."""
+        """End the processes of the test: strangers by their handle, services by their mark."""
         for process in self._strangers:
             process.kill()
             process.wait()
@@ -249,13 +249,13 @@ class Result:
     """How a command ended and what it printed, stdout and stderr together."""
 
     def __init__(self, code: int, output: str) -> None:
-        """Keep both."""
+        """Keep the exit code and the output."""
         self.code = code
         self.output = output
 
     @classmethod
     def of(cls, process: subprocess.Popen[str]) -> Result:
-        """Wait for the end of a command; one that hangs is killed, and the test fails."""
+        """Wait for the end of a command; if it hangs, kill it and fail the test."""
         try:
             output, _ = process.communicate(timeout=4 * DEADLINE)
         except subprocess.TimeoutExpired:
@@ -274,7 +274,7 @@ class Result:
 
 
 def sandbox(root: Path) -> Iterator[Sandbox]:
-    """Lend a sandbox, and clean it up."""
+    """Yield a sandbox, and clean it up."""
     made = Sandbox(root)
     try:
         yield made
@@ -283,7 +283,7 @@ def sandbox(root: Path) -> Iterator[Sandbox]:
 
 
 def is_healed(project: Sandbox) -> None:
-    """Run one check and see it heal."""
+    """Run one check, and assert that it heals."""
     result = project.check()
     assert result.code == 0, result
     assert project.property("verdict") == "healed", result

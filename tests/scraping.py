@@ -32,10 +32,10 @@ def two_services(project: Sandbox) -> Project:
 
 
 class Watched(Metrics):
-    """The numbers of a monitor whose clock stands where its last run ended, until a test moves it."""
+    """The metrics of a monitor whose clock stands at the end of its last run, until a test moves it."""
 
     def __init__(self, project: Project) -> None:
-        """Serve the numbers of a project that nobody has looked at yet."""
+        """Serve the metrics of a project before its first run."""
         self.moment = 0.0
         self.service_status = ServiceStatus(project.services, clock=lambda: self.moment, steady=lambda: self.moment)
         self._cycles = 0
@@ -49,7 +49,7 @@ class Watched(Metrics):
         super().observe(self.service_status.enter(cycle, run), remediations, whole=whole)
 
     def reload(self, project: Project) -> None:
-        """Go on with another configuration."""
+        """Continue with another configuration."""
         self.service_status.reload(project.services)
         super().reload(project)
 
@@ -64,7 +64,7 @@ def begun(
 
 @contextmanager
 def serving(configured: Project) -> Iterator[Watched]:
-    """Lend the numbers of a project, served with a patience that no test waits for."""
+    """Yield the metrics of a project, served with short timeouts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_PATIENCE", 100 * DEADLINE)
         made = Watched(configured)
@@ -75,7 +75,7 @@ def serving(configured: Project) -> Iterator[Watched]:
 
 
 def text(metrics: Metrics | int) -> str:
-    """Return what the server, or the one at a port, answers."""
+    """Return the answer of the server, or of the one at a port."""
     port = metrics if isinstance(metrics, int) else metrics.port
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE) as response:
         answer: str = response.read().decode()

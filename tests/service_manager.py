@@ -17,7 +17,7 @@ PID_FILE = Path("manager.pid")
 
 
 def running() -> psutil.Process | None:
-    """Return the server that runs now."""
+    """Return the process of the server."""
     try:
         process = psutil.Process(int(PID_FILE.read_text(encoding="ascii")))
         is_server = str(PATIENT) in process.cmdline()

@@ -21,7 +21,7 @@ INPUTS = ("command", "path", "wait", "expect-version", "heal", "report")
 
 
 class Runner:
-    """What GitHub's runner gives a step: files to write to, folders, and the environment that says so."""
+    """The surroundings of a step on GitHub's runner: files to write to, folders, and its environment."""
 
     def __init__(self, temp: Path, workspace: Path) -> None:
         """Make the folders and files, and a folder for programs that comes first in PATH."""
@@ -39,12 +39,12 @@ class Runner:
             self.environ[name] = str(self.empty(name))
 
     def folder(self, name: str) -> Path:
-        """Return a folder, made if need be."""
+        """Return a folder; create it if necessary."""
         (self.temp / name).mkdir(exist_ok=True)
         return self.temp / name
 
     def empty(self, name: str) -> Path:
-        """Return a file that has nothing in it."""
+        """Return an empty file."""
         (self.temp / name).write_bytes(b"")
         return self.temp / name
 
@@ -56,7 +56,7 @@ class Runner:
         return path
 
     def step(self, inputs: Mapping[str, str] | None = None, **env: str) -> Result:
-        """Run the action with these inputs, the others as they are by default."""
+        """Run the action with these inputs, and defaults for the others."""
         values = {name: ACTION["inputs"][name]["default"] for name in INPUTS} | dict(inputs or {})
         (step,) = ACTION["runs"]["steps"]
         given = {name: self.resolved(text, values) for name, text in step["env"].items()}
@@ -73,14 +73,14 @@ class Runner:
 
     @staticmethod
     def resolved(text: str, values: dict[str, str]) -> str:
-        """Return what GitHub makes of an expression: here, of an input."""
+        """Return the value that GitHub gives to an expression, here an input."""
         expression = re.fullmatch(r"\$\{\{ inputs\.([a-z-]+) \}\}", text)
         assert expression, text
         return values[expression[1]]
 
     @property
     def record(self) -> Any:
-        """How the recorder was called, or None."""
+        """The call that the recorder noted, or None."""
         path = Path(self.environ["RECORD"])
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -93,7 +93,7 @@ class Runner:
 
     @staticmethod
     def source(value: str) -> str:
-        """Return the name of the step's output that an output of the action is."""
+        """Return the name of the step's output behind an output of the action."""
         (step,) = ACTION["runs"]["steps"]
         expression = re.fullmatch(rf"\$\{{\{{ steps\.{step['id']}\.outputs\.([a-z]+) \}}\}}", value)
         assert expression, value
@@ -105,7 +105,7 @@ class Runner:
         return Path(self.environ["GITHUB_STEP_SUMMARY"]).read_text(encoding="utf-8")
 
     def leftovers(self) -> list[int]:
-        """Return the PIDs of those that GitHub's runner would end when the job ends."""
+        """Return the PIDs of the processes that GitHub's runner would end at the end of the job."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):

@@ -26,7 +26,7 @@ SPECIAL = ["fifo", "directory", "socket"]
 
 @contextmanager
 def small_disk(folder: Path, *, kibibytes: int) -> Iterator[None]:
-    """Mount an empty file system of a few blocks at a folder; skips the test where only root may."""
+    """Mount an empty file system of a few blocks at a folder; skip the test without the right to mount."""
     folder.mkdir(exist_ok=True)
     words = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k,mode=755", "auto-heal-test", str(folder)]
     mounted = subprocess.run(words, capture_output=True, text=True)
@@ -40,7 +40,7 @@ def small_disk(folder: Path, *, kibibytes: int) -> Iterator[None]:
 
 
 def fill(folder: Path) -> Path:
-    """Take all the space of the small file system that a folder is on, and return the file that takes it."""
+    """Fill the small file system of a folder, and return the file that takes the space."""
     found = os.statvfs(folder)
     assert found.f_blocks * found.f_frsize <= _LARGEST_DISK, f"{folder} is on no small disk"
     ballast = folder / "ballast"
@@ -51,10 +51,10 @@ def fill(folder: Path) -> Path:
 
 
 class Victim:
-    """A file, or a folder with a file, that is none of auto-heal's business."""
+    """A file, or a folder with a file, that is foreign to auto-heal."""
 
     def __init__(self, path: Path, *, folder: bool = False) -> None:
-        """Make it."""
+        """Create it."""
         self.path = path
         self._file = path / "file" if folder else path
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ class Victim:
         self._file.chmod(0o640)
 
     def plant(self, path: Path, kind: str) -> None:
-        """Put something at a path: a link to it, or what is no file at all."""
+        """Put something at a path: a link to the victim, or something that is not a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         match kind:
             case "symlink":
@@ -81,7 +81,7 @@ class Victim:
                 path.write_bytes(b"")
 
     def is_untouched(self) -> None:
-        """See that nothing was written, changed, or made beside it."""
+        """Assert that nothing was written or changed, and no file was made beside it."""
         assert self._file.read_bytes() == b"untouched"
         assert stat.S_IMODE(self._file.stat().st_mode) == 0o640
         assert not os.path.lexists(self.path.with_name("made"))
@@ -104,7 +104,7 @@ def _bind(path: Path) -> None:
 def run(
     project: Sandbox, *words: str, limits: Mapping[int, int] | None = None, before: Callable[[], object] | None = None
 ) -> Result:
-    """Run `python -m` with these words within limits of the system, after `before` was done in its process."""
+    """Run `python -m` with these arguments within system limits, after calling `before` in its process."""
 
     def prepare() -> None:
         for limit, value in (limits or {}).items():
@@ -121,7 +121,7 @@ def run(
 
 
 def tells_no_lie(project: Sandbox, result: Result) -> None:
-    """See that a pass was said only of what is well, anything else has its reason, and there is one server."""
+    """Assert that only healthy services pass, every failure has a reason, and there is one server."""
     assert result.code in (0, 1, 3), result
     assert result.code or project.answers(), result
     assert len(result.output.strip()) > 0, result

@@ -33,7 +33,7 @@ echo "$@" >> "{temp}/installed"
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Runner:
-    """A runner whose auto-heal only says how it was called."""
+    """A runner whose auto-heal only records how it was called."""
     (tmp_path / "workspace").mkdir()
     runner = Runner(tmp_path, tmp_path / "workspace")
     runner.program("auto-heal", RECORDER.format(python=sys.executable))
@@ -42,7 +42,7 @@ def recording(tmp_path: Path) -> Runner:
 
 @pytest.fixture
 def runner(project: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """A runner that has auto-heal on PATH, and the project for its workspace."""
+    """A runner with auto-heal on PATH, and the project as its workspace."""
     runner = Runner(tmp_path_factory.mktemp("runner"), project.root)
     runner.program("auto-heal", f'#!/bin/sh\nexec "{sys.executable}" -m remediation "$@"\n')
     return runner
@@ -172,7 +172,7 @@ def test_wrong_use_is_told_in_one_sentence(recording: Runner, inputs: dict[str, 
 
 @pytest.fixture
 def bare(recording: Runner) -> Runner:
-    """A runner without auto-heal, whose Python makes an environment of a pip that installs the recorder."""
+    """A runner without auto-heal, whose Python makes environments with a pip that installs the recorder."""
     recorder = (recording.folder("bin") / "auto-heal").rename(recording.temp / "recorder")
     recording.path = f"{recording.folder('bin')}:/usr/bin:/bin"
     assert shutil.which("auto-heal", path=recording.path) is None

@@ -34,7 +34,7 @@ HOSTILE = [
 
 @dataclass(frozen=True)
 class Command:
-    """What the runner takes out of a line."""
+    """What the runner reads from a line."""
 
     name: str
     properties: dict[str, str]
@@ -42,7 +42,7 @@ class Command:
 
 
 def unescaped(text: str, escapes: Mapping[str, str]) -> str:
-    """Undo escapes one after the other, as the runner does."""
+    """Decode the escapes one after the other, as the runner does."""
     for escape, char in escapes.items():
         text = text.replace(escape, char)
     return text
@@ -69,7 +69,7 @@ def taken(line: str) -> Command:
 
 
 def check(name: str, *, failed: bool = False, well: bool = True, message: str | None = None, tries: int = 3) -> Result:
-    """Return what became of a check."""
+    """Return the result of a check."""
     failed_at, passed_at = 1.0 if failed else None, 2.0 if well else None
     return Result(
         "check", f"t.py::{name}", name, ["api"], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at,
@@ -78,7 +78,7 @@ def check(name: str, *, failed: bool = False, well: bool = True, message: str | 
 
 
 def change(name: str, key: str, **values: object) -> Change:
-    """Return what changed of a check."""
+    """Return the change of a check."""
     return Change(f"t.py::{name}", name, ChangeKind(key), values)
 
 
@@ -101,7 +101,7 @@ def told(
     workspace: Path | None = ROOT,
     baseline: Baseline | None = None,
 ) -> list[Command]:
-    """Return the annotations as the runner understands them."""
+    """Return the annotations as the runner reads them."""
     lines = annotation_lines(
         results, changes, places or {}, root=root, workspace=workspace, verdict=verdict, baseline=baseline
     )

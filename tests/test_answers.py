@@ -32,7 +32,7 @@ def serve() -> Iterator[Serve]:
 
 
 def handle(project: Sandbox, number: int, *, timeout: float = 20.0, host: str = "127.0.0.1", more: str = "") -> Handle:
-    """Return the handle of a service that something else runs."""
+    """Return the client of a service that auto-heal does not run."""
     url = host if "://" in host else f"http://{host}:{number}"
     project.configure(f'url = "{url}"\n{more}', top=f"timeout = {timeout}", command='restart = ["true"]')
     found = load_project(project.root, {})
@@ -40,7 +40,7 @@ def handle(project: Sandbox, number: int, *, timeout: float = 20.0, host: str = 
 
 
 def failure(api: Handle, path: str = "/") -> str:
-    """Return the one sentence with which a request fails, after what was asked."""
+    """Return the sentence with which a request fails, without the request."""
     with pytest.raises(ServiceDown) as told:
         api.get(path)
     text = str(told.value)
@@ -134,7 +134,7 @@ def test_an_endless_body_is_not_taken_in(project: Sandbox, serve: Serve, begin: 
 
 
 def deflated(size: int) -> Iterator[bytes]:
-    """Yield an answer of so many zeros."""
+    """Yield an answer of this many zeros."""
     yield reply(b"", "Content-Encoding: deflate")
     squeeze = zlib.compressobj()
     for _ in range(size // 2**20):

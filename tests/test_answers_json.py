@@ -23,7 +23,7 @@ def serve() -> Iterator[Serve]:
 
 
 def says(charset: str) -> str:
-    """Return the header of JSON in a charset."""
+    """Return the header of JSON with a charset."""
     return f"Content-Type: application/json; charset={charset}"
 
 

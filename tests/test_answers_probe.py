@@ -28,7 +28,7 @@ def serve() -> Iterator[Serve]:
 def probed(
     project: Sandbox, number: int, timeout: float = 20.0, host: str = "127.0.0.1", ready: str = "/"
 ) -> str | None:
-    """Return what the probe of readiness has against a service."""
+    """Return the problem that the readiness probe finds."""
     handle(project, number, host=host, more=f'ready = "{ready}"')
     return readiness.unready(load_project(project.root, {}).services["api"], timeout=timeout)
 

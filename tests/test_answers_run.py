@@ -27,7 +27,7 @@ def says(value: object) -> bytes:
 
 
 def checked(project: Sandbox, number: int, *, scheme: str = "http", service: str = "") -> dict[str, str]:
-    """Run the shipped checks of a service that something else runs; return how each failed, as the log says it."""
+    """Run the shipped checks of a service that auto-heal does not run; return the logged failures."""
     url = f'url = "{scheme}://localhost:{number}"'
     project.configure(f"{url}\n{service}", top="timeout = 2\nretries = 1", command='restart = ["true"]')
 

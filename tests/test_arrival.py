@@ -23,16 +23,16 @@ VERSION = 'version = { path = "/v", field = "id" }'
 
 
 class Waiting:
-    """One wait, with what it told."""
+    """One wait, with its log."""
 
     def __init__(self, project: Sandbox) -> None:
-        """Wait for the services of a project."""
+        """Prepare to wait for the services of a project."""
         self.project: Project = load_project(project.root, {})
         self.store = Store(self.project)
         self.told: list[str] = []
 
     def wait(self, seconds: float | None, expected: Mapping[str, str] | None = None) -> float:
-        """Wait, and return how long that took, in seconds."""
+        """Wait, and return the duration in seconds."""
         event_log = EventLog.of(self.project, terminal=lambda text, _: self.told.append(text))
         began = time.monotonic()
         services = self.project.services.values()
@@ -42,7 +42,7 @@ class Waiting:
 
 @pytest.fixture
 def elsewhere(project: Sandbox) -> Sandbox:
-    """Return a project whose service something else runs."""
+    """Return a project whose service auto-heal does not run."""
     project.configure(f"start_timeout = 0.3\n{VERSION}", command='restart = ["true"]')
     return project
 

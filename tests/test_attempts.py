@@ -16,7 +16,7 @@ Phase = Literal["setup", "call", "teardown"]
 
 
 def crash(message: str, text: str = "the whole traceback") -> Any:
-    """Return what pytest makes of an exception: a text, and where and how it broke."""
+    """Return pytest's form of an exception: a text, and where and how it broke."""
 
     class Broken(str):
         __slots__ = ()
@@ -33,7 +33,7 @@ def report(
     noted: dict[str, Any] | None = None,
     rerun: int | None = None,
 ) -> pytest.TestReport:
-    """Return a report of pytest's, with what plugins add to it."""
+    """Return a report of pytest, with the additions of plugins."""
     made = pytest.TestReport(
         nodeid="test_x.py::test_a", location=("test_x.py", 1, "test_a"), keywords={},
         outcome=cast("Any", outcome), longrepr=longrepr, when=when, start=100.0,
@@ -46,14 +46,14 @@ def report(
 
 
 def failed(**of: Any) -> Attempt:
-    """Return the attempt that a report tells of."""
+    """Return the attempt of a report."""
     found = attempt(report(**of))
     assert found is not None
     return found
 
 
 def item(doc: str | None = None, *, parameters: str | None = None) -> pytest.Item:
-    """Return as much of an item as a label needs."""
+    """Return the part of an item that a label needs."""
 
     def test_a() -> None:
         pass

@@ -19,16 +19,16 @@ START = 1_000_000.0
 
 
 class Clock:
-    """The time of day, and a service that asks for a restart by it."""
+    """The time of day, and a service that asks for restarts by it."""
 
     def __init__(self, service: Service) -> None:
-        """Begin with nothing remembered."""
+        """Begin with an empty state."""
         self.now = START
         self.service = service
         self.state = ServiceState()
 
     def ask(self) -> str:
-        """Ask for a restart, do it if it is allowed, and return the reason if it is not."""
+        """Ask for a restart; do it if it is allowed, and return the reason if not."""
         refused = backoff.refusal(self.service, self.state)
         if refused is None:
             self.state.restarts.append(self.now)
@@ -36,7 +36,7 @@ class Clock:
         return f"{refused.why.key}, first" if refused.first else refused.why.key
 
     def sick_for(self, seconds: float, *, step: float = 1.0) -> list[float]:
-        """Ask at every step for so long, and return the moments of the restarts since the beginning."""
+        """Ask at every step for this long, and return the moments of the restarts since the beginning."""
         end, allowed = self.now + seconds, []
         while self.now < end:
             if not self.ask():

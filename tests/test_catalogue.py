@@ -13,7 +13,7 @@ from remediation.messages.texts.reason import REASON
 
 
 def fields(template: str) -> set[str]:
-    """Return the names that a template wants values for."""
+    """Return the names of a template's fields."""
     return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 

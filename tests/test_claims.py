@@ -13,7 +13,7 @@ from remediation.monitor.scheduler import Claims, groups
 
 
 def item(name: str, *services: str, file: str = "test_a.py") -> Any:
-    """Return what the grouping sees of a check."""
+    """Return the part of a check that the grouping needs."""
     marks = [pytest.mark.heals(*services).mark] if services else []
     return SimpleNamespace(nodeid=name, path=Path(file), iter_markers=lambda _: iter(marks))
 
@@ -24,7 +24,7 @@ def named(cut: list[list[Any]]) -> list[list[str]]:
 
 
 def services(**needs: list[str]) -> Any:
-    """Return services with what they depend on."""
+    """Return services with their dependencies."""
     return {name: SimpleNamespace(depends_on=tuple(others)) for name, others in needs.items()}
 
 

@@ -21,7 +21,7 @@ REPAIRED = "repaired, it failed before the deployment"
 
 
 def now(outcome: str, latency: float | None = None) -> Result:
-    """Return a check as it is after the deployment."""
+    """Return a check after the deployment."""
     failed_at = 1.0 if outcome in ("failed", "healed") else None
     passed_at = 2.0 if outcome in ("passed", "healed") else None
     return Result(
@@ -32,7 +32,7 @@ def now(outcome: str, latency: float | None = None) -> Result:
 def compared(
     before: BaselineCheck | None, after: Result, harmed: dict[str, tuple[str, ...]] | None = None
 ) -> list[Change]:
-    """Return what changed from one to the other."""
+    """Return the changes between two states of a check."""
     baseline = Baseline(0.0, {NODE: before} if before else {})
     return changes([after], baseline=baseline, limits=LIMITS, harmed=harmed or {})
 

@@ -25,13 +25,13 @@ OTHER = '[services.db]\nrestart = "x"\nurl = "tcp://localhost:5432"\n'
 
 
 def load(root: Path, text: str, **environ: str) -> Project:
-    """Load a project that is configured by this text."""
+    """Load a project with this configuration."""
     (root / "auto-heal.toml").write_text(text, encoding="utf-8")
     return load_project(root, environ)
 
 
 def refusal(root: Path, environ: dict[str, str] | None = None) -> str:
-    """Return the one sentence by which the configuration is refused."""
+    """Return the sentence that refuses the configuration."""
     with pytest.raises(ConfigError) as raised:
         load_project(root, environ or {})
     assert str(raised.value).isprintable()
@@ -318,7 +318,7 @@ VALUES = st.recursive(
 
 
 def toml(value: object) -> str:
-    """Write a value as TOML has it, which knows no lone surrogate."""
+    """Write a value in TOML, which has no lone surrogates."""
     match value:
         case bool() | str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -13,7 +13,7 @@ from sandbox import Sandbox, wait_for
 
 
 def recovers(project: Sandbox) -> None:
-    """Run one check; see one server, and all that is remembered of it agree."""
+    """Run one check; assert that there is one server and that the stored state agrees with it."""
     result = project.check()
     assert result.code == 0, result
     assert wait_for(lambda: len(project.servers()) == 1)

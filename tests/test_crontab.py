@@ -25,7 +25,7 @@ from remediation.config.schema import ConfigError
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Project]:
-    """Write a project into a folder of a given name, and return it."""
+    """Write a project into a folder with a given name, and return it."""
     return partial(project_in, tmp_path)
 
 
@@ -38,7 +38,7 @@ def sandbox_with_a_bad_name(tmp_path: Path) -> Iterator[Sandbox]:
 
 
 def as_cron_reads(text: str) -> str:
-    """Return the command of a crontab's last line, up to the first % that is not escaped, as crontab(5) has it."""
+    """Return the command of a crontab's last line, up to the first unescaped %, as in crontab(5)."""
     command = text.splitlines()[-1].split(" ", 5)[5]
     (command, *_) = re.split(r"(?<!\\)%", command)
     return command.replace("\\%", "%")
@@ -81,7 +81,7 @@ def test_cron_finds_no_fault(make: Callable[..., Project], tmp_path: Path, folde
 
 
 def _syntax_option() -> str:
-    """Return the option of crontab that only checks a file: -T or -n; with another one the same may install it."""
+    """Return the option of crontab that only checks a file: -T or -n; any other may install it."""
     if not shutil.which("crontab"):
         pytest.skip("crontab is not installed")
     usage = subprocess.run(["crontab", "-h"], capture_output=True, text=True)

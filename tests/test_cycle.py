@@ -50,12 +50,12 @@ def alone(project: Sandbox) -> Sandbox:
 
 
 def states(project: Sandbox) -> list[dict[str, object]]:
-    """Return in what state each cycle found its process."""
+    """Return the state in which each cycle found its process."""
     return [json.loads(line) for line in (project.root / "states").read_text().splitlines()]
 
 
 def without_a_verdict(monitor: Watching) -> int:
-    """Count the checks of which the monitor says so."""
+    """Count the checks that the monitor reports as being without a verdict."""
     return monitor.count("❌ The check came to no verdict")
 
 

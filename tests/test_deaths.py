@@ -15,7 +15,7 @@ EVERY_HOUR = "interval = 3600\nretries = 1"
 
 
 def is_killed_and_healed(monitor: Watching, project: Sandbox, heals: int) -> None:
-    """Kill the service, and see it healed."""
+    """Kill the service, and assert that it is healed."""
     killed = kill(project)
 
     wait_for(lambda: monitor.statistics.heals == heals)
@@ -60,7 +60,7 @@ def test_slow():
 
 
 def several(project: Sandbox, count: int) -> list[str]:
-    """Configure so many services, started already, with a check each, and one that waits while a file is there."""
+    """Configure this many started services with a check each, and one check that waits while a file exists."""
     names = ["api", *(f"s{number}" for number in range(1, count))]
     command = f"command = {json.dumps([sys.executable, str(PATIENT)])}"
     more = "".join(

@@ -188,7 +188,7 @@ def test_a_rollback_that_hangs_is_ended(stage: Stage) -> None:
 
 
 def is_sick(stage: Stage, code: int, *others: str) -> None:
-    """See that one rollback was tried, and that the report has the failures before and after it, and `others`."""
+    """Assert one attempted rollback, and a report with the failures before and after it, and `others`."""
     assert code == 1
     assert stage.verdict == "sick"
     assert len(stage.rollbacks) == 1
@@ -199,7 +199,7 @@ def is_sick(stage: Stage, code: int, *others: str) -> None:
 
 
 def everything(stage: Stage) -> str:
-    """Return all that the report says."""
+    """Return the whole content of the report."""
     return ET.tostring(stage.project.report, encoding="unicode")
 
 

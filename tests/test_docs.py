@@ -20,7 +20,7 @@ _SAID = {"broken_by_heal": "broken by the heal of ", "slower": "slower: "}
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """Return what stands in a page in blocks of a language."""
+    """Return the code blocks of a language in a page."""
     return [text for name, text in _BLOCK.findall(page.read_text(encoding="utf-8")) if name == language]
 
 

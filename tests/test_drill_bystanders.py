@@ -15,14 +15,14 @@ from remediation.drill.bystanders import Bystanders
 
 
 def herd_of(project: Sandbox) -> Bystanders:
-    """Return the herd of a project's service."""
+    """Return the bystanders of a project's service."""
     loaded = loaded_from(project)
     return Bystanders(loaded.services["api"], loaded)
 
 
 @pytest.fixture
 def herd(project: Sandbox) -> Iterator[Bystanders]:
-    """A herd that stands by."""
+    """Started bystanders."""
     with herd_of(project) as made:
         yield made
 

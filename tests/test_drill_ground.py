@@ -25,7 +25,7 @@ from remediation.system.signals import Signals
 
 
 def healer_of(project: Project) -> Remediator:
-    """Return a healer, as a drill has it."""
+    """Return a healer like that of a drill."""
     return Remediator(Store(project), EventLog.of(project), record=lambda _: None, origin="hand")
 
 

@@ -21,12 +21,12 @@ MAY_MOUNT = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 
 
 def says(project: Sandbox, text: str) -> bool:
-    """Return whether the log says something."""
+    """Return whether the log contains a text."""
     return text in project.log if (project.root / "auto-heal.log").exists() else False
 
 
 def heals(project: Sandbox) -> bool:
-    """Return whether a heal is under way."""
+    """Return whether a heal is running."""
     return bool(project.state["restarts"])
 
 
@@ -61,7 +61,7 @@ MOMENTS = [
 
 
 def seen(moment: Callable[[Sandbox], bool], project: Sandbox, drill: subprocess.Popen[str]) -> bool:
-    """Return whether the moment has come, or never will."""
+    """Return whether the moment has come, or can no longer come."""
     if drill.poll() is not None:
         return True
     try:
@@ -76,7 +76,7 @@ def begun(project: Sandbox, fault: str) -> subprocess.Popen[str]:
 
 
 def end(drill: subprocess.Popen[str]) -> None:
-    """See that a drill has ended."""
+    """Assert that a drill ends."""
     drill.kill()
     drill.communicate()
 

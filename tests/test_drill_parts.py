@@ -33,7 +33,7 @@ from remediation.system.process import Identity
 
 @pytest.fixture
 def loaded(project: Sandbox) -> Project:
-    """The project, as it is configured."""
+    """The configured project."""
     return loaded_from(project)
 
 
@@ -44,7 +44,7 @@ def service(loaded: Project) -> Service:
 
 
 def finding(service: Service, fault: str, **values: object) -> FaultResult:
-    """Return a finding of a fault that was healed, but for what `values` say."""
+    """Return the result of a healed fault; `values` replace its fields."""
     found = FaultResult(Trial(fault, service, 1), detected=True, healed=True, downtime=0.5, ended=True)
     for name, value in values.items():
         setattr(found, name, value)
@@ -52,7 +52,7 @@ def finding(service: Service, fault: str, **values: object) -> FaultResult:
 
 
 def findings(*several: FaultResult, trials: int | None = None) -> DrillResults:
-    """Return a drill with these findings."""
+    """Return a drill with these results."""
     planned = [one.trial for one in several]
     return DrillResults(7, 1, planned + planned[:1] * ((trials or len(several)) - len(several)), list(several))
 

@@ -21,14 +21,14 @@ def edited(project: Sandbox) -> Sandbox:
 
 
 def goes_on(monitor: Watching, cycles: int = 2) -> int:
-    """Wait until so many cycles have begun and ended from now on, and return the number of the first of them."""
+    """Wait until this many cycles have begun and ended, and return the number of the first of them."""
     begun = monitor.count("Check #")
     monitor.ends_check(begun + cycles)
     return begun + 1
 
 
 def told_in(monitor: Watching, cycle: int) -> list[str]:
-    """Return what was told in a cycle."""
+    """Return the output of a cycle."""
     text = "\n".join(monitor.lines)
     return text.partition(f"Check #{cycle} (")[2].partition("Check #")[0].splitlines()
 

@@ -40,10 +40,10 @@ SOON = "start_timeout = 1"
 
 
 class Bench:
-    """A service, what runs it, and what can be seen of it from outside."""
+    """A service, its engine, and what can be seen of it from outside."""
 
     def __init__(self, project: Sandbox) -> None:
-        """Load what is configured now."""
+        """Load the current configuration."""
         loaded = load_project(project.root, {})
         self.project = project
         self.service = loaded.services["api"]
@@ -54,11 +54,11 @@ class Bench:
 
     @property
     def service_state(self) -> ServiceState:
-        """What is remembered of the service."""
+        """The stored state of the service."""
         return self.store.recall(self.service)
 
     def do(self, action: str) -> Operation:
-        """Have the engine start, stop or restart the service, as the healer does."""
+        """Have the engine start, stop or restart the service, as the remediator does."""
         with self.store.lock(self.service, timeout=DEADLINE):
             operation = self.steps.operation(self.service, self.steps.recall(self.service))
             getattr(self.engine, action)(operation)
@@ -66,7 +66,7 @@ class Bench:
 
     @property
     def listeners(self) -> list[int]:
-        """The PIDs of all that listen on the service's port."""
+        """The PIDs of all processes that listen on the service's port."""
         return sorted({one.pid for one in ports.listeners(self.project.port, "127.0.0.1") if one.pid})
 
     @property
@@ -82,7 +82,7 @@ class Bench:
         return sorted({*self.project.servers(), *([managed.pid] if managed else [])})
 
     def remediator(self) -> Remediator:
-        """Return a healer of its own, as each process has one."""
+        """Return a new remediator, as each process has its own."""
         return Remediator(Store(self.store.project), self.event_log, record=lambda _: None, origin="hand")
 
 
@@ -104,7 +104,7 @@ class Configure:
 
 @pytest.fixture(params=ENGINES)
 def configure(project: Sandbox, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
-    """Return what configures the service for each engine in turn."""
+    """Return a function that configures the service, for each engine in turn."""
     monkeypatch.chdir(project.root)
     try:
         yield Configure(project, ENGINES[request.param])
@@ -114,7 +114,7 @@ def configure(project: Sandbox, request: pytest.FixtureRequest, monkeypatch: pyt
 
 @pytest.fixture
 def bench(configure: Configure) -> Bench:
-    """Return a service that can be started and is not."""
+    """Return a service that is not started yet."""
     return configure()
 
 
@@ -126,7 +126,7 @@ def running(bench: Bench) -> Bench:
 
 
 def state(project: Sandbox) -> dict[Path, bytes]:
-    """Return all that there is of a project on disk."""
+    """Return all files of a project."""
     return {path: path.read_bytes() for path in project.root.rglob("*") if path.is_file()}
 
 

@@ -37,7 +37,7 @@ def read(folder: Path, name: str) -> Any:
 
 
 def heal_a_hung_one(project: Sandbox) -> int:
-    """Start the service, suspend it and heal it; return the PID that it had."""
+    """Start the service, suspend it and heal it; return its previous PID."""
     project.auto_heal("start")
     pid = project.pid
     os.kill(pid, signal.SIGSTOP)
@@ -249,7 +249,7 @@ def test_a_command_that_a_killed_healer_left_is_ended_by_the_next(project: Sandb
 
 
 def marked(process: psutil.Process, project: Sandbox) -> bool:
-    """Return whether a process is one that evidence of the project was asked of."""
+    """Return whether a process collects evidence for the project."""
     try:
         return process.environ().get("AUTO_HEAL_EVIDENCE", "").startswith(f"{project.root}:")
     except psutil.Error:

@@ -152,14 +152,14 @@ def with_limits(project: Project, *, days: float = 30.0, megabytes: float = 100.
 
 
 def keep(archive: Archive, service: str = "api", size: int = 10) -> str:
-    """Keep so many bytes, and return the name of the folder."""
+    """Store this many bytes, and return the name of the folder."""
     with archive.new(service) as folder:
         folder.write("a", b"x" * size)
     return folder.path.name
 
 
 def names(archive: Archive) -> list[str]:
-    """Return what is kept."""
+    """Return the names of the stored folders."""
     return sorted(path.name for path in archive.path.iterdir())
 
 

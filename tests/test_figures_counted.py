@@ -22,7 +22,7 @@ def history(tmp_path: Path) -> History:
 
 
 def naive(rounds: list[tuple[Round, float]], heals: list[tuple[float, bool]]) -> dict[str, Any]:
-    """Count one service's figures from (round, longest credit) in order of time, and (moment, ok) of its heals."""
+    """Count a service's statistics from its rounds (time, longest credit), in order, and heals (time, ok)."""
     seen = [(one, cap) for one, cap in rounds if one[1:] != (None, None)]
     ends = [at for (at, _, _), _ in seen[1:]] + [SINCE]
     watched, down, repairs, began = 0.0, 0.0, [], None
@@ -57,7 +57,7 @@ def ranked(values: list[float]) -> dict[str, float] | None:
 
 
 def rounded(value: Any) -> Any:
-    """Return a value as JSON has it, its numbers to the microsecond."""
+    """Return a value as in JSON, with numbers rounded to the microsecond."""
     return json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 6))
 
 

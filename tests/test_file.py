@@ -24,7 +24,7 @@ NOT_MISSING = KINDS[1:]
 
 @pytest.fixture
 def planted(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """Plant what the test asks for where a file is expected."""
+    """Plant the requested thing in place of a file."""
     path, victim = tmp_path / "file", tmp_path / "victim"
     victim.write_bytes(b"untouched")
     victim.chmod(0o640)
@@ -59,7 +59,7 @@ def mode(path: Path) -> int:
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Do work in several threads at once, and see that none failed."""
+    """Run work in several threads at once, and assert that none failed."""
     errors: list[BaseException] = []
 
     def one(number: int) -> None:

@@ -41,7 +41,7 @@ NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
 def may_unshare() -> bool:
-    """Return whether a PID namespace can be had here."""
+    """Return whether a PID namespace can be made here."""
     return (
         shutil.which("unshare") is not None and not subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode
     )
@@ -49,7 +49,7 @@ def may_unshare() -> bool:
 
 @pytest.fixture
 def first(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    """A process that was PID 1 of a namespace, and has said that there is no zombie."""
+    """A process that was PID 1 of a namespace, and has reported that there is no zombie."""
     if not may_unshare():
         pytest.skip("no PID namespace can be had here")
     command = [*NAMESPACE, sys.executable, "-c", PROGRAM, request.param]

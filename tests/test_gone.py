@@ -29,7 +29,7 @@ LOST = "was removed or replaced while auto-heal was at work"
 
 @pytest.fixture
 def moved(project: Sandbox) -> Iterator[Sandbox]:
-    """The same project as it will be seen after its folder was renamed."""
+    """The same project after its folder was renamed."""
     elsewhere = copy.copy(project)
     elsewhere.root = project.root.with_name(f"{project.root.name}-moved")
     try:
@@ -39,7 +39,7 @@ def moved(project: Sandbox) -> Iterator[Sandbox]:
 
 
 def remove_memory(project: Sandbox) -> None:
-    """Remove all that auto-heal remembers, as people do who want to begin anew."""
+    """Remove the state folder, as people do who want to start afresh."""
 
     def removed() -> bool:
         # Somebody may be writing into it.
@@ -50,7 +50,7 @@ def remove_memory(project: Sandbox) -> None:
 
 
 def has_one_server(project: Sandbox) -> None:
-    """See that one server runs, which answers and is the one that is remembered."""
+    """Assert that one server runs, which answers and is the stored one."""
     assert project.servers() == [project.pid]
     assert project.state["pid"] == project.pid
     assert project.answers()
@@ -235,7 +235,7 @@ def test_a_healthy_service_is_left_alone_in_a_renamed_folder(healthy: Sandbox, m
 
 
 def can_mount() -> bool:
-    """Return whether a folder can be given a second path here: by root, and not in every container."""
+    """Return whether a bind mount is possible here: by root, and not in every container."""
     tool = shutil.which("unshare")
     words = [str(tool), "--mount", "mount", "--bind", "/tmp", "/mnt"]
     return bool(tool) and subprocess.run(words, capture_output=True).returncode == 0

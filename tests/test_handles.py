@@ -70,7 +70,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 
 def services(project: Sandbox, number: int, *, timeout: float = 5.0, path: str = "") -> Services:
-    """Return the services of a project whose api answers on a port, and is nobody's process."""
+    """Return the services of a project whose api answers on a port, without a process of auto-heal."""
     url = f'url = "http://127.0.0.1:{number}{path}"'
     project.configure(url, top=f"timeout = {timeout}", command='restart = ["true"]')
     found = load_project(project.root, {})

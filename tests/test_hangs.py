@@ -24,7 +24,7 @@ HUNG = "hung: no end within 1.5s, and no signal interrupts it"
 
 
 def outcomes(project: Sandbox) -> dict[str, str]:
-    """Return what the report says of each check."""
+    """Return the outcome of each check in the report."""
     kinds = ("failure", "error", "skipped")
     return {
         case.get("name", ""): next((child.tag for child in case if child.tag in kinds), "passed")
@@ -40,7 +40,7 @@ def failure_of(project: Sandbox, name: str) -> ET.Element:
 
 
 def run(project: Sandbox, way: str) -> Result:
-    """Run the checks in one of the ways in which people do."""
+    """Run the checks in one of the usual ways."""
     return project.auto_heal("check") if way == "auto-heal check" else project.check(*way.split()[2:])
 
 

@@ -18,7 +18,7 @@ LETTERS = {"p": CheckOutcome.PASSED, "f": CheckOutcome.FAILED, "s": CheckOutcome
 
 
 def rounds(history: str, healed: str) -> list[Round]:
-    """Return the rounds of a check: a letter for how each ended, and who was healed before it."""
+    """Return the rounds of a check: a letter for each result, and the services that were healed before it."""
     made = []
     for letter, names in zip(history, f" {healed}", strict=True):
         found = [CheckResult("t.py::a", "/a", [], 0.0, LETTERS[letter])] if letter != "-" else []
@@ -52,7 +52,7 @@ def test_beside():
 
 @pytest.fixture
 def harmful(project: Sandbox) -> Sandbox:
-    """Return a project whose service, when it is started, breaks a check that is none of its own."""
+    """Return a project whose service, when it starts, breaks a check of another one."""
     project.write("healthtests/test_beside.py", BESIDE)
     project.write("server.sh", f'#!/bin/sh\ntouch "{project.root}/started"\nexec "$@"\n').chmod(0o755)
     words = [f"{project.root}/server.sh", sys.executable, str(PATIENT)]

@@ -18,12 +18,12 @@ from remediation.system.process import Identity
 
 
 def grant(identity: Identity, *marks: str) -> str:
-    """Return what the environment of a command says."""
+    """Return the lock grant in the environment of a command."""
     return json.dumps([identity.pid, identity.born, list(marks)])
 
 
 def of(pid: int) -> Identity:
-    """Return the identity of a process that lives."""
+    """Return the identity of a live process."""
     identity = Identity.of(pid)
     assert identity is not None
     return identity

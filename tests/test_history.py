@@ -117,7 +117,7 @@ def test_a_history_that_is_not_there_yet_is_told_with_what_writes_it(history: Hi
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each fourth run look for what is too old or too much."""
+    """Let every fourth run delete records beyond the limits."""
     monkeypatch.setattr(module, "_PRUNED_EVERY", 4)
 
 

@@ -62,7 +62,7 @@ def history(tmp_path: Path) -> History:
 
 @contextmanager
 def python(root: Path, code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Lend a process that runs code in a project and has said its first line."""
+    """Yield a process that runs code in a project and has printed its first line."""
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=root, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, text=True,
@@ -79,7 +79,7 @@ def python(root: Path, code: str, *arguments: str) -> Iterator[subprocess.Popen[
 
 
 def write_at_once(root: Path, *, writers: int, times: int) -> None:
-    """Let processes write runs and heals, all from the same moment on, and see that none failed."""
+    """Let processes write runs and heals at the same time, and assert that none failed."""
     with ExitStack() as stack:
         processes = [stack.enter_context(python(root, WRITER, f"w{n}", str(times))) for n in range(writers)]
         for process in processes:

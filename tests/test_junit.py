@@ -21,7 +21,7 @@ _WRITTEN = {"p": [""], "s": ["skipped"], "f": ["failure"], "e": ["error"], "t": 
 
 
 def written(folder: Path, history: dict[str, str], number: int = 0) -> RoundReport:
-    """Write a round: for each check its attempts, a letter each, none for a check that was not run."""
+    """Write a round: a string of letters per check, one per attempt, or None for a check that did not run."""
     cases, attempts = [], []
     for name, letters in history.items():
         nodeid = f"healthtests/test_x.py::{name}"
@@ -51,7 +51,7 @@ def merged(*rounds: RoundReport) -> ET.Element:
 
 
 def tags(parent: ET.Element, name: str = "test_a") -> list[str]:
-    """Return the names of the children of the one case of a name."""
+    """Return the names of the children of the only case with a name."""
     (found,) = parent.iterfind(f"testcase[@name='{name}']")
     return [child.tag for child in found]
 

@@ -33,13 +33,13 @@ LONG = 600.0
 
 @pytest.fixture(autouse=True)
 def reaped() -> Iterator[None]:
-    """Leave no zombie once the project has ended its processes."""
+    """Leave no zombies once the project has ended its processes."""
     yield
     reap()
 
 
 def configured(project: Sandbox, *command: str, service: str = "") -> Service:
-    """Return the service of the project, to be started by this command."""
+    """Return the service of the project with this command."""
     project.configure(service, command=f"command = {json.dumps(command)}")
     return load_project(project.root, {}).services["api"]
 
@@ -50,7 +50,7 @@ def python(script: str) -> tuple[str, ...]:
 
 
 def death(started: Started) -> str:
-    """Wait until a command has ended and say how."""
+    """Wait until a command has ended, and return how."""
     return str(wait_for(started.death))
 
 

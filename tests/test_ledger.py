@@ -20,10 +20,10 @@ from remediation.state.records import CheckOutcome, Result, Run
 
 
 class Told:
-    """A ledger of api and db, and what it has told."""
+    """A ledger of api and db, and its messages."""
 
     def __init__(self, project: Project) -> None:
-        """Begin with nothing."""
+        """Begin without results."""
         self.said: list[tuple[str, str]] = []
         self.service_status = ServiceStatus(project.services)
         self.sinks = Sinks(project, self.service_status, metrics_port=None, tell=lambda *_, **__: None)
@@ -36,7 +36,7 @@ class Told:
             self.said.append((key, str(values.get("names", ""))))
 
     def enters(self, *well: str, services: list[str] | None = None, without: list[str] | None = None) -> None:
-        """Enter a cycle that found nothing wrong."""
+        """Enter a cycle without failures."""
         self._cycles += 1
         cycle = begun(self.service_status, self._cycles, services=services, without=without)
         results = [Result("service", name, name, [name], 0.0, CheckOutcome.PASSED, None, 1.0) for name in well]
@@ -47,7 +47,7 @@ class Told:
 
 @pytest.fixture
 def told(project: Sandbox) -> Iterator[Told]:
-    """A ledger that has told nothing yet."""
+    """A ledger without messages yet."""
     made = Told(two_services(project))
     with closing(made.statistics), closing(made.sinks):
         yield made

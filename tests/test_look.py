@@ -28,7 +28,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def configured(project: Sandbox, service: str = "", command: str = 'command = "true"') -> tuple[Service, Store]:
-    """Return the service of the project and its memory."""
+    """Return the service of the project and its store."""
     project.configure(service, command=command)
     found = load_project(project.root, {})
     return found.services["api"], Store(found)
@@ -39,7 +39,7 @@ Serve = Callable[..., list[bytes]]
 
 @pytest.fixture
 def serve(project: Sandbox) -> Iterator[Serve]:
-    """Answer on the project's port with these bytes, or one by one and over again; return the requests."""
+    """Answer on the project's port with these bytes, or with several in turn; return the requests."""
     over = threading.Event()
     with ExitStack() as stack:
 
@@ -73,7 +73,7 @@ def serve(project: Sandbox) -> Iterator[Serve]:
 
 
 def running(project: Sandbox, service: Service, store: Store) -> Identity:
-    """Start a process and remember it as the service's."""
+    """Start a process, and store it as the service's."""
     identity = Identity.of(project.stranger("sleep", "600").pid)
     assert identity is not None
     store.remember_process(service, ServiceState(), identity)

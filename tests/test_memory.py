@@ -28,20 +28,20 @@ QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthC
 
 @pytest.fixture
 def memory_file(project: Sandbox) -> Path:
-    """Return the file that holds what is remembered of the service."""
+    """Return the file with the stored state of the service."""
     (project.root / ".auto-heal").mkdir()
     return project.root / ".auto-heal" / "api.json"
 
 
 def identity_of(pid: int) -> Identity:
-    """Return the identity of a process that lives."""
+    """Return the identity of a live process."""
     identity = Identity.of(pid)
     assert identity is not None
     return identity
 
 
 def plant(path: Path, kind: str) -> None:
-    """Plant something where a file is expected."""
+    """Plant something in place of a file."""
     match kind:
         case "fifo":
             os.mkfifo(path)

@@ -23,14 +23,14 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def hung() -> Iterator[str]:
-    """The URL of a receiver that takes connections and never answers."""
+    """The URL of a receiver that accepts connections and never answers."""
     with hanging() as url:
         yield url
 
 
 @pytest.fixture
 def told() -> list[str]:
-    """What the user was told."""
+    """The messages to the user."""
     return []
 
 
@@ -43,7 +43,7 @@ def make(project: Sandbox, told: list[str]) -> Iterator[Make]:
 
 @pytest.fixture
 def unsent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let messages wait, and none be sent."""
+    """Keep messages in the queue, and send none."""
     monkeypatch.setattr(notification_worker, "MOST_AT_WORK", 0)
 
 

@@ -31,20 +31,20 @@ def configured(project: Sandbox) -> Project:
 
 @pytest.fixture
 def metrics(configured: Project) -> Iterator[Watched]:
-    """The numbers of that project, as they are served."""
+    """The served metrics of that project."""
     with serving(configured) as metrics:
         yield metrics
 
 
 def service(name: str, failed_at: float | None = None, passed_at: float | None = None) -> Result:
-    """Return what became of a service."""
+    """Return the result of a service."""
     return Result("service", name, name, [name], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at)
 
 
 def check(
     key: str, failed_at: float | None = None, passed_at: float | None = None, latency: float | None = None
 ) -> Result:
-    """Return what became of a check of api."""
+    """Return the result of a check of api."""
     return Result("check", key, key, ["api"], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at, latency)
 
 

@@ -30,14 +30,14 @@ def configured(project: Sandbox) -> Project:
 
 @pytest.fixture
 def metrics(configured: Project) -> Iterator[Metrics]:
-    """The numbers of that project, as they are served."""
+    """The served metrics of that project."""
     with serving(configured) as metrics:
         yield metrics
 
 
 @pytest.fixture
 def connect(metrics: Metrics) -> Iterator[Connect]:
-    """Connect to the server and say something; the connection stays open until the end."""
+    """Connect to the server and send something; the connection stays open until the end."""
     with ExitStack() as stack:
 
         def connect(said: bytes) -> socket.socket:
@@ -49,7 +49,7 @@ def connect(metrics: Metrics) -> Iterator[Connect]:
 
 
 def request_threads() -> int:
-    """Count the threads that serve a request."""
+    """Count the threads that serve requests."""
     return sum("process_request" in thread.name for thread in threading.enumerate())
 
 

@@ -78,7 +78,7 @@ Uptime: 50.0% (1/2 successful checks)
 
 
 def timeless(lines: list[str]) -> list[str]:
-    """Return lines without what differs from run to run."""
+    """Return lines without the parts that differ from run to run."""
     text = re.sub(r"\.auto-heal/evidence/\S+", "F", "\n".join(lines))
     text = re.sub(r"\d\d:\d\d:\d\d", "T", text)
     return re.sub(r"(?<=PID: )\d+|(?<=in )[\d.]+(?=s)|(?<=через )[\d.]+(?=s)", "N", text).splitlines()
@@ -183,7 +183,7 @@ FAULTS = [die, stop, answer_500, lose_the_port]
 
 
 def is_healed_by(monitor: Watching, project: Sandbox, fault: Callable[[Sandbox], None], heals: int) -> None:
-    """Let a fault happen, and see it healed."""
+    """Inject a fault, and assert that it is healed."""
     pid = project.pid
 
     fault(project)

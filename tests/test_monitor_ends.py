@@ -17,7 +17,7 @@ SLOW_START = 'env = { SLOW = "1" }'
 
 
 def leaves_nothing_behind(monitor: Watching, project: Sandbox) -> None:
-    """See that no process and no folder of the monitor is left; nor is its socket, which has no name."""
+    """Assert that no process or folder of the monitor is left; its socket has no name."""
     wait_for(lambda: not monitor.crew)
     assert not list((project.root / ".auto-heal").glob("run-*"))
 

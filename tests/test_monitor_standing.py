@@ -47,21 +47,21 @@ def test_db(services):
 
 
 class Scraped:
-    """A monitor of three services, one of which starts only while there is no file `held`, and its numbers."""
+    """A monitor of three services, one of which starts only while there is no file `held`, and its metrics."""
 
     def __init__(self, monitor: Watching, project: Sandbox, port: int) -> None:
-        """Ask on a port."""
+        """Scrape a port."""
         self.monitor = monitor
         self.project = project
         self._port = port
         self.held = project.root / "held"
 
     def number(self, name: str, **labels: str) -> float | None:
-        """Ask for a number; None if it is not there."""
+        """Return a number of the metrics, or None if it is missing."""
         return one(scrape(self._port), name, **labels)
 
     def is_up(self, name: str) -> bool | None:
-        """Ask whether a service is up."""
+        """Return whether a service is up."""
         up = self.number("up", service=name)
         return None if up is None else bool(up)
 
@@ -71,25 +71,25 @@ class Scraped:
         return self.number("downtime_seconds_total", service="api") or 0.0
 
     def grows(self) -> None:
-        """See that the downtime of api grows from scrape to scrape, and no faster than time goes by."""
+        """Assert that the downtime of api grows from scrape to scrape, and no faster than time passes."""
         before, first = time.monotonic(), self.downtime
         wait_for(lambda: self.downtime > first + 0.05)
         last, after = self.downtime, time.monotonic()
         assert last - first <= after - before
 
     def says_since(self, line: int, text: str) -> None:
-        """Wait until it says a text after so many lines."""
+        """Wait until it prints a text after this many lines."""
         wait_for(lambda: any(text in said for said in self.monitor.lines[line:]))
 
     def hastens(self) -> None:
-        """Let cycles follow each other at once from here on; one of all services that heals would keep them waiting."""
+        """Run cycles without a pause from now on; a healing cycle of all services would delay them."""
         configuration = self.project.root / "auto-heal.toml"
         configuration.write_text(configuration.read_text().replace("interval = 3600", "interval = 0.2"))
         self.monitor.signal(signal.SIGHUP)
 
     @property
     def lines(self) -> int:
-        """How many lines it has said."""
+        """The number of lines that it has printed."""
         return len(self.monitor.lines)
 
 
@@ -97,7 +97,7 @@ class Scraped:
 def scraped(
     project: Sandbox, *arguments: str, top: str = "interval = 0.2", api: str = "", ill: bool = False, **env: str
 ) -> Iterator[Scraped]:
-    """Lend a monitor of three services that are well, unless api is `ill`, or was not started since it is held."""
+    """Yield a monitor of three healthy services, unless api is `ill` or was not started because it is held."""
     project.write("held.py", _HELD)
     command = json.dumps([sys.executable, "held.py", str(PATIENT)])
     others = "".join(

@@ -28,7 +28,7 @@ def make(project: Sandbox) -> Iterator[Make]:
 
 @pytest.fixture
 def unsent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let messages wait, and none be sent."""
+    """Keep messages in the queue, and send none."""
     monkeypatch.setattr(notification_worker, "MOST_AT_WORK", 0)
 
 

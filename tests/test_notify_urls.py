@@ -29,14 +29,14 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def hung() -> Iterator[str]:
-    """The URL of a receiver that takes connections and never answers."""
+    """The URL of a receiver that accepts connections and never answers."""
     with hanging() as url:
         yield url
 
 
 @pytest.fixture
 def told() -> list[str]:
-    """What the user was told."""
+    """The messages to the user."""
     return []
 
 

@@ -37,7 +37,7 @@ def pair(project: Sandbox) -> Sandbox:
 
 
 def heals(project: Sandbox, name: str) -> int:
-    """Count the restarts of a service on behalf of checks."""
+    """Count the restarts of a service by checks."""
     file = project.root / ".auto-heal" / f"{name}.json"
     return len(json.loads(file.read_text())["restarts"]) if file.exists() else 0
 

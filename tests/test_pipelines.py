@@ -35,23 +35,23 @@ REPORT = str(Project(source=Path("pyproject.toml")).report)
 
 
 def loaded(path: Path) -> Any:
-    """Return what a YAML file says."""
+    """Return the content of a YAML file."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command that has no network to ask, and none of the settings of whoever runs the tests."""
+    """Run a command without network, and without the settings of the user."""
     environ = {"PATH": os.environ["PATH"], "HOME": os.devnull, "HTTPS_PROXY": "http://127.0.0.1:9"}
     return subprocess.run(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def validate(path: Path, schema: str) -> subprocess.CompletedProcess[str]:
-    """Validate a file by one of the schemas that check-jsonschema brings along."""
+    """Validate a file by one of the schemas that check-jsonschema includes."""
     return run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, path)
 
 
 def zizmor(*paths: Path) -> subprocess.CompletedProcess[str]:
-    """Look for what can be abused in workflows and actions."""
+    """Scan workflows and actions for vulnerabilities."""
     return run(Path(sysconfig.get_path("scripts"), "zizmor"), "--offline", "--no-config", "--strict-collection", *paths)
 
 
@@ -113,7 +113,7 @@ def test_what_can_be_abused_would_be_found(tmp_path: Path, path: Path, old: str,
 
 
 def scripts(path: Path) -> list[str]:
-    """Return the shell scripts of a pipeline, in their order."""
+    """Return the shell scripts of a pipeline, in order."""
     if path == JENKINS:
         return re.findall(r"\bsh '(.*)'", path.read_text(encoding="utf-8"))
     pipeline = loaded(path)

@@ -19,14 +19,14 @@ from remediation.state.service_state import Store
 
 
 def planned(project: Sandbox, *arguments: str, **env: str) -> list[str]:
-    """Return what is told of a sick project, without the checks; see that it is told to be sick."""
+    """Return the plan of a project that fails, without the lines of the checks; assert that it fails."""
     result = project.auto_heal("plan", *arguments, **env)
     assert result.code == 1, result
     return [line for line in result.lines if line.startswith("  ") or " is sick: " in line or " не работает: " in line]
 
 
 def state(project: Sandbox) -> dict[str, bytes]:
-    """Return what there is of a service on disk."""
+    """Return all files of a service."""
     root = project.root
     names = [root / ".api-server.pid", root / "api-server.log", *(root / ".auto-heal").glob("*.json")]
     return {path.name: path.read_bytes() for path in names if path.exists()}
@@ -161,7 +161,7 @@ def test_a_process_that_only_lost_its_file_would_be_remembered(project: Sandbox)
 
 
 def why_not(project: Sandbox) -> str:
-    """Return why nothing would be done."""
+    """Return the reason why a heal would do nothing."""
     lines = planned(project)
     assert len(lines) == 2, lines
     return lines[1].removeprefix("  would do nothing: ")
@@ -247,7 +247,7 @@ def test_the_port_s_own_clients_would_be_left(healthy: Sandbox) -> None:
 
 
 def at_last(project: Sandbox, *, rollback: bool = True) -> list[str]:
-    """Return what would be done for api in the end, by what is told of a heal that may roll back."""
+    """Return the last planned action for api, in the plan of a heal that may roll back."""
     found = load_project(project.root, {})
     incidents = [Incident(found.services["api"], "ill", 0.0, seen=0)]
     told = [str(message) for message in plan(incidents, found.services, Store(found), rollback=rollback)]

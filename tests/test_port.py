@@ -33,7 +33,7 @@ needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv
 
 @pytest.fixture
 def listen() -> Iterator[Listen]:
-    """Listen on an address, on a port of its own unless told which, and return the port."""
+    """Listen on an address, on a free port unless one is given, and return the port."""
     with ExitStack() as stack:
 
         def listen(host: str, number: int = 0, *, only_ipv6: bool = False, backlog: int = 5) -> int:
@@ -49,12 +49,12 @@ def listen() -> Iterator[Listen]:
 
 @pytest.fixture
 def free() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port without a listener."""
     return free_port()
 
 
 def own_listeners(number: int, host: str) -> list[ports.Listener]:
-    """Return the listeners that are this process: another test may have the same port of another address."""
+    """Return the listeners of this process; another test may use the same port on another address."""
     return [found for found in ports.listeners(number, host) if found.pid == os.getpid()]
 
 
@@ -142,7 +142,7 @@ def test_an_ipv6_only_listener_is_not_in_the_way_of_an_ipv4_one(listen: Listen, 
 
 
 def accepts(host: str, number: int, timeout: float) -> bool:
-    """Return whether a connection is made in time."""
+    """Return whether a connection succeeds in time."""
     try:
         ports.connect(host, number, timeout).close()
     except OSError:

@@ -40,7 +40,7 @@ DEAF = "trap '' TERM; echo ready; exec sleep 600"
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
-    """Start processes that are ended after the test; one with a pipe is waited for until it says a line."""
+    """Start processes and end them after the test; one with a pipe must print a line first."""
     started: list[subprocess.Popen[bytes]] = []
 
     def spawn(*command: str, env: dict[str, str] | None = None, user: int | None = None) -> subprocess.Popen[bytes]:
@@ -62,7 +62,7 @@ def spawn() -> Iterator[Spawn]:
 
 @pytest.fixture
 def mark(tmp_path: Path) -> Iterator[str]:
-    """Give a value for MARK that no other test uses, and end what still carries it after the test."""
+    """Return a value for MARK that no other test uses, and end its processes after the test."""
     yield str(tmp_path)
 
     def ended() -> bool:
@@ -78,13 +78,13 @@ def mark(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(params=["pidfd", "no pidfd"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test as on a kernel with pidfds and as on a system without them."""
+    """Run a test with the kernel's pidfds, and as on a system without them."""
     if request.param == "no pidfd":
         monkeypatch.delattr(os, "pidfd_open", raising=False)
 
 
 def identity_of(process: subprocess.Popen[bytes]) -> Identity:
-    """Return the identity of a process that lives."""
+    """Return the identity of a live process."""
     identity = Identity.of(process.pid)
     assert identity is not None
     return identity

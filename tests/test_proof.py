@@ -17,13 +17,13 @@ WAYS = pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests", 
 
 
 def run(project: Sandbox, way: str, *options: str, **env: str) -> Result:
-    """Run the checks in one of the ways in which people do."""
+    """Run the checks in one of the usual ways."""
     words = way.split()
     return project.run("remediation" if words[0] == "auto-heal" else "pytest", *words[1:], *options, **env)
 
 
 def only(project: Sandbox, *checks: str, head: str = "") -> None:
-    """Leave no check but these, each with its decorators."""
+    """Replace all checks by these, each with its decorators."""
     for file in (project.root / "healthtests").glob("test_*.py"):
         file.unlink()
     project.write("healthtests/test_it.py", "\n\n\n".join([f"import pytest\n{head}", *checks]) + "\n")

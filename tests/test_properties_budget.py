@@ -34,7 +34,7 @@ def service(tmp_path: Path) -> Service:
 
 @pytest.fixture
 def ask(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[[ServiceState, Budget, float], bool]:
-    """Ask for a restart at a moment, note it if it is allowed, and return whether it was."""
+    """Ask for a restart at a moment; record it if it is allowed, and return whether it is."""
     moment = 0.0
     monkeypatch.setattr(time, "time", lambda: moment)
 

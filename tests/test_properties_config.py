@@ -38,7 +38,7 @@ NUMBERS = st.sampled_from(["0", "-1", "1e9", "1e-9", "nan", "inf", "-inf", "1_0"
 
 
 def loaded(root: Path, environ: dict[str, str]) -> Project | None:
-    """Return the project, or None if one printable sentence refuses it; whatever else is raised is a fault."""
+    """Return the project, or None if one printable sentence refuses it; any other exception is a bug."""
     try:
         return load_project(root, environ)
     except ConfigError as error:
@@ -49,7 +49,7 @@ def loaded(root: Path, environ: dict[str, str]) -> Project | None:
 
 
 def is_sound(project: Project) -> bool:
-    """Return whether what comes after can rely on a project."""
+    """Return whether later code can rely on a project."""
     numbers = [project.interval, project.retry_delay, project.timeout, project.history.days, project.evidence.days]
     for service in project.services.values():
         numbers += [service.stop_timeout, service.start_timeout, service.budget.window, service.budget.calm]
@@ -127,7 +127,7 @@ def test_dependencies_are_known_and_go_round_in_no_circle_or_are_told(
 
 
 def _is_acyclic(graph: dict[str, list[str]]) -> bool:
-    """Take away what depends on nothing that is left, until there is nothing or no such thing."""
+    """Remove services without remaining dependencies, until none is left or none can be removed."""
     left = {name: set(needs) for name, needs in graph.items()}
     while free := [name for name, needs in left.items() if not needs & left.keys() and needs <= graph.keys()]:
         for name in free:

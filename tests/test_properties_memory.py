@@ -32,7 +32,7 @@ PIDS = st.sampled_from(["own", "parent", "init"]).map(
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
-    """The memory of a project whose service was never started."""
+    """The store of a project whose service was never started."""
     for project in sandbox(tmp_path_factory.mktemp("project")):
         yield _kept(project)
 
@@ -44,14 +44,14 @@ def _kept(project: Sandbox) -> Kept:
 
 
 def remember(kept: Kept, state: bytes, pid_file: bytes) -> None:
-    """Write both files, as anybody might have."""
+    """Write both files, as any program could."""
     service = kept[1]
     (service.pid_file.parent / ".auto-heal" / "api.json").write_bytes(state)
     service.pid_file.write_bytes(pid_file)
 
 
 def encoded(table: dict[str, Any]) -> bytes:
-    """Write a memory as JSON."""
+    """Write a state as JSON."""
     return json.dumps(table).encode()
 
 

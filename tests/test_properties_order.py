@@ -24,16 +24,16 @@ NAMES = "abcdefgh"
 
 
 class Recorder:
-    """Heals nobody, and remembers whom it was asked to, and when each was done."""
+    """Heals nothing, and records the services it was asked for, and when each was done."""
 
     def __init__(self, succeeds: set[str]) -> None:
-        """Succeed for some."""
+        """Succeed for some services."""
         self._succeeds = succeeds
         self._lock = threading.Lock()
         self.events: list[tuple[str, str]] = []
 
     def heal(self, incident: Incident) -> Remediation:
-        """Take note."""
+        """Record the call."""
         name = incident.service.name
         with self._lock:
             self.events.append(("begins", name))
@@ -43,7 +43,7 @@ class Recorder:
 
 
 def services(root: Path, graph: dict[str, set[str]], elsewhere: set[str]) -> tuple[dict[str, Service], Store, EventLog]:
-    """Configure services, none of which was ever started; those `elsewhere` are asked at a port that is closed."""
+    """Configure services that were never started; those `elsewhere` are probed at a closed port."""
     tables = []
     for name, needs in graph.items():
         run = 'restart = "x"\nurl = "tcp://127.0.0.1:1"' if name in elsewhere else 'command = "x"'
@@ -54,7 +54,7 @@ def services(root: Path, graph: dict[str, set[str]], elsewhere: set[str]) -> tup
 
 
 def all_needs(graph: dict[str, set[str]], name: str) -> set[str]:
-    """Return what a service depends on, directly or not."""
+    """Return the direct and indirect dependencies of a service."""
     return graph[name].union(*(all_needs(graph, need) for need in graph[name]))
 
 

@@ -29,7 +29,7 @@ SUBJECTS = st.sampled_from([("service", "api"), ("service", "db"), ("check", "x:
 
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
-    """Return a run in which things went well, failed, were healed or were skipped, by whatever clock."""
+    """Return a run with passed, failed, healed and skipped checks, by any clock."""
     at, took = BEGIN + draw(MOMENTS), draw(SPANS)
     results = []
     for kind, key in draw(st.lists(SUBJECTS, min_size=1, max_size=3, unique=True)):
@@ -52,7 +52,7 @@ HEALS = st.builds(
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for one history after the other."""
+    """A folder for one history after another."""
     return tmp_path_factory.mktemp("past")
 
 
@@ -77,7 +77,7 @@ def test_shares_are_shares_and_durations_are_not_negative(
 
 
 def is_sound(one: Figures) -> None:
-    """See that figures can be believed."""
+    """Assert that statistics are plausible."""
     assert 0 <= one.passed <= one.runs
     for share in (one.uptime_of_checks, one.uptime_of_time):
         assert share is None or 0 <= share <= 1, one
@@ -102,7 +102,7 @@ OUTCOMES = st.sampled_from([CheckOutcome.PASSED, CheckOutcome.FAILED, CheckOutco
 
 @st.composite
 def findings(draw: st.DrawFn) -> RoundFindings:
-    """Return what a round found, in any combination."""
+    """Return the findings of a round, in any combination."""
     results, attempts = [], []
     for nodeid in draw(st.lists(CHECKS, unique=True)):
         at, outcome = draw(st.floats(0, 1e6)), draw(OUTCOMES)

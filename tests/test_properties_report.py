@@ -55,7 +55,7 @@ def nodeid(name: str) -> str:
 
 
 def written(folder: Path, run: dict[str, History], number: int) -> RoundReport:
-    """Write the XML of a round as pytest does, which drops the text of what is tried again."""
+    """Write the XML of a round as pytest does, which drops the text of attempts that are retried."""
     suite, attempts = ET.Element("testsuite", SUITE), list[Attempt]()
     for name, history in run.items():
         tries = history[number] if number < len(history) else None
@@ -82,7 +82,7 @@ def rounds(folder: Path, run: dict[str, History]) -> list[RoundReport]:
 
 
 def is_sick(history: History) -> bool:
-    """Return whether a check is sick at the end: its last round that says anything says so."""
+    """Return whether a check fails at the end, by its last round with a result."""
     ends = [tries[1][0] for tries in history if tries]
     return next((end for end in reversed(ends) if end != "s"), "p") in "fe"
 

@@ -53,29 +53,29 @@ def test_cache():
 
 
 def configure(project: Sandbox, service: str = "", *, command: str | None = None) -> None:
-    """Configure two attempts a round, and whatever else is wanted."""
+    """Configure two attempts per round, and further keys."""
     project.configure(service, top="retries = 2\nevidence = { timeout = 0 }\nlatency = { calls = 1 }", command=command)
 
 
 def healthy(project: Sandbox) -> Result:
-    """Check a service that is well."""
+    """Check a healthy service."""
     project.auto_heal("start")
     return project.auto_heal("check")
 
 
 def healed(project: Sandbox) -> Result:
-    """Check a service that nobody has started."""
+    """Check a service that is not started."""
     return project.auto_heal("check")
 
 
 def sick(project: Sandbox) -> Result:
-    """Check what no heal helps, beside what one does."""
+    """Check one service that a heal helps, and one that no heal helps."""
     project.write("healthtests/test_hopeless.py", HOPELESS)
     return project.auto_heal("check")
 
 
 def harmed(project: Sandbox) -> Result:
-    """Check a service whose start breaks what is somebody else's."""
+    """Check a service whose start breaks a check of another one."""
     project.write("healthtests/test_beside.py", BESIDE)
     words = ["sh", "-c", 'touch started; exec "$0" "$1"', sys.executable, str(PATIENT)]
     configure(project, command=f"command = {json.dumps(words)}")
@@ -83,7 +83,7 @@ def harmed(project: Sandbox) -> Result:
 
 
 def deployed(project: Sandbox, *before: str, rollback: str) -> Result:
-    """Deploy what crashes at its start, after these commands."""
+    """Deploy a version that crashes at its start, after these commands."""
     configure(project, f'env = {{ BUSY = "broken" }}\nrollback = "{rollback}"')
     for command in ("start", *before):
         result = project.auto_heal(command)
@@ -94,17 +94,17 @@ def deployed(project: Sandbox, *before: str, rollback: str) -> Result:
 
 
 def rolled_back(project: Sandbox) -> Result:
-    """Deploy what crashes, with a way back."""
+    """Deploy a version that crashes, with a rollback."""
     return deployed(project, "predeploy", rollback="rm broken")
 
 
 def rolled_back_in_vain(project: Sandbox) -> Result:
-    """Deploy what crashes, with a way back that leads nowhere."""
+    """Deploy a version that crashes, with a rollback that does not help."""
     return deployed(project, rollback="true")
 
 
 def of_another_version(project: Sandbox) -> Result:
-    """Look for a version that has not come."""
+    """Expect a version that is not deployed."""
     configure(project, 'version = { path = "/api/health" }')
     project.auto_heal("start")
     return project.auto_heal("postdeploy", "--wait", "0.1s", "--expect-version", "2.0")
@@ -115,7 +115,7 @@ def of_another_version(project: Sandbox) -> Result:
 
 @dataclass(frozen=True)
 class Story:
-    """How a report comes about, and what all readers have to see in it."""
+    """How a report comes about, and what all readers must see in it."""
 
     act: Callable[[Sandbox], Result]
     code: int
@@ -149,7 +149,7 @@ class Told:
 
 @pytest.fixture(scope="module", params=STORIES)
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
-    """The report of a verdict, which came about as it does for a user."""
+    """The report of a verdict, made as it is for a user."""
     story = STORIES[request.param]
     for project in sandbox(tmp_path_factory.mktemp("report")):
         project.write("healthtests/test_elsewhere.py", ELSEWHERE)
@@ -162,7 +162,7 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with what the readers in JavaScript need, which is gone afterwards."""
+    """A folder with the packages of the JavaScript readers, which is removed afterwards."""
     folder = tmp_path_factory.mktemp("packages")
     try:
         install(folder)
@@ -195,7 +195,7 @@ def test_the_report_is_valid_and_keeps_the_attempts_before_a_pass(told: Told) ->
 
 @pytest.fixture
 def failing(tmp_path: Path) -> Path:
-    """A report like that of a healed service, had the attempts before a pass been written as failures."""
+    """A report of a healed service whose failed attempts are written as failures."""
     case = '<testcase classname="healthtests.test_x" name="{0}" time="0.1"><{1} message="m" type="E">t</{1}></testcase>'
     cases = case.format("test_a", "failure") + case.format("test_b", "error") + case.format("test_c", "flakyFailure")
     counters = 'name="pytest" tests="3" failures="1" errors="1" skipped="0" time="0.3"'

@@ -31,14 +31,14 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 def written(number: float) -> str:
-    """Return a number, or true or false, as the README writes it."""
+    """Return a number, or true or false, in the README's notation."""
     if isinstance(number, bool):
         return str(number).lower()
     return f"{number:_}" if isinstance(number, int) else f"{number:g}"
 
 
 def numbers(table: type[msgspec.Struct]) -> dict[str, str]:
-    """Return the defaults of a table that are numbers, as the README writes them."""
+    """Return the numeric defaults of a table, in the README's notation."""
     defaults = {field.encode_name: field.default for field in msgspec.structs.fields(table)}
     return {key: written(defaults[key]) for key in keys(table) if type(defaults[key]) in {bool, int, float}}
 

@@ -75,7 +75,7 @@ def checks(project: Sandbox, text: str, *, top: str = "retries = 1") -> None:
 
 
 def valid(project: Sandbox, name: str = "reports/health.xml") -> ET.Element:
-    """Return the suite of a report that keeps to the schema and whose counters agree with its cases."""
+    """Return the suite of a report that matches the schema and whose counters agree with its cases."""
     SCHEMA.validate(str(project.root / name))
     suite = ET.parse(project.root / name).getroot()[0]
     counted = [len(suite.findall(f"testcase{below}")) for below in ("", "/failure", "/error", "/skipped")]
@@ -89,13 +89,13 @@ def cases(suite: ET.Element, name: str) -> list[ET.Element]:
 
 
 def tags(case: ET.Element) -> tuple[str, ...]:
-    """Return what a case says of its attempts."""
+    """Return the attempts of a case."""
     return tuple(child.tag for child in case if not child.tag.startswith("system-"))
 
 
 @pytest.fixture(scope="module", params=[[], ["-n", "2"], PREFIXED], ids=["plain", "xdist", "prefixed"])
 def everything(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A project with the report of two rounds in which all happened that can happen to a check."""
+    """A project with a report of two rounds that has every possible result of a check."""
     for project in sandbox(tmp_path_factory.mktemp("everything")):
         checks(project, CHECKS, top="retries = 2\nretry_delay = 0")
         result = project.check(*request.param, PYTHONIOENCODING="utf-8")

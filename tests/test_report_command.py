@@ -17,14 +17,14 @@ from remediation.state.history import History
 
 @pytest.fixture
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
-    """Return the history of an empty project, in whose folder we are."""
+    """Return the history of an empty project, whose folder is the working directory."""
     monkeypatch.chdir(tmp_path)
     return no_past(tmp_path)
 
 
 @pytest.fixture
 def recent(history: History, monkeypatch: pytest.MonkeyPatch) -> History:
-    """Return a history of the last hour, with a terminal of 80 columns to show it on."""
+    """Return a history of the last hour, with a terminal of 80 columns."""
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")

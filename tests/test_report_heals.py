@@ -17,7 +17,7 @@ from remediation.state.remediation import Remediation
 
 
 def heal(at: float, **values: Any) -> Remediation:
-    """Return a heal so many seconds ago."""
+    """Return a heal this many seconds ago."""
     return remediation(at=time.time() - at, **{"cause": "no answer", **values})
 
 

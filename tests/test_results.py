@@ -17,7 +17,7 @@ NODE, OTHER = "healthtests/test_a.py::test_a", "healthtests/test_b.py::test_b"
 
 
 def report(when: Phase, outcome: Any, start: float = 0.0, nodeid: str = NODE, **noted: Any) -> pytest.TestReport:
-    """Return a report of pytest, which took half a second; its check stands at line 7, which pytest counts as 6."""
+    """Return a report of pytest that took half a second; its check is at line 7, which pytest counts as 6."""
     made = pytest.TestReport(
         nodeid, (nodeid.partition("::")[0], 6, ""), {}, outcome, None, when, duration=0.5, start=start, stop=start + 0.5
     )
@@ -121,7 +121,7 @@ def attempt(at: float, nodeid: str = NODE, *, final: bool = True, message: str =
 
 
 def became(outcome: str, passed_at: float | None = None, nodeid: str = NODE, at: float = 1.0) -> CheckResult:
-    """Return what became of a check of api in a round."""
+    """Return the result of a check of api in a round."""
     latency = None if passed_at is None else 0.25
     return CheckResult(nodeid, nodeid[-6:], ["api"], at, CheckOutcome(outcome), passed_at, latency)
 
@@ -132,13 +132,13 @@ def healed(answered_at: float | None, *, ok: bool = True) -> Remediation:
 
 
 def results_of(*rounds: RoundFindings, done: list[Remediation] | None = None) -> dict[str, Result]:
-    """Return what the history is told, by key."""
+    """Return the results for the history, by key."""
     found = over_all_rounds(rounds, {"api": done or []}, ["api", "db"])
     return {one.key: one for one in found}
 
 
 def times(result: Result) -> tuple[float | None, float | None]:
-    """Return when it failed and from when on it was well."""
+    """Return when it failed, and when it passed again."""
     return result.failed_at, result.passed_at
 
 

@@ -28,7 +28,7 @@ def deployed(project: Sandbox) -> Deployed:
 
 @pytest.fixture
 def both(deployed: Deployed) -> Deployed:
-    """A project whose web depends on api and shares its rollback, both up."""
+    """A project whose web depends on api and shares its rollback; both are up."""
     url = f"http://127.0.0.1:{free_port()}"
     web = [
         "[services.web]", deployed.command, f'url = "{url}"', "ready = '/'", 'depends_on = ["api"]',

@@ -39,14 +39,14 @@ print(number, file=sys.stderr)
 
 @pytest.fixture(params=["disk", "memory"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """Return where a log is to be."""
+    """Return the path of a log."""
     with log_on(request.param, tmp_path) as path:
         yield path
 
 
 @contextmanager
 def service(log: Path, program: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
-    """Lend a process whose output is appended to a log, as that of a service is."""
+    """Yield a process whose output is appended to a log, as that of a service is."""
     fd = files.open_append(log)
     try:
         command = [sys.executable, "-c", program, *map(str, arguments)]
@@ -61,7 +61,7 @@ def service(log: Path, program: str, *arguments: object) -> Iterator[subprocess.
 
 
 def lines(total: int, lengths: list[int]) -> bytes:
-    """Return what the writer has written after so many lines."""
+    """Return the writer's output after this many lines."""
     return b"".join(b"%d%s\n" % (number, b"x" * lengths[number % len(lengths)]) for number in range(total))
 
 

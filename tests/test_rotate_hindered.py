@@ -39,14 +39,14 @@ EITHER = pytest.mark.parametrize("way", [logrotate.running, logrotate.idle])
 
 @pytest.fixture(params=["disk", "memory"])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """Return where a log is to be."""
+    """Return the path of a log."""
     with log_on(request.param, tmp_path) as path:
         yield path
 
 
 @contextmanager
 def as_a_user() -> Iterator[None]:
-    """Give up root's right to write everywhere for a while, if we have it."""
+    """Give up root's right to write everywhere for a while, if the process has it."""
     before = os.geteuid()
     if before == 0:
         os.seteuid(65_534)

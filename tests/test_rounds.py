@@ -88,7 +88,7 @@ def test_a_dependency_that_writes_its_own_pid_file_does_not_keep_a_run_from_its_
 
 @pytest.fixture
 def endless(project: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[[Remediation], int]:
-    """Return what counts the heals of a run whose checks always fail and whose heals always end in the same way."""
+    """Return a function that counts the heals of a run whose checks always fail and whose heals always end alike."""
 
     def count(done: Remediation) -> int:
         found, numbers = load_project(project.root, {}), itertools.count(1)

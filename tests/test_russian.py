@@ -67,14 +67,14 @@ READ_BY_MACHINES = re.compile(
 
 
 def latin(text: str, *allowed: str) -> set[str]:
-    """Return the English words in a text that a person reads."""
+    """Return the English words in a text for people."""
     words = re.findall(r"[A-Za-z_]*[A-Za-z][\w-]*", READ_BY_MACHINES.sub(" ", text))
     parts = {part for word in words for part in re.split(r"[-\d]+", word) if re.search("[A-Za-z]", part)}
     return parts - WORDS - set(allowed)
 
 
 def fields(template: str) -> set[str]:
-    """Return the names that a template wants values for."""
+    """Return the names of a template's fields."""
     return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 

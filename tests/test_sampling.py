@@ -64,7 +64,7 @@ class TestParts(unittest.TestCase):
 
 @pytest.fixture
 def counted(project: Sandbox) -> Sandbox:
-    """Return a project with a check that counts its calls, without a service to ask."""
+    """Return a project with a check that counts its calls, without a service."""
     for path in (project.root / "healthtests").glob("test_*.py"):
         path.unlink()
     check(project, "pass")
@@ -72,18 +72,18 @@ def counted(project: Sandbox) -> Sandbox:
 
 
 def check(project: Sandbox, do: str, top: str = "") -> None:
-    """Write the check, and how often it is to be called."""
+    """Write the check, and its number of calls."""
     project.write("healthtests/test_counted.py", COUNTED.replace("DO", do))
     project.configure(top=top or "latency = { calls = 3 }\nretries = 1")
 
 
 def calls(project: Sandbox) -> list[str]:
-    """Return what was called, in order."""
+    """Return the calls, in order."""
     return (project.root / "calls").read_text().splitlines()
 
 
 def known(project: Sandbox) -> dict[str, Any]:
-    """Return what the baseline says of each check."""
+    """Return the entry of each check in the baseline."""
     baseline: dict[str, Any] = json.loads((project.root / ".auto-heal" / "baseline.json").read_text())
     return {one["check"]: one for one in baseline["checks"].values()}
 

@@ -10,7 +10,7 @@ from watching import watching
 
 @pytest.fixture
 def leaky(project: Sandbox) -> Sandbox:
-    """A project with secrets in every place, and checks that tell them in every way."""
+    """A project with secrets in every place, and checks that print them in every way."""
     leak(project)
     return project
 

@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def write(path: Path, text: str, *, at: float | None = None) -> None:
-    """Write a file, as if at some moment."""
+    """Write a file with a given modification time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     if at is not None:
@@ -33,14 +33,14 @@ def write(path: Path, text: str, *, at: float | None = None) -> None:
 
 
 def collected(root: Path) -> Sources:
-    """Return the sources of a session that has read all there is."""
+    """Return the sources of a session that has read all of them."""
     sources = Sources(root)
     sources.add([str(root / "own.py"), str(root / "healthtests" / "test_one.py")])
     return sources
 
 
 def swap(path: Path, text: str) -> None:
-    """Put another file in a file's place, as editors do, of the same age."""
+    """Replace a file by another one of the same age, as editors do."""
     draft = path.with_name("draft.txt")
     write(draft, text, at=path.stat().st_mtime)
     draft.replace(path)

@@ -25,25 +25,25 @@ STARTS = json.dumps(["sh", "-c", "echo start >> events; exit 1"])
 
 
 def state(project: Sandbox, name: str) -> dict[str, Any]:
-    """Return what is remembered of a service."""
+    """Return the stored state of a service."""
     found: dict[str, Any] = json.loads((project.root / ".auto-heal" / f"{name}.json").read_text())
     return found
 
 
 def events(project: Sandbox) -> list[str]:
-    """Return what happened, in order."""
+    """Return the events, in order."""
     return (project.root / "events").read_text().split()
 
 
 def has_one_check(project: Sandbox) -> None:
-    """Let the checks of the project be the one that notes its attempts."""
+    """Replace the checks of the project by one that records its attempts."""
     for check in (project.root / "healthtests").glob("test_*.py"):
         check.unlink()
     project.write("healthtests/test_api.py", CHECK)
 
 
 def depends_on_db(project: Sandbox, db: str) -> None:
-    """Let api be up but sick, and depend on a db that is described by these lines."""
+    """Let api be up but failing, and depend on a db with these lines."""
     assert project.auto_heal("start").code == 0
     project.configure(
         'depends_on = ["db"]\nladder = ["restart", "restart", "restart"]',

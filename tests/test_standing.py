@@ -21,14 +21,14 @@ class History:
     """A monitor of two services, api and web, and the time of day."""
 
     def __init__(self) -> None:
-        """Begin when nothing is known, at a moment of two clocks."""
+        """Begin with an empty history, at a moment of two clocks."""
         self.time = 1000.0
         self.steady = 50.0
         self.service_status = ServiceStatus(["api", "web"], clock=lambda: self.time, steady=lambda: self.steady)
         self._cycles: dict[int, Cycle] = {}
 
     def waits(self, seconds: float) -> None:
-        """Let time go by."""
+        """Let time pass."""
         self.time += seconds
         self.steady += seconds
 
@@ -37,36 +37,36 @@ class History:
         self._cycles[number] = begun(self.service_status, number, services=services, without=without)
 
     def ends(self, *results: Result, number: int = 1, verdict: str = "sick") -> Run:
-        """End a cycle, and return its run as it is told."""
+        """End a cycle, and return its run as it is reported."""
         run = Run(self.time - 1, self.time, "monitor", verdict, 30.0, list(results))
         return self.service_status.enter(self._cycles.pop(number), run)
 
     def finds(self, *results: Result, number: int = 1) -> Run:
-        """Begin and end a cycle of everything."""
+        """Begin and end a cycle of all services."""
         self.begins(number)
         return self.ends(*results, number=number)
 
     @property
     def api(self) -> tuple[bool | None, float]:
-        """Whether api is up, and for how long it was down."""
+        """Whether api is up, and how long it was down."""
         return self.service_status.is_up("api"), self.service_status.downtime("api")
 
 
 def service(name: str, failed_at: float | None = None, passed_at: float | None = None) -> Result:
-    """Return what became of a service."""
+    """Return the result of a service."""
     return Result(
         "service", name, name, [name], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at, message="no answer"
     )
 
 
 def check(key: str, *services: str, failed_at: float | None = None, passed_at: float | None = None) -> Result:
-    """Return what became of a check."""
+    """Return the result of a check."""
     return Result("check", key, key, list(services), 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at)
 
 
 @pytest.fixture
 def history() -> History:
-    """A history of which nothing is known but that api and web were well at 1000."""
+    """A history in which api and web passed at 1000, and nothing else happened."""
     made = History()
     made.finds(service("api", None, 1000.0), service("web", None, 1000.0))
     return made

@@ -26,13 +26,13 @@ HOSTILE = [
 
 
 def html(markdown: str) -> ET.Element:
-    """Return Markdown as GitHub's dialect makes HTML of it."""
+    """Return Markdown as HTML in GitHub's dialect."""
     rendered = MarkdownIt("gfm-like", {"linkify": False}).render(markdown)
     return ET.fromstring(f"<body>{rendered}</body>")
 
 
 def cells(root: ET.Element) -> list[list[str]]:
-    """Return the texts of all tables, row by row; nothing stands in a cell but text."""
+    """Return the texts of all tables, row by row; assert that cells contain only text."""
     rows = [list(row) for row in root.iter("tr")]
     assert not [inner for row in rows for cell in row for inner in cell]
     return [[cell.text or "" for cell in row] for row in rows]
@@ -44,7 +44,7 @@ def run(*results: Result, verdict: str = "healed") -> Run:
 
 
 def check(name: str, *, failed: bool = False, well: bool = True, message: str | None = None) -> Result:
-    """Return what became of a check."""
+    """Return the result of a check."""
     failed_at, passed_at = 1.0 if failed else None, 2.0 if well else None
     return Result(
         "check", f"t.py::{name}", name, ["api"], 0.0, outcome_of(failed_at, passed_at), failed_at, passed_at,
@@ -53,7 +53,7 @@ def check(name: str, *, failed: bool = False, well: bool = True, message: str | 
 
 
 def change(name: str, key: str, **values: object) -> Change:
-    """Return what changed of a check."""
+    """Return the change of a check."""
     return Change(f"t.py::{name}", name, ChangeKind(key), values)
 
 
@@ -63,7 +63,7 @@ def baseline(versions: dict[str, str] | None = None, **checks: BaselineCheck) ->
 
 
 def paragraphs(root: ET.Element) -> list[str]:
-    """Return what stands between heading and tables."""
+    """Return the text between the heading and the tables."""
     return [one.text or "" for one in root.iter("p")]
 
 

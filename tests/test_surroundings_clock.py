@@ -20,7 +20,7 @@ SetClock = Callable[[int], dict[str, str]]
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a library that changes what a program takes for the time of day."""
+    """Return a library that changes the time of day that a program sees."""
     compiler = shutil.which("cc")
     if not compiler:
         pytest.skip("there is no C compiler to make a clock that can be set")

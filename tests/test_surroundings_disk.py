@@ -48,7 +48,7 @@ def _is_closed(path: Path) -> bool:
 
 
 def reserve(project: Sandbox) -> int:
-    """Return the bytes that are kept back on disk."""
+    """Return the size of the reserve on disk, in bytes."""
     path = project.root / ".auto-heal" / ".reserve"
     return path.stat().st_blocks * 512 if path.exists() else 0
 
@@ -215,7 +215,7 @@ def test_a_disk_that_fills_in_the_second_round_takes_the_verdict_with_it(tiny: S
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Sandbox]:
-    """A project whose service is down, on a disk that can only be read any more."""
+    """A project whose service is down, on a disk that has become read-only."""
     with small_disk(tmp_path / "disk", kibibytes=2 * KIB):
         for project in _started(tmp_path / "disk"):
             log = Path(f"/proc/{kill(project)}/fd/1")

@@ -16,7 +16,7 @@ GIGABYTE = 1 << 30
 
 
 def heals(project: Sandbox) -> None:
-    """Run one check and see it heal."""
+    """Run one check, and assert that it heals."""
     project.configure(top="retries = 1")
     is_healed(project)
 
@@ -132,7 +132,7 @@ decoy.kill()
 
 @pytest.fixture
 def namespace(project: Sandbox) -> Callable[..., str]:
-    """Run Python as the first process of a PID namespace of its own; return what it said."""
+    """Run Python as the first process of a new PID namespace; return its output."""
 
     def run(script: str, *words: str) -> str:
         command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -50,7 +50,7 @@ def test_a_monitor_says_all_in_escapes_in_a_locale_of_plain_c(healthy: Sandbox) 
 
 
 def started(project: Sandbox, *words: str, terminal: int) -> subprocess.Popen[bytes]:
-    """Start `python -m` with a terminal that is not the one that controls it."""
+    """Start `python -m` with a terminal that is not its controlling terminal."""
     return subprocess.Popen(
         [sys.executable, "-m", *words], cwd=project.root, env=project.environment(), start_new_session=True,
         stdin=terminal, stdout=terminal, stderr=terminal,
@@ -100,13 +100,13 @@ def test_a_monitor_whose_terminal_is_gone_heals_on(healthy: Sandbox) -> None:
 
 
 def is_harmless(text: str) -> None:
-    """See that no line holds what would drive a terminal."""
+    """Assert that no line can control a terminal."""
     assert not DRIVES.search(text.replace("\t", " ")), repr(text)
 
 
 @pytest.fixture
 def attacked(project: Sandbox) -> Sandbox:
-    """A project whose check fails with a hostile text, after a start in vain that left one in the service's log."""
+    """A project whose check fails with a hostile text, after a failed start that logged one too."""
     project.configure('env = { CRASH = "1" }\nstart_timeout = 5', top="retries = 2")
     project.write(
         "healthtests/test_more.py",

@@ -29,7 +29,7 @@ exec "$@"
 
 @pytest.fixture
 def project() -> Iterator[Sandbox]:
-    """A project in a folder that everybody may enter, with files that belong to root."""
+    """A project in a folder that everyone may enter, with files that belong to root."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("only root can become another user")
     if closed(Path(sys.prefix)):
@@ -42,12 +42,12 @@ def project() -> Iterator[Sandbox]:
 
 
 def closed(place: Path) -> Path | None:
-    """Return the first folder on the way to a place that only its owner may enter, if there is one."""
+    """Return the first folder on the path to a place that only its owner may enter, if there is one."""
     return next((folder for folder in (*reversed(place.parents), place) if not folder.stat().st_mode & 0o001), None)
 
 
 def as_nobody(project: Sandbox, *words: str, nproc: str = "") -> Result:
-    """Run `python -m` with these words as a user who owns nothing."""
+    """Run `python -m` with these arguments as a user who owns nothing."""
     command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if nproc:
         command += ["prlimit", f"--nproc={nproc}"]

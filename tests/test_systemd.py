@@ -25,7 +25,7 @@ LARGEST_MESSAGE = 4096
 
 
 class Manager:
-    """The other end: a socket such as systemd's, at a path or, as Linux alone has it, at an abstract name."""
+    """The other end: a socket like systemd's, at a path or, on Linux only, at an abstract name."""
 
     def __init__(self, address: str) -> None:
         """Listen at `address`, written as in NOTIFY_SOCKET."""
@@ -35,7 +35,7 @@ class Manager:
         self.socket.setblocking(False)
 
     def heard(self) -> list[str]:
-        """Return the messages that arrived since the last look."""
+        """Return the messages that arrived since the last call."""
         messages = []
         with suppress(BlockingIOError):
             while True:
@@ -43,14 +43,14 @@ class Manager:
         return messages
 
     def fill(self) -> None:
-        """Send messages of a stranger until no more fit."""
+        """Send foreign messages until no more fit."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger, suppress(OSError):
             stranger.setblocking(False)
             while True:
                 stranger.sendto(b"X=1", self.socket.getsockname())
 
     def close(self) -> None:
-        """Stop listening; the path stays, as that of a crashed manager would."""
+        """Stop listening; the path stays, like that of a crashed manager."""
         self.socket.close()
 
 
@@ -69,12 +69,12 @@ def manager(folder: Path) -> Iterator[Manager]:
 
 
 def systemd(address: str) -> Systemd:
-    """Return what speaks to the manager at `address`."""
+    """Return a sender of messages to the manager at `address`."""
     return Systemd({"NOTIFY_SOCKET": address})
 
 
 def abstract() -> str:
-    """Return an abstract name that nobody else has."""
+    """Return an unused abstract name."""
     return f"@auto-heal/{secrets.token_hex(8)}"
 
 
@@ -88,7 +88,7 @@ def say_everything(speaker: Systemd) -> None:
 
 
 def descriptors() -> int:
-    """Count what this process has open."""
+    """Count the open descriptors of this process."""
     return psutil.Process().num_fds()
 
 

@@ -134,7 +134,7 @@ api: процесс `<COMMAND>` завершился с кодом 3, не ус�
 
 
 def plain(output: str) -> str:
-    """Return output with what differs from run to run named."""
+    """Return output with names in place of the parts that differ from run to run."""
     output = re.sub(r"\.auto-heal/evidence/\S+-api$", "<FOLDER>", output, flags=re.MULTILINE)
     return re.sub(r"`[^`]*patient\.py`", "`<COMMAND>`", re.sub(r"PID: \d+", "PID: <PID>", output))
 

@@ -36,19 +36,19 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Somebody who signs certificates."""
+    """A certificate authority."""
     return trustme.CA()
 
 
 def context(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    """Return how a server shows a certificate."""
+    """Return the TLS context of a server that presents a certificate."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(made)
     return made
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:
-    """Return how a server shows a certificate that nobody else signed; it is in `folder`."""
+    """Return the TLS context of a server with a self-signed certificate, which is in `folder`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "me")])
     names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
@@ -68,18 +68,18 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 def configured(
     project: Sandbox, server: Server | int, *, more: str = "", host: str = "localhost", timeout: float = 20.0
 ) -> Handle:
-    """Return the handle of a service over TLS, whose only certificate of authority is in ca.pem, if `more` says so."""
+    """Return the client of a TLS service; with `more`, ca.pem has the only trusted authority."""
     number = server if isinstance(server, int) else server.port
     return handle(project, number, host=f"https://{host}:{number}", more=more, timeout=timeout)
 
 
 def probed(project: Sandbox, timeout: float = 20.0) -> str | None:
-    """Return what the probe of readiness has against the service."""
+    """Return the problem that the readiness probe finds."""
     return readiness.unready(load_project(project.root, {}).services["api"], timeout=timeout)
 
 
 def trust(project: Sandbox, authority: trustme.CA) -> str:
-    """Return the line of the configuration that trusts somebody."""
+    """Return the line of the configuration that trusts an authority."""
     authority.cert_pem.write_to_path(project.root / "ca.pem")
     return 'ca_file = "ca.pem"\n'
 

@@ -36,7 +36,7 @@ def test_status(services):
 
 @pytest.fixture
 def incurable(project: Sandbox) -> Sandbox:
-    """A service that runs, and whose check fails whatever is done, with a message of several lines."""
+    """A running service whose check always fails, with a message of several lines."""
     for check in (project.root / "healthtests").iterdir():
         check.unlink()
     project.write("healthtests/test_status.py", _TWO_LINES)

@@ -26,12 +26,12 @@ needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Project]:
-    """Write a project into a folder of a given name, and return it."""
+    """Write a project into a folder with a given name, and return it."""
     return partial(project_in, tmp_path)
 
 
 def complaints(unit: str, folder: Path, *options: str) -> list[str]:
-    """Return what systemd's verifier says of a unit; other units of this machine may have faults of their own."""
+    """Return what systemd's verifier reports for a unit; other units of this machine may have faults too."""
     file = folder / "auto-heal-tested.service"
     file.write_text(unit, encoding="utf-8")
     environ = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "SYSTEMD_LOG_TARGET": "console"}

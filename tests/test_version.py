@@ -23,18 +23,18 @@ Serve = Callable[..., list[bytes]]
 
 
 def http(body: bytes, status: int = 200, *headers: str) -> bytes:
-    """Return an answer with a body whose length it tells."""
+    """Return an answer with a body and its length."""
     lines = [f"HTTP/1.1 {status} Any", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def telling(version: object) -> bytes:
-    """Return an answer that tells a version."""
+    """Return an answer that reports a version."""
     return http(json.dumps({"version": version}).encode())
 
 
 def configured(project: Sandbox, *, field: str = "version", service: str = "") -> Service:
-    """Return the service of the project, which tells its version in this field."""
+    """Return the service of the project, which reports its version in this field."""
     where = f'version = {{ path = "/about", field = {json.dumps(field)} }}'
     project.configure(f"{where}\n{service}", command='command = "true"')
     return load_project(project.root, {}).services["api"]
@@ -42,7 +42,7 @@ def configured(project: Sandbox, *, field: str = "version", service: str = "") -
 
 @pytest.fixture
 def serve(project: Sandbox) -> Iterator[Serve]:
-    """Answer each connection to the project's port with these bytes, and go on with `drip`; return the requests."""
+    """Answer each connection to the project's port with these bytes, then with `drip`; return the requests."""
     over = threading.Event()
     with ExitStack() as stack:
 

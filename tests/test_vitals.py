@@ -34,7 +34,7 @@ def child(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def facts(pid: int) -> Facts:
-    """Return all that is found of a process."""
+    """Return all facts about a process."""
     identity = Identity.of(pid)
     assert identity
     found: Facts = {}

@@ -187,7 +187,7 @@ def test_a_log_that_cannot_be_written_is_told_once_and_stops_nothing(
 
 @contextmanager
 def pseudo_terminal() -> Iterator[tuple[int, int]]:
-    """Lend both ends of a terminal."""
+    """Yield both ends of a terminal."""
     ours, theirs = pty.openpty()
     try:
         yield ours, theirs

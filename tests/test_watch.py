@@ -25,21 +25,21 @@ Start = Callable[[Service], "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def loaded(project: Sandbox) -> Project:
-    """A project with two services, of which nothing is known yet."""
+    """A project with two services and an empty state."""
     project.configure(more="[services.db]\ncommand = 'sleep 600'\n")
     return load_project(project.root, {})
 
 
 @pytest.fixture
 def watch(loaded: Project) -> Iterator[Watch]:
-    """A watch of nobody yet."""
+    """A watch that watches no process yet."""
     with closing(Watch(Store(loaded))) as made:
         yield made
 
 
 @pytest.fixture
 def start(project: Sandbox, loaded: Project) -> Start:
-    """What starts a process and has it remembered as that of a service."""
+    """Return a function that starts a process and stores it as that of a service."""
     store = Store(loaded)
 
     def begin(service: Service) -> subprocess.Popen[bytes]:
@@ -53,7 +53,7 @@ def start(project: Sandbox, loaded: Project) -> Start:
 
 
 def tells(watch: Watch, *, seconds: float) -> bool:
-    """Return whether a descriptor tells of a death within so many seconds."""
+    """Return whether a descriptor reports a death within this many seconds."""
     return bool(select.select(watch.fds, [], [], seconds)[0])
 
 

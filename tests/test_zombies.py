@@ -52,7 +52,7 @@ sys.stdin.read()
 
 @contextmanager
 def late(project: Sandbox, *command: str) -> Iterator[subprocess.Popen[str]]:
-    """Lend a parent of a service, started by this command, that is late to wait for what has died."""
+    """Yield a parent of a service, started by this command, that is slow to wait for dead children."""
     words = [sys.executable, "-c", LATE, sys.executable, "-m", *command]
     parent = subprocess.Popen(
         words, cwd=project.root, env=project.environment(), text=True,
@@ -68,7 +68,7 @@ def late(project: Sandbox, *command: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def is_zombie(pid: int) -> bool:
-    """Return whether a process is dead and still there."""
+    """Return whether a process is a zombie."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -76,7 +76,7 @@ def is_zombie(pid: int) -> bool:
 
 
 def has_died(pid: int) -> None:
-    """Kill a server, and see that it stays as a zombie."""
+    """Kill a server, and assert that it stays as a zombie."""
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: is_zombie(pid))
 
@@ -162,7 +162,7 @@ def test_a_restart_waits_for_what_it_ended_itself(postgres: Sandbox, wait: str) 
 
 @contextmanager
 def corpse() -> Iterator[subprocess.Popen[bytes]]:
-    """Lend a child of ours that is dead and not waited for."""
+    """Yield a dead child of this process that nobody has waited for."""
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
     try:
         yield child

@@ -28,7 +28,7 @@ _NEXT = re.compile(r"Next check in|Следующая проверка чере�
 
 
 class Statistics(NamedTuple):
-    """What a monitor has counted."""
+    """The statistics that a monitor printed."""
 
     checks: int
     errors: int
@@ -36,7 +36,7 @@ class Statistics(NamedTuple):
 
 
 class Watching:
-    """A monitor that runs, as the person at its terminal sees it."""
+    """A running monitor, as the person at its terminal sees it."""
 
     def __init__(self, project: Sandbox, command: list[str], **env: str) -> None:
         """Start it in a process group of its own."""
@@ -67,16 +67,16 @@ class Watching:
         return sum(text in line for line in list(self.lines))
 
     def says(self, text: str, *, times: int = 1) -> None:
-        """Wait until it has said a text so many times."""
+        """Wait until it has printed a text this many times."""
         self._until(lambda: self.count(text) >= times, f"{text!r}, {times} times")
 
     def ends_check(self, number: int) -> Statistics:
-        """Wait until so many checks have ended, and return what it had counted when this one had."""
+        """Wait until this many checks have ended, and return the statistics at the end of the last one."""
         self._until(lambda: len(self._ends()) >= number, f"{number} checks")
         return _counted(self.lines[: self._ends()[number - 1]])
 
     def _ends(self) -> list[int]:
-        """Return at which lines a check has ended."""
+        """Return the lines at which a check ended."""
         return [index for index, line in enumerate(list(self.lines)) if _NEXT.match(line)]
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
@@ -91,14 +91,14 @@ class Watching:
 
     @property
     def statistics(self) -> Statistics:
-        """What it counted, as it said last."""
+        """The latest statistics that it printed."""
         return _counted(list(self.lines))
 
     # Its processes.
 
     @property
     def crew(self) -> list[psutil.Process]:
-        """The live processes of the monitor, and all that they started, but for services."""
+        """The live processes of the monitor, and all that they started, except services."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
@@ -109,7 +109,7 @@ class Watching:
         return found
 
     def forkserver(self, *, after: int = 0) -> psutil.Process:
-        """Wait for the process that its cycles are forked from, the one `after` another one, and return it."""
+        """Wait for the fork server of the cycles, the one `after` another one, and return it."""
 
         def found() -> psutil.Process | None:
             for process in self.crew:
@@ -128,7 +128,7 @@ class Watching:
     # Its end.
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it, and it alone, a signal."""
+        """Send a signal to the monitor's process only."""
         self.process.send_signal(number)
 
     def ctrl_c(self) -> None:
@@ -136,7 +136,7 @@ class Watching:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def wait(self) -> int:
-        """Wait until it has ended and all that it said is read, and return its exit code."""
+        """Wait until it has ended and its whole output is read, and return its exit code."""
         try:
             code = self.process.wait(DEADLINE)
         except subprocess.TimeoutExpired:
@@ -150,7 +150,7 @@ class Watching:
         return self.wait()
 
     def clean(self) -> None:
-        """End it and its crew, in whatever state they are."""
+        """End the monitor and its processes, in whatever state they are."""
         self.process.kill()
         self.process.wait()
 
@@ -178,14 +178,14 @@ def _counted(lines: list[str]) -> Statistics:
 
 @contextmanager
 def watching(project: Sandbox, *arguments: str, **env: str) -> Iterator[Watching]:
-    """Lend a monitor of the project that has begun, and end it."""
+    """Yield a monitor of the project that has begun, and end it afterwards."""
     with command(project, "-m", "remediation", "monitor", *arguments, **env) as monitor:
         yield monitor
 
 
 @contextmanager
 def command(project: Sandbox, *words: str, **env: str) -> Iterator[Watching]:
-    """Lend a monitor that `python` is started with these words for, and end it."""
+    """Yield a monitor that `python` runs with these arguments, and end it afterwards."""
     monitor = Watching(project, list(words), **env)
     try:
         yield monitor
@@ -197,18 +197,18 @@ def command(project: Sandbox, *words: str, **env: str) -> Iterator[Watching]:
 
 
 def rows(project: Sandbox, query: str) -> list[tuple[object, ...]]:
-    """Ask the history."""
+    """Query the history."""
     with closing(sqlite3.connect(project.root / ".auto-heal" / "history.db")) as database:
         return database.execute(query).fetchall()
 
 
 def starts(project: Sandbox) -> int:
-    """Count how often the only service was started."""
+    """Count the starts of the only service."""
     return project.log.count("Server started with PID")
 
 
 def kill(project: Sandbox, name: str = "api") -> int:
-    """Kill a service, and return the PID that it had."""
+    """Kill a service, and return its previous PID."""
     pid = pid_of(project, name)
     # 0 would be the whole process group, with the tests in it.
     assert pid > 0, f"no PID file of {name}"
@@ -223,6 +223,6 @@ def pid_of(project: Sandbox, name: str) -> int:
 
 
 def only_check(project: Sandbox, body: str) -> None:
-    """Let this be the only check; it heals nothing, so that no service is ever started."""
+    """Let this be the only check; it heals nothing, so that no service ever starts."""
     shutil.rmtree(project.root / "healthtests", ignore_errors=True)
     project.write("healthtests/test_it.py", f"import pathlib, time\n\n\ndef test_it():\n    {body}\n")
