@@ -76,7 +76,7 @@ def begun(project: Sandbox, fault: str) -> subprocess.Popen[str]:
 
 
 def end(drill: subprocess.Popen[str]) -> None:
-    """Assert that a drill ends."""
+    """Kill a drill that may still run."""
     drill.kill()
     drill.communicate()
 

@@ -52,7 +52,7 @@ def test_beside():
 
 @pytest.fixture
 def harmful(project: Sandbox) -> Sandbox:
-    """Return a project whose service, when it starts, breaks a check of another one."""
+    """Return a project whose service, when it starts, breaks a check that does not belong to it."""
     project.write("healthtests/test_beside.py", BESIDE)
     project.write("server.sh", f'#!/bin/sh\ntouch "{project.root}/started"\nexec "$@"\n').chmod(0o755)
     words = [f"{project.root}/server.sh", sys.executable, str(PATIENT)]

@@ -247,7 +247,7 @@ def test_the_port_s_own_clients_would_be_left(healthy: Sandbox) -> None:
 
 
 def at_last(project: Sandbox, *, rollback: bool = True) -> list[str]:
-    """Return the last planned action for api, in the plan of a heal that may roll back."""
+    """Return the planned rollback of api, or why a heal would do nothing."""
     found = load_project(project.root, {})
     incidents = [Incident(found.services["api"], "ill", 0.0, seen=0)]
     told = [str(message) for message in plan(incidents, found.services, Store(found), rollback=rollback)]

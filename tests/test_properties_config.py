@@ -127,7 +127,7 @@ def test_dependencies_are_known_and_go_round_in_no_circle_or_are_told(
 
 
 def _is_acyclic(graph: dict[str, list[str]]) -> bool:
-    """Remove services without remaining dependencies, until none is left or none can be removed."""
+    """Return whether all dependencies are configured and form no cycle."""
     left = {name: set(needs) for name, needs in graph.items()}
     while free := [name for name, needs in left.items() if not needs & left.keys() and needs <= graph.keys()]:
         for name in free:

@@ -75,7 +75,7 @@ def sick(project: Sandbox) -> Result:
 
 
 def harmed(project: Sandbox) -> Result:
-    """Check a service whose start breaks a check of another one."""
+    """Check a service whose start breaks a check that does not belong to it."""
     project.write("healthtests/test_beside.py", BESIDE)
     words = ["sh", "-c", 'touch started; exec "$0" "$1"', sys.executable, str(PATIENT)]
     configure(project, command=f"command = {json.dumps(words)}")

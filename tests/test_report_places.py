@@ -40,7 +40,7 @@ PLACES = {
 
 @pytest.fixture
 def placed(project: Sandbox) -> Sandbox:
-    """A project whose pytest writes the family xunit1, with a healed check and others."""
+    """A project whose pytest writes the family xunit1, with a check that is healed and others that are not."""
     for check in (project.root / "healthtests").iterdir():
         check.unlink()
     project.write(_FILE, CHECKS)

@@ -48,16 +48,16 @@ class RussianFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def _paragraph(text: str) -> str:
-    if known := HELP.get(text):
-        return known
+    if translation := HELP.get(text):
+        return translation
     heading, line_end, rest = text.partition("\n")
     if heading == "faults:":
         return f"{HEADINGS[heading]}\n{listed(FAULTS, WIDTH)}"
     if heading in HEADINGS:
         return f"{HEADINGS[heading]}{line_end}{rest}"
     words = " ".join(text.split())
-    known = _KNOWN.get(words) or _KNOWN.get(f"{words[:1].lower()}{words[1:]}".removesuffix("."))
-    if known is None:
+    translation = _KNOWN.get(words) or _KNOWN.get(f"{words[:1].lower()}{words[1:]}".removesuffix("."))
+    if translation is None:
         return text
-    sentence = f"{known[0].upper()}{known[1:]}".removesuffix(".")
+    sentence = f"{translation[0].upper()}{translation[1:]}".removesuffix(".")
     return textwrap.fill(f"{sentence}.", WIDTH)

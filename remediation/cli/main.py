@@ -281,22 +281,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_descriptors()
     unignore()
     top = parser()
-    known, rest = top.parse_known_args(arguments)
-    if known.command in _RUN_CHECKS:
+    options, rest = top.parse_known_args(arguments)
+    if options.command in _RUN_CHECKS:
         from remediation.checks import stale_report
 
         # Before anything can fail, even for lack of memory.
         stale_report.remove(rest, Path())
     from remediation.config.schema import ConfigError
 
-    if rest and known.command not in _GIVE_VERDICTS:
+    if rest and options.command not in _GIVE_VERDICTS:
         top.error(f"unknown arguments: {' '.join(rest)}")
     # A terminal or pipe with a narrow encoding gets escapes for characters that it cannot show, not a traceback.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(known, [word for word in rest if word != "--"])
+        return _run(options, [word for word in rest if word != "--"])
     except ConfigError as error:
         print(f"auto-heal: {_in_their_language(str(error))}", file=sys.stderr)
         return USAGE_ERROR
@@ -310,7 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A missing working directory is the only missing file that the system reports without a name.
         where = error.filename or ("the working directory" if isinstance(error, FileNotFoundError) else "output")
         print(_in_their_language(f"auto-heal: {where}: {error.strerror or error}"), file=sys.stderr)
-        return NO_VERDICT if known.command in _GIVE_VERDICTS else FAILED
+        return NO_VERDICT if options.command in _GIVE_VERDICTS else FAILED
     except Exception:  # noqa: BLE001 - the traceback has all of it
         # Python would exit with 1, which means that a check fails.
         traceback.print_exc()
@@ -326,8 +326,8 @@ def _in_their_language(text: str) -> str:
     return translated(text, "ru")
 
 
-def _run(known: argparse.Namespace, rest: list[str]) -> int:
-    code = _RUN[known.command](known, rest)
+def _run(options: argparse.Namespace, rest: list[str]) -> int:
+    code = _RUN[options.command](options, rest)
     # Output that cannot be written must be an error.
     sys.stdout.flush()
     return code
@@ -348,90 +348,90 @@ def _open_closed_descriptors() -> None:
 # One function per command, which imports the modules that it needs.
 
 
-def _check(known: argparse.Namespace, rest: list[str]) -> int:
+def _check(options: argparse.Namespace, rest: list[str]) -> int:
     from remediation.cli.check import check
 
-    return check(rest, verbose=known.verbose)
+    return check(rest, verbose=options.verbose)
 
 
-def _plan(known: argparse.Namespace, rest: list[str]) -> int:
+def _plan(options: argparse.Namespace, rest: list[str]) -> int:
     from remediation.cli.check import check
 
-    return check([*rest, "--heal=plan"], verbose=known.verbose)
+    return check([*rest, "--heal=plan"], verbose=options.verbose)
 
 
-def _monitor(known: argparse.Namespace, rest: list[str]) -> int:
+def _monitor(options: argparse.Namespace, rest: list[str]) -> int:
     from remediation.cli.monitor import monitor
 
-    return monitor(rest, metrics_port=known.metrics)
+    return monitor(rest, metrics_port=options.metrics)
 
 
-def _predeploy(known: argparse.Namespace, rest: list[str]) -> int:
+def _predeploy(options: argparse.Namespace, rest: list[str]) -> int:
     from remediation.cli.deploy import predeploy
 
-    return predeploy(rest, baseline=known.baseline, allow_sick=known.allow_sick, verbose=known.verbose)
+    return predeploy(rest, baseline=options.baseline, allow_sick=options.allow_sick, verbose=options.verbose)
 
 
-def _postdeploy(known: argparse.Namespace, rest: list[str]) -> int:
+def _postdeploy(options: argparse.Namespace, rest: list[str]) -> int:
     from remediation.cli.deploy import postdeploy
 
     return postdeploy(
-        rest, wait=known.wait, expected=known.expected, baseline=known.baseline,
-        fail_on_slower=known.fail_on_slower, verbose=known.verbose,
+        rest, wait=options.wait, expected=options.expected, baseline=options.baseline,
+        fail_on_slower=options.fail_on_slower, verbose=options.verbose,
     )  # fmt: skip
 
 
-def _by_hand(known: argparse.Namespace, _: list[str]) -> int:
+def _by_hand(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.service import by_hand
 
-    return by_hand(known.command, known.services)
+    return by_hand(options.command, options.services)
 
 
-def _status(known: argparse.Namespace, _: list[str]) -> int:
+def _status(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.status import status
 
-    return status(known.services, as_json=known.json)
+    return status(options.services, as_json=options.json)
 
 
-def _drill(known: argparse.Namespace, _: list[str]) -> int:
+def _drill(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.drill import drill
 
     return drill(
-        known.services,
-        faults=known.faults,
-        rounds=known.rounds,
-        seed=known.seed,
-        confirmed=known.yes,
-        report=known.report,
+        options.services,
+        faults=options.faults,
+        rounds=options.rounds,
+        seed=options.seed,
+        confirmed=options.yes,
+        report=options.report,
     )
 
 
-def _pause(known: argparse.Namespace, _: list[str]) -> int:
+def _pause(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.service import pause
 
-    return pause(known.seconds)
+    return pause(options.seconds)
 
 
-def _resume(_known: argparse.Namespace, _: list[str]) -> int:
+def _resume(_options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.service import resume
 
     return resume()
 
 
-def _report(known: argparse.Namespace, _: list[str]) -> int:
+def _report(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.report import report
 
-    return report(since=known.since, as_json=known.json)
+    return report(since=options.since, as_json=options.json)
 
 
-def _init(known: argparse.Namespace, _: list[str]) -> int:
-    if known.systemd or known.cron:
+def _init(options: argparse.Namespace, _: list[str]) -> int:
+    if options.systemd or options.cron:
         from remediation.cli.units import print_unit
 
-        return print_unit(known.folder, cron=known.cron)
+        return print_unit(options.folder, cron=options.cron)
     from remediation.cli.init import init
 
-    return init(known.folder, name=known.name, command=known.run, url=known.url, ready=known.ready)
+    return init(options.folder, name=options.name, command=options.run, url=options.url, ready=options.ready)
 
 
 _RUN = {

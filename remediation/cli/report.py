@@ -71,7 +71,7 @@ def report(*, since: float, as_json: bool) -> int:
         print(f"auto-heal: {translated(str(error), project.language)}", file=sys.stderr)
         return FAILED
     if as_json:
-        heals = [one.stored() | {"downtime": one.downtime} for one in last]
+        heals = [heal.stored() | {"downtime": heal.downtime} for heal in last]
         print(json.dumps(document(chapters, since=since, now=now) | {"heals": heals}, indent=2))
     else:
         words = Words(project.language)
@@ -90,9 +90,9 @@ def document(chapters: Sequence[Chapter], *, since: float, now: float) -> dict[s
     return {"since": since, "now": now, "services": services, "checks": checks}
 
 
-def _entry(one: Figures) -> dict[str, Any]:
-    shares = {"uptime_of_checks": one.uptime_of_checks, "uptime_of_time": one.uptime_of_time}
-    return {**msgspec.to_builtins(one), **shares}
+def _entry(stats: Figures) -> dict[str, Any]:
+    shares = {"uptime_of_checks": stats.uptime_of_checks, "uptime_of_time": stats.uptime_of_time}
+    return {**msgspec.to_builtins(stats), **shares}
 
 
 def page(chapters: Sequence[Chapter], words: Words, *, since: float, now: float) -> list[str]:
@@ -104,8 +104,8 @@ def page(chapters: Sequence[Chapter], words: Words, *, since: float, now: float)
     width = shutil.get_terminal_size().columns
     drawing = _FINE if _can_print("".join(_FINE)) else _PLAIN
     rows = [
-        (_shortened(label, max(_SHORTEST_LABEL, width - _NUMBERS_WIDTH), drawing.cut), one)
-        for label, one in _rows(chapters, words)
+        (_shortened(label, max(_SHORTEST_LABEL, width - _NUMBERS_WIDTH), drawing.cut), stats)
+        for label, stats in _rows(chapters, words)
     ]
     label_width = max(len(label) for label, _ in rows)
     columns = next((number for number in _TIMELINE_WIDTHS if label_width + 2 + number <= width), _TIMELINE_WIDTHS[-1])
@@ -114,7 +114,7 @@ def page(chapters: Sequence[Chapter], words: Words, *, since: float, now: float)
         "",
         *_table(rows, [*_UPTIME, ("FAILURES", partial(_failures, now=now))], words),
         "",
-        *(f"{label.ljust(label_width)}  {_timeline(one, columns, drawing)}".rstrip() for label, one in rows),
+        *(f"{label.ljust(label_width)}  {_timeline(stats, columns, drawing)}".rstrip() for label, stats in rows),
         f"{' ' * label_width}  {_legend(drawing, words, spoken(since / columns, words.language))}",
         "",
         *_table(rows, _REPAIRS, words),
@@ -125,12 +125,12 @@ def page(chapters: Sequence[Chapter], words: Words, *, since: float, now: float)
 def _last(remediations: Sequence[Remediation], words: Words) -> list[str]:
     """Return a few lines for each of the last remediations: the cause, the action, and the folder of the evidence."""
     lines = ["", words("LAST HEALS")] if remediations else []
-    for one in remediations:
-        cause = _cause(one, words)
-        lines.append(f"{_moment(one.at)}  {one.service}: {printable(cause)}")
-        lines.append(f"  {printable(translated_action(one.action, words.language))}, {_effect(one, words)}")
-        if one.evidence:
-            lines.append(f"  {words('evidence_in', folder=one.evidence)}")
+    for heal in remediations:
+        cause = _cause(heal, words)
+        lines.append(f"{_moment(heal.at)}  {heal.service}: {printable(cause)}")
+        lines.append(f"  {printable(translated_action(heal.action, words.language))}, {_effect(heal, words)}")
+        if heal.evidence:
+            lines.append(f"  {words('evidence_in', folder=heal.evidence)}")
     return lines
 
 
@@ -175,7 +175,7 @@ def _shortened(label: str, limit: int, cut: str) -> str:
 
 def _table(rows: _Rows, columns: _Columns, words: Words) -> list[str]:
     cells = [("", *(words(title) for title, _ in columns))]
-    cells += [(label, *((cell(one, words) if one else "") for _, cell in columns)) for label, one in rows]
+    cells += [(label, *((cell(stats, words) if stats else "") for _, cell in columns)) for label, stats in rows]
     return aligned(cells)
 
 
@@ -188,33 +188,33 @@ def percentage(share: float, decimals: int, words: Words | None = None) -> str:
     return (words or Words("en"))("percent", percent=f"{percent:.{decimals}f}")
 
 
-def _of_time(one: Figures, words: Words) -> str:
-    if (share := one.uptime_of_time) is None:
+def _of_time(stats: Figures, words: Words) -> str:
+    if (share := stats.uptime_of_time) is None:
         return "-"
-    return words("of_time", share=percentage(share, 2, words), time=spoken(one.watched, words.language))
+    return words("of_time", share=percentage(share, 2, words), time=spoken(stats.watched, words.language))
 
 
-def _of_checks(one: Figures, words: Words) -> str:
-    if (share := one.uptime_of_checks) is None:
+def _of_checks(stats: Figures, words: Words) -> str:
+    if (share := stats.uptime_of_checks) is None:
         return "-"
-    return words("of_checks", share=percentage(share, 1, words), passed=one.passed, runs=one.runs)
+    return words("of_checks", share=percentage(share, 1, words), passed=stats.passed, runs=stats.runs)
 
 
-def _failures(one: Figures, words: Words, *, now: float) -> str:
-    if one.down_since is None:
-        return str(one.failures)
-    return words("down_for", failures=one.failures, time=spoken(now - one.down_since, words.language))
+def _failures(stats: Figures, words: Words, *, now: float) -> str:
+    if stats.down_since is None:
+        return str(stats.failures)
+    return words("down_for", failures=stats.failures, time=spoken(now - stats.down_since, words.language))
 
 
-def _heals(one: Figures, words: Words) -> str:
-    heals = one.heals
+def _heals(stats: Figures, words: Words) -> str:
+    heals = stats.heals
     if not heals or not heals.total:
         return "-"
     return words("heals", total=heals.total, ok=heals.ok, helped=heals.helped)
 
 
-def _mtbf(one: Figures, words: Words) -> str:
-    return "-" if one.mtbf is None else spoken(one.mtbf, words.language)
+def _mtbf(stats: Figures, words: Words) -> str:
+    return "-" if stats.mtbf is None else spoken(stats.mtbf, words.language)
 
 
 def _percentiles(percentiles: Percentiles | None, words: Words) -> str:
@@ -226,23 +226,23 @@ def _percentiles(percentiles: Percentiles | None, words: Words) -> str:
 _UPTIME: _Columns = (("UPTIME OF TIME WATCHED", _of_time), ("UPTIME OF CHECKS", _of_checks))
 _REPAIRS: _Columns = (
     ("HEALS", _heals),
-    ("MTTR", lambda one, words: _percentiles(one.mttr, words)),
+    ("MTTR", lambda stats, words: _percentiles(stats.mttr, words)),
     ("MTBF", _mtbf),
-    ("LATENCY", lambda one, words: _percentiles(one.latency, words)),
+    ("LATENCY", lambda stats, words: _percentiles(stats.latency, words)),
 )
 
 
-def _timeline(one: Figures | None, columns: int, drawing: _Drawing) -> str:
+def _timeline(stats: Figures | None, columns: int, drawing: _Drawing) -> str:
     """Return the timeline of a service or check with this many characters."""
-    if one is None:
+    if stats is None:
         return ""
     size = BUCKETS // columns
-    states = [_state(one.timeline[first : first + size]) for first in range(0, BUCKETS, size)]
+    states = [_state(stats.timeline[first : first + size]) for first in range(0, BUCKETS, size)]
     return "".join(_coloured(state, getattr(drawing, state) * len(list(run))) for state, run in groupby(states))
 
 
 def _state(buckets: Sequence[Bucket]) -> str:
-    watched, down = sum(one.watched for one in buckets), sum(one.down for one in buckets)
+    watched, down = sum(bucket.watched for bucket in buckets), sum(bucket.down for bucket in buckets)
     if not watched:
         return "unwatched"
     if not down:

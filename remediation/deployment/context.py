@@ -27,11 +27,11 @@ class Deployment(msgspec.Struct, frozen=True):
     wait: float | None = None
     """How long to wait for a version, in seconds; None for the start_timeout of the service."""
 
-    def back(self, services: Iterable[str], known: Mapping[str, str]) -> Deployment:
-        """Return the context after these services were rolled back; `known` has their versions before."""
+    def back(self, services: Iterable[str], before: Mapping[str, str]) -> Deployment:
+        """Return the context after these services were rolled back; `before` has their previous versions."""
         names = list(services)
-        versions = {name: known.get(name, "") for name in names if name in self.versions or name in known}
-        undone = {name: self.versions[name] for name in names if name in self.versions and name not in known}
+        versions = {name: before.get(name, "") for name in names if name in self.versions or name in before}
+        undone = {name: self.versions[name] for name in names if name in self.versions and name not in before}
         return msgspec.structs.replace(self, versions=self.versions | versions, undone=undone)
 
     @property

@@ -1,4 +1,4 @@
-"""The faults by name, each in a line. Apart from what makes them, so that `--help` imports nothing heavy."""
+"""The names of the faults and their descriptions, in a module of their own so that `--help` imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ FAULTS = {
 
 
 def listed(faults: Mapping[str, str], width: int) -> str:
-    """Return what each fault is beside its name, in lines of at most `width` characters."""
+    """Return the names of the faults with their descriptions, in lines of at most `width` characters."""
     column = max(map(len, faults))
     return "\n".join(
-        textwrap.fill(what, width, initial_indent=f"  {name.ljust(column)}  ", subsequent_indent=" " * (column + 4))
-        for name, what in faults.items()
+        textwrap.fill(
+            description, width, initial_indent=f"  {name.ljust(column)}  ", subsequent_indent=" " * (column + 4)
+        )
+        for name, description in faults.items()
     )

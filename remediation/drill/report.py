@@ -47,8 +47,8 @@ def _row(fault: str, group: Sequence[FaultResult], words: Words) -> tuple[str, .
 
 def downtimes(group: Sequence[FaultResult], words: Words) -> str:
     """Return median and maximum of the downtimes, in seconds; empty if none is known."""
-    known = [result.downtime for result in group if result.downtime is not None]
-    return words("downtimes", median=f"{median(known):.2f}", most=f"{max(known):.2f}") if known else ""
+    measured = [result.downtime for result in group if result.downtime is not None]
+    return words("downtimes", median=f"{median(measured):.2f}", most=f"{max(measured):.2f}") if measured else ""
 
 
 def document(results: DrillResults, *, began: float) -> bytes:
@@ -79,8 +79,8 @@ def _properties(results: DrillResults) -> dict[str, str]:
     if results.interrupted:
         values["interrupted"] = "true"
     for (service, fault), group in results.by_fault().items():
-        if known := downtimes(group, Words("en")):
-            values[f"{service}.{fault}.downtime"] = known
+        if text := downtimes(group, Words("en")):
+            values[f"{service}.{fault}.downtime"] = text
     for number, problem in enumerate(results.not_back, 1):
         values[f"not-put-back.{number}"] = printable(str(problem))
     return values
