@@ -82,7 +82,17 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"auto-heal {__version__}")
     # With `prog`, argparse need not lay out a usage line to find the name.
     commands = top.add_subparsers(prog=top.prog, dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_checks(commands)
+    _add_deployment(commands)
+    _add_services(commands)
+    _add_drill(commands)
+    _add_pause(commands)
+    _add_report(commands)
+    _add_init(commands)
+    return top
 
+
+def _add_checks(commands: argparse._SubParsersAction[_Parser]) -> None:
     check = _add(
         commands, "check", "run the checks, heal on failure, run them again",
         "auto-heal check --no-heal\n  auto-heal check -k girls", _HEALING, _CODES,
@@ -104,56 +114,6 @@ def parser() -> argparse.ArgumentParser:
         "3 after a fault of its own, pytest's if no check can\nbe collected at the start",
     )  # fmt: skip
     monitor.add_argument("--metrics", type=_port, metavar="PORT", help="serve Prometheus metrics on 127.0.0.1:PORT")
-
-    _add_deployment(commands)
-
-    for name, what, example in (
-        ("start", "start services, their dependencies first", "auto-heal start api"),
-        ("stop", "stop services; nothing heals them until they are started", "auto-heal stop"),
-        ("restart", "stop and start services", "auto-heal restart api"),
-        ("status", "show state, process and last heal of services", "auto-heal status --json"),
-    ):
-        command = _add(commands, name, what, example)
-        command.add_argument("services", nargs="*", metavar="SERVICE", help="all configured services if none is named")
-        if name == "status":
-            command.add_argument("--json", action="store_true", help="print JSON, for programs")
-
-    _add_drill(commands)
-
-    pause = _add(
-        commands, "pause", "allow no healing, while a deployment is under way; checks still run and report",
-        "auto-heal pause --for 10m",
-    )  # fmt: skip
-    pause.add_argument(
-        "--for",
-        dest="seconds",
-        type=duration,
-        metavar="TIME",
-        help="end by itself, as 10m, 90s or 1h30m (default: never)",
-    )
-    _add(commands, "resume", "end a pause", "auto-heal resume")
-
-    report = _add(
-        commands, "report", "tell of the past: uptime, failures, heals, latency", "auto-heal report --since 30d --json"
-    )
-    report.add_argument(
-        "--since", type=duration, default="7d", metavar="TIME", help="how far to look back (default: 7d)"
-    )
-    report.add_argument("--json", action="store_true", help="print JSON, for programs")
-
-    init = _add(
-        commands, "init", "write checks, conftest.py and configuration for a project that has none",
-        'auto-heal init --command "node index.js" \\\n      --url http://localhost:3000 --ready /health',
-    )  # fmt: skip
-    init.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the project (default: here)")
-    init.add_argument("--name", default="api", help="the service's name (default: api)")
-    init.add_argument("--command", dest="run", metavar="COMMAND", help="the command that starts the service")
-    init.add_argument("--url", help="where it answers (default: http://localhost:8787)")
-    init.add_argument("--ready", metavar="PATH", help="the path that answers 2xx when it is up (default: /api/health)")
-    printed = init.add_mutually_exclusive_group()
-    printed.add_argument("--systemd", action="store_true", help="only print a systemd unit for the monitor")
-    printed.add_argument("--cron", action="store_true", help="only print a line for crontab")
-    return top
 
 
 def _add_deployment(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -191,6 +151,19 @@ def _add_deployment(commands: argparse._SubParsersAction[_Parser]) -> None:
         command.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
 
 
+def _add_services(commands: argparse._SubParsersAction[_Parser]) -> None:
+    for name, what, example in (
+        ("start", "start services, their dependencies first", "auto-heal start api"),
+        ("stop", "stop services; nothing heals them until they are started", "auto-heal stop"),
+        ("restart", "stop and start services", "auto-heal restart api"),
+        ("status", "show state, process and last heal of services", "auto-heal status --json"),
+    ):
+        command = _add(commands, name, what, example)
+        command.add_argument("services", nargs="*", metavar="SERVICE", help="all configured services if none is named")
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
 def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
     drill = _add(
         commands, "drill", "make real faults on your own services, one after another, and see whether they are healed",
@@ -217,6 +190,46 @@ def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
     drill.add_argument(
         "--report", type=Path, metavar="FILE", help="the JUnit report (default: drill.xml beside that of the checks)"
     )
+
+
+def _add_pause(commands: argparse._SubParsersAction[_Parser]) -> None:
+    pause = _add(
+        commands, "pause", "allow no healing, while a deployment is under way; checks still run and report",
+        "auto-heal pause --for 10m",
+    )  # fmt: skip
+    pause.add_argument(
+        "--for",
+        dest="seconds",
+        type=duration,
+        metavar="TIME",
+        help="end by itself, as 10m, 90s or 1h30m (default: never)",
+    )
+    _add(commands, "resume", "end a pause", "auto-heal resume")
+
+
+def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
+    report = _add(
+        commands, "report", "tell of the past: uptime, failures, heals, latency", "auto-heal report --since 30d --json"
+    )
+    report.add_argument(
+        "--since", type=duration, default="7d", metavar="TIME", help="how far to look back (default: 7d)"
+    )
+    report.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def _add_init(commands: argparse._SubParsersAction[_Parser]) -> None:
+    init = _add(
+        commands, "init", "write checks, conftest.py and configuration for a project that has none",
+        'auto-heal init --command "node index.js" \\\n      --url http://localhost:3000 --ready /health',
+    )  # fmt: skip
+    init.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the project (default: here)")
+    init.add_argument("--name", default="api", help="the service's name (default: api)")
+    init.add_argument("--command", dest="run", metavar="COMMAND", help="the command that starts the service")
+    init.add_argument("--url", help="where it answers (default: http://localhost:8787)")
+    init.add_argument("--ready", metavar="PATH", help="the path that answers 2xx when it is up (default: /api/health)")
+    printed = init.add_mutually_exclusive_group()
+    printed.add_argument("--systemd", action="store_true", help="only print a systemd unit for the monitor")
+    printed.add_argument("--cron", action="store_true", help="only print a line for crontab")
 
 
 def _fault(text: str) -> str:
