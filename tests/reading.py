@@ -1,6 +1,6 @@
 """Programs that read JUnit XML, and how each reads it: packages that people use, and the rules of GitLab and Jenkins.
 
-Those in JavaScript come from the registry of npm, each in the version that is named here.
+The JavaScript packages come from the npm registry, each in the version named here.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _by_junitparser(xml: junitparser.JUnitXml) -> Seen:
 def by_gitlab(path: Path) -> Seen:
     """Read as GitLab does: a failure before an error before a skip, and only the first of those that share a name.
 
-    "Unit test reports" (doc/ci/testing/unit_test_reports.md) tells which elements it reads and what becomes of names
-    that are not unique, lib/gitlab/ci/parsers/test/junit.rb the order, lib/gitlab/ci/reports/test_case.rb the key.
+    Sources: "Unit test reports" (doc/ci/testing/unit_test_reports.md) for the elements that it reads and for names that
+    are not unique, lib/gitlab/ci/parsers/test/junit.rb for the order, lib/gitlab/ci/reports/test_case.rb for the key.
     """
     found: dict[tuple[str, ...], str] = {}
     for suite in ET.parse(path).getroot().iter("testsuite"):
@@ -83,8 +83,8 @@ def by_gitlab(path: Path) -> Seen:
 def by_jenkins(path: Path) -> Seen:
     """Read as the JUnit plugin of Jenkins does: a skip before all else, and an error is a failure.
 
-    Its CaseResult (isPassed, isSkipped, isFailed) asks for `skipped`, `error` and `failure` and for nothing else; for
-    its SuiteResult an error beside the cases of a suite is a case that failed, and one name may be there twice.
+    Its CaseResult (isPassed, isSkipped, isFailed) reads only `skipped`, `error` and `failure`. Its SuiteResult counts
+    an error beside the cases of a suite as a failed case, and accepts a name twice.
     """
     found: list[tuple[str, str]] = []
     for suite in ET.parse(path).getroot().iter("testsuite"):
@@ -143,9 +143,9 @@ _OUT_OF_REACH = {
 
 
 def install(folder: Path) -> None:
-    """Put the packages into a folder, and nothing of them elsewhere.
+    """Install the packages into a folder, and nothing outside of it.
 
-    Skips the test without Node.js and npm and while the registry is out of reach; that it lacks a version is a failure.
+    Skip the test without Node.js and npm, and while the registry is unreachable; a missing version is a failure.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:

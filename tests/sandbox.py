@@ -46,9 +46,9 @@ _CLEARED = (
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, below those that the kernel gives to clients.
+    """Return a port without a listener, below those that the kernel assigns to clients.
 
-    While a service is down, somebody's outgoing connection could be given a port of that range.
+    While a service is down, the kernel could assign a port of that range to an outgoing connection.
     """
     while True:
         number = random.randrange(10_000, 32_000)

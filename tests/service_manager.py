@@ -1,6 +1,6 @@
 """A service manager that runs a server, as systemd or docker would; the tests control it by commands.
 
-`service_manager.py start|stop|restart`, in the folder of the project. It keeps no eye on the server once that runs.
+`service_manager.py start|stop|restart`, in the folder of the project. It does not watch the server once that runs.
 """
 
 from __future__ import annotations
