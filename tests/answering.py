@@ -14,9 +14,9 @@ from itertools import chain, repeat
 
 from sandbox import DEADLINE, free_port
 
-# Far more than any client takes in, and little enough for the machine.
+# Far more than any client reads, and little enough for the machine.
 MOST = 256 * 2**20
-# How long a drip goes on: whoever has not gone by then was stretched by it.
+# How many times a drip sends, and the pause in seconds: a client that is still connected at its end has no deadline.
 DRIPS, PAUSE = 400, 0.05
 
 Answer = Iterable[bytes] | Callable[[], Iterable[bytes]]

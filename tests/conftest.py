@@ -13,7 +13,7 @@ from remediation.config.load import load_project
 from remediation.config.model import Service
 from remediation.state.service_state import Store
 
-# A shell ignores it for what it runs in the background, and so would all that is started here.
+# A shell ignores this signal for background jobs, and all processes that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

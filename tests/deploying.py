@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sandbox import REPOSITORY, Result, Sandbox
 
-# What each commit serves is in its behaviour.json. It is read once: to change the files changes no running process.
+# Each commit has a behaviour.json. The server reads it once, so a new file does not change a running process.
 _SERVER = '''"""Peachmini, as the behaviour.json of the same commit has it."""
 
 import json
@@ -48,7 +48,7 @@ time.sleep(behaviour["starts_after"])
 with peachmini.Server((os.environ["HOST"], int(os.environ["PORT"])), Handler) as server:
     server.serve_forever()
 '''
-# A user's own configuration, hooks and signing keys, and a repository that the tests run inside, are none of ours.
+# Keeps git from the user's configuration, hooks and signing keys, and from a repository around the tests.
 _GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
     "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.com",
@@ -70,7 +70,7 @@ NO_GIRLS = {"/api/girls": [200, []]}
 ERRORS = {"/api/girls": [500, {"error": "no such table"}]}
 BOYS = {"/api/boys": [200, []]}
 _BEGIN = ["#!/bin/sh", 'cd "$(dirname "$0")" || exit 9', "echo $$ >> rollbacks", 'echo "back to $(cat previous)"']
-# The way back of a rollback.sh: the commit that was deployed before.
+# How rollback.sh goes back: to the commit that was deployed before.
 BACK = 'git -C app checkout -q --detach "$(cat previous)"'
 VERSION = 'version = { path = "/api/health" }'
 
@@ -106,7 +106,7 @@ class Stage:
         assert ran.returncode == 0, ran
         return ran.stdout.strip()
 
-    # What a team does.
+    # Actions of a team.
 
     def configure(self, *service: str, top: Sequence[str] = ()) -> None:
         """Configure the deployed service, with further lines in its table and at the top."""
@@ -176,7 +176,7 @@ class Stage:
         """Run `auto-heal postdeploy`."""
         return self.project.auto_heal("postdeploy", *words, **env)
 
-    # What there is to see.
+    # Observations.
 
     @property
     def head(self) -> str:

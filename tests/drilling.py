@@ -15,7 +15,7 @@ from remediation.system.environment import DRILL_MARK
 from remediation.system.process import marked
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
-# A drill waits out what is deaf, and asks whoever is silent.
+# A drill waits for processes that ignore signals or do not answer.
 QUICK = "stop_timeout = 0.5"
 QUICK_TOP = "timeout = 1\nevidence = { timeout = 0 }"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# A lock that waits for itself, as a client in C waits for its peer; it goes on waiting after a signal.
+# A lock that waits for itself, as a client in C waits for its peer; a signal does not end the wait.
 NATIVE = """
 import ctypes
 
@@ -11,7 +11,7 @@ def hang():
     library.pthread_mutex_lock(lock)
     library.pthread_mutex_lock(lock)
 """
-# The interpreter itself waits: no other thread of Python runs, either.
+# The interpreter itself waits, so no other Python thread runs either.
 NATIVE_WITH_LOCK = NATIVE.replace("ctypes.CDLL(None)", "ctypes.PyDLL(None)")
 CRASHES = {
     "exits": ("import os", "os._exit(0)", "ended its process with exit code 0"),

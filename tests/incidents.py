@@ -25,7 +25,7 @@ Make = Callable[..., Notifier]
 _DB = '[services.db]\nurl = "http://127.0.0.1:9"\nrestart = ["true"]'
 
 
-# What happens.
+# Events.
 
 
 def run(*results: Result, ended: float = 1000.0) -> Run:
@@ -64,7 +64,7 @@ def observe(notifier: Notifier, words: str) -> None:
     notifier.observe(run(*(result(name, state) for name, state in pairs)), heals, gave_up)
 
 
-# Who observes it.
+# Observers.
 
 
 def configured(

@@ -7,7 +7,7 @@ import sys
 
 from sandbox import Result, Sandbox
 
-# Known by their names, or by the URLs that they stand in.
+# Known by their names, or by the URLs that contain them.
 KNOWN = {
     "env of the service": "Env-s3cr3t-of-api",
     "URL in env of the service": "Url-s3cr3t-of-db",
@@ -17,7 +17,7 @@ KNOWN = {
     "our environment": "Our-s3cr3t/+&'key",
     "notify": "Notify0s3cr3t1of2chat",
 }
-# To be told by their form alone.
+# Recognizable only by their form.
 UNKNOWN = {
     "header asked with": "Hdr-s3cr3t-asked",
     "header answered": "Hdr-s3cr3t-answered",

@@ -18,7 +18,7 @@ NOW = 1_000_000.0
 SINCE = 10_000.0
 BEGIN = NOW - SINCE
 
-# How a round went for its subject: seconds after the window's begin, of the first failed attempt, and of the pass.
+# One round of a check: the first failed attempt and the pass, in seconds after the start of the window.
 Round = tuple[float, float | None, float | None]
 
 

@@ -36,7 +36,7 @@ class Seen:
         return replace(self, failures=self.failures + self.errors, errors=0)
 
 
-# Whose own nature it is to know only one kind of failure.
+# The readers that know only one kind of failure.
 _OF_ONE_KIND = {"jenkins", "junit-to-ctrf"}
 
 
@@ -105,9 +105,9 @@ def _has(element: ET.Element, tag: str) -> bool:
 # In JavaScript.
 
 _PACKAGES = {"junit2json": "4.0.0", "junit-to-ctrf": "0.0.14", "test-results-parser": "0.4.6"}
-# The first Node.js that all of them work with.
+# The first version of Node.js that all of them support.
 _NODE = 20
-# Prints a Seen of each reader. The total of test-results-parser leaves out what was skipped.
+# Prints a Seen of each reader. The total of test-results-parser leaves out skipped cases.
 _SCRIPT = """
 import { readFileSync } from "node:fs";
 import { parse } from "junit2json";
@@ -170,7 +170,7 @@ def install(folder: Path) -> None:
 
 def in_javascript(folder: Path, path: Path) -> dict[str, Seen]:
     """Return what each reader in JavaScript sees, by the packages in a folder."""
-    # One of them takes the name for a pattern.
+    # One of them reads the name as a pattern.
     shutil.copy(path, folder / "report.xml")
     result = _run(folder, "node", "read.mjs", "report.xml")
     assert result.returncode == 0, result.stderr

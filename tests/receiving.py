@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 SECRET = "s3cr3t-t0ken"
-# Waits for an answer for longer than any test, whatever apprise's own patience is.
+# Waits for an answer longer than any test, regardless of apprise's own timeout.
 _PATIENT = "?rto=600&cto=600"
 
 

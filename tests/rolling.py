@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox import DEADLINE, REPOSITORY, Sandbox
 
-# Serves the version that it found at its start, which it notes.
+# Serves the version that it read at its start, and records each start.
 SERVER = """
 import http.server, json, os, pathlib, socketserver
 
@@ -36,7 +36,7 @@ class Server(socketserver.TCPServer):
 
 Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 """
-# Heals, or rolls back, services whose failing attempt saw so many heals: `healing.py roll_back api=1`.
+# Heals or rolls back services whose failed attempt saw this many heals: `healing.py roll_back api=1`.
 HEALING = """
 import json, sys, time
 from msgspec import to_builtins

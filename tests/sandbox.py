@@ -24,20 +24,20 @@ from remediation.system.environment import SERVICE_MARK
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENT = REPOSITORY / "tests" / "patient.py"
-# Long enough for a loaded machine; nothing waits for it when all is well.
+# Long enough for a loaded machine; a passing test does not wait for it.
 DEADLINE = 30.0
-# For a service that takes connections and never answers: waiting would prove nothing more.
+# For a service that accepts connections and never answers: a longer wait would prove nothing more.
 IMPATIENT = "timeout = 0.5\nretries = 1"
 
-# Plugins that only their own tests need: kept out, a run of the others is as fast as without them.
+# Plugins that only their own tests need. All other runs disable them, since they cost time.
 _KEPT_OUT = "-p no:asyncio -p no:html -p no:metadata -p no:pytest_cov -p no:hypothesispytest"
 
 Value = TypeVar("Value")
 
-# Several services of one project must not be given the same one.
+# Several services of one project must not get the same port.
 _given: set[int] = set()
 
-# Whatever the person who runs the tests has set must not change what they prove.
+# The settings of the person who runs the tests must not change the results.
 _CLEARED = (
     "API_URL", "CHECK_INTERVAL", "MAX_RETRIES", "RETRY_DELAY", "LOG_FILE", "AUTO_HEAL", "AUTO_HEAL_LANG",
     "NO_COLOR", "FORCE_COLOR", "PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "LC_ALL", "LC_MESSAGES", "LANG",
@@ -138,7 +138,7 @@ class Sandbox:
         """Run `auto-heal`."""
         return self.run("remediation", *arguments, **env)
 
-    # What there is to see.
+    # Observations.
 
     @property
     def pid(self) -> int:

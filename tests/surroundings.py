@@ -19,7 +19,7 @@ KIB = 1024
 # More than a test could write, or wait for.
 _LARGEST_DISK = 64 * KIB * KIB
 
-# What may lie where a file of ours is expected.
+# Things that may lie in place of our files.
 LINKS = ["symlink", "dangling symlink", "hard link"]
 SPECIAL = ["fifo", "directory", "socket"]
 
@@ -35,7 +35,7 @@ def small_disk(folder: Path, *, kibibytes: int) -> Iterator[None]:
     try:
         yield
     finally:
-        # Also while somebody has a file of it open.
+        # Works even while a file of it is open.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
@@ -90,7 +90,7 @@ class Victim:
 
 
 def _bind(path: Path) -> None:
-    # By a short name, since that of a socket has few characters.
+    # By a short name, since the path of a socket is limited.
     here = os.open(".", os.O_RDONLY)
     try:
         os.chdir(path.parent)

@@ -19,9 +19,9 @@ from sandbox import DEADLINE, Sandbox, wait_for
 
 from remediation.system.environment import SERVICE_MARK
 
-# In the environment of a monitor and of all that it starts, so that what it leaves behind is found.
+# In the environment of a monitor and of all processes that it starts, so that leftovers can be found.
 _MONITOR_MARK = "AUTO_HEAL_TEST_MONITOR"
-# A monitor that says more than this has run away.
+# A monitor that prints more lines than this is out of control.
 _MOST_LINES = 100_000
 _STATISTICS = re.compile(r"\D+: \D+: (\d+) \| \D+: (\d+) \| \D+: (\d+)")
 _NEXT = re.compile(r"Next check in|Следующая проверка через")
@@ -60,7 +60,7 @@ class Watching:
                 self.process.kill()
                 return
 
-    # What it says.
+    # Its output.
 
     def count(self, text: str) -> int:
         """Count the lines that hold a text."""
@@ -85,7 +85,7 @@ class Watching:
         except AssertionError:
             raise AssertionError(f"not said in time: {what}\n{self}") from None
         if not condition():
-            # What it said last is read when it is gone.
+            # Its last output is read after its end.
             self._reader.join(DEADLINE)
         assert condition(), f"ended before it said {what}\n{self}"
 
@@ -193,7 +193,7 @@ def command(project: Sandbox, *words: str, **env: str) -> Iterator[Watching]:
         monitor.clean()
 
 
-# What else is known of its project.
+# The state of its project.
 
 
 def rows(project: Sandbox, query: str) -> list[tuple[object, ...]]:
