@@ -87,7 +87,7 @@ def notifying(project: Sandbox, told: list[str]) -> Iterator[Make]:
             assert (key, [*values]) == ("not_notified", ["problem"])
             told.append(str(values["problem"]))
 
-        made.append(Notifier(configured(project, *urls, on=on, top=top), tell=tell))
+        made.append(Notifier(configured(project, *urls, on=on, top=top), log=tell))
         return made[-1]
 
     try:

@@ -26,7 +26,7 @@ class Told:
         """Begin without results."""
         self.said: list[tuple[str, str]] = []
         self.service_status = ServiceStatus(project.services)
-        self.sinks = Sinks(project, self.service_status, metrics_port=None, tell=lambda *_, **__: None)
+        self.sinks = Sinks(project, self.service_status, metrics_port=None, log=lambda *_, **__: None)
         self.statistics = RunningStatistics(self.sinks, self.service_status, self._say)
         self._project = project
         self._cycles = 0
@@ -99,7 +99,7 @@ def test_what_systemd_was_told_besides_the_statistics_stands_until_these_change(
         manager.setblocking(False)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("NOTIFY_SOCKET", manager.getsockname())
-            sinks = Sinks(configured, ServiceStatus([]), metrics_port=None, tell=lambda *_, **__: None)
+            sinks = Sinks(configured, ServiceStatus([]), metrics_port=None, log=lambda *_, **__: None)
         with closing(sinks):
             for status in ("1 check", "1 check", "2 checks", "2 checks"):
                 sinks.attend(status)

@@ -298,7 +298,7 @@ def test_a_long_heal_is_told_of_before_it_ends(project: Sandbox) -> None:
         project.configure(more=f'[notify]\nurls = ["{receiver.url}"]\n')
         configured, age = load_project(project.root, {}), 0.0
         service_status = ServiceStatus(configured.services, steady=lambda: time.monotonic() - age)
-        sinks = Sinks(configured, service_status, metrics_port=None, tell=lambda *_, **__: None)
+        sinks = Sinks(configured, service_status, metrics_port=None, log=lambda *_, **__: None)
         try:
             service_status.died("api")
             sinks.attend("")

@@ -1,7 +1,7 @@
-"""Tell people what became of a service: it is sick, it is healed, auto-heal gave up; each once an incident.
+"""Notify people that a service is sick, is healed, or was given up, each once per incident.
 
-What there is to tell is decided here, from runs. Sending it is the work of other processes (`messenger`), so that
-a notifier that hangs or fails never delays a heal.
+This module decides from runs what to send. Other processes send it (`notification_worker`), so a notification service
+that hangs or fails never delays a heal.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from remediation.system.secrets import redacted
 
 Event = Literal["sick", "healed", "gave-up"]
 
-# What comes from outside is cut to so many characters; some receivers take no message beyond a few thousand.
+# External text is cut to this many characters: some receivers refuse messages beyond a few thousand.
 _LONGEST_VALUE = 500
-_LONGEST_LOOK = 10_000
+# How much of an external text is examined, in characters.
+_LONGEST_INPUT = 10_000
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
 
 _TEXTS = {
@@ -52,7 +53,7 @@ _TEXTS = {
 
 
 def require(project: Project) -> None:
-    """See that messages could be sent, which takes about half a second; ConfigError if not."""
+    """Check that notifications can be sent, in about half a second. ConfigError if they cannot."""
     if not project.notify.urls:
         return
     if importlib.util.find_spec("apprise") is None:
@@ -62,7 +63,7 @@ def require(project: Project) -> None:
 
 
 class _Incident(Struct):
-    """What is kept of a service's trouble, from the first failed attempt until it is well again."""
+    """The incident of a service or check, from the first failed attempt until it passes again."""
 
     name: str
     since: float
@@ -72,19 +73,19 @@ class _Incident(Struct):
 
 
 class Notifier:
-    """Watches runs for incidents, and has what there is to tell of them sent.
+    """Finds incidents in runs, and sends notifications about them.
 
     An event loop waits for `fds` to become readable and for `deadline`, and calls `attend` on either.
     """
 
-    def __init__(self, project: Project, *, tell: Callable[..., None]) -> None:
-        """Notify those whom the project names; each failure to do so is told once, as `not_notified`."""
-        self._messengers = Messengers(tell)
+    def __init__(self, project: Project, *, log: Callable[..., None]) -> None:
+        """Notify the URLs of the project. Each failure is logged once, as `not_notified`."""
+        self._messengers = Messengers(log)
         self._incidents: dict[tuple[str, str], _Incident] = {}
         self.reload(project)
 
     def reload(self, project: Project) -> None:
-        """Notify those whom the configuration names now, and forget the services that it no longer has."""
+        """Notify the URLs of the new configuration, and forget the services that it no longer has."""
         self._project = project
         self._messengers.address(project.notify.urls)
         for kind, key in list(self._incidents):
@@ -94,21 +95,21 @@ class Notifier:
     def observe(
         self, run: Run, remediations: Iterable[Remediation], gave_up: Collection[str], *, whole: bool = True
     ) -> None:
-        """Take a run that ended, what was done in it, and the services whose restart budget it found spent.
+        """Process a run that ended, its remediations, and the services whose restart budget it found exhausted.
 
-        One that is not `whole` checked only some of the services.
+        A run that is not `whole` checked only some of the services.
         """
         if not self._project.notify.urls:
             return
         by_service: dict[str, list[Remediation]] = {}
-        for one in remediations:
-            by_service.setdefault(one.service, []).append(one)
+        for remediation in remediations:
+            by_service.setdefault(remediation.service, []).append(remediation)
         services = {result.key: result for result in run.results if result.kind == "service"}
         for name in {**by_service, **dict.fromkeys(gave_up)}:
             services.setdefault(name, _unchecked(name, run, by_service.get(name, []), gave_up=name in gave_up))
         for name, result in services.items():
             self._follow(result, run, by_service.get(name, []), gave_up=name in gave_up)
-        # A check that names services is their business; one that names none is its own.
+        # A check that names services counts as part of them. A check that names none has incidents of its own.
         checks = [result for result in run.results if result.kind == "check"]
         for result in checks:
             if not result.services:
@@ -117,8 +118,8 @@ class Notifier:
             self._forget_checks_but(result.key for result in checks)
         self.attend()
 
-    def tell_down(self, name: str, since: float, cause: str) -> None:
-        """Take a service for sick since a moment in epoch seconds, though no run has ended that says so."""
+    def report_down(self, name: str, since: float, cause: str) -> None:
+        """Report a service as sick since a moment in epoch seconds, before a run has ended that says so."""
         if self._project.notify.urls and ("service", name) not in self._incidents:
             incident = self._incidents["service", name] = _Incident(name, since, cause)
             self._add("sick", incident, time.time())
@@ -129,28 +130,29 @@ class Notifier:
         return self._messengers.fds()
 
     def deadline(self) -> float | None:
-        """Return the moment of the monotonic clock by which to attend, or None if there is none."""
+        """Return when to call `attend` at the latest, on the monotonic clock; None if there is no need to."""
         return self._messengers.deadline()
 
     def attend(self) -> None:
-        """See to the messages under way. Does not wait."""
+        """Advance the deliveries under way, without waiting."""
         self._messengers.attend()
 
     def close(self, timeout: float) -> None:
-        """Wait for the messages under way, at most `timeout` seconds."""
+        """Wait for the deliveries under way, at most `timeout` seconds."""
         self._messengers.close(timeout)
 
     def _follow(self, result: Result, run: Run, done: Iterable[Remediation] = (), *, gave_up: bool = False) -> None:
         key, events = (result.kind, result.key), list[Event]()
         if result.failed_at is not None and key not in self._incidents:
-            # It may have begun before this monitor did.
-            since = min([result.failed_at, *(one.since for one in done if one.since is not None)])
+            # The incident may be older than this monitor.
+            since = min([result.failed_at, *(item.since for item in done if item.since is not None)])
             self._incidents[key] = _Incident(result.name, since, result.message or "")
             events.append("sick")
         if (incident := self._incidents.get(key)) is None:
             return
-        for one in done:
-            incident.action = ": ".join(filter(None, [one.action, "" if one.ok else one.reason]))
+        for remediation in done:
+            reason = "" if remediation.ok else remediation.reason
+            incident.action = ": ".join(filter(None, [remediation.action, reason]))
         if gave_up and not incident.gave_up:
             incident.gave_up = True
             events.append("gave-up")
@@ -166,11 +168,11 @@ class Notifier:
             self._messengers.add(self._message(event, incident, until))
 
     def _forget_checks_but(self, keys: Iterable[str]) -> None:
-        """Forget the checks that a run no longer has, unless it had none at all."""
+        """Forget the checks that a run no longer has, unless the run had no checks at all."""
         present = set(keys)
-        for known in list(self._incidents):
-            if present and known[0] == "check" and known[1] not in present:
-                del self._incidents[known]
+        for kind, key in list(self._incidents):
+            if present and kind == "check" and key not in present:
+                del self._incidents[kind, key]
 
     def _message(self, event: Event, incident: _Incident, until: float) -> Notification:
         where = self._text("where", folder=_safe(self._project.root.name or "/"), host=_safe(os.uname().nodename))
@@ -178,10 +180,10 @@ class Notifier:
         language = self._project.language
         lines = [
             self._text("cause", value=translated(_safe(incident.cause), language)) if incident.cause else "",
-            self._text("action", value=_in(language, _safe(incident.action))) if incident.action else "",
+            self._text("action", value=_translate(language, _safe(incident.action))) if incident.action else "",
             self._text("no_action") if event == "healed" and not incident.action else "",
             self._text("since", value=since),
-            # Until then it is not over.
+            # Until the heal, the downtime is not final.
             self._text("downtime", value=seconds(max(0.0, until - incident.since))) if event == "healed" else "",
         ]
         return Notification(
@@ -195,9 +197,9 @@ class Notifier:
 
 
 def _unchecked(name: str, run: Run, done: list[Remediation], *, gave_up: bool) -> Result:
-    """Return what a run tells by its remediations alone of a service that no check names."""
-    since = next((one.since for one in done if one.since is not None), run.began)
-    answered = [one.answered_at or run.ended for one in done if one.ok]
+    """Return the result of a service that no check names, from its remediations alone."""
+    since = next((item.since for item in done if item.since is not None), run.began)
+    answered = [item.answered_at or run.ended for item in done if item.ok]
     outcome = CheckOutcome.FAILED if gave_up else CheckOutcome.PASSED if answered else CheckOutcome.SKIPPED
     return Result(
         "service", name, name, [name], run.began, outcome,
@@ -207,13 +209,13 @@ def _unchecked(name: str, run: Run, done: list[Remediation], *, gave_up: bool) -
     )  # fmt: skip
 
 
-def _in(language: Language, action: str) -> str:
-    """Say what was done, and why it did not help, in the language."""
+def _translate(language: Language, action: str) -> str:
+    """Translate an action and the reason why it failed."""
     done, colon, reason = action.partition(": ")
     return f"{translated_action(done, language)}{colon}{translated(reason, language)}"
 
 
 def _safe(text: str) -> str:
-    """Return text from outside on one line, of bounded length, without the credentials of URLs in it."""
-    shown = printable(first_line(_CREDENTIALS.sub("", redacted(text[:_LONGEST_LOOK]))))
+    """Return external text as one line of limited length, without the credentials in its URLs."""
+    shown = printable(first_line(_CREDENTIALS.sub("", redacted(text[:_LONGEST_INPUT]))))
     return shown if len(shown) <= _LONGEST_VALUE else f"{shown[: _LONGEST_VALUE - 1]}…"

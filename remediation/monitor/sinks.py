@@ -1,4 +1,4 @@
-"""Everybody who is told how a cycle ended: the metrics, the notifier, systemd; each only if it is wanted."""
+"""The receivers of each cycle's result: metrics, notifications and systemd, each only if it is configured."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from remediation.monitor.protocol import Report
 from remediation.monitor.sd_notify import Systemd
 from remediation.monitor.service_status import ServiceStatus
 
-# How long the last messages are waited for at the end, in seconds.
+# How long to wait for the last notifications at the end, in seconds.
 _LAST_MESSAGES = 5.0
-# For how long a service is down before people are told of it though its heal goes on, in seconds.
+# A service that is down for this long is reported even while its heal is still running, in seconds.
 LONG = 10.0
 
 
 class Sinks:
-    """Hands on what the monitor finds; nothing here takes long, and nothing here can fail it."""
+    """Passes on what the monitor finds. No method blocks for long or makes the monitor fail."""
 
     def __init__(
-        self, project: Project, service_status: ServiceStatus, *, metrics_port: int | None, tell: Callable[..., None]
+        self, project: Project, service_status: ServiceStatus, *, metrics_port: int | None, log: Callable[..., None]
     ) -> None:
-        """Make what the command line and the configuration want. ConfigError if an extra is missing for it."""
+        """Create the configured receivers. ConfigError if a package for one is missing."""
         require(project)
         _refuse_port_of_service(project, metrics_port)
         self._service_status = service_status
         self._systemd = Systemd(os.environ)
         self._metrics = Metrics(project, service_status, metrics_port) if metrics_port is not None else None
-        self._notifier = Notifier(project, tell=tell)
+        self._notifier = Notifier(project, log=log)
         self._next_ping = time.monotonic()
         self._status: str | None = None
 
@@ -44,15 +44,15 @@ class Sinks:
             self._metrics.reload(project)
 
     def begin(self, status: str) -> None:
-        """Tell that the watch has begun, or that a reload has ended."""
+        """Report that monitoring has begun, or that a reload has ended."""
         self._systemd.ready(status)
 
     def reloading(self) -> None:
-        """Tell that the configuration is read again."""
+        """Report that the configuration is being reloaded."""
         self._systemd.reloading()
 
     def observe(self, report: Report, *, whole: bool) -> None:
-        """Tell how a cycle ended, which was of all services or, if not `whole`, of some."""
+        """Report the result of a cycle. A cycle that is not `whole` checked only some of the services."""
         if self._metrics:
             self._metrics.observe(report.run, report.remediations, whole=whole)
         self._notifier.observe(report.run, report.remediations, report.gave_up, whole=whole)
@@ -67,13 +67,13 @@ class Sinks:
         """The moments, on the monotonic clock, at which `attend` has something to do."""
         deadline = self._notifier.deadline()
         ping = [self._next_ping] if self._systemd.watchdog_interval else []
-        long = [trouble.began + LONG for trouble in self._service_status.troubles.values() if not trouble.told]
+        long = [outage.began + LONG for outage in self._service_status.outages.values() if not outage.reported]
         return [*ping, *([deadline] if deadline is not None else []), *long]
 
     def attend(self, status: str) -> None:
-        """Do what is due, and tell the status if it has changed."""
+        """Do what is due, and report the status if it has changed."""
         self._notifier.attend()
-        self._tell_who_is_down_for_long()
+        self._report_long_outages()
         if self._status not in (None, status):
             self._systemd.status(status)
         self._status = status
@@ -82,25 +82,25 @@ class Sinks:
             self._systemd.watchdog()
             self._next_ping = now + interval
 
-    def _tell_who_is_down_for_long(self) -> None:
-        for name, trouble in self._service_status.troubles.items():
-            if not trouble.told and time.monotonic() >= trouble.began + LONG:
-                self._notifier.tell_down(name, trouble.since, trouble.cause)
-                trouble.told = True
+    def _report_long_outages(self) -> None:
+        for name, outage in self._service_status.outages.items():
+            if not outage.reported and time.monotonic() >= outage.began + LONG:
+                self._notifier.report_down(name, outage.since, outage.cause)
+                outage.reported = True
 
     def stopping(self) -> None:
-        """Tell that the watch is about to end."""
+        """Report that monitoring is about to end."""
         self._systemd.stopping()
 
     def close(self) -> None:
-        """Let go of everything, after the last messages."""
+        """Close all receivers, after the last notifications."""
         self._notifier.close(_LAST_MESSAGES)
         if self._metrics:
             self._metrics.close()
 
 
 def _refuse_port_of_service(project: Project, port: int | None) -> None:
-    """Raise ConfigError if the metrics would take the port from a service, which may be down right now."""
+    """Raise ConfigError if the metrics would use the port of a service, even one that is down now."""
     for service in project.services.values():
         address = service.address if engine_of(service).owns_processes else None
         if port and address and address.port == port:

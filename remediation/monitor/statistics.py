@@ -1,4 +1,4 @@
-"""Count and tell how cycles end: to the terminal and the log, the history, and whoever else wants to know."""
+"""Count the results of cycles, and report them to the log, the history and all other receivers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from remediation.system.exit_codes import VERDICTS
 
 
 class Totals(Struct):
-    """How many checks there were, in how many of them something failed for good, and how many heals helped."""
+    """The number of cycles, of cycles with a failure, and of successful heals."""
 
     checks: int = 0
     errors: int = 0
@@ -27,12 +27,12 @@ class Totals(Struct):
 
     @property
     def successful(self) -> int:
-        """The checks in which nothing failed."""
+        """The number of cycles without a failure."""
         return self.checks - self.errors
 
     @property
     def uptime(self) -> float:
-        """The share of successful checks, in percent."""
+        """The share of successful cycles, in percent."""
         return 100.0 * self.successful / self.checks if self.checks else 100.0
 
 
@@ -40,56 +40,58 @@ _BROKEN = "INTERNALERROR> "
 
 
 class RunningStatistics:
-    """The books of a monitor."""
+    """The statistics of a running monitor."""
 
-    def __init__(self, sinks: Sinks, service_status: ServiceStatus, say: Callable[..., None]) -> None:
-        """Tell by `say`, and hand on to `outputs`; what is known of the services is kept in `standing`."""
+    def __init__(self, sinks: Sinks, service_status: ServiceStatus, log: Callable[..., None]) -> None:
+        """Write to `log`, pass reports on to `sinks`, and keep `service_status` up to date."""
         self._sinks = sinks
         self._service_status = service_status
-        self._say = say
+        self._log = log
         self.totals = Totals()
         self._project: Project | None = None
         self._history: History | None = None
 
     @property
     def status(self) -> str:
-        """The statistics in a few words, and who is down."""
+        """The statistics in a few words, and the services that are down."""
         totals, down = self.totals, self._service_status.down
         counts = {"check": totals.checks, "error": totals.errors, "heal": totals.heals}
         counted = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
         return f"{counted}; down: {', '.join(down)}" if down else counted
 
     def enter(self, cycle: Cycle, over: Over, project: Project) -> None:
-        """Count a cycle that has ended, tell how, and record it."""
+        """Count a cycle that has ended, report its result, and record it."""
         report = cycle.report
         problem = over.problem or ("" if over.code in VERDICTS else _last_line(over))
         if problem or report is None:
-            self._say("cycle_broken", problem=problem or "it told nothing")
+            self._log("cycle_broken", problem=problem or "it told nothing")
             run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
             remediations, gave_up = (report.remediations, report.gave_up) if report else ([], [])
             report = Report(cycle.number, over.code, run, remediations, gave_up)
         run = self._service_status.enter(cycle, report.run)
         report = msgspec.structs.replace(report, run=run)
-        # Of what it did not get to, it says nothing.
+        # An incomplete run does not contain the checks that it did not reach.
         whole = cycle.is_of_all and run.verdict != "incomplete"
         sick = bool(problem) or run.verdict not in ("healthy", "healed")
         self.totals.checks += 1
-        self.totals.errors += sick or any(one.outcome.has_failed for one in run.results)
-        self.totals.heals += sum(one.ok for one in report.remediations)
-        self._tell_verdict(run, whole=whole)
-        self._say("status_sick" if sick or not self._service_status.is_well else "status_healthy")
-        self.tell_statistics()
+        self.totals.errors += sick or any(result.outcome.has_failed for result in run.results)
+        self.totals.heals += sum(remediation.ok for remediation in report.remediations)
+        self._log_healthy(run, whole=whole)
+        self._log("status_sick" if sick or not self._service_status.is_well else "status_healthy")
+        self.log_statistics()
         self._record(run, project)
         self._sinks.observe(report, whole=whole)
 
-    def _tell_verdict(self, run: Run, *, whole: bool) -> None:
-        """Tell that nothing was wrong: with all, or else with whom. What was wrong, the cycle has told."""
+    def _log_healthy(self, run: Run, *, whole: bool) -> None:
+        """Log that all services are healthy, or which are. The cycle itself has logged its failures."""
         if run.verdict != "healthy":
             return
         if whole and self._service_status.is_well:
-            self._say("healthy")
-        elif well := [one.key for one in run.results if one.kind == "service" and self._service_status.is_up(one.key)]:
-            self._say("one_healthy" if len(well) == 1 else "some_healthy", names=", ".join(well))
+            self._log("healthy")
+            return
+        services = [result.key for result in run.results if result.kind == "service"]
+        if names := [name for name in services if self._service_status.is_up(name)]:
+            self._log("one_healthy" if len(names) == 1 else "some_healthy", names=", ".join(names))
 
     def _record(self, run: Run, project: Project) -> None:
         if self._history is None or self._project is not project:
@@ -98,24 +100,24 @@ class RunningStatistics:
         try:
             self._history.record_run(run)
         except HistoryError as error:
-            self._say("no_history", problem=error)
+            self._log("no_history", problem=error)
 
     def close(self) -> None:
-        """Let go of the history."""
+        """Close the history."""
         if self._history:
             self._history.close()
 
-    def tell_statistics(self) -> None:
-        """Tell how many checks, errors and heals there were."""
+    def log_statistics(self) -> None:
+        """Log the number of checks, errors and heals."""
         totals = self.totals
-        self._say("statistics", checks=totals.checks, errors=totals.errors, heals=totals.heals)
-        self._say("uptime", percent=f"{totals.uptime:.1f}", successful=totals.successful, checks=totals.checks)
+        self._log("statistics", checks=totals.checks, errors=totals.errors, heals=totals.heals)
+        self._log("uptime", percent=f"{totals.uptime:.1f}", successful=totals.successful, checks=totals.checks)
 
 
 def _last_line(over: Over) -> str:
-    """Return the line of what a broken cycle printed that says why: of an error of pytest itself, or the last."""
+    """Return the line of a broken cycle's output that explains it: the error of pytest itself, or the last line."""
     lines = over.output.strip().splitlines()
-    told = [line.removeprefix(_BROKEN) for line in lines if line.startswith(_BROKEN)]
-    # Below that, pytest counts what it has run.
-    told = told or [line for line in lines if not line.startswith("=")] or lines
-    return told[-1] if told else f"it ended with {over.code}"
+    reasons = [line.removeprefix(_BROKEN) for line in lines if line.startswith(_BROKEN)]
+    # The lines of pytest's summary begin with "=".
+    reasons = reasons or [line for line in lines if not line.startswith("=")] or lines
+    return reasons[-1] if reasons else f"it ended with {over.code}"
