@@ -61,14 +61,14 @@ def test_what_a_check_leaves_running_ends_with_its_cycle(project: Sandbox) -> No
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 def test_a_process_of_another_user_is_left_alone(project: Sandbox) -> None:
     reader, writer = os.pipe()
-    child = Child(Heartbeats(), 0, load_project(project.root, {}), Handover(), apart=True)
+    child = Child(Heartbeats(), 0, load_project(project.root, {}), Handover(), is_separate=True)
     pid = os.fork()
     if pid == 0:
         child.become()
         started = subprocess.Popen(["sleep", "600"], user=65_534, stdout=subprocess.DEVNULL)
         os.write(writer, f"{started.pid}\n".encode())
         os._exit(0)
-    child.born(pid)
+    child.watch(pid)
     with os.fdopen(reader) as told:
         other = psutil.Process(int(told.readline()))
     try:

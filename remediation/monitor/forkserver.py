@@ -1,9 +1,9 @@
 """The process that the monitor's cycles are forked from: a pytest session that has collected and waits.
 
-A cycle so pays neither for the start of Python nor for imports nor for collection, and whatever a check does, to its
-memory or by `sys.exit`, ends with its own process. Run as
-`python -m remediation.monitor.forkserver FD TERMINAL ARGUMENTS`; FD is a socket to the monitor, TERMINAL the descriptor
-on which cycles tell what they do.
+A cycle therefore pays neither for the start of Python nor for imports nor for collection. Whatever a check does to its
+process, such as `sys.exit`, ends with that process. Run as
+`python -m remediation.monitor.forkserver FD TERMINAL ARGUMENTS`. FD is a socket to the monitor, TERMINAL the descriptor
+for the log lines of cycles.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _TIMEOUT = 2.0
 
 
 def preload(project: Project) -> None:
-    """Import it, and rehearse what a cycle does: its regular expressions, codecs and tables then are there already."""
+    """Import what a cycle needs, and rehearse its work so that regular expressions, codecs and tables are loaded."""
     for name in _USED:
         import_module(name)
     with suppress(OSError):
@@ -102,7 +102,7 @@ def _rehearse_request() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, requests.Session() as session:
         listener.settimeout(_TIMEOUT)
         session.trust_env = False
-        server = threading.Thread(target=_answer_one, args=(listener,))
+        server = threading.Thread(target=_answer_request, args=(listener,))
         server.start()
         try:
             session.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=_TIMEOUT).json()
@@ -110,51 +110,51 @@ def _rehearse_request() -> None:
             server.join()
 
 
-def _answer_one(listener: socket.socket) -> None:
+def _answer_request(listener: socket.socket) -> None:
     with suppress(OSError), listener.accept()[0] as connection:
         connection.settimeout(_TIMEOUT)
         connection.recv(65_536)
         connection.sendall(_ANSWER)
 
 
-# In a fork: allocations between two looks for young garbage, and how many of these before one for older.
+# In a fork: allocations between two collections of young garbage, and how many of these precede one of older garbage.
 _GARBAGE = (20_000, 10, 10)
 
 
 class ForkServer:
-    """The plugin that serves in place of pytest's own loop over the checks."""
+    """A pytest plugin that replaces pytest's own loop over the checks."""
 
     def __init__(self, monitor: Channel) -> None:
         """Serve a monitor."""
         self._monitor = monitor
         self._heartbeats = Heartbeats()
         self.is_fork = False
-        """Whether this process is no longer the server, but a fork of it."""
+        """Whether this process is a fork of the server."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Do without the workers of xdist, whatever the project's options say: forks are ours to make."""
+        """Disable the workers of xdist, whatever the project's options say. The fork server makes its own forks."""
         if hasattr(config.option, "numprocesses"):
             config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """Serve until the monitor has enough; in a fork, run the checks that it is for."""
+        """Serve until the monitor ends it. In a fork, run the checks of its round."""
         if (session.testsfailed and not session.config.option.continue_on_collection_errors) or not session.items:
-            # pytest itself says best what is wrong.
+            # pytest's own message explains it best.
             return None
         self._prepare(session)
-        mine = self._server.serve()
-        if mine is None:
+        round_ = self._server.serve()
+        if round_ is None:
             shutil.rmtree(self._folder, ignore_errors=True)
-            # As far as a process can that must not end its session as if it had run it.
+            # Not by a normal end of the session, which would report checks that never ran here.
             atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
             os._exit(0)
-        self._run(session, mine)
+        self._run(session, round_)
         return True
 
     def _prepare(self, session: pytest.Session) -> None:
-        """Import what a cycle and its heals need, and tell the monitor that we are ready."""
+        """Import what a cycle and its heals need, and send `Ready` to the monitor."""
         config = session.config
         project, _, sessions = project_of(config)
         preload(project)
@@ -165,10 +165,10 @@ class ForkServer:
         self._folder = self._checks.folder
         self._heartbeat = HeartbeatPlugin(self._heartbeats, 0, 0.0)
         config.pluginmanager.register(self._heartbeat)
-        # Nobody reads what these would print or write down; if pytest itself breaks, it says so on stderr.
+        # No one reads what these plugins print or save. If pytest itself breaks, it reports that on stderr.
         for name in ("lfplugin", "nfplugin", "stepwiseplugin"):
             config.pluginmanager.set_blocked(name)
-        # Children that are ignored cannot be waited for.
+        # While SIGCHLD is ignored, wait(2) does not return the status of children.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         gc.collect()
         gc.freeze()
@@ -178,37 +178,37 @@ class ForkServer:
         services = sorted({name for item in items for name in heals(item)})
         self._monitor.send(Ready(services, imported_from(config.rootpath)))
 
-    def _become_fork(self, one: ScheduledRound, child: Child, folder: Path, later: bool) -> None:  # noqa: FBT001 - as it is handed on
-        """Let go of all that is the fork server's, and take what is ours."""
+    def _become_fork(self, round_: ScheduledRound, child: Child, folder: Path, later: bool) -> None:  # noqa: FBT001 - called by position
+        """Close what belongs to the fork server, and set up this fork."""
         self.is_fork = True
-        self._server.let_go()
+        self._server.close_in_fork()
         channel, slot = child.become(), child.slot
-        # What was opened before the fork is not ours to close.
+        # The fork server closes what it opened before the fork.
         atexit._clear()  # noqa: SLF001 - there is no public way
-        # All forks would draw the same numbers.
+        # Otherwise all forks would draw the same random numbers.
         random.seed()
-        # What was there before is frozen, and we do not live long: rarely looking for garbage costs less.
+        # Older objects are frozen, and a fork does not live long: rare garbage collections cost less.
         gc.set_threshold(*_GARBAGE)
         self._heartbeat.slot = slot
         self._heartbeat.outside()
-        self._log, self._known = child.log, child.known
+        self._log, self._handover = child.log, child.handover
         write_stacks_to(child.stacks)
-        cycle = CycleWorker(channel, self._heartbeats, slot, one.number)
+        cycle = CycleWorker(channel, self._heartbeats, slot, round_.number)
         fork = Fork(
-            one.selected, folder, later, cycle.others, cycle.again, cycle.may_heal, cycle.ended, self._server.interval,
-            child.log, child.known,
+            round_.selected, folder, later, cycle.others, cycle.again, cycle.may_heal, cycle.ended,
+            self._server.interval, child.log, child.handover,
         )  # fmt: skip
         cycle.services = self._checks.begin_anew(fork)
         self._cycle = cycle
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """In a fork: hand on what a check reports."""
+        """Pass a check's report on to the monitor, in a fork."""
         self._cycle.note(report)
 
-    def _run(self, session: pytest.Session, one: ScheduledRound) -> None:
-        """In a fork: run one group after the other, as pytest's own loop does its items."""
-        for index in chain(self._known.claimed, self._claims(one)):
-            group = one.groups[index]
+    def _run(self, session: pytest.Session, round_: ScheduledRound) -> None:
+        """Run one group after the other in a fork, as pytest's own loop runs its items."""
+        for index in chain(self._handover.claimed, self._claims(round_)):
+            group = round_.groups[index]
             self._heartbeats.claim(self._heartbeat.slot)
             self._checks.claim(group)
             for item, following in zip_longest(group, group[1:]):
@@ -218,36 +218,36 @@ class ForkServer:
                 if session.shouldstop:
                     raise session.Interrupted(session.shouldstop)
 
-    def _claims(self, one: ScheduledRound) -> Iterator[int]:
-        """Claim one group after the other, and note that, for whoever may have to take over."""
-        while (index := one.claims.next()) is not None:
+    def _claims(self, round_: ScheduledRound) -> Iterator[int]:
+        """Claim one group after the other, and log each for a fork that may have to take over."""
+        while (index := round_.claims.next()) is not None:
             self._log.note(Claimed(index))
             yield index
 
 
 def main() -> None:
-    """Collect and serve; in a fork, end as its session does."""
-    # What checks start must not keep the monitor from seeing our end.
+    """Collect and serve. A fork ends with the exit code of its session."""
+    # A process that a check starts must not inherit these, or the monitor would not see the end of the server.
     monitor_fd, terminal_fd = map(int, sys.argv[1:3])
     for fd in (monitor_fd, terminal_fd):
         os.set_inheritable(fd, False)
     protocol.terminal_fd = terminal_fd
     protocol.is_watched = True
-    # In a session of our own, so the terminal's Ctrl+C does not reach us; whoever ends us does so on purpose.
+    # The server leads a session of its own, so the terminal's Ctrl+C does not reach it. Every SIGINT is intended.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     server = ForkServer(Channel(socket.socket(fileno=monitor_fd)))
-    # Descriptors that capture into a file would be shared by all forks; what they print goes to a file of each.
+    # Capture by descriptor would share one file among all forks. Their output goes to a file of each fork instead.
     try:
         code = with_room(lambda: int(pytest.main([*sys.argv[3:], "--capture=sys"], plugins=[server])))
     except BaseException:
         if not server.is_fork:
             raise
-        # The interpreter's own code for this would be that of checks which fail.
+        # The interpreter's own exit code for an exception, 1, would mean failed checks.
         traceback.print_exc()
         code = INTERNAL_ERROR
     if not server.is_fork:
         sys.exit(code)
-    # What a normal exit does beyond this, taking all modules apart, would only cost time.
+    # A normal exit would also tear down all modules, which only costs time.
     atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
     flush()
     os._exit(code)

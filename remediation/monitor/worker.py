@@ -1,4 +1,4 @@
-"""One cycle, seen from its own process: what it asks of the fork server, and what it tells the monitor."""
+"""A cycle in its own process: its requests to the fork server, and its messages to the monitor."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class CycleWorker:
-    """The side of a cycle that runs its checks: a fork of the fork server."""
+    """The cycle in the fork that runs its checks."""
 
     def __init__(self, channel: Channel, heartbeats: Heartbeats, slot: int, number: int) -> None:
-        """Talk over `channel`, and show at `slot` of the board that we go on."""
+        """Send messages over `channel`, and heartbeats at `slot`."""
         self._channel = channel
         self._heartbeats = heartbeats
         self._slot = slot
@@ -37,7 +37,7 @@ class CycleWorker:
         self.services: Iterable[Service] = ()
 
     def note(self, report: pytest.TestReport) -> None:
-        """Tell the monitor at once of a check that failed for good: what comes after that may take long."""
+        """Report a check that failed for good to the monitor at once: the rest of the cycle may take long."""
         failed = results.attempt(report)
         if failed is None:
             return
@@ -46,11 +46,11 @@ class CycleWorker:
             self._channel.send(Failed(self._number, sorted(failed.heals), since, failed.message))
 
     def may_heal(self, incidents: list[Incident]) -> bool:
-        """Begin to heal, unless the monitor is about to end; from here on we are let go on to the end."""
-        # Every service may have to wait for another healer, and then take as long itself.
+        """Begin to heal unless the monitor is about to end. From here on, the cycle may run to its end."""
+        # Each service may have to wait for another heal, and then take as long itself.
         limit = sum(2 * longest(service) * len(service.ladder) for service in self.services)
         self._heartbeats.put(self._slot, time.monotonic() + limit + GRACE, Phase.HEAL)
-        # Looked at after that: whoever ends the monitor first forbids heals, then looks at who heals.
+        # Only now: the fork server first forbids heals, and then reads which forks heal.
         if self._heartbeats.finishing:
             self._heartbeats.put(self._slot, time.monotonic() + GRACE)
             return False
@@ -60,13 +60,13 @@ class CycleWorker:
         return True
 
     def again(self, folder: Path) -> tuple[int, list[Path]]:
-        """Have the fork server run the suite once more; return the exit code and where the findings are."""
+        """Let the fork server run the suite once more. Return the exit code and the folders with the findings."""
         answer = self._ask(Again(str(folder)), Phase.HEAL)
         self._heartbeats.put(self._slot, time.monotonic() + GRACE, Phase.HEAL)
         return answer
 
     def others(self) -> tuple[int, list[Path]]:
-        """Wait for the forks that run what we did not; return their exit code and where their findings are."""
+        """Wait for the forks that run the other checks. Return their exit code and the folders with their findings."""
         if not self._heartbeats.read(self._slot).helped:
             return PASSED, []
         answer = self._ask(Gather(), Phase.OUTSIDE)
@@ -74,7 +74,7 @@ class CycleWorker:
         return answer
 
     def _ask(self, question: Again | Gather, phase: Phase) -> tuple[int, list[Path]]:
-        # Those that we wait for have deadlines of their own.
+        # The other forks have deadlines of their own.
         self._heartbeats.put(self._slot, FOR_EVER, phase)
         self._channel.send(question)
         poll = select.poll()
@@ -88,7 +88,7 @@ class CycleWorker:
         return answers[0].code, [Path(folder) for folder in answers[0].folders]
 
     def ended(self, run: HealthRun, code: int) -> None:
-        """Tell the monitor how it ended."""
-        # What has a verdict is not broken off any more.
+        """Send the report of the cycle to the monitor."""
+        # A cycle with a verdict is not interrupted any more.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._channel.send(Report(self._number, code, run.to_record(), run.run_state.counted, run.run_state.gave_up))

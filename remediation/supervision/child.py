@@ -1,4 +1,4 @@
-"""A process forked from this one in which a session runs, seen from here: whether it goes on, how it ended."""
+"""A child process that runs a session, seen from its parent: whether it makes progress, and how it ended."""
 
 from __future__ import annotations
 
@@ -21,70 +21,73 @@ from remediation.supervision.heartbeat import FOR_EVER, Heartbeats, Phase
 from remediation.system.process import group, pidfd, signal_name, terminate
 from remediation.system.secrets import redacted
 
-# How long one that is broken off has to tear its fixtures down, in seconds.
+# How long an interrupted child has to tear its fixtures down, in seconds.
 _TEARDOWN = 2.0
-# How long what its checks left running may take to disappear, in seconds.
+# How long to wait for the end of killed processes that its checks left running, in seconds.
 _LEFT = 1.0
-# Without a pidfd, how long after the end of its channel it is looked for again, in seconds.
-_LOOK_AGAIN = 0.02
-# How often it is looked at, in seconds.
-_LOOK = 0.25
-# The end of what it printed, in bytes.
+# Without a pidfd, how often to check for the child's end once its channel is closed, in seconds.
+_POLL_CLOSED = 0.02
+# How often to check the child, in seconds.
+_POLL = 0.25
+# How much of the end of its output to keep, in bytes.
 _OUTPUT = 4_000
 
 
 def fork() -> int:
-    """Fork; whatever threads the project's modules have started stay here."""
+    """Fork. Threads that the project's modules have started stay in the parent."""
     with warnings.catch_warnings():
-        # Python 3.12 warns of any other thread. The child has what it needs: it begins a session of its own.
+        # Python 3.12 warns about any other thread. The child does not need them: it begins a session of its own.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
 def flush() -> None:
-    """Write out what was printed, as far as there is somewhere to write it."""
+    """Flush stdout and stderr, ignoring errors."""
     for stream in (sys.stdout, sys.stderr):
-        # None if we were started without it.
+        # A stream is None if this process was started without it.
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
 
 
 class Child:
-    """A process of ours that was not waited for yet, so that its PID is its own."""
+    """A child process. Until its parent collects its exit status, its PID belongs to no other process."""
 
-    def __init__(self, heartbeats: Heartbeats, slot: int, project: Project, known: Handover, *, apart: bool) -> None:
-        """Make what it and we share, before the fork.
+    def __init__(
+        self, heartbeats: Heartbeats, slot: int, project: Project, handover: Handover, *, is_separate: bool
+    ) -> None:
+        """Create what parent and child share, before the fork.
 
-        One that is `apart` prints into a file of its own and leads a process group; else it has our terminal.
+        A child that `is_separate` prints into a file of its own and leads a process group. Any other one uses the
+        parent's terminal.
         """
         self._heartbeats = heartbeats
         self._project = project
-        self._apart = apart
+        self._is_separate = is_separate
         self.slot = slot
-        self.known = known
-        """What it was told of the sessions before it."""
+        self.handover = handover
+        """The findings of the sessions before it."""
         self.log = AttemptLog()
-        self.stacks = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 - closed when it has ended
-        self.output = tempfile.TemporaryFile() if apart else None  # noqa: SIM115 - likewise
+        self.stacks = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 - closed when the child has ended
+        self.output = tempfile.TemporaryFile() if is_separate else None  # noqa: SIM115 - closed when the child has ended
         self._ours, self.its = socket.socketpair()
         self.pid = 0
         self.pidfd: int | None = None
         self.problem = ""
         self._death_phase = Phase.OUTSIDE
         self._hung_for: float | None = None
-        self._broken_off: float | None = None
+        self._interrupted_at: float | None = None
         self.code: int | None = None
-        """Its exit code, once it has ended."""
+        """The exit code, once the child has ended."""
 
-    def born(self, pid: int) -> None:
-        """In the parent: watch it."""
+    def watch(self, pid: int) -> None:
+        """Watch the child process `pid`, in the parent."""
         self.pid = pid
         self.its.close()
         self.channel = Channel(self._ours)
         self.pidfd = pidfd(pid)
 
     def forget(self) -> None:
-        """Let go of what we share: in a sibling, or when it has ended."""
+        """Close what parent and child share: in a sibling, or when the child has ended."""
         self.channel.close()
         self.log.close()
         self.stacks.close()
@@ -95,7 +98,7 @@ class Child:
             self.pidfd = None
 
     def become(self) -> Channel:
-        """In the child: keep its end of the channel; one that is apart gets its own group, and prints into its file."""
+        """Keep the child's end of the channel, in the child. A separate child also sets up its group and its output."""
         self._ours.close()
         if self.output:
             os.setpgid(0, 0)
@@ -106,40 +109,40 @@ class Child:
 
     @property
     def fds(self) -> list[int]:
-        """The descriptors that tell of it."""
+        """The descriptors that turn readable when the child sends a message or ends."""
         fds = [self.channel.fileno()] if self.channel.open else []
         return fds if self.pidfd is None else [*fds, self.pidfd]
 
     @property
     def moment(self) -> float:
-        """When to look after it at the latest, on the monotonic clock."""
+        """When to check the child at the latest, on the monotonic clock."""
         if self.pidfd is None and not self.channel.open:
-            return time.monotonic() + _LOOK_AGAIN
-        if self._broken_off:
-            return self._broken_off + _TEARDOWN
-        # It names an earlier moment with each phase, and wakes nobody for that.
-        return min(self._heartbeats.read(self.slot).deadline, time.monotonic() + _LOOK)
+            return time.monotonic() + _POLL_CLOSED
+        if self._interrupted_at:
+            return self._interrupted_at + _TEARDOWN
+        # Each phase of the child may set an earlier deadline, and does not wake the parent for that.
+        return min(self._heartbeats.read(self.slot).deadline, time.monotonic() + _POLL)
 
     @property
     def only_checks(self) -> bool:
-        """Whether it has not begun to heal."""
+        """Whether the child is not healing."""
         return not self._heartbeats.read(self.slot).heals
 
     @property
     def death(self) -> Death:
-        """How it ended, once it has."""
+        """How the child ended, once it has."""
         code = self.code if self.code is not None else -signal.SIGKILL
         return Death(self._death_phase, code, self._hung_for, read_stack(self.stacks.fileno()))
 
     def has_ended(self) -> bool:
-        """Return whether it has ended; then what its checks left running is ended, and its exit code collected."""
-        if self._apart and hasattr(os, "waitid"):
+        """Return whether the child has ended. If so, kill what its checks left running, and collect its exit code."""
+        if self._is_separate and hasattr(os, "waitid"):
             if not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 return False
-            # Not collected yet, so that the number of its group is still its own. Services have groups of their own.
+            # The status is not collected yet, so the group ID cannot be reused. Services have groups of their own.
             if left := group(self.pid):
                 terminate(lambda: left, signum=signal.SIGKILL, timeout=_LEFT)
-        # Where there is no waitid, as on macOS, what the checks left running cannot be known for sure.
+        # Without waitid, as on macOS, there is no proof of which processes the checks left running.
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if not pid:
             return False
@@ -150,27 +153,27 @@ class Child:
             self.problem = f"killed by {signal_name(-self.code)}"
         return True
 
-    def break_off(self) -> None:
-        """Interrupt it, as Ctrl+C does; after a while it is ended."""
-        if self._broken_off is None:
-            self._broken_off = time.monotonic()
+    def interrupt(self) -> None:
+        """Interrupt the child, as Ctrl+C does. `end_if_overdue` kills it if that takes too long."""
+        if self._interrupted_at is None:
+            self._interrupted_at = time.monotonic()
             os.kill(self.pid, signal.SIGINT)
 
     @property
     def is_overdue(self) -> bool:
-        """Whether it has not gone on by the moment that it named."""
+        """Whether the child has missed the deadline of its heartbeat."""
         return time.monotonic() >= self._heartbeats.read(self.slot).deadline
 
     def end_if_overdue(self) -> None:
-        """End it with its children if it has not gone on by the moment that it named."""
-        if self._broken_off is not None:
-            if time.monotonic() >= self._broken_off + _TEARDOWN:
+        """Kill the child and its descendants if it has missed its deadline."""
+        if self._interrupted_at is not None:
+            if time.monotonic() >= self._interrupted_at + _TEARDOWN:
                 self.end()
         elif self.is_overdue:
             self.end_hung()
 
     def end_hung(self) -> None:
-        """End it since it hangs, once it has left its stack."""
+        """Kill the hung child, once it has written its stack."""
         place = self._heartbeats.read(self.slot)
         self._death_phase, self._hung_for = place.phase, place.limit
         self._heartbeats.put(self.slot, FOR_EVER, place.phase)
@@ -180,15 +183,15 @@ class Child:
 
     @property
     def hung(self) -> bool:
-        """Whether it was ended because it did not go on."""
+        """Whether the child was killed because it hung."""
         return self._hung_for is not None
 
     def end(self) -> None:
-        """End it at once, with all that it started but for services."""
+        """Kill the child with everything that it started, except services."""
         end_family(self.pid, self._project)
 
-    def last_words(self) -> str:
-        """Return the end of what it printed, if it printed apart."""
+    def last_output(self) -> str:
+        """Return the end of a separate child's output, without secrets."""
         if self.output is None:
             return ""
         end = self.output.seek(0, os.SEEK_END)

@@ -1,8 +1,8 @@
-"""What the caller of a health run waits for: a process that runs no check, and so survives whatever a check does.
+"""The process that the caller of a health run waits for. It runs no check, so no check can end it.
 
-It forks the session from itself before anything is collected. A session that hangs, or ends in the middle of a check,
-is followed by another one that knows what was found so far; the round after a heal is a fork as well. The exit code is
-ours, whatever the session did.
+It forks the session before anything is collected. If a session hangs or ends in the middle of a check, another session
+takes over with the findings so far. The round after a heal is a fork, too. The supervisor decides the exit code,
+whatever the session did.
 """
 
 from __future__ import annotations
@@ -54,33 +54,33 @@ from remediation.system.process import Identity, descendants, has_proc, pids, te
 if TYPE_CHECKING:
     from remediation.supervision.worker_watch import WorkerWatch
 
-# With the verdict told, how long a session has to be gone, and its threads to end by themselves, in seconds.
+# After its verdict, how long a session may take to end, and its threads to end by themselves, in seconds.
 _GONE_WITHIN, _THREADS = 2.0, 1.0
-# How long a session that a signal was meant for may take to show that it has it, in seconds.
+# How long a session may take to acknowledge an interrupt, in seconds.
 _HEARD_WITHIN = 0.5
-# Woken so much later than asked for, in seconds, we were stopped, and the session with us.
+# If the supervisor wakes up this much too late, in seconds, it was stopped, and the session with it.
 _OVERSLEPT = 1.0
-# Without a pidfd, how often the end of a session is looked for, in seconds.
-_LOOK = 0.02
-# Of a stack, in lines.
+# Without a pidfd, how often to check for the end of a session, in seconds.
+_POLL = 0.02
+# How much of a stack to log, in lines.
 _MOST_LINES = 20
-_HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Session(Struct):
     child: Child
     folder: str = ""
-    """Of a later round, where it leaves what it finds."""
+    """Where a later round leaves its findings."""
     asker: _Session | None = None
     deployment: Deployment | None = None
-    """On which side of one it is, as far as the supervisor knows."""
+    """The deployment and its side that the session is on, as far as the supervisor knows."""
     verdict: Verdict | None = None
     ended: int | None = None
     workers: WorkerWatch | None = None
     begun: int = -1
-    """How much its workers had begun when they were last looked at."""
+    """How much its workers had begun at the last check."""
     stalls_at: float = FOR_EVER
-    """When it counts as hung, while it and its workers wait for each other."""
+    """When the session counts as hung if it and its workers still wait for each other."""
     lifeline: Lifeline = field(default_factory=Lifeline)
 
 
@@ -97,9 +97,9 @@ class Supervisor:
         deployment: Deployment | None = None,
         terminal_fd: int | None = None,
     ) -> None:
-        """Run pytest by `first`, and once more by `again`; each returns its exit code.
+        """Run pytest by `first`, and later rounds by `again`. Each returns its exit code.
 
-        `deployment` is what sessions are told of; `terminal_fd` where they speak, if not on pytest's terminal.
+        Sessions get `deployment` as an argument, and write their log lines to `terminal_fd` instead of pytest's terminal.
         """
         self._project = project
         self._event_log = event_log
@@ -109,23 +109,23 @@ class Supervisor:
         self._heartbeats = Heartbeats()
         self._slot = 0
         self._sessions: list[_Session] = []
-        self._wanted: list[int] = []
+        self._received: list[int] = []
         self._forward_at: float | None = None
         self._interrupted = False
         self._left: list[Identity] = []
         self._code = INTERNAL_ERROR
         self.verdict: Verdict | None = None
-        """What the first session said of the run; None if it said nothing."""
+        """The verdict of the first session; None if it sent none."""
 
     def run(self) -> int:
-        """Run a session to its end, with all that follows from it, and return the exit code."""
+        """Run a session and all that follow from it. Return the exit code."""
         environment.tell_children({environment.RUN_MARK: self._run_mark})
         try:
             with self._signals():
                 self._start(_Session(self._child(Handover()), deployment=self._deployment), self._first)
                 while self._sessions:
                     self._wait()
-                    self._hand_on_signals()
+                    self._forward_signals()
                     for session in list(self._sessions):
                         self._attend(session)
         finally:
@@ -135,35 +135,35 @@ class Supervisor:
         return self._code
 
     def _tidy_up(self) -> None:
-        """Remove what sessions that were killed could not."""
+        """Remove the folders of sessions that were killed."""
         remove_run_folders(self._project.state_folder, os.getpid())
 
-    # SessionPool.
+    # Sessions.
 
-    def _child(self, known: Handover) -> Child:
+    def _child(self, handover: Handover) -> Child:
         self._slot = (self._slot + 1) % SLOTS
         limit = self._project.collect_timeout
         self._heartbeats.take(self._slot, time.monotonic() + limit + GRACE, limit)
-        return Child(self._heartbeats, self._slot, self._project, known, apart=False)
+        return Child(self._heartbeats, self._slot, self._project, handover, is_separate=False)
 
     def _start(self, session: _Session, body: Callable[[], int]) -> _Session:
         flush()
-        # What is there now is no garbage; to look through it would give each session a copy of all memory.
+        # Nothing of this is garbage. A collection would touch all objects, and so copy all memory into each session.
         gc.freeze()
         pid = fork()
         if pid == 0:
             self._become(session, body)
-        session.child.born(pid)
+        session.child.watch(pid)
         session.lifeline.keep()
         self._sessions.append(session)
         return session
 
     def _become(self, session: _Session, body: Callable[[], int]) -> NoReturn:
-        """In the child: be the session, and end as it does."""
+        """Run the session in the child, and end with its exit code."""
         code = INTERNAL_ERROR
         try:
             self._restore_signals()
-            # Until its checks are collected it imports modules, none of which is garbage.
+            # Until its checks are collected, the session imports modules, which are not garbage.
             gc.disable()
             session.lifeline.become()
             for other in self._sessions:
@@ -176,26 +176,26 @@ class Supervisor:
                 environment.tell_children(session.deployment.to_environment())
             if session.folder:
                 environment.tell_children({environment.ROUND_FOLDER: session.folder})
-            # What was registered before the fork is not ours to run.
+            # What was registered before the fork runs in the parent.
             atexit._clear()  # noqa: SLF001 - there is no public way
             write_stacks_to(child.stacks)
             protocol.terminal_fd = self._terminal_fd
             protocol.current = SupervisorLink(
-                channel, self._heartbeats, child.slot, child.log, child.stacks, child.known
+                channel, self._heartbeats, child.slot, child.log, child.stacks, child.handover
             )
             code = with_room(body)
-        except BaseException:  # noqa: BLE001 - the interpreter's own code for it would be that of checks which fail
+        except BaseException:  # noqa: BLE001 - the interpreter's own exit code, 1, would mean failed checks
             traceback.print_exc()
         finally:
             _end(code)
 
     def _attend(self, session: _Session) -> None:
-        """Hear what a session says, and see whether it has ended or does not go on."""
+        """Handle the messages of a session, its end, and its hang."""
         child = session.child
         ended = child.has_ended()
         while child.channel.has_news:
             for message in child.channel.receive(FromSession):
-                self._hear(session, message)
+                self._handle(session, message)
         if session.workers:
             session.workers.end_overdue()
             self._end_stalled(session, session.workers)
@@ -206,22 +206,22 @@ class Supervisor:
             child.end_hung()
 
     def _end_stalled(self, session: _Session, workers: WorkerWatch) -> None:
-        """End a session that waits for workers which all wait for it, as xdist's may after a crash."""
+        """End a session that waits for workers while they all wait for it, as xdist may do after a crash."""
         place, limit = self._heartbeats.read(session.child.slot), self._project.collect_timeout
-        waits = place.phase is Phase.OUTSIDE and place.deadline == FOR_EVER and workers.all_wait
+        is_waiting = place.phase is Phase.OUTSIDE and place.deadline == FOR_EVER and workers.all_wait
         now, begun = time.monotonic(), workers.begun
-        if not waits or begun != session.begun:
+        if not is_waiting or begun != session.begun:
             session.stalls_at, session.begun = now + limit + GRACE, begun
         if now >= session.stalls_at:
             self._heartbeats.put(session.child.slot, 0.0, place.phase, limit)
 
-    def _hear(self, session: _Session, message: FromSession) -> None:
+    def _handle(self, session: _Session, message: FromSession) -> None:
         match message:
             case Again(folder, deployment):
-                # What could not be collected once is not tried again in the round after.
-                seen = session.child.known.after(session.child.log.read(), None, self._project.root) or Handover()
-                later = _Session(self._child(Handover(broken=seen.broken)), os.fsdecode(folder), session, deployment)
-                self._start(later, self._again)
+                # A module that could not be collected once is not tried again in a later round.
+                handover = session.child.handover.after(session.child.log.read(), None, self._project.root)
+                child = self._child(Handover(broken=handover.broken if handover else {}))
+                self._start(_Session(child, os.fsdecode(folder), session, deployment), self._again)
             case Healing():
                 _preload()
             case Workers(folder):
@@ -234,7 +234,7 @@ class Supervisor:
             case Ended(code):
                 session.ended = code
                 self._limit(session)
-                # What it has started is known by its parent, as long as that lives.
+                # Its children can be found by their parent's PID only as long as the session lives.
                 self._left = _children(session.child.pid)
                 session.child.channel.send(Bye())
 
@@ -242,21 +242,21 @@ class Supervisor:
         self._heartbeats.put(session.child.slot, time.monotonic() + _GONE_WITHIN)
 
     def _ended(self, session: _Session) -> None:
-        """Go on after the end of a session: with its exit code, or with another one in its place."""
+        """Handle the end of a session: use its exit code, or start another session in its place."""
         child, death = session.child, session.child.death
         if session.workers:
             session.workers.end_all()
         self._end_left_running(session)
         code = session.ended
         if code is None and session.verdict:
-            # Whatever kept it after that.
+            # Its verdict counts, even if it hung or crashed after that.
             code = session.verdict.code
         if code is None:
             if self._interrupted:
                 code = INTERRUPTED
-            elif known := child.known.after(child.log.read(), death, self._project.root):
+            elif handover := child.handover.after(child.log.read(), death, self._project.root):
                 child.forget()
-                successor = _Session(self._child(known), session.folder, session.asker, session.deployment)
+                successor = _Session(self._child(handover), session.folder, session.asker, session.deployment)
                 self._start(successor, self._again)
                 return
             else:
@@ -273,25 +273,25 @@ class Supervisor:
             session.asker.child.channel.send(RoundOver(code))
 
     def _with_report(self, verdict: Verdict | None, code: int) -> int:
-        """Return the exit code of a run, which is none of a verdict if its report is not there any more."""
+        """Return the exit code of a run. It is not the code of a verdict if the report has been removed."""
         report = Path(os.fsdecode(verdict.report)) if verdict else None
         if report is None or code not in VERDICTS or report.is_file():
             return code
         if has_other_run(self._project.state_folder, os.getpid()):
-            # That one removes the report when it begins. The verdict was read from ours before.
+            # The other run removed the report when it began. Our verdict was read before that.
             return code
         self._event_log.log("incomplete", reason=f"the report {report} was removed before the run had ended")
         return INTERNAL_ERROR
 
     def _end_left_running(self, session: _Session) -> None:
-        """End what checks have left running, so that it keeps nobody waiting: never a service, nor what is not ours."""
+        """Kill what checks have left running, so that no caller waits for it. Services and other processes stay."""
         left, self._left = self._left + session.lifeline.holders(), []
         session.lifeline.close()
         if not self._sessions:
             left += _orphans(self._run_mark)
-        if left := [one for one in left if one.alive]:
-            ours = without_services(left, self._project)
-            terminate(lambda: ours, signum=signal.SIGKILL, timeout=_GONE_WITHIN)
+        if left := [identity for identity in left if identity.alive]:
+            leftovers = without_services(left, self._project)
+            terminate(lambda: leftovers, signum=signal.SIGKILL, timeout=_GONE_WITHIN)
 
     # Waiting.
 
@@ -306,17 +306,17 @@ class Supervisor:
             if session.workers:
                 moments.append(session.workers.moment)
             if session.child.pidfd is None:
-                moments.append(time.monotonic() + _LOOK)
+                moments.append(time.monotonic() + _POLL)
         began = time.monotonic()
-        asked = max(0.0, min(moments) - began)
-        poll.poll(asked * 1000 + 1)
-        if (late := time.monotonic() - began - asked) > _OVERSLEPT:
+        timeout = max(0.0, min(moments) - began)
+        poll.poll(timeout * 1000 + 1)
+        if (late := time.monotonic() - began - timeout) > _OVERSLEPT:
             for session in self._sessions:
                 place = self._heartbeats.read(session.child.slot)
                 self._heartbeats.put(session.child.slot, place.deadline + late, place.phase, place.limit)
 
     def _is_blocked(self, child: Child) -> bool:
-        """Return whether nobody takes what a session has to say, as after Ctrl+S; that is waited for."""
+        """Return whether a session is blocked on its output, as after Ctrl+S. If so, extend its deadline."""
         poll = select.poll()
         poll.register(1, select.POLLOUT)
         if self._heartbeats.read(child.slot).phase not in (Phase.OUTSIDE, Phase.END) or poll.poll(0):
@@ -331,17 +331,17 @@ class Supervisor:
         self._woken, writer = os.pipe()
         for fd in (self._woken, writer):
             os.set_blocking(fd, False)
-        # In another thread than the main one, signals are for those who called pytest there.
-        is_ours = threading.current_thread() is threading.main_thread()
-        self._wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False) if is_ours else -1
-        # What somebody else handles, or we were started to ignore, is not for us.
+        # Outside the main thread, signals are the business of the program that called pytest there.
+        is_main = threading.current_thread() is threading.main_thread()
+        self._wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False) if is_main else -1
+        # Signals that have a handler already, or that this process was started to ignore, stay as they are.
         default = (signal.SIG_DFL, signal.default_int_handler)
-        mine = [number for number in _HANDED_ON if is_ours and signal.getsignal(number) in default]
-        self._before = {number: signal.signal(number, self._note) for number in mine}
+        handled = [number for number in _FORWARDED if is_main and signal.getsignal(number) in default]
+        self._before = {number: signal.signal(number, self._note) for number in handled}
         try:
             yield
         finally:
-            if is_ours:
+            if is_main:
                 self._restore_signals()
             os.close(self._woken)
             os.close(writer)
@@ -352,22 +352,22 @@ class Supervisor:
         signal.set_wakeup_fd(self._wakeup)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._wanted.append(number)
+        self._received.append(number)
 
-    def _hand_on_signals(self) -> None:
-        """Hand on what was meant for the session; a terminal's Ctrl+C it has got already."""
+    def _forward_signals(self) -> None:
+        """Forward signals to the sessions. A terminal sends Ctrl+C to them as well, so it needs no forwarding."""
         with suppress(BlockingIOError):
             os.read(self._woken, 4096)
         now = time.monotonic()
-        wanted, self._wanted = self._wanted, []
-        for number in wanted:
+        received, self._received = self._received, []
+        for number in received:
             if number != signal.SIGINT:
                 self._interrupted = True
                 for session in self._sessions:
-                    # Not collected yet, so its PID is its own.
+                    # Its status is not collected yet, so the PID cannot be reused.
                     os.kill(session.child.pid, number)
             elif self._interrupted:
-                # Once more: whoever waits has waited long enough.
+                # The second interrupt ends the sessions at once.
                 for session in self._sessions:
                     session.child.end()
             else:
@@ -380,12 +380,12 @@ class Supervisor:
 
 
 def _hear_interrupts(heartbeats: Heartbeats, slot: int) -> None:
-    """Let the supervisor see that Ctrl+C has arrived, which a terminal sends to both of us."""
+    """Acknowledge Ctrl+C to the supervisor, since a terminal sends it to both processes."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        # pytest names the place that was interrupted, which is none of ours.
+        # pytest prints where it was interrupted. This frame is not the place.
         __tracebackhide__ = True
         heartbeats.hear(slot)
         signal.default_int_handler(number, frame)
@@ -394,12 +394,12 @@ def _hear_interrupts(heartbeats: Heartbeats, slot: int) -> None:
 
 
 def _end(code: int) -> NoReturn:
-    """In the child: tell the exit code, and end for good."""
-    told = protocol.current
+    """Send the exit code to the supervisor, and exit, in the child."""
+    link = protocol.current
     try:
         flush()
-        if told:
-            told.end(code)
+        if link:
+            link.end(code)
         deadline = time.monotonic() + _THREADS
         for thread in threading.enumerate():
             if not thread.daemon and thread is not threading.main_thread():
@@ -411,7 +411,7 @@ def _end(code: int) -> NoReturn:
 
 
 def _preload() -> None:
-    """While a service starts, import what the round after will need."""
+    """Import what the next round will need, while a service starts."""
     with suppress(Exception):
         for name in ("pytest", "requests", "psutil", "remediation.run.session_plugin"):
             import_module(name)
@@ -425,19 +425,19 @@ def _children(pid: int) -> list[Identity]:
             if not any((task / "children").read_text() for task in tasks):
                 return []
     root = Identity.of(pid)
-    return [one for one in descendants([root]) if one != root] if root else []
+    return [identity for identity in descendants([root]) if identity != root] if root else []
 
 
 def _orphans(run: str) -> list[Identity]:
-    """Return what checks of this run have left in our process group without a parent of ours."""
+    """Return the processes that checks of this run have left in our process group, whatever their parent."""
     group = os.getpgrp()
-    found = []
+    orphans = []
     for pid in pids():
         with suppress(OSError):
             if (
                 os.getpgid(pid) == group
                 and process.value_of(environment.RUN_MARK, pid) == run
-                and (one := Identity.of(pid))
+                and (identity := Identity.of(pid))
             ):
-                found.append(one)
-    return found
+                orphans.append(identity)
+    return orphans
