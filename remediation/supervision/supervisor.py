@@ -99,7 +99,7 @@ class Supervisor:
     ) -> None:
         """Run pytest by `first`, and later rounds by `again`. Each returns its exit code.
 
-        Sessions get `deployment` as an argument, and write their log lines to `terminal_fd`, not to the terminal of pytest.
+        Sessions get `deployment` as an argument, and write their log lines to `terminal_fd`, if there is one.
         """
         self._project = project
         self._event_log = event_log
