@@ -1,1 +1,1 @@
-"""A process that runs no check waits for each health run: it sees its end, its hangs and its crashes."""
+"""The supervision of health runs: a process that runs no check handles their hangs, their crashes and their ends."""

@@ -1,7 +1,7 @@
-"""What a session notes as it goes, so that its end in the middle of a check loses nothing that was found before.
+"""The log of a session's attempts, so that a crash in the middle of a check loses no earlier findings.
 
-A file that the session appends to, and that its supervisor reads. A report is in it as its pickled bytes, which only
-the session that takes over looks into: to load them may import what the project brings along.
+The session appends to a file, and its supervisor reads it. Reports are pickled. Only the session that takes over loads
+them, since this may import modules of the project.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import msgspec
 if TYPE_CHECKING:
     import pytest
 
-# On a report, what of ours goes with it; a plain value, so that it travels from a worker of xdist to its controller.
+# The attribute of a report for our data. The data is a plain value, so an xdist worker can send it to its controller.
 NOTE = "auto_heal"
 _LENGTH = struct.Struct("I")
 
 
 class ReportOutcome(Enum):
-    """What a report says of one phase of an attempt at a check, as pytest and rerunfailures call it."""
+    """The outcome of one phase of an attempt at a check, as pytest and rerunfailures name it."""
 
     PASSED = "passed"
     FAILED = "failed"
-    """For good: no other attempt follows."""
+    """Failed for good: no other attempt follows."""
     REPEATED = "rerun"
-    """It failed, and another attempt follows."""
+    """Failed, and another attempt follows."""
     SKIPPED = "skipped"
     OTHER = ""
-    """What another plugin calls it, such as the `retried` of pytest-retry."""
+    """The name of another plugin, such as `retried` of pytest-retry."""
 
     @classmethod
     def _missing_(cls, value: object) -> ReportOutcome:  # noqa: ARG003 - as Enum calls it
@@ -49,13 +49,13 @@ class Begun(msgspec.Struct, frozen=True, tag=True):
     check: str
     services: list[str]
     heals: dict[str, int]
-    """The services that a failure may heal, with the number of heals that had ended."""
+    """The services that a failure may heal, each with the number of heals that had ended."""
     number: int
-    """From 0 on."""
+    """The number of the attempt, from 0 on."""
     attempts: int
-    """How many there may be in all."""
+    """The highest number of attempts."""
     delay: float
-    """Seconds between two of them."""
+    """Seconds between two attempts."""
     started: float
     """In epoch seconds."""
 
@@ -84,7 +84,7 @@ class Collecting(msgspec.Struct, frozen=True, tag=True):
 
 
 class Claimed(msgspec.Struct, frozen=True, tag=True):
-    """A group of checks begins, by its index."""
+    """A group of checks begins, named by its index."""
 
     group: int
 
@@ -94,11 +94,11 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 
 class AttemptLog:
-    """The notes of one session."""
+    """The log of one session."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Begin a log, at a `path` if others are to find it there."""
-        # Now, since a check may do to the search path of modules what it likes.
+        """Begin a log, at a `path` if other processes have to find it."""
+        # Imported now, since a check may change the search path of modules.
         import pickle  # noqa: F401
 
         self._file: BinaryIO = (
@@ -110,7 +110,7 @@ class AttemptLog:
         try:
             data = msgspec.msgpack.encode(record)
         except UnicodeEncodeError:
-            # A file whose name is no UTF-8, where Python reads it as if it were: nobody can take over from there.
+            # A file name that is not UTF-8. No session can take over from a check in such a file.
             return
         self._file.write(_LENGTH.pack(len(data)) + data)
 
@@ -120,24 +120,24 @@ class AttemptLog:
 
         try:
             data = pickle.dumps(report, pickle.HIGHEST_PROTOCOL)
-        except Exception:  # noqa: BLE001 - a plugin or a check has put something into it that cannot be handed on
+        except Exception:  # noqa: BLE001 - a plugin or a check has added something that cannot be pickled
             data = pickle.dumps(_plain(report), pickle.HIGHEST_PROTOCOL)
         self.note(Reported(report.nodeid, report.when, ReportOutcome(report.outcome), data))
 
     def read(self) -> list[Record]:
-        """Return all records, up to one that was not written to its end."""
+        """Return all complete records."""
         number = self._file.fileno()
-        # Not by the position in the file, which the session shares.
+        # With pread(2), since the session shares the position in the file.
         data = os.pread(number, os.fstat(number).st_size, 0)
         return list(_records(data))
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         self._file.close()
 
 
 def read_log(path: Path) -> list[Record]:
-    """Return the records of a log; none if there is none."""
+    """Return the records of a log. An unreadable or missing log has none."""
     try:
         return list(_records(path.read_bytes()))
     except OSError:
@@ -145,23 +145,23 @@ def read_log(path: Path) -> list[Record]:
 
 
 def _records(data: bytes) -> list[Record]:
-    found: list[Record] = []
+    records: list[Record] = []
     at = 0
     while at + _LENGTH.size <= len(data):
         (length,) = _LENGTH.unpack_from(data, at)
         at += _LENGTH.size
         if at + length > len(data):
             break
-        found.append(_decoder.decode(data[at : at + length]))
+        records.append(_decoder.decode(data[at : at + length]))
         at += length
-    return found
+    return records
 
 
 def _plain(report: pytest.TestReport) -> pytest.TestReport:
-    """Return a report with nothing but what pytest itself needs of it."""
+    """Return a copy of a report with nothing but what pytest itself needs."""
     plain = copy(report)
-    kept = {"nodeid", "location", "outcome", "when", "duration", "start", "stop", "rerun", NOTE}
-    for name in set(vars(report)) - kept:
+    needed = {"nodeid", "location", "outcome", "when", "duration", "start", "stop", "rerun", NOTE}
+    for name in set(vars(report)) - needed:
         delattr(plain, name)
     plain.keywords = dict.fromkeys(map(str, report.keywords), 1)
     plain.longrepr = None if report.longrepr is None else str(report.longrepr)

@@ -1,4 +1,4 @@
-"""How processes of ours talk to each other: one message a line, in JSON, over a stream socket between two of them."""
+"""The channel between two of our processes: a stream socket with one JSON message per line."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _CHUNK = 65_536
 
 
 class Channel:
-    """One end of a socket: whole messages in, whole messages out."""
+    """One end of a socket that sends and receives whole messages."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """Own the socket."""
+        """Take over the socket."""
         self._socket = connection
         self._rest = b""
         self.open = True
-        """Whether the other end is still there, as far as we have read."""
+        """Whether the other end is still open, as far as this end has read."""
 
     def fileno(self) -> int:
-        """Return the descriptor, to wait for."""
+        """Return the descriptor to wait for."""
         return self._socket.fileno()
 
     def send(self, message: msgspec.Struct) -> None:
-        """Send a message; nothing happens if the other end is gone."""
+        """Send a message. Does nothing if the other end is gone."""
         try:
             self._socket.sendall(msgspec.json.encode(message) + b"\n")
         except OSError:
@@ -34,16 +34,16 @@ class Channel:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is something to read, if only that the other end is gone."""
+        """Whether there is something to read: a message, or the end of the other side."""
         poll = select.poll()
         if self.open:
             poll.register(self, select.POLLIN)
         return bool(poll.poll(0))
 
     def receive(self, kind: Any) -> list[Any]:
-        """Return the messages of a `kind`, or a union of kinds, that have come.
+        """Return the messages that have arrived. `kind` is their type, or a union of types.
 
-        Waits for the first bytes of one, so ask when there is something to read.
+        Blocks if there is nothing to read, so check `has_news` first.
         """
         try:
             chunk = self._socket.recv(_CHUNK)

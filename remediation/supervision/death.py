@@ -1,4 +1,4 @@
-"""How a session ended in the middle of something, in words and with the stack that it left."""
+"""How a session crashed or hung, in words and with the stack that it left."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from remediation.supervision.heartbeat import Phase
 from remediation.system.process import signal_name
 from remediation.system.secrets import redacted
 
-# Makes a session write down its stack, wherever it hangs: faulthandler does so without the interpreter's help.
+# Makes a session write its stack, wherever it hangs: faulthandler works without the interpreter.
 STACK_SIGNAL = getattr(signal, "SIGRTMAX", signal.SIGUSR2)
-# How long a session that hangs may take for that, and how often it is looked for, in seconds.
+# How long to wait for the stack of a hung session, and how often to check, in seconds.
 _STACK_TIMEOUT, _POLL = 0.5, 0.005
-# Of a stack, in frames and bytes.
+# How much of a stack to keep, in frames and bytes.
 _MOST_FRAMES, _MOST_BYTES = 40, 65_536
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)$')
 _PYTEST = re.compile(r"/(_pytest|pluggy)/")
-# The file that stacks are written to.
-_kept: list[IO[bytes]] = []
+# Keeps the file for stacks open.
+_stack_files: list[IO[bytes]] = []
 
 
 class Death(Struct, frozen=True):
-    """The end of a session that did not end by itself, or not as it should."""
+    """The end of a session that crashed, or that was killed because it hung."""
 
     phase: Phase
     code: int
-    """Its exit code; below zero, minus the signal that ended it."""
+    """The exit code; a negative number stands for the signal that ended the session."""
     hung_for: float | None
-    """Seconds without a sign of life after which it was ended; None if it ended by itself."""
+    """The limit in seconds after which the session was killed; None if it ended by itself."""
     stack: str
-    """Where it was, the innermost frame first; empty if that is not known."""
+    """The stack, innermost frame first; empty if it is unknown."""
 
     @property
     def kind(self) -> str:
-        """What to call it, as the type of a failure."""
+        """The name of this type of failure."""
         return "Hung" if self.hung_for is not None else "Crashed"
 
     @property
     def sentence(self) -> str:
-        """Say what happened, to stand alone or after the name of what it happened to."""
+        """What happened, as a clause that can follow the name of a check or module."""
         if self.hung_for is not None:
             where = {Phase.SETUP: " in set-up", Phase.TEARDOWN: " in teardown"}.get(self.phase, "")
             limit = seconds(round(self.hung_for, 3))
-            # Elsewhere nobody has tried.
+            # In all other phases, no signal was sent.
             signals = ", and no signal interrupts it" if self.phase.of_check or self.phase is Phase.COLLECT else ""
             return f"hung{where}: no end within {limit}s{signals}"
         if self.code >= 0:
@@ -68,7 +68,7 @@ class Death(Struct, frozen=True):
         return f"{self.sentence}\n\nThe innermost frame first:\n{self.stack}" if self.stack else self.sentence
 
     def place(self, root: Path) -> str:
-        """Return the innermost frame below a folder, or else of all, as file:line; empty if none is known."""
+        """Return the innermost frame below `root`, or else of all, as file:line; empty without a stack."""
         frames = re.findall(r'^ *File "(.*)", line (\d+)', self.stack, flags=re.MULTILINE)
         own = [(file, line) for file, line in frames if is_own(file, root)]
         file, line = next(iter(own or frames), ("", ""))
@@ -76,20 +76,20 @@ class Death(Struct, frozen=True):
 
 
 def is_own(file: str, root: Path) -> bool:
-    """Return whether a file is the project's own, and of no package that is installed in its folder."""
+    """Return whether a file is the project's own, and not part of a package that is installed in its folder."""
     return file.startswith(f"{root}/") and "-packages/" not in file
 
 
 def write_stacks_to(file: IO[bytes]) -> None:
-    """From now on, leave the stack in a file, of a crash or when STACK_SIGNAL asks for it."""
+    """Let this process write its stack to a file when it crashes or receives STACK_SIGNAL."""
     faulthandler.enable(file=file.fileno(), all_threads=False)
     faulthandler.register(STACK_SIGNAL, file=file.fileno(), all_threads=False, chain=False)
-    # It knows the number alone: with the last reference the file would be closed, and the number another file's.
-    _kept[:] = [file]
+    # faulthandler keeps only the descriptor. Without a reference, the file would be closed and its number reused.
+    _stack_files[:] = [file]
 
 
 def await_stack(fd: int) -> None:
-    """Wait until a session that was asked for its stack has written it, which one that is stopped never does."""
+    """Wait until a session has written its stack after STACK_SIGNAL. A stopped process never does, so time out."""
     deadline = time.monotonic() + _STACK_TIMEOUT
     size = -1
     while time.monotonic() < deadline:
@@ -100,11 +100,11 @@ def await_stack(fd: int) -> None:
 
 
 def read_stack(fd: int) -> str:
-    """Return the stack that a session left, with lines of the source, without secrets."""
+    """Return the stack that a session left, with source lines, without secrets."""
     size = os.fstat(fd).st_size
     raw = os.pread(fd, min(size, _MOST_BYTES), max(0, size - _MOST_BYTES)).decode(errors="backslashreplace")
-    frames = [found for line in raw.splitlines() if (found := _FRAME.match(line))]
-    # From where pytest called it on, it is the same for all.
+    frames = [frame for line in raw.splitlines() if (frame := _FRAME.match(line))]
+    # The outer frames, from pytest on, are the same for every check.
     own = list(takewhile(lambda frame: not _PYTEST.search(frame["file"]), frames)) or frames
     return redacted("\n".join(map(_with_source, own[:_MOST_FRAMES])))
 

@@ -1,4 +1,4 @@
-"""End a process with all that it started, but for services and what these started: they are meant to outlive it."""
+"""Kill a process with all its descendants, except services and their descendants, which are meant to outlive it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from remediation.state.service_state import Store
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity, descendants, terminate, value_of
 
-# After SIGKILL, how long the family is waited for, in seconds.
+# How long to wait for the end of the processes after SIGKILL, in seconds.
 _TIMEOUT = 1.0
 
 
 def end_family(pid: int, project: Project) -> None:
-    """End a child of ours that was not waited for yet, so that its PID is still its own, and its descendants.
+    """Kill a child whose exit status was not collected yet, so that its PID is still its own, and its descendants.
 
-    Services are known by their mark, or by what is remembered of them if they have emptied their environment.
+    A service is recognized by its mark or, if it has cleared its environment, by its stored identity.
     """
     if root := Identity.of(pid):
         terminate(
@@ -27,13 +27,15 @@ def end_family(pid: int, project: Project) -> None:
         )
 
 
-def without_services(found: Iterable[Identity], project: Project) -> list[Identity]:
-    """Return those of some processes that belong to no service: they are none, and no service has started them.
+def without_services(processes: Iterable[Identity], project: Project) -> list[Identity]:
+    """Return the processes that are neither services nor descendants of services.
 
-    What a service has started need not have its mark: PostgreSQL's processes overwrite it with their titles.
+    A descendant of a service may lack the service's mark: PostgreSQL's processes overwrite it with their titles.
     """
-    store, found = Store(project), list(found)
+    store, processes = Store(project), list(processes)
     proven = {store.proven_process(service) for service in project.services.values()}
-    services = [one for one in found if one in proven or value_of(SERVICE_MARK, one.pid) is not None]
-    spared = {*services, *descendants(services)}
-    return [one for one in found if one not in spared]
+    services = [
+        process for process in processes if process in proven or value_of(SERVICE_MARK, process.pid) is not None
+    ]
+    excluded = {*services, *descendants(services)}
+    return [process for process in processes if process not in excluded]

@@ -1,7 +1,7 @@
-"""Room for the frames of Python's stack, so that none of pytest's loops lies where it has to be extended.
+"""Room for the frames of Python's stack, so that no loop of pytest runs at the end of a chunk of it.
 
-CPython 3.11 and later keep frames in chunks of 16 KiB. A loop whose calls begin at the end of one gets another chunk
-from the system with each call, and gives it back: 5,000 times in a session of three checks, at just that depth.
+CPython 3.11 and later keep frames in chunks of 16 KiB. A loop at the end of a chunk gets another chunk from the system
+with each call, and returns it: 5,000 times in a session of three checks at that depth.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import FunctionType
 
-# In words of 8 bytes: more than half of a chunk of 128 KiB, whose rest is for the frames that follow.
+# In words of 8 bytes: more than half of a chunk of 128 KiB. The frames that follow use the rest.
 _WORDS = 8_300
 
 

@@ -1,4 +1,4 @@
-"""What is known of the checks of a round when a session takes over from one that ended in the middle of it."""
+"""The findings of a round that a session takes over when another session has ended in the middle of it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class DeadAttempt(Struct):
-    """An attempt at a check in the middle of which its session ended."""
+    """An attempt at a check that its session did not survive."""
 
     begun: Begun
     death: Death
     is_news: bool = True
-    """Whether nobody has told of it yet."""
+    """Whether no session has reported it yet."""
 
     @property
     def may_be_repeated(self) -> bool:
@@ -32,7 +32,7 @@ class DeadAttempt(Struct):
         return self.begun.number + 1 < self.begun.attempts
 
     def reports(self, *, final: bool) -> list[pytest.TestReport]:
-        """Return the reports that pytest would have made of it; `final` if no other attempt follows."""
+        """Return the reports that pytest would have made of it. They are `final` if no other attempt follows."""
         phases = ("setup", "call", "teardown")
         failed = {Phase.SETUP: "setup", Phase.TEARDOWN: "teardown"}.get(self.death.phase, "call")
         reached = ("setup", "teardown") if failed == "setup" else phases
@@ -60,34 +60,34 @@ class DeadAttempt(Struct):
 
 
 class HandedOverCheck(Struct):
-    """What is known of one check."""
+    """The findings about one check."""
 
     parts: list[Reported | DeadAttempt] = field(default_factory=list)
     attempts: int = 0
-    """How many there were."""
+    """How many attempts have ended."""
     is_over: bool = False
 
 
 class Handover(Struct):
-    """What the sessions before have found."""
+    """The findings of all previous sessions."""
 
     checks: dict[str, HandedOverCheck] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Why a module cannot be collected, by its node ID."""
     claimed: list[int] = field(default_factory=list)
-    """The groups of checks that were begun, by index."""
+    """The groups of checks that have begun, by index."""
 
     def after(self, records: Iterable[Record], death: Death | None, root: Path) -> Handover | None:
-        """Return what is known after a session with these records; None if its `death` was in none of them.
+        """Return the findings after a session with these records; None if its `death` belongs to no check or module.
 
         `root` is the folder of the project.
         """
-        known = deepcopy(self)
-        return known if known.learn(records, death, root) else None
+        handover = deepcopy(self)
+        return handover if handover.learn(records, death, root) else None
 
     def learn(self, records: Iterable[Record], death: Death | None, root: Path) -> bool:
-        """Take in what a session noted and how it ended; return whether another one can go on after that."""
-        self._are_told()
+        """Add the log of a session and its death. Return whether another session can take over."""
+        self._mark_as_reported()
         current, collecting = self._add(records)
         if death is None:
             return True
@@ -95,26 +95,26 @@ class Handover(Struct):
             place = death.place(root) or collecting
             self.broken[collecting] = f"{place}: the import of {collecting} {death.text}"
             return True
-        # One that crashed while it waited for the next attempt did so by what this one left behind.
+        # If the session crashed while it waited for the next attempt, something that this one left behind crashed it.
         is_between = death.phase is Phase.OUTSIDE and death.hung_for is None
         if current is None or not (death.phase.of_check or is_between):
             return False
         dead = DeadAttempt(current, death)
-        # However often it says that it is the first: what begins checks by itself must not do so for ever.
+        # The log alone cannot be trusted: a plugin that restarts checks by itself may number each attempt as the first.
         before = self.checks[current.nodeid].attempts if current.nodeid in self.checks else 0
         is_over = not dead.may_be_repeated or before + 1 >= current.attempts
         self._end_attempt(current.nodeid, [dead], is_over=is_over)
         return True
 
-    def _are_told(self) -> None:
-        """Note that nothing of it is news any more."""
+    def _mark_as_reported(self) -> None:
+        """Mark all dead attempts as reported."""
         for check in self.checks.values():
             for part in check.parts:
                 if isinstance(part, DeadAttempt):
                     part.is_news = False
 
     def _add(self, records: Iterable[Record]) -> tuple[Begun | None, str]:
-        """Add what a session noted; return the attempt and the module in the middle of which its notes end."""
+        """Add the log of a session. Return the attempt and the module that it had begun but not finished."""
         current: Begun | None = None
         reports: list[Reported] = []
         collecting = ""
@@ -130,7 +130,7 @@ class Handover(Struct):
                 case Reported(nodeid, when) if current and nodeid == current.nodeid:
                     reports.append(record)
                     if when == "teardown":
-                        is_over = not any(one.outcome is ReportOutcome.REPEATED for one in reports)
+                        is_over = not any(report.outcome is ReportOutcome.REPEATED for report in reports)
                         self._end_attempt(nodeid, reports, is_over=is_over)
                         current = None
         return current, collecting

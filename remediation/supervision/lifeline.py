@@ -1,6 +1,6 @@
-"""A pipe between a supervisor and one session, whose two ends tell each of them when the other one is gone.
+"""A pipe between a supervisor and one session, which shows each of them the end of the other.
 
-The supervisor keeps the end to write to, and never writes; the session, and all that it forks, has the end to read.
+The supervisor keeps the write end, and never writes. The session and all its forks have the read end.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from remediation.system.process import Identity, has_proc, pids
 
 
 class Lifeline:
-    """Made before the fork; then each side keeps its end of it."""
+    """The pipe. It is created before the fork, and then each side keeps its own end."""
 
     def __init__(self) -> None:
-        """Make both ends."""
+        """Create both ends."""
         self._reader, self._writer = os.pipe()
         self._ends = os.fstat(self._reader), os.fstat(self._writer)
 
     def keep(self) -> None:
-        """In the supervisor: keep its end."""
+        """Keep only the supervisor's end, in the supervisor."""
         os.close(self._reader)
 
     def close(self) -> None:
-        """In the supervisor, and in what it forks for another session: let go of its end."""
+        """Close the supervisor's end, in the supervisor or in its fork for another session."""
         os.close(self._writer)
 
     def become(self) -> None:
-        """In the session: be asked to end when the supervisor is gone, however it went, fcntl(2)."""
+        """Keep only the session's end, in the session. It receives SIGTERM when the supervisor has ended, fcntl(2)."""
         os.close(self._writer)
         import fcntl
 
@@ -39,29 +39,29 @@ class Lifeline:
             fcntl.fcntl(self._reader, fcntl.F_SETFL, fcntl.fcntl(self._reader, fcntl.F_GETFL) | os.O_ASYNC)
 
     def holders(self) -> list[Identity]:
-        """Return what the session has forked that lives on after it, and has executed nothing since.
+        """Return the forks that have outlived the session, and have executed no other program.
 
-        It has this descriptor of the session's, and not the other end. Its environment tells nothing.
+        They have the session's end open under the same number, and not the other end. Their environment shows nothing.
         """
         if not self._is_held:
             return []
-        found = []
+        holders = []
         for pid in pids() if has_proc() else ():
-            one = Identity.of(pid) if self._is_holder(pid) else None
-            if one and self._is_holder(pid):
-                found.append(one)
-        return found
+            identity = Identity.of(pid) if self._is_holder(pid) else None
+            if identity and self._is_holder(pid):
+                holders.append(identity)
+        return holders
 
     @property
     def _is_held(self) -> bool:
-        """Whether anybody has the other end, pipe(7)."""
+        """Whether any process has the session's end open, pipe(7)."""
         poll = select.poll()
         poll.register(self._writer, 0)
         return not poll.poll(0)
 
     def _is_holder(self, pid: int) -> bool:
-        kept, closed = self._ends
-        return _has_open(pid, self._reader, kept) and not _has_open(pid, self._writer, closed)
+        reader, writer = self._ends
+        return _has_open(pid, self._reader, reader) and not _has_open(pid, self._writer, writer)
 
 
 def _has_open(pid: int, fd: int, file: os.stat_result) -> bool:

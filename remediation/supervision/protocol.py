@@ -1,4 +1,4 @@
-"""What a session is told by the supervisor that it was forked from, and how the two speak."""
+"""The messages between a session and its supervisor, and the session's link to it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from remediation.supervision.heartbeat import FOR_EVER, Heartbeats, Phase
 
 
 class Again(msgspec.Struct, frozen=True, tag=True):
-    """To the supervisor: run the suite once more as `folder` lists it, on this side of a deployment if there is one."""
+    """To the supervisor: run the checks that `folder` lists once more, on this side of a deployment if there is one."""
 
     folder: bytes
     deployment: Deployment | None
 
 
 class RoundOver(msgspec.Struct, frozen=True, tag=True):
-    """To a session: how the round that it has asked for ended."""
+    """To a session: the exit code of the round that it requested."""
 
     code: int
 
@@ -34,13 +34,13 @@ class Healing(msgspec.Struct, frozen=True, tag=True):
 
 
 class Workers(msgspec.Struct, frozen=True, tag=True):
-    """To the supervisor: the checks run in other processes, which say on a board in `folder` how they are."""
+    """To the supervisor: the checks run in other processes, whose heartbeats are in `folder`."""
 
     folder: bytes
 
 
 class Verdict(msgspec.Struct, frozen=True, tag=True):
-    """To the supervisor: the run has come to an end with this exit code, and its report is there."""
+    """To the supervisor: the run has ended with this exit code, and has written its report."""
 
     code: int
     report: bytes
@@ -53,7 +53,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 
 
 class Bye(msgspec.Struct, frozen=True, tag=True):
-    """To a session: its end was heard."""
+    """To a session: the supervisor has received `Ended`."""
 
 
 FromSession = Again | Healing | Workers | Verdict | Ended
@@ -61,7 +61,7 @@ ToSession = RoundOver | Bye
 
 
 class SupervisorLink(msgspec.Struct):
-    """Of one session."""
+    """The link of one session to its supervisor."""
 
     channel: Channel
     heartbeats: Heartbeats
@@ -71,7 +71,7 @@ class SupervisorLink(msgspec.Struct):
     known: Handover
 
     def again(self, folder: Path, deployment: Deployment | None) -> tuple[int, list[Path]]:
-        """Run the suite once more; return the exit code and where the findings are."""
+        """Run the suite once more. Return the exit code and the folders with the findings."""
         self.heartbeats.put(self.slot, FOR_EVER, Phase.HEAL)
         self.channel.send(Again(os.fsencode(folder), deployment))
         for answer in self._answers():
@@ -80,26 +80,26 @@ class SupervisorLink(msgspec.Struct):
         raise OSError("the process that watches over this one is gone")
 
     def end(self, code: int) -> None:
-        """Tell the exit code, and wait until it was heard."""
+        """Send the exit code, and wait until the supervisor has received it."""
         self.channel.send(Ended(code))
         next(self._answers(), None)
 
     def _answers(self) -> Iterator[RoundOver | Bye]:
-        """Wait for answers; none come if the supervisor is gone."""
+        """Yield answers as they arrive, until the supervisor is gone."""
         while self.channel.open:
             yield from self.channel.receive(ToSession)
 
 
 current: SupervisorLink | None = None
-"""That of this process, if it is such a session."""
+"""The link of this process, if it is a session with a supervisor."""
 
 terminal_fd: int | None = None
-"""The descriptor on which this process tells of its run, if not on pytest's terminal."""
+"""The descriptor for log lines of this run; None for pytest's terminal."""
 
 is_watched = False
-"""Whether somebody else sees this process through, as the monitor does its own, so that it needs no supervisor."""
+"""Whether another process supervises this one, as in the monitor, so that it needs no supervisor."""
 
 
 def waiting_pid() -> int:
-    """Return the PID of the process that a caller waits for: our supervisor, or this one."""
+    """Return the PID of the process that the caller waits for: the supervisor, or this process."""
     return os.getppid() if current else os.getpid()

@@ -1,4 +1,4 @@
-"""The folders in which runs leave what their rounds find, each named after the process that is waited for."""
+"""The folders in which runs leave the findings of their rounds, each named after the process that its caller awaits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PREFIX = "run-"
 
 
 def make_run_folder(state_folder: Path, pid: int) -> Path:
-    """Make a folder for the run that the process `pid` waits for. OSError as usual."""
+    """Create a folder for a run. `pid` is the process that its caller waits for. Raises OSError."""
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{pid}-", dir=state_folder))
 
 
 def remove_run_folders(state_folder: Path, pid: int) -> None:
-    """Remove the folders of the runs that the process `pid` waited for."""
+    """Remove the folders of the runs of the process `pid`."""
     for folder in state_folder.glob(f"{_PREFIX}{pid}-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -33,10 +33,10 @@ def remove_folders_of_dead_runs(state_folder: Path) -> None:
 
 
 def has_other_run(state_folder: Path, pid: int) -> bool:
-    """Return whether a run of another process than `pid` is under way."""
+    """Return whether a run of a process other than `pid` is under way."""
     return any(other != pid and Identity.of(other) for other in _pids(state_folder))
 
 
 def _pids(state_folder: Path) -> set[int]:
-    found = (folder.name.removeprefix(_PREFIX).partition("-")[0] for folder in state_folder.glob(f"{_PREFIX}*"))
-    return {int(pid) for pid in found if pid.isdigit()}
+    names = (folder.name.removeprefix(_PREFIX).partition("-")[0] for folder in state_folder.glob(f"{_PREFIX}*"))
+    return {int(pid) for pid in names if pid.isdigit()}

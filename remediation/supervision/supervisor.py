@@ -99,7 +99,7 @@ class Supervisor:
     ) -> None:
         """Run pytest by `first`, and later rounds by `again`. Each returns its exit code.
 
-        Sessions get `deployment` as an argument, and write their log lines to `terminal_fd`, if there is one.
+        The first session gets `deployment`. Sessions log to `terminal_fd` or, without it, to pytest's terminal.
         """
         self._project = project
         self._event_log = event_log
