@@ -1,4 +1,4 @@
-"""The numbers that are looked up at each scrape: how the services stand now, and what may be done for them."""
+"""The metrics that are read at each scrape: the current status of the services, and what auto-heal may do for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BY_SERVICE = ("service",)
 
 
 class _State(NamedTuple):
-    """One service now; None for what does not apply."""
+    """The current state of one service; None where a value does not apply."""
 
     up: bool | None
     downtime: float
@@ -30,39 +30,39 @@ class _State(NamedTuple):
 
 
 class Gauges:
-    """A collector of Prometheus. It is asked in threads of the server; nothing is written."""
+    """A collector for Prometheus. Threads of the server call it; it writes nothing."""
 
     def __init__(self, project: Project, service_status: ServiceStatus) -> None:
-        """Look up what `standing` knows, and what is remembered of the services of a project."""
+        """Read from `service_status`, and from the stored states of a project's services."""
         self._service_status = service_status
         self._versions = Versions()
         self.configure(project)
 
     def configure(self, project: Project) -> None:
-        """Tell of the services that the configuration has now."""
-        self._of = (project, Store(project))
-        self._versions.keep(project.services)
+        """Show the services of the current configuration."""
+        self._source = (project, Store(project))
+        self._versions.retain(project.services)
 
     def observe(self, run: Run) -> None:
-        """After a run, have the services that it found well asked for their version."""
-        project, _ = self._of
-        known = (result.key for result in run.results if result.kind == "service" and result.key in project.services)
-        self._versions.ask(project.services[name] for name in known if self._service_status.is_up(name))
+        """Ask the services that a run found up for their versions."""
+        project, _ = self._source
+        names = (result.key for result in run.results if result.kind == "service" and result.key in project.services)
+        self._versions.ask(project.services[name] for name in names if self._service_status.is_up(name))
 
     def close(self) -> None:
-        """Ask nobody any more."""
+        """Ask for no more versions."""
         self._versions.close()
 
     def describe(self) -> list[Metric]:
-        """Return the names, so that none is given twice."""
+        """Return the metrics without values, so that the registry can find duplicate names."""
         return list(self._families({}, {}, paused=False))
 
     def collect(self) -> Iterator[Metric]:
-        """Return the numbers."""
-        project, store = self._of
+        """Yield the metrics with their current values."""
+        project, store = self._source
         paused = store.paused() is not None
         states = {name: self._state(name, project, store, paused=paused) for name in project.services}
-        versions = {name: text for name, text in self._versions.known.items() if name in states}
+        versions = {name: text for name, text in self._versions.latest.items() if name in states}
         yield from self._families(states, versions, paused=paused)
 
     def _state(self, name: str, project: Project, store: Store, *, paused: bool) -> _State:
@@ -71,7 +71,7 @@ class Gauges:
             self._service_status.stopped(name)
         up, left, gave_up = self._service_status.is_up(name), None, None
         if engine_of(service).can_start:
-            # 0 means that the next heal is refused, whatever for.
+            # 0 means that the next heal will be refused, for whatever reason.
             left = 0 if paused else backoff.left(service, state)
             gave_up = backoff.waits_still(service, state) and not up
         return _State(up, self._service_status.downtime(name), left, gave_up, state.stopped_by_hand)

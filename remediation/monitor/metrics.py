@@ -1,8 +1,8 @@
-"""Serve a monitor's numbers to Prometheus, on this machine alone; an extra, so that others need not install it.
+"""Serve the monitor's metrics to Prometheus, on this machine only. The library for it is an optional extra.
 
-Names follow https://prometheus.io/docs/practices/naming. What is counted is set by `observe` after a cycle. How the
-services stand, for how long they have been down, and what is left of their budgets is looked up when somebody asks: it
-changes in the middle of a cycle, or while nothing happens.
+Names follow https://prometheus.io/docs/practices/naming. `observe` updates counters after a cycle. The status of
+services, their downtime and their remaining budgets are read at each scrape, since they also change during or between
+cycles.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _HIGHEST_PORT = 65_535
-# Seconds that a scraper may keep silent in the middle of a request, or of our answer.
+# How long a scraper may pause in the middle of a request or an answer, in seconds.
 _PATIENCE = 5.0
-# Requests under way at a time; one more ends the oldest, so that who hangs or drips keeps nobody out.
+# Concurrent requests. One more ends the oldest, so that a slow or hung client does not block others.
 _MOST_AT_ONCE = 8
-# After a connection could not be taken, as without a free descriptor, the next attempt is not made at once.
-_BREATH = 1.0
+# How long to wait after a failed accept(2), such as without a free descriptor, in seconds.
+_RETRY_SECONDS = 1.0
 _VERDICTS = ("healthy", "healed", "sick", "unproven", "incomplete")
 
 
 class Metrics:
-    """The numbers, and the thread that serves them."""
+    """The metrics, and the thread that serves them."""
 
     def __init__(self, project: Project, service_status: ServiceStatus, port: int) -> None:
-        """Serve on a port of 127.0.0.1, any free one for 0; ConfigError if it cannot be had."""
+        """Serve on a port of 127.0.0.1, or on any free port for 0. ConfigError if the port cannot be used."""
         try:
             from prometheus_client import CollectorRegistry, MetricsHandler, disable_created_metrics
         except ImportError:
             raise ConfigError("--metrics needs a package: pip install prometheus-client") from None
-        # When each number began to be counted is of no use, and would be as many numbers again.
+        # The creation time of each metric has no use, and would double their number.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry(auto_describe=True)
-        self._numbers = _Numbers(registry)
-        self._now = Gauges(project, service_status)
-        registry.register(self._now)
+        self._counters = _Counters(registry)
+        self._gauges = Gauges(project, service_status)
+        registry.register(self._gauges)
         handler: Any = MetricsHandler.factory(registry)
         handler.timeout = _PATIENCE
         self._server = _listen(port, handler)
@@ -65,23 +65,23 @@ class Metrics:
         self._server.start()
 
     def observe(self, run: Run, remediations: Iterable[Remediation], *, whole: bool = True) -> None:
-        """Count a run that ended, and what it did; one that is not `whole` checked only some of the services."""
-        self._numbers.observe(run, remediations, whole=whole)
-        self._now.observe(run)
+        """Count a run that ended, and its remediations. A run that is not `whole` checked only some of the services."""
+        self._counters.observe(run, remediations, whole=whole)
+        self._gauges.observe(run)
 
     def reload(self, project: Project) -> None:
-        """Forget the services that the configuration no longer has, and show those that it has."""
-        self._numbers.configure(project.services)
-        self._now.configure(project)
+        """Show the services of the new configuration, and forget all others."""
+        self._counters.configure(project.services)
+        self._gauges.configure(project)
 
     def close(self) -> None:
-        """Give the port back. A second time does nothing."""
+        """Release the port. A second call does nothing."""
         self._server.stop()
-        self._now.close()
+        self._gauges.close()
 
 
-class _Numbers:
-    """What is counted, with a value for every service from the start, so that the first failure is an increase."""
+class _Counters:
+    """The counters. Each service has a value from the start, so that its first failure is an increase."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         from prometheus_client import Counter, Gauge, Histogram
@@ -121,12 +121,12 @@ class _Numbers:
         for key, result in checks.items():
             self._observe_check(key, result)
         self._known_checks = set(checks) if whole else self._known_checks | set(checks)
-        for one in remediations:
-            if one.service in self._services:
-                self._heals.labels(one.service, "true" if one.ok else "false").inc()
+        for remediation in remediations:
+            if remediation.service in self._services:
+                self._heals.labels(remediation.service, "true" if remediation.ok else "false").inc()
 
     def _observe_check(self, key: str, result: Result) -> None:
-        # Made even if it never passes, so that what is known is what can be removed.
+        # Created even if the check never passes, so that each known check has a metric to remove.
         latency = self._latency.labels(key)
         if result.latency is not None:
             latency.observe(result.latency)
@@ -142,20 +142,20 @@ class _Numbers:
 
 
 def _remove(metric: Any, *labels: str) -> None:
-    """Take a value out, if it is there: older versions of the library raise KeyError if it is not."""
+    """Remove a value if it exists. Older versions of the library raise KeyError if it does not."""
     with suppress(KeyError):
         metric.remove(*labels)
 
 
 class _Server(socketserver.ThreadingMixIn, HTTPServer):
-    """One thread a request, and none of them lasts: the silent are timed out, and the oldest makes room."""
+    """An HTTP server with one thread per request. Silent clients time out, and the oldest request makes room."""
 
     daemon_threads = True
-    # With the default of five, a burst of connections costs others a second each: the kernel drops what is beyond.
+    # Beyond the default of five, the kernel drops connections of a burst, and each of them is delayed by a second.
     request_queue_size = 128
 
     def __init__(self, port: int, handler: type[Any]) -> None:
-        # In the order in which they came.
+        # In order of arrival.
         self._under_way: dict[socket.socket, None] = {}
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
@@ -168,7 +168,7 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
         if self._stopping:
             return
         self._stopping = True
-        # The thread waits for a connection for as long as it takes; this is one.
+        # The thread blocks until a connection arrives, so make one.
         with suppress(OSError):
             socket.create_connection((HOST, self.server_port), _PATIENCE).close()
         self._thread.join(_PATIENCE)
@@ -177,14 +177,14 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
             _hang_up(connection)
 
     def _serve(self) -> None:
-        # Signals are for the thread that knows what to do with them.
+        # Only the main thread handles signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        # Unlike serve_forever, this does not wake up in between to see whether it shall end.
+        # Unlike serve_forever, this loop does not wake up periodically to check whether to stop.
         while not self._stopping:
             self.handle_request()
 
     def server_bind(self) -> None:
-        # Without the name server, whom HTTPServer asks for our full name.
+        # HTTPServer would ask the name server for the full host name.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, int(self.server_address[1])
 
@@ -192,7 +192,7 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
         try:
             return super().get_request()
         except OSError:
-            time.sleep(_BREATH)
+            time.sleep(_RETRY_SECONDS)
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -207,26 +207,26 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a scraper that went away is no news."""
+        """Ignore the error: a scraper may disconnect at any time."""
 
 
 def _hang_up(connection: socket.socket) -> None:
-    # Wakes the thread that reads from it or writes to it, and leaves the closing to that one.
+    # Wakes the thread that reads or writes, which then closes the connection.
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 
 def _listen(port: int, handler: type[Any]) -> _Server:
-    """Return a server that listens but does not serve yet; ConfigError says why there can be none."""
+    """Return a server that listens but does not serve yet. ConfigError explains why it cannot listen."""
     if not 0 <= port <= _HIGHEST_PORT:
         raise ConfigError(f"--metrics: {port} is no port; choose one from 1024 to {_HIGHEST_PORT}")
     try:
         return _Server(port, handler)
     except OSError as error:
-        raise ConfigError(f"--metrics: port {port} of {HOST} {_explained(error, port)}") from None
+        raise ConfigError(f"--metrics: port {port} of {HOST} {_reason(error, port)}") from None
 
 
-def _explained(error: OSError, port: int) -> str:
+def _reason(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         pids = [listener.pid for listener in ports.listeners(port, HOST) if listener.pid]
         holder = describe(pids[0]) if pids else "another process"

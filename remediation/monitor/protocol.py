@@ -1,6 +1,6 @@
-"""What the monitor, the process that it forks its cycles from, and the cycles say to each other, and how.
+"""The messages between the monitor, the fork server and the cycles.
 
-One message a line, in JSON, over a stream socket between two of them.
+Each is a line of JSON on a stream socket between two of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from remediation.state.remediation import Remediation
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """To the fork server: begin a cycle with the checks of some services, or with all but those of some."""
+    """To the fork server: begin a cycle with the checks of `services`, or with all checks except those of `without`."""
 
     number: int
     services: list[str] | None
@@ -22,7 +22,7 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
 
 
 class Finish(msgspec.Struct, frozen=True, tag=True):
-    """To the fork server: begin no heal any more, break off what only checks, and end when all heals have ended."""
+    """To the fork server: begin no more heals, interrupt cycles that only check, and end when all heals have ended."""
 
 
 Order = Begin | Finish
@@ -35,18 +35,18 @@ class Again(msgspec.Struct, frozen=True, tag=True):
 
 
 class Gather(msgspec.Struct, frozen=True, tag=True):
-    """From a cycle that has run what it claimed: tell when the other forks have run the rest."""
+    """From a cycle that has run its own checks: answer when the other forks have run the rest."""
 
 
 class RoundEnded(msgspec.Struct, frozen=True, tag=True):
-    """To a cycle: how other forks ended, and the folders in which they left what they found."""
+    """To a cycle: the exit code of other forks, and the folders with their findings."""
 
     code: int
     folders: list[str]
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """From the fork server: all checks are collected; the services that they are of, and the files read for it."""
+    """From the fork server: all checks are collected. It sends their services, and the files that it has read."""
 
     services: list[str]
     files: list[str]
@@ -57,7 +57,7 @@ class Taken(msgspec.Struct, frozen=True, tag=True):
 
 
 class Healing(msgspec.Struct, frozen=True, tag=True):
-    """From a cycle: a heal begins; the services with the causes, and since when they are sick, in epoch seconds."""
+    """From a cycle: a heal begins. It sends the causes and the times of the first failure, in epoch seconds."""
 
     number: int
     causes: dict[str, str]
@@ -65,7 +65,7 @@ class Healing(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """From a cycle: a check failed for good; the services that it may heal, and since when, in epoch seconds."""
+    """From a cycle: a check failed for good, first at `since`, in epoch seconds. It may heal `services`."""
 
     number: int
     services: list[str]
@@ -74,7 +74,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):
-    """From a cycle: how it ended."""
+    """From a cycle: its result."""
 
     number: int
     code: int
@@ -84,7 +84,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
 
 
 class Over(msgspec.Struct, frozen=True, tag=True):
-    """From the fork server: a cycle's process is gone; `problem` if it did not end by itself, `output` if it broke."""
+    """From the fork server: a cycle's process has ended. `problem` is set if it was killed, `output` if it broke."""
 
     number: int
     code: int

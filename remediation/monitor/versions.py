@@ -1,6 +1,6 @@
-"""Which version of each service answered last, asked beside the watch: a service that hangs holds up nobody.
+"""The latest version of each service. A thread asks for it, so a service that hangs does not delay the monitor.
 
-A service is asked once after each run that found it well, if it is configured where it tells its version.
+It asks a service once after each run that found it up, if a source of its version is configured.
 """
 
 from __future__ import annotations
@@ -16,60 +16,60 @@ from remediation.probes.version import NoVersionError
 
 
 class Versions:
-    """The versions, and the thread that asks for them while there is somebody to ask."""
+    """The versions, and the thread that asks for them as long as services are waiting."""
 
     def __init__(self) -> None:
-        """Know none yet."""
+        """Begin without any version."""
         self._lock = threading.Lock()
-        self._to_ask: dict[str, Service] = {}
-        self._known: dict[str, str] = {}
-        self._at_work = False
+        self._pending: dict[str, Service] = {}
+        self._latest: dict[str, str] = {}
+        self._is_running = False
 
     @property
-    def known(self) -> dict[str, str]:
-        """The version of each service that told one when it was asked last."""
+    def latest(self) -> dict[str, str]:
+        """The version of each service that returned one when last asked."""
         with self._lock:
-            return dict(self._known)
+            return dict(self._latest)
 
-    def keep(self, services: Container[str]) -> None:
-        """Forget the services that are not among these."""
+    def retain(self, services: Container[str]) -> None:
+        """Forget all services except these."""
         with self._lock:
-            self._known = {name: found for name, found in self._known.items() if name in services}
-            self._to_ask = {name: service for name, service in self._to_ask.items() if name in services}
+            self._latest = {name: text for name, text in self._latest.items() if name in services}
+            self._pending = {name: service for name, service in self._pending.items() if name in services}
 
     def ask(self, services: Iterable[Service]) -> None:
-        """Have services asked, one after the other; returns at once."""
+        """Ask services for their versions in the background, one after the other."""
         with self._lock:
-            self._to_ask |= {service.name: service for service in services if service.version}
-            if not self._to_ask or self._at_work:
+            self._pending |= {service.name: service for service in services if service.version}
+            if not self._pending or self._is_running:
                 return
-            self._at_work = True
+            self._is_running = True
         try:
             threading.Thread(target=self._ask, name="versions", daemon=True).start()
         except RuntimeError:
             # The system allows no more threads; the next run asks again.
-            self._at_work = False
+            self._is_running = False
 
     def close(self) -> None:
-        """Ask nobody any more."""
-        self.keep(())
+        """Ask no more services."""
+        self.retain(())
 
     def _ask(self) -> None:
-        # Signals are for the thread that knows what to do with them.
+        # Only the main thread handles signals.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while service := self._next():
             try:
-                found = version.answering(service, timeout=service.probe_timeout)
+                text = version.answering(service, timeout=service.probe_timeout)
             except NoVersionError:
-                found = ""
+                text = ""
             with self._lock:
-                if 0 < len(found) <= LONGEST:
-                    self._known[service.name] = found
+                if 0 < len(text) <= LONGEST:
+                    self._latest[service.name] = text
                 else:
-                    self._known.pop(service.name, None)
+                    self._latest.pop(service.name, None)
 
     def _next(self) -> Service | None:
         with self._lock:
-            name = next(iter(self._to_ask), None)
-            self._at_work = name is not None
-            return self._to_ask.pop(name) if name is not None else None
+            name = next(iter(self._pending), None)
+            self._is_running = name is not None
+            return self._pending.pop(name) if name is not None else None
