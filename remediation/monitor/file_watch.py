@@ -1,4 +1,4 @@
-"""Notice that the checks or the configuration were edited."""
+"""Detect edits of the checks or the configuration, so that the monitor reloads them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from remediation.checks import FOLDER
 from remediation.config.load import OWN_FILE, SHARED_FILE
 
 Stamp = tuple[int, int, int]
-# Files of ours and of pytest's that need not be there.
+# Configuration files of auto-heal and pytest, which need not exist.
 _FIXED = (OWN_FILE, SHARED_FILE, "conftest.py", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
-# That of no file.
+# Matches no file.
 _UNKNOWN = (-1, -1, -1)
-# The time of a file may lie so far behind the clock, in seconds.
+# How far the time of a file may lag behind the clock, in seconds.
 _TICK = 0.05
 
 
@@ -24,31 +24,33 @@ class Sources:
     """The files that a session was collected from, as they were before it read them."""
 
     def __init__(self, root: Path) -> None:
-        """Note how they are now."""
+        """Record the current state of the files."""
         self._root = root
-        self._noted = time.time()
+        self._recorded_at = time.time()
         self._files: set[Path] = set()
-        self._stamps = self._look()
+        self._stamps = self._current_stamps()
 
     def add(self, files: Iterable[str]) -> None:
-        """Note further files, which the session turned out to have read."""
+        """Add further files that the session has read."""
         before, self._files = self._stamps, {Path(file) for file in files}
-        now = self._look()
+        now = self._current_stamps()
         self._stamps = {path: now.get(path) for path in before.keys() | now.keys()}
         for path in self._stamps:
             if path in before:
                 edited = before[path] != now.get(path)
             else:
-                edited = path.is_relative_to(self._root / FOLDER) or self._noted - _TICK < _written(path) <= _now()
+                edited = (
+                    path.is_relative_to(self._root / FOLDER) or self._recorded_at - _TICK < _modified(path) <= _latest()
+                )
             if edited:
-                # While it was being read: nobody knows what was read.
+                # It was edited while the session read it, so the session may have either version.
                 self._stamps[path] = _UNKNOWN
 
     def changed(self) -> bool:
-        """Return whether one was edited, added or removed since."""
-        return self._look() != self._stamps
+        """Return whether a file was edited, added or removed since."""
+        return self._current_stamps() != self._stamps
 
-    def _look(self) -> dict[Path, Stamp | None]:
+    def _current_stamps(self) -> dict[Path, Stamp | None]:
         fixed = [self._root / name for name in _FIXED]
         return {path: _stamp(path) for path in {*fixed, *_tree(self._root / FOLDER), *self._files}}
 
@@ -62,18 +64,18 @@ def _tree(folder: Path) -> Iterable[Path]:
 
 def _stamp(path: Path) -> Stamp | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _now() -> float:
-    """Return the latest that a file can have been written; what claims to be later says nothing."""
+def _latest() -> float:
+    """Return the latest plausible modification time. A file with a later time proves nothing."""
     return time.time() + _TICK
 
 
-def _written(path: Path) -> float:
+def _modified(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:

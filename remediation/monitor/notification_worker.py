@@ -1,7 +1,7 @@
-"""Send messages by apprise, each URL's in a process of its own, so that whoever has something to tell never waits.
+"""Send notifications by apprise, in one process per URL, so that the monitor never waits for them.
 
-Both ends are here: `Messengers` starts the processes and looks after them, `main` is what runs in each. URLs hold
-secrets: they go to it through stdin, and people are told of them by their place in the configuration alone.
+Both ends are here: `Messengers` starts and supervises the processes, and `main` runs in each of them. URLs contain
+secrets. A process gets its URL through stdin, and messages name a URL only by its place in the configuration.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from remediation.messages.message import printable, seconds
 
 # How long a messenger may take, in seconds.
 LIMIT = 30.0
-# Messengers at work at a time; each is a Python with apprise in it.
+# Messengers that run at the same time. Each is a Python process with apprise in it.
 MOST_AT_WORK = 4
-# Messages that wait for one URL; one more, and the oldest is given up.
+# Messages that wait for one URL. One more, and the oldest is dropped.
 MOST_WAITING = 20
 
 _COMMAND = (sys.executable, "-m", "remediation.monitor.notification_worker")
-# Where our package lies. In a project's folder, any file could take the place of a module that is imported.
+# The folder of our package. In a project's folder, any file could shadow an imported module.
 _HOME = Path(__file__).resolve().parents[2]
 _LONGEST_LINE = 500
-# Between the end of what a messenger says and its own end, in seconds.
+# How long a messenger may run on after it has closed its stderr, in seconds.
 _ENDING = 0.2
-# Whoever would end a messenger that hangs may itself have ended; whole seconds, alarm(2).
+# A messenger's limit for itself, in case the monitor is not there to kill it, in whole seconds, alarm(2).
 _LONGEST_LIFE = 60
 _NICENESS = 5
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
-# What apprise's own lines tell that is no secret: the HTTP status of the answer.
+# The HTTP status of an answer, the only part of apprise's log lines that is never a secret.
 _STATUS = re.compile(r"error=(\d{3})\b")
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """What is sent; `kind` is how apprise colours it."""
+    """A message to send. apprise colours it by its `kind`."""
 
     title: str
     body: str
@@ -55,41 +55,41 @@ class Notification(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """Messages for URLs, which the keys name for people; without messages, the URLs are only looked at."""
+    """Messages for URLs, whose keys are names for people. Without messages, the URLs are only validated."""
 
     urls: dict[str, str]
     messages: list[Notification]
 
 
 def places(urls: Sequence[str]) -> dict[str, str]:
-    """Return the URLs by what is no secret of them: where each stands, and its scheme."""
+    """Return the URLs by names without secrets: the place in the configuration, and the scheme."""
     schemes = (_SCHEME.match(url) for url in urls)
-    names = (f"notify.urls[{number}]" + (f" ({found[1]})" if found else "") for number, found in enumerate(schemes))
+    names = (f"notify.urls[{number}]" + (f" ({match[1]})" if match else "") for number, match in enumerate(schemes))
     return dict(zip(names, urls, strict=True))
 
 
 def refused(urls: Sequence[str]) -> str | None:
-    """Say which of the URLs apprise does not take, or None if it takes all; sends nothing, takes half a second."""
+    """Return why apprise refuses some of the URLs, or None if it accepts all. Sends nothing; takes half a second."""
     process = _start(Delivery(places(urls), []))
     try:
-        _, said = process.communicate(timeout=LIMIT)
+        _, output = process.communicate(timeout=LIMIT)
     except BaseException as error:
         _kill(process)
         if isinstance(error, subprocess.TimeoutExpired):
             return f"apprise did not load within {seconds(LIMIT)}s"
         raise
-    return _problem(process.returncode, said) if process.returncode else None
+    return _problem(process.returncode, output) if process.returncode else None
 
 
 def _scratch() -> IO[bytes]:
-    """Return a file without a name, in memory where there is such a thing, memfd_create(2)."""
+    """Return a file without a name, in memory where the system supports it, memfd_create(2)."""
     return os.fdopen(os.memfd_create("errand"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
-def _start(errand: Delivery) -> subprocess.Popen[bytes]:
-    # No pipe: it might be full before anybody reads.
+def _start(delivery: Delivery) -> subprocess.Popen[bytes]:
+    # Not a pipe, which might be full before the process reads it.
     with _scratch() as stdin:
-        stdin.write(msgspec.json.encode(errand))
+        stdin.write(msgspec.json.encode(delivery))
         stdin.seek(0)
         return subprocess.Popen(
             _COMMAND,
@@ -102,7 +102,7 @@ def _start(errand: Delivery) -> subprocess.Popen[bytes]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> int:
-    """End a messenger that nobody has waited for yet, with its children, and return its exit status."""
+    """Kill a messenger, whose status was not collected yet, with its children. Return its exit status."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     if process.stderr:
@@ -110,8 +110,8 @@ def _kill(process: subprocess.Popen[bytes]) -> int:
     return process.wait()
 
 
-def _problem(status: int, said: bytes) -> str:
-    last = printable(said.decode(errors="backslashreplace").strip().rpartition("\n")[2])
+def _problem(status: int, output: bytes) -> str:
+    last = printable(output.decode(errors="backslashreplace").strip().rpartition("\n")[2])
     if status < 0:
         with suppress(ValueError):
             return f"the messenger was killed by {signal.Signals(-status).name}"
@@ -119,65 +119,65 @@ def _problem(status: int, said: bytes) -> str:
 
 
 class _Messenger:
-    """One process at work for one URL; its end is seen by the end of its stderr, which works everywhere."""
+    """A process that delivers to one URL. The end of its stderr shows its own end, on every system."""
 
     def __init__(self, where: str, url: str, messages: list[Notification]) -> None:
         self.url = url
         self.where = where
         self.deadline = time.monotonic() + LIMIT
-        self._said = b""
+        self._output = b""
         self._process = _start(Delivery({where: url}, messages))
         self.fd = self._process.stderr.fileno() if self._process.stderr else -1
         os.set_blocking(self.fd, False)
 
     def has_ended(self) -> bool:
-        """Take what it says, and return whether that was all."""
+        """Read its output. Return whether that was the end."""
         try:
             part = os.read(self.fd, 4096)
         except BlockingIOError:
             return False
-        self._said = (self._said + part)[-_LONGEST_LINE:]
+        self._output = (self._output + part)[-_LONGEST_LINE:]
         return not part
 
     def problem(self) -> str | None:
-        """See one that has ended out, and say what went wrong."""
+        """Collect its status after the end of its output. Return what went wrong, or None."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_ENDING)
         status = self._process.returncode
-        # One that closed its stderr and goes on is none of ours.
+        # A messenger that closes its stderr and runs on does not behave as ours.
         status = self.kill() if status is None else status
         if self._process.stderr:
             self._process.stderr.close()
-        return _problem(status, self._said) if status else None
+        return _problem(status, self._output) if status else None
 
     def kill(self) -> int:
-        """End it."""
+        """Kill the process."""
         return _kill(self._process)
 
 
 class Messengers:
-    """All messengers at work, and the messages that wait for one: one messenger a URL, so that their order is kept.
+    """The running messengers, and the waiting messages. Each URL has at most one messenger, which keeps their order.
 
     An event loop waits for `fds` to become readable and for `deadline`, and calls `attend` on either.
     """
 
-    def __init__(self, tell: Callable[..., None]) -> None:
-        """Tell each failure once, as `not_notified`."""
-        self._tell = tell
+    def __init__(self, log: Callable[..., None]) -> None:
+        """Log each failure once, as `not_notified`."""
+        self._log = log
         self._places: Mapping[str, str] = {}
-        # By URL; who was served last is last.
+        # By URL. The URL that was served last is last.
         self._waiting: dict[str, deque[Notification]] = {}
         self._overflown: set[str] = set()
         self._at_work: list[_Messenger] = []
 
     def address(self, urls: Sequence[str]) -> None:
-        """Send what follows to these URLs, and what waits only to those that are still among them."""
+        """Send later messages to these URLs. Drop waiting messages for all other URLs."""
         self._places = {url: where for where, url in reversed(places(urls).items())}
         self._waiting = {url: self._waiting.get(url, deque()) for url in urls}
         self._overflown &= set(urls)
 
     def add(self, message: Notification) -> None:
-        """Have a message sent to every URL."""
+        """Queue a message for every URL."""
         for url, waiting in self._waiting.items():
             waiting.append(message)
             if len(waiting) > MOST_WAITING:
@@ -191,11 +191,11 @@ class Messengers:
         return [messenger.fd for messenger in self._at_work]
 
     def deadline(self) -> float | None:
-        """Return the moment of the monotonic clock at which a messenger is to be killed, if one is at work."""
+        """Return when the next messenger has to be killed, on the monotonic clock; None if none runs."""
         return min((messenger.deadline for messenger in self._at_work), default=None)
 
     def attend(self) -> None:
-        """See out those that have ended, kill those that are late, and start those for whom messages wait."""
+        """Collect messengers that have ended, kill late ones, and start new ones for waiting messages."""
         for messenger in list(self._at_work):
             if messenger.has_ended():
                 problem = messenger.problem()
@@ -210,7 +210,7 @@ class Messengers:
         self._start_waiting()
 
     def close(self, timeout: float) -> None:
-        """Wait for what is under way, at most `timeout` seconds, and end what is not done by then."""
+        """Wait for deliveries under way, at most `timeout` seconds, and kill the messengers that remain."""
         end = time.monotonic() + timeout
         self.attend()
         while self._at_work and (now := time.monotonic()) < end:
@@ -242,25 +242,25 @@ class Messengers:
                 self._failed(self._places[url], f"no messenger can be started: {error.strerror or error}")
 
     def _failed(self, where: str, problem: str) -> None:
-        # A messenger says itself where, as one that tries several URLs must.
-        self._tell("not_notified", problem=problem if problem.startswith(where) else f"{where}: {problem}")
+        # A messenger's own message names the place already, as it may concern one of several URLs.
+        self._log("not_notified", problem=problem if problem.startswith(where) else f"{where}: {problem}")
 
 
 # What runs in a messenger.
 
 
 class _Statuses(logging.Handler):
-    """Keeps the last HTTP status that apprise logged."""
+    """A log handler that keeps the last HTTP status from apprise."""
 
     last: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        if found := _STATUS.search(record.getMessage()):
-            self.last = found[1]
+        if match := _STATUS.search(record.getMessage()):
+            self.last = match[1]
 
 
-def send(errand: Delivery) -> list[str]:
-    """Send all messages to all URLs, one after the other, and return what went wrong, a clause a URL."""
+def send(delivery: Delivery) -> list[str]:
+    """Send all messages to all URLs, one after the other. Return the problems, one clause per URL."""
     try:
         import apprise
     except ImportError as error:
@@ -269,7 +269,7 @@ def send(errand: Delivery) -> list[str]:
     logging.getLogger("apprise").addHandler(statuses)
     asset = apprise.AppriseAsset(app_id="auto-heal", app_desc="auto-heal", async_mode=False)
     problems = []
-    for where, url in errand.urls.items():
+    for where, url in delivery.urls.items():
         notifier = apprise.Apprise(asset=asset)
         if not notifier.add(url):
             problems.append(f"{where}: apprise does not take this URL; `apprise --details` lists those that it does")
@@ -277,26 +277,26 @@ def send(errand: Delivery) -> list[str]:
         statuses.last = None
         arrived = [
             bool(notifier.notify(message.body, title=message.title, notify_type=message.kind, body_format="text"))
-            for message in errand.messages
+            for message in delivery.messages
         ]
         if not all(arrived):
-            how = f"the answer was status {statuses.last}" if statuses.last else "it could not be reached"
-            problems.append(f"{where}: {how}")
+            problem = f"the answer was status {statuses.last}" if statuses.last else "it could not be reached"
+            problems.append(f"{where}: {problem}")
     return problems
 
 
 def main() -> int:
-    """Run the errand on stdin; return 0 if all was sent, otherwise 1 after one line on stderr."""
+    """Send the delivery on stdin. Return 0 if everything was sent, otherwise 1 after one line on stderr."""
     signal.alarm(_LONGEST_LIFE)
-    # Whoever heals goes first.
+    # Heals have priority.
     os.nice(_NICENESS)
-    # Whatever else is printed, by a plug-in say, might hold a URL; nor may children of ours keep stderr open.
+    # Other output, such as a plug-in's, might contain a URL. Children must not keep stderr open either.
     report, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     for fd in (1, 2):
         os.dup2(nowhere, fd)
     try:
         problems = send(msgspec.json.decode(sys.stdin.buffer.read(), type=Delivery))
-    except Exception as error:  # noqa: BLE001 - what a plug-in raises might hold a URL too
+    except Exception as error:  # noqa: BLE001 - the message of a plug-in's exception might contain a URL, too
         problems = [f"the messenger failed: {type(error).__name__}"]
     if problems:
         os.write(report, f"{'; '.join(problems)}\n".encode(errors="backslashreplace"))

@@ -1,4 +1,4 @@
-"""Being the first process of a container: whatever loses its parent becomes our child, and has to be collected."""
+"""Run as the first process of a container: orphans become children of PID 1, which has to collect them."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import signal
 from contextlib import suppress
 from types import FrameType
 
-_HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def step_aside() -> int | None:
-    """If we are PID 1, go on in a child, and return None there; return the child's exit code when it has ended.
+    """Fork if this process is PID 1. Return None in the child, and the child's exit code in PID 1 after its end.
 
-    What remains as PID 1 hands signals on and collects orphans, as an init does. Does nothing elsewhere.
+    PID 1 forwards signals and collects orphans, as an init does. In any other process, only return None.
     """
     if os.getpid() != 1:
         return None
-    # What comes between the fork and the handlers waits, or it would be lost: PID 1 ignores what it does not handle.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
+    # Signals between the fork and the handlers have to wait: PID 1 ignores signals that it does not handle.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     child = os.fork()
     if child == 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         return None
 
-    def hand_on(number: int, _frame: FrameType | None) -> None:
+    def forward(number: int, _frame: FrameType | None) -> None:
         with suppress(ProcessLookupError):
             os.kill(child, number)
 
-    for number in _HANDED_ON:
-        signal.signal(number, hand_on)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
+    for number in _FORWARDED:
+        signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     while True:
         pid, status = os.wait()
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
-            # As a shell tells of a signal.
+            # A shell reports a signal in the same way.
             return code if code >= 0 else 128 - code
