@@ -79,4 +79,4 @@ def test_a_process_of_another_user_is_left_alone(project: Sandbox) -> None:
     finally:
         other.kill()
         os.close(writer)
-        child.forget()
+        child.close()

@@ -201,7 +201,7 @@ def test_a_place_that_is_taken_again_knows_nothing_of_the_one_before() -> None:
     heartbeats = Heartbeats()
     heartbeats.take(1, 10.0)
     heartbeats.help(1)
-    heartbeats.hear(1)
+    heartbeats.acknowledge(1)
     heartbeats.put(1, FOR_EVER, Phase.HEAL, 5.0)
     helped = heartbeats.read(1).helped
 
@@ -211,7 +211,7 @@ def test_a_place_that_is_taken_again_knows_nothing_of_the_one_before() -> None:
     place = heartbeats.read(1)
     assert helped
     assert (place.deadline, place.phase, place.heals, place.helped) == (20.0, Phase.OUTSIDE, False, False)
-    assert not heartbeats.has_heard(1)
+    assert not heartbeats.has_acknowledged(1)
     assert before <= place.claimed <= time.monotonic()
 
 

@@ -111,7 +111,7 @@ def test_a_cycle_that_saw_it_well_before_its_death_shows_nothing(history: Histor
 
     assert history.api == (False, 1.0)
     assert history.service_status.is_up("web")
-    assert not history.service_status.is_well
+    assert not history.service_status.is_healthy
     assert [one.passed_at for one in told.results] == [None, 1000.5]
 
 
@@ -178,12 +178,12 @@ def test_a_failed_check_of_no_service_leaves_the_project_sick_until_it_passes(hi
     history.finds(check("x", failed_at=1000.0), service("api", None, 1000.0), number=2)
     history.begins(3, services=["api"])
     history.ends(service("api", None, 1001.0), number=3, verdict="healthy")
-    before = history.service_status.is_well
+    before = history.service_status.is_healthy
 
     history.finds(check("x", passed_at=1002.0), service("api", None, 1002.0), number=4)
 
     assert not before
-    assert history.service_status.is_well
+    assert history.service_status.is_healthy
 
 
 def test_a_skip_shows_nothing(history: History) -> None:
@@ -203,7 +203,7 @@ def test_a_service_whose_checks_are_gone_is_neither_up_nor_down_and_no_longer_co
     history.waits(3)
 
     assert history.api == (None, 3.0)
-    assert history.service_status.is_well
+    assert history.service_status.is_healthy
 
 
 def test_a_check_that_failed_in_a_cycle_that_goes_on_is_known_at_once(history: History) -> None:
@@ -240,12 +240,12 @@ def test_after_a_cycle_without_a_verdict_no_cycle_of_some_makes_the_project_well
     history.ends(number=2, verdict="incomplete")
     history.begins(3, services=["api"])
     history.ends(service("api", None, 1000.0), number=3, verdict="healthy")
-    before = history.service_status.is_well
+    before = history.service_status.is_healthy
 
     history.finds(service("api", None, 1000.0), service("web", None, 1000.0), number=4)
 
     assert not before
-    assert history.service_status.is_well
+    assert history.service_status.is_healthy
 
 
 # Clocks.

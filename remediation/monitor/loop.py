@@ -83,7 +83,7 @@ class Monitor:
                     self._process_watch.notice()
                     for session in self._sessions.all:
                         while session.channel.has_news and self._code is None:
-                            self._hear(session)
+                            self._handle_news(session)
                     self._attend_sessions()
                     if not self._stopping:
                         self._begin_urgent()
@@ -114,7 +114,7 @@ class Monitor:
         yield from self._sessions.moments
         if self._stopping:
             return
-        if self._may_begin or not (self._sessions.current or self._sessions.coming):
+        if self._may_begin or not (self._sessions.current or self._sessions.upcoming):
             yield max(self._due, self._sessions.may_wait_until)
         if self._sessions.current and (moment := self._process_watch.moment):
             yield moment
@@ -129,7 +129,7 @@ class Monitor:
         before = self._sessions.current
         for session in self._sessions.gone(self._is_busy):
             self._lost(session)
-        if before and not (self._sessions.current or self._sessions.coming or self._stopping):
+        if before and not (self._sessions.current or self._sessions.upcoming or self._stopping):
             # Another process has ended it, or the kernel when memory ran out.
             self._collect()
 
@@ -208,7 +208,7 @@ class Monitor:
         now = time.monotonic()
         if now < self._due:
             return
-        if not (self._sessions.current or self._sessions.coming):
+        if not (self._sessions.current or self._sessions.upcoming):
             self._collect()
         if not self._may_begin:
             return
@@ -236,7 +236,7 @@ class Monitor:
         self._log("monitor", number=number, time=time.strftime("%H:%M:%S"))
         session.order(Begin(number, services, without, self._project.interval))
 
-    def _hear(self, session: WarmSession) -> None:
+    def _handle_news(self, session: WarmSession) -> None:
         for news in session.news():
             match news:
                 case Ready():

@@ -119,15 +119,15 @@ class SessionPool:
         self._arguments = arguments
         self._terminal_fd = terminal_fd
         self.current: WarmSession | None = None
-        self.coming: WarmSession | None = None
-        self._leaving: list[WarmSession] = []
+        self.upcoming: WarmSession | None = None
+        self._ending: list[WarmSession] = []
         self._collecting_since = 0.0
         self._is_fresh = False
 
     @property
     def all(self) -> list[WarmSession]:
         """All sessions."""
-        return [session for session in (self.current, self.coming, *self._leaving) if session]
+        return [session for session in (self.current, self.upcoming, *self._ending) if session]
 
     @property
     def services(self) -> list[str]:
@@ -142,14 +142,14 @@ class SessionPool:
         OSError if no process can be started; the current session stays.
         """
         sources = Sources(project.root)
-        if self.coming:
-            self.coming.kill()
-            self.coming.wait()
-            self.coming.close()
-            self.coming = None
+        if self.upcoming:
+            self.upcoming.kill()
+            self.upcoming.wait()
+            self.upcoming.close()
+            self.upcoming = None
         else:
             self._collecting_since = time.monotonic()
-        self.coming = WarmSession(project, self._arguments, self._terminal_fd)
+        self.upcoming = WarmSession(project, self._arguments, self._terminal_fd)
         self._sources = sources
 
     def accept_files(self, project: Project) -> None:
@@ -161,8 +161,8 @@ class SessionPool:
         session.services, session.files = ready.services, ready.files
         self._sources.add(ready.files)
         if self.current:
-            self._leaving.append(self.current)
-        self.current, self.coming, self._is_fresh = session, None, True
+            self._ending.append(self.current)
+        self.current, self.upcoming, self._is_fresh = session, None, True
 
     def note_use(self) -> None:
         """Note that a cycle begins in the current session."""
@@ -172,19 +172,19 @@ class SessionPool:
     def were_edited(self) -> bool:
         """Whether checks or configuration were edited since they were read."""
         # A new session is used at least once: files that change all the time would otherwise block every cycle.
-        return self.coming is None and not self._is_fresh and self._sources.changed()
+        return self.upcoming is None and not self._is_fresh and self._sources.changed()
 
     @property
     def may_wait_until(self) -> float:
         """How long a cycle may wait for edited checks, as a moment on the monotonic clock."""
-        return self._collecting_since + _COLLECTING if self.coming else 0.0
+        return self._collecting_since + _COLLECTING if self.upcoming else 0.0
 
     @property
     def moments(self) -> Iterable[float]:
         """The moments at which a session is late, on the monotonic clock."""
         yield from (session.late_at for session in self.all if session.late_at is not None)
-        if self.coming:
-            yield self.coming.began + COLLECT_TIMEOUT
+        if self.upcoming:
+            yield self.upcoming.began + COLLECT_TIMEOUT
 
     # Ends.
 
@@ -200,24 +200,24 @@ class SessionPool:
         """Return the session that could not collect or took too long, if any, and remove it from the pool."""
         for session in self.all:
             session.notice_end()
-        coming = self.coming
-        if coming is None or (coming.channel.open and time.monotonic() <= coming.began + COLLECT_TIMEOUT):
+        upcoming = self.upcoming
+        if upcoming is None or (upcoming.channel.open and time.monotonic() <= upcoming.began + COLLECT_TIMEOUT):
             return None
-        if coming.channel.open or stopping:
-            coming.kill()
+        if upcoming.channel.open or stopping:
+            upcoming.kill()
         if self.current:
             # Editing a file that the current session has read is a reason to try again, too.
             self._sources.add(self.current.files)
-        self.coming = None
-        return coming
+        self.upcoming = None
+        return upcoming
 
     def gone(self, is_used: Callable[[WarmSession], bool]) -> list[WarmSession]:
         """Return the sessions that have ended, and remove them. End old ones that no cycle uses any more."""
-        gone = [session for session in (self.current, *self._leaving) if session and not session.channel.open]
+        gone = [session for session in (self.current, *self._ending) if session and not session.channel.open]
         if self.current in gone:
             self.current = None
-        self._leaving = [session for session in self._leaving if session not in gone]
-        for session in self._leaving:
+        self._ending = [session for session in self._ending if session not in gone]
+        for session in self._ending:
             # An earlier order would interrupt its cycle.
             if session.late_at is None and not is_used(session):
                 session.order(Finish())
@@ -227,8 +227,8 @@ class SessionPool:
         """Order all sessions to begin no more heals, and to end when those under way have ended."""
         for session in self.all:
             session.order(Finish())
-        if self.coming:
-            self.coming.kill()
+        if self.upcoming:
+            self.upcoming.kill()
 
     def close(self, *, at_once: bool) -> None:
         """Wait for the end of all sessions, or kill them if `at_once`."""

@@ -316,7 +316,7 @@ class Server:
             self._monitor.send(Over(round_.number, code, problem, output))
             shutil.rmtree(round_.folder, ignore_errors=True)
             self._abandon(round_, child)
-        child.forget()
+        child.close()
         if not is_cycle:
             round_.answer_if_over()
         if all(other.code is not None for other in round_.forks):
@@ -346,7 +346,7 @@ class Server:
             if number and not replaces:
                 self._heartbeats.help(round_.forks[0].slot)
             if replaces:
-                replaces.forget()
+                replaces.close()
             if is_helped:
                 self._heartbeats.help(child.slot)
             pid = fork()
@@ -388,4 +388,4 @@ class Server:
         """Close the server's descriptors, in a fork."""
         self._monitor.close()
         for child in self._children:
-            child.forget()
+            child.close()

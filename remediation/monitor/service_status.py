@@ -78,7 +78,7 @@ class ServiceStatus:
             return sorted(self._outages)
 
     @property
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether no service is down, no check fails, and the last full run was complete."""
         with self._lock:
             return not (self._outages or self._failing or self._in_doubt)

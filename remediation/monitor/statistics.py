@@ -77,7 +77,7 @@ class RunningStatistics:
         self.totals.errors += sick or any(result.outcome.has_failed for result in run.results)
         self.totals.heals += sum(remediation.ok for remediation in report.remediations)
         self._log_healthy(run, whole=whole)
-        self._log("status_sick" if sick or not self._service_status.is_well else "status_healthy")
+        self._log("status_sick" if sick or not self._service_status.is_healthy else "status_healthy")
         self.log_statistics()
         self._record(run, project)
         self._sinks.observe(report, whole=whole)
@@ -86,7 +86,7 @@ class RunningStatistics:
         """Log that all services are healthy, or which are. The cycle itself has logged its failures."""
         if run.verdict != "healthy":
             return
-        if whole and self._service_status.is_well:
+        if whole and self._service_status.is_healthy:
             self._log("healthy")
             return
         services = [result.key for result in run.results if result.kind == "service"]

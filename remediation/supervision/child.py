@@ -86,7 +86,7 @@ class Child:
         self.channel = Channel(self._ours)
         self.pidfd = pidfd(pid)
 
-    def forget(self) -> None:
+    def close(self) -> None:
         """Close what parent and child share: in a sibling, or when the child has ended."""
         self.channel.close()
         self.log.close()
@@ -174,9 +174,9 @@ class Child:
 
     def end_hung(self) -> None:
         """Kill the hung child, once it has written its stack."""
-        place = self._heartbeats.read(self.slot)
-        self._death_phase, self._hung_for = place.phase, place.limit
-        self._heartbeats.put(self.slot, FOR_EVER, place.phase)
+        heartbeat = self._heartbeats.read(self.slot)
+        self._death_phase, self._hung_for = heartbeat.phase, heartbeat.limit
+        self._heartbeats.put(self.slot, FOR_EVER, heartbeat.phase)
         os.kill(self.pid, STACK_SIGNAL)
         await_stack(self.stacks.fileno())
         self.end()

@@ -19,11 +19,11 @@ SLOTS = 64
 # The parts of a slot, as the session writes them. Before each phase: the deadline on the monotonic clock, the limit of
 # the phase in seconds, and the phase. Then: when it last began a group of checks; whether other processes help it;
 # whether it was interrupted; and its identity, PID and birth as text.
-_STATE, _CLAIMED, _HELPED, _HEARD, _WHO = (struct.Struct(parts) for parts in ("ddi", "d", "i", "i", "i80s"))
+_STATE, _CLAIMED, _HELPED, _ACKNOWLEDGED, _WHO = (struct.Struct(parts) for parts in ("ddi", "d", "i", "i", "i80s"))
 _AT_CLAIMED = 24
 _AT_HELPED = _AT_CLAIMED + _CLAIMED.size
-_AT_HEARD = _AT_HELPED + _HELPED.size
-_AT_WHO = _AT_HEARD + _HEARD.size
+_AT_ACKNOWLEDGED = _AT_HELPED + _HELPED.size
+_AT_WHO = _AT_ACKNOWLEDGED + _ACKNOWLEDGED.size
 _SIZE = 128
 _HEADER = 8
 # How far beyond its own limit a phase outside of checks may go before the session counts as hung, in seconds.
@@ -50,7 +50,7 @@ class Phase(IntEnum):
         return self in (Phase.SETUP, Phase.CALL, Phase.TEARDOWN)
 
 
-class Place(Struct, frozen=True):
+class Heartbeat(Struct, frozen=True):
     """The heartbeat of one session."""
 
     deadline: float
@@ -96,7 +96,7 @@ class Heartbeats:
         self.put(slot, deadline, limit=limit)
         self.claim(slot)
         _HELPED.pack_into(self._state, self._at(slot) + _AT_HELPED, 0)
-        _HEARD.pack_into(self._state, self._at(slot) + _AT_HEARD, 0)
+        _ACKNOWLEDGED.pack_into(self._state, self._at(slot) + _AT_ACKNOWLEDGED, 0)
 
     def put(self, slot: int, deadline: float, phase: Phase = Phase.OUTSIDE, limit: float = 0.0) -> None:
         """Set the `deadline` of the session at `slot`, on the monotonic clock, and its phase."""
@@ -110,13 +110,13 @@ class Heartbeats:
         """Note that another process is about to run a part of the checks of the session at `slot`."""
         _HELPED.pack_into(self._state, self._at(slot) + _AT_HELPED, 1)
 
-    def hear(self, slot: int) -> None:
+    def acknowledge(self, slot: int) -> None:
         """Acknowledge an interrupt for the session at `slot`."""
-        _HEARD.pack_into(self._state, self._at(slot) + _AT_HEARD, 1)
+        _ACKNOWLEDGED.pack_into(self._state, self._at(slot) + _AT_ACKNOWLEDGED, 1)
 
-    def has_heard(self, slot: int) -> bool:
+    def has_acknowledged(self, slot: int) -> bool:
         """Return whether the session at `slot` has acknowledged an interrupt."""
-        return bool(_HEARD.unpack_from(self._state, self._at(slot) + _AT_HEARD)[0])
+        return bool(_ACKNOWLEDGED.unpack_from(self._state, self._at(slot) + _AT_ACKNOWLEDGED)[0])
 
     def sign(self, slot: int, pid: int, born: str) -> None:
         """Store the identity of the process at `slot`, so that its PID can be verified."""
@@ -127,13 +127,13 @@ class Heartbeats:
         pid, born = _WHO.unpack_from(self._state, self._at(slot) + _AT_WHO)
         return pid, born.rstrip(b"\0").decode()
 
-    def read(self, slot: int) -> Place:
+    def read(self, slot: int) -> Heartbeat:
         """Return the heartbeat of the session at `slot`."""
         at = self._at(slot)
         deadline, limit, phase = _STATE.unpack_from(self._state, at)
         (claimed,) = _CLAIMED.unpack_from(self._state, at + _AT_CLAIMED)
         (helped,) = _HELPED.unpack_from(self._state, at + _AT_HELPED)
-        return Place(deadline, limit, Phase(phase), claimed, bool(helped))
+        return Heartbeat(deadline, limit, Phase(phase), claimed, bool(helped))
 
     @staticmethod
     def _at(slot: int) -> int:

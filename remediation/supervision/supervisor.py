@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 # After its verdict, how long a session may take to end, and its threads to end by themselves, in seconds.
 _GONE_WITHIN, _THREADS = 2.0, 1.0
 # How long a session may take to acknowledge an interrupt, in seconds.
-_HEARD_WITHIN = 0.5
+_ACKNOWLEDGED_WITHIN = 0.5
 # If the supervisor wakes up this much too late, in seconds, it was stopped, and the session with it.
 _OVERSLEPT = 1.0
 # Without a pidfd, how often to check for the end of a session, in seconds.
@@ -167,11 +167,11 @@ class Supervisor:
             gc.disable()
             session.lifeline.become()
             for other in self._sessions:
-                other.child.forget()
+                other.child.close()
                 other.lifeline.close()
             child = session.child
             channel = child.become()
-            _hear_interrupts(self._heartbeats, child.slot)
+            _acknowledge_interrupts(self._heartbeats, child.slot)
             if session.deployment:
                 environment.tell_children(session.deployment.to_environment())
             if session.folder:
@@ -207,13 +207,13 @@ class Supervisor:
 
     def _end_stalled(self, session: _Session, workers: WorkerWatch) -> None:
         """End a session that waits for workers while they all wait for it, as xdist may do after a crash."""
-        place, limit = self._heartbeats.read(session.child.slot), self._project.collect_timeout
-        is_waiting = place.phase is Phase.OUTSIDE and place.deadline == FOR_EVER and workers.all_wait
+        heartbeat, limit = self._heartbeats.read(session.child.slot), self._project.collect_timeout
+        is_waiting = heartbeat.phase is Phase.OUTSIDE and heartbeat.deadline == FOR_EVER and workers.all_wait
         now, begun = time.monotonic(), workers.begun
         if not is_waiting or begun != session.begun:
             session.stalls_at, session.begun = now + limit + GRACE, begun
         if now >= session.stalls_at:
-            self._heartbeats.put(session.child.slot, 0.0, place.phase, limit)
+            self._heartbeats.put(session.child.slot, 0.0, heartbeat.phase, limit)
 
     def _handle(self, session: _Session, message: FromSession) -> None:
         match message:
@@ -255,7 +255,7 @@ class Supervisor:
             if self._interrupted:
                 code = INTERRUPTED
             elif handover := child.handover.after(child.log.read(), death, self._project.root):
-                child.forget()
+                child.close()
                 successor = _Session(self._child(handover), session.folder, session.asker, session.deployment)
                 self._start(successor, self._again)
                 return
@@ -265,7 +265,7 @@ class Supervisor:
                 self._event_log.log("incomplete", reason=f"{place}: the session {death.sentence}".removeprefix(": "))
                 for line in death.stack.splitlines()[:_MOST_LINES]:
                     self._event_log.log("detail", line=line)
-        child.forget()
+        child.close()
         if session.asker is None:
             self._code = self._with_report(session.verdict, code)
             self.verdict = session.verdict if session.verdict and session.verdict.code in VERDICTS else None
@@ -312,8 +312,8 @@ class Supervisor:
         poll.poll(timeout * 1000 + 1)
         if (late := time.monotonic() - began - timeout) > _OVERSLEPT:
             for session in self._sessions:
-                place = self._heartbeats.read(session.child.slot)
-                self._heartbeats.put(session.child.slot, place.deadline + late, place.phase, place.limit)
+                heartbeat = self._heartbeats.read(session.child.slot)
+                self._heartbeats.put(session.child.slot, heartbeat.deadline + late, heartbeat.phase, heartbeat.limit)
 
     def _is_blocked(self, child: Child) -> bool:
         """Return whether a session is blocked on its output, as after Ctrl+S. If so, extend its deadline."""
@@ -371,15 +371,15 @@ class Supervisor:
                 for session in self._sessions:
                     session.child.end()
             else:
-                self._interrupted, self._forward_at = True, now + _HEARD_WITHIN
+                self._interrupted, self._forward_at = True, now + _ACKNOWLEDGED_WITHIN
         if self._forward_at and now >= self._forward_at:
             self._forward_at = None
             for session in self._sessions:
-                if not self._heartbeats.has_heard(session.child.slot):
+                if not self._heartbeats.has_acknowledged(session.child.slot):
                     os.kill(session.child.pid, signal.SIGINT)
 
 
-def _hear_interrupts(heartbeats: Heartbeats, slot: int) -> None:
+def _acknowledge_interrupts(heartbeats: Heartbeats, slot: int) -> None:
     """Acknowledge Ctrl+C to the supervisor, since a terminal sends it to both processes."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
@@ -387,7 +387,7 @@ def _hear_interrupts(heartbeats: Heartbeats, slot: int) -> None:
     def interrupt(number: int, frame: FrameType | None) -> None:
         # pytest prints where it was interrupted. This frame is not the place.
         __tracebackhide__ = True
-        heartbeats.hear(slot)
+        heartbeats.acknowledge(slot)
         signal.default_int_handler(number, frame)
 
     signal.signal(signal.SIGINT, interrupt)

@@ -43,12 +43,12 @@ class WorkerWatch:
     def end_overdue(self) -> None:
         """Kill the workers that have missed their deadlines, once they have written their stacks."""
         for slot, worker in self._alive():
-            place = self._heartbeats.read(slot)
-            if time.monotonic() < place.deadline:
+            heartbeat = self._heartbeats.read(slot)
+            if time.monotonic() < heartbeat.deadline:
                 continue
-            end = End(place.phase, place.limit)
+            end = End(heartbeat.phase, heartbeat.limit)
             (self._folder / f"{worker.pid}.end").write_bytes(msgspec.json.encode(end))
-            self._heartbeats.put(slot, FOR_EVER, place.phase)
+            self._heartbeats.put(slot, FOR_EVER, heartbeat.phase)
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, STACK_SIGNAL)
             _await_stack(self._folder, slot)
@@ -57,8 +57,8 @@ class WorkerWatch:
     @property
     def all_wait(self) -> bool:
         """Whether all workers wait for their controller."""
-        places = [self._heartbeats.read(slot) for slot, _ in self._alive()]
-        return all(place.phase is Phase.OUTSIDE and place.deadline == FOR_EVER for place in places)
+        heartbeats = [self._heartbeats.read(slot) for slot, _ in self._alive()]
+        return all(heartbeat.phase is Phase.OUTSIDE and heartbeat.deadline == FOR_EVER for heartbeat in heartbeats)
 
     @property
     def begun(self) -> int:
