@@ -17,8 +17,9 @@ from msgspec import Struct
 
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
-from remediation.messages.catalog import Language, Level, Text
+from remediation.messages.catalog import Language
 from remediation.messages.message import first_line, printable, seconds
+from remediation.messages.texts.notification import NOTIFICATION
 from remediation.messages.translation import translated, translated_action
 from remediation.monitor.notification_worker import Messengers, Notification, refused
 from remediation.state.records import CheckOutcome, Result, Run
@@ -32,24 +33,6 @@ _LONGEST_VALUE = 500
 # How much of an external text is examined, in characters.
 _LONGEST_INPUT = 10_000
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
-
-_TEXTS = {
-    "sick": Text(Level.ERROR, "auto-heal: {name} is sick ({where})", "auto-heal: {name} не работает ({where})"),
-    "healed": Text(
-        Level.SUCCESS, "auto-heal: {name} is healed ({where})", "auto-heal: {name} снова работает ({where})"
-    ),
-    "gave-up": Text(
-        Level.ERROR,
-        "auto-heal: gave up on {name} ({where})",
-        "auto-heal: {name}: восстановить не удаётся, прекращаем ({where})",
-    ),
-    "where": Text(Level.INFO, "{folder} on {host}", "{folder} на {host}"),
-    "cause": Text(Level.INFO, "Cause: {value}", "Причина: {value}"),
-    "action": Text(Level.INFO, "Action: {value}", "Действие: {value}"),
-    "no_action": Text(Level.INFO, "Action: none by this monitor", "Действие: монитор ничего не предпринимал"),
-    "since": Text(Level.INFO, "Since: {value}", "Начало: {value}"),
-    "downtime": Text(Level.INFO, "Downtime: {value}s", "Простой: {value} с"),
-}
 
 
 def require(project: Project) -> None:
@@ -193,7 +176,7 @@ class Notifier:
         )
 
     def _text(self, key: str, **values: str) -> str:
-        return _TEXTS[key].template(self._project.language, named=False).format_map(values)
+        return NOTIFICATION[key].template(self._project.language, named=False).format_map(values)
 
 
 def _unchecked(name: str, run: Run, done: list[Remediation], *, gave_up: bool) -> Result:
