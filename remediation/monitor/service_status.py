@@ -1,7 +1,7 @@
 """The current status of each service, as the monitor knows it. Everything that the monitor reports comes from here.
 
 A service is down as soon as its process is found dead, a cycle begins to heal it, or one of its checks fails for good.
-It is up again when a newer result shows so. A result from a cycle that began before the last failure does not count.
+It is up again when a newer result shows it. A result from a cycle that began before the last failure does not count.
 """
 
 from __future__ import annotations
@@ -165,9 +165,9 @@ class ServiceStatus:
                     self._up.discard(name)
             if is_broken:
                 results += [
-                    Result("service", name, name, [name], it.since, CheckOutcome.FAILED, it.since, message=it.cause)
-                    for name, it in sorted(self._outages.items())
-                    if not it.recorded and name not in checked and cycle.checks(name)
+                    _failed_result(name, outage)
+                    for name, outage in sorted(self._outages.items())
+                    if not outage.recorded and name not in checked and cycle.checks(name)
                 ]
             for result in results:
                 if result.outcome.has_failed and (outage := self._outages.get(result.key)):
@@ -239,3 +239,9 @@ class ServiceStatus:
         """Convert a past moment to the monotonic clock. It is never before `earliest`, even if the clock was set."""
         now = self._monotonic()
         return min(now, max(earliest, now - (self._clock() - at)))
+
+
+def _failed_result(name: str, outage: Outage) -> Result:
+    """Return the result of a service that is down and that an incomplete run did not reach."""
+    since = outage.since
+    return Result("service", name, name, [name], since, CheckOutcome.FAILED, since, message=outage.cause)

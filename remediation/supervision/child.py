@@ -50,7 +50,7 @@ def flush() -> None:
 
 
 class Child:
-    """A child process. Until its parent collects its exit status, its PID belongs to no other process."""
+    """A child process whose exit status is not collected yet, so that no other process can have its PID."""
 
     def __init__(
         self, heartbeats: Heartbeats, slot: int, project: Project, handover: Handover, *, is_separate: bool

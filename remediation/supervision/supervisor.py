@@ -73,7 +73,7 @@ class _Session(Struct):
     """Where a later round leaves its findings."""
     asker: _Session | None = None
     deployment: Deployment | None = None
-    """The deployment and its side that the session is on, as far as the supervisor knows."""
+    """The side of a deployment that the session runs on, as far as the supervisor knows."""
     verdict: Verdict | None = None
     ended: int | None = None
     workers: WorkerWatch | None = None
@@ -385,7 +385,7 @@ def _acknowledge_interrupts(heartbeats: Heartbeats, slot: int) -> None:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        # pytest prints where it was interrupted. This frame is not the place.
+        # pytest prints the frame that was interrupted, and this is not it.
         __tracebackhide__ = True
         heartbeats.acknowledge(slot)
         signal.default_int_handler(number, frame)
