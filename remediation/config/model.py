@@ -63,7 +63,7 @@ def _words(words: Sequence[str] | str, key: str) -> tuple[str, ...]:
 class Budget(Struct, frozen=True):
     """`budget = { restarts = 5, window = 600 }`: the most restarts within a window of seconds."""
 
-    derived: ClassVar = ("calm",)
+    derived: ClassVar[tuple[str, ...]] = ("calm",)
     restarts: Annotated[int, Meta(ge=0)] = 5
     window: Positive = 600.0
     calm: float = 600.0
@@ -193,7 +193,7 @@ class Service(Struct, frozen=True, kw_only=True):
     do so. A service with neither is checked but never healed.
     """
 
-    derived: ClassVar = ("name", "root", "probe_timeout", "log_size", "evidence_timeout")
+    derived: ClassVar[tuple[str, ...]] = ("name", "root", "probe_timeout", "log_size", "evidence_timeout")
     name: str
     root: Path
     """The folder of the configuration."""
@@ -285,7 +285,7 @@ class Service(Struct, frozen=True, kw_only=True):
 class Project(Struct, frozen=True, kw_only=True):
     """`[tool.auto-heal]`: a configured project; `source` is its configuration file."""
 
-    derived: ClassVar = ("source",)
+    derived: ClassVar[tuple[str, ...]] = ("source",)
     source: Path
 
     interval: Positive = 30.0
