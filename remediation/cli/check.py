@@ -16,8 +16,8 @@ from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.deployment.context import Deployment
-from remediation.supervision.child import flush
 from remediation.system.exit_codes import FAILED, PASSED, VERDICTS
+from remediation.system.process_exit import flush
 from remediation.system.secrets import redacted
 
 # Options of pytest whose value is a path, but not a check to run.

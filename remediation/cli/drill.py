@@ -24,12 +24,12 @@ from remediation.messages.catalog import Language, Level
 from remediation.messages.message import Message
 from remediation.state.event_log import EventLog, terminal
 from remediation.system import files
+from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
 
 if TYPE_CHECKING:
     from remediation.drill.results import DrillResults, Trial
 
 STDOUT = 1
-PASSED, FAILED, INTERRUPTED, NO_VERDICT = 0, 1, 2, 3
 REPORT_NAME = "drill.xml"
 _LARGEST_SEED = 1_000_000
 _YES = ("y", "yes", "д", "да")
@@ -63,10 +63,10 @@ def drill(
             return _drill(project, event_log, services, trials, rounds=rounds, seed=seed, path=path)
     except WatchedError:
         log_watcher(project, event_log)
-        return NO_VERDICT
+        return INTERNAL_ERROR
     except OSError as error:
         print(f"auto-heal: {error.filename or project.state_folder}: {error.strerror or error}", file=sys.stderr)
-        return NO_VERDICT
+        return INTERNAL_ERROR
 
 
 def _refuse_without_healing() -> None:
@@ -142,10 +142,10 @@ def _drill(
             return _conclude(results, event_log, path, began, project.language)
     except RefusedError as error:
         event_log.log_message(error.message)
-        return NO_VERDICT
+        return INTERNAL_ERROR
     except Exception:  # noqa: BLE001 - an error in auto-heal is not a verdict on the services
         traceback.print_exc()
-        return NO_VERDICT
+        return INTERNAL_ERROR
 
 
 def _conclude(results: DrillResults, event_log: EventLog, path: Path, began: float, language: Language) -> int:
@@ -161,7 +161,7 @@ def _conclude(results: DrillResults, event_log: EventLog, path: Path, began: flo
         event_log.log("drill_report", path=path)
     except OSError as error:
         event_log.log("drill_no_report", path=path, problem=error.strerror or error)
-        return code or NO_VERDICT
+        return code or INTERNAL_ERROR
     return code
 
 
@@ -175,7 +175,7 @@ def _verdict(results: DrillResults, event_log: EventLog) -> int:
         return FAILED
     if not count:
         event_log.log("drill_no_verdict")
-        return NO_VERDICT
+        return INTERNAL_ERROR
     event_log.log("drill_passed", count=count)
     if skipped := len(results.all) - count:
         event_log.log("drill_some_skipped", count=skipped)

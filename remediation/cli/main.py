@@ -6,7 +6,6 @@ The module of a command is imported only when the command runs.
 from __future__ import annotations
 
 import argparse
-import atexit
 import difflib
 import io
 import os
@@ -15,7 +14,6 @@ import textwrap
 import threading
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,8 +21,9 @@ from remediation import __version__
 from remediation.drill.fault_names import FAULTS, listed
 from remediation.messages.formatting import duration
 from remediation.messages.text import of_environment
+from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, USAGE_ERROR
+from remediation.system.process_exit import exit_at_once
 
-USAGE_ERROR = 4
 _LAST_PORT = 65_535
 _MOST_ROUNDS = 1_000
 # The width of a line of help, in characters.
@@ -264,7 +263,6 @@ def _add(
     )
 
 
-FAILED, INTERRUPTED, NO_VERDICT = 1, 2, 3
 _RUN_CHECKS = ("check", "plan", "predeploy", "postdeploy")
 _GIVE_VERDICTS = ("check", "plan", "monitor", "predeploy", "postdeploy")
 
@@ -277,14 +275,7 @@ def run() -> NoReturn:
     code = main()
     if threading.active_count() > 1:
         sys.exit(code)
-    try:
-        atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
-        for stream in (sys.stdout, sys.stderr):
-            # An earlier write has reported the problem already.
-            with suppress(OSError, ValueError):
-                stream.flush()
-    finally:
-        os._exit(code)
+    exit_at_once(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -323,11 +314,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A missing working directory is the only missing file that the system reports without a name.
         where = error.filename or ("the working directory" if isinstance(error, FileNotFoundError) else "output")
         print(_in_their_language(f"auto-heal: {where}: {error.strerror or error}"), file=sys.stderr)
-        return NO_VERDICT if options.command in _GIVE_VERDICTS else FAILED
+        return INTERNAL_ERROR if options.command in _GIVE_VERDICTS else FAILED
     except Exception:  # noqa: BLE001 - the traceback has all of it
         # Python would exit with 1, which means that a check fails.
         traceback.print_exc()
-        return NO_VERDICT
+        return INTERNAL_ERROR
 
 
 def _in_their_language(text: str) -> str:

@@ -23,9 +23,9 @@ from remediation.state.event_log import colourful
 from remediation.state.history import History, HistoryError
 from remediation.state.remediation import Remediation
 from remediation.state.statistics import BUCKETS, Bucket, Chapter, Figures, Percentiles, figures, last_remediations
+from remediation.system.exit_codes import FAILED
 
 STDOUT = 1
-FAILED = 1
 
 _Columns = Sequence[tuple[str, Callable[[Figures, Words], str]]]
 # The label of a row and its figures; None for a heading.

@@ -8,7 +8,6 @@ for the log lines of cycles.
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import random
@@ -45,13 +44,14 @@ from remediation.state.service_state import ServiceState, Store
 from remediation.supervision import protocol
 from remediation.supervision.attempt_log import Claimed
 from remediation.supervision.channel import Channel
-from remediation.supervision.child import Child, flush
+from remediation.supervision.child import Child
 from remediation.supervision.death import write_stacks_to
 from remediation.supervision.frames import with_room
 from remediation.supervision.heartbeat import Heartbeats
 from remediation.system import files
 from remediation.system.exit_codes import INTERNAL_ERROR
 from remediation.system.process import Identity
+from remediation.system.process_exit import clear_exit_functions, exit_at_once
 
 _USED = (
     "filelock",
@@ -148,8 +148,7 @@ class ForkServer:
         if round_ is None:
             shutil.rmtree(self._folder, ignore_errors=True)
             # Not by a normal end of the session, which would report checks that never ran here.
-            atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
-            os._exit(0)
+            exit_at_once(0)
         self._run(session, round_)
         return True
 
@@ -183,8 +182,7 @@ class ForkServer:
         self.is_fork = True
         self._server.close_in_fork()
         channel, slot = child.become(), child.slot
-        # The fork server closes what it opened before the fork.
-        atexit._clear()  # noqa: SLF001 - there is no public way
+        clear_exit_functions()
         # Otherwise all forks would draw the same random numbers.
         random.seed()
         # Older objects are frozen, and a fork does not live long: rare garbage collections cost less.
@@ -247,10 +245,7 @@ def main() -> None:
         code = INTERNAL_ERROR
     if not server.is_fork:
         sys.exit(code)
-    # A normal exit would also tear down all modules, which only costs time.
-    atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
-    flush()
-    os._exit(code)
+    exit_at_once(code)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from remediation.config.model import Project
 from remediation.deployment.context import Deployment
 from remediation.state.event_log import EventLog, terminal
-from remediation.supervision.child import flush
 from remediation.supervision.supervisor import Supervisor
 from remediation.system.exit_codes import INTERNAL_ERROR, USAGE_ERROR
+from remediation.system.process_exit import flush
 
 if TYPE_CHECKING:
     import pytest

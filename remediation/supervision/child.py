@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import tempfile
 import time
 import warnings
-from contextlib import suppress
 
 from remediation.config.model import Project
 from remediation.supervision.attempt_log import AttemptLog
@@ -39,14 +37,6 @@ def fork() -> int:
         # Python 3.12 warns about any other thread. The child does not need them: it begins a session of its own.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
-
-
-def flush() -> None:
-    """Flush stdout and stderr, ignoring errors."""
-    for stream in (sys.stdout, sys.stderr):
-        # A stream is None if this process was started without it.
-        with suppress(OSError, ValueError, AttributeError):
-            stream.flush()
 
 
 class Child:

@@ -7,7 +7,6 @@ whatever the session did.
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import select
@@ -28,7 +27,7 @@ from remediation.config.model import Project
 from remediation.deployment.context import Deployment
 from remediation.state.event_log import EventLog
 from remediation.supervision import protocol
-from remediation.supervision.child import Child, flush, fork
+from remediation.supervision.child import Child, fork
 from remediation.supervision.death import write_stacks_to
 from remediation.supervision.family import without_services
 from remediation.supervision.frames import with_room
@@ -50,6 +49,7 @@ from remediation.supervision.round_files import has_other_run, remove_run_folder
 from remediation.system import environment, process
 from remediation.system.exit_codes import INTERNAL_ERROR, INTERRUPTED, VERDICTS
 from remediation.system.process import Identity, descendants, has_proc, pids, terminate
+from remediation.system.process_exit import clear_exit_functions, exit_at_once, flush
 
 if TYPE_CHECKING:
     from remediation.supervision.worker_watch import WorkerWatch
@@ -176,8 +176,7 @@ class Supervisor:
                 environment.tell_children(session.deployment.to_environment())
             if session.folder:
                 environment.tell_children({environment.ROUND_FOLDER: session.folder})
-            # What was registered before the fork runs in the parent.
-            atexit._clear()  # noqa: SLF001 - there is no public way
+            clear_exit_functions()
             write_stacks_to(child.stacks)
             protocol.terminal_fd = self._terminal_fd
             protocol.current = SupervisorLink(
@@ -404,8 +403,7 @@ def _end(code: int) -> NoReturn:
         for thread in threading.enumerate():
             if not thread.daemon and thread is not threading.main_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
-        atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
-        flush()
+        exit_at_once(code)
     finally:
         os._exit(code)
 
