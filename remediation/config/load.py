@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from remediation.config.model import LONGEST, InvalidValueError, Project, Service, address_of
 from remediation.config.resolve import resolve_service
 from remediation.config.schema import ConfigError, check_keys, read, refuse_nul
+from remediation.messages.text import Language, of_environment
 from remediation.system import files, secrets
 
 if sys.version_info >= (3, 11):
@@ -78,16 +79,12 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     )
 
 
-def language(configured: Literal["en", "ru"] | None, environ: Mapping[str, str]) -> Literal["en", "ru"]:
+def language(configured: Language | None, environ: Mapping[str, str]) -> Language:
     """Choose the language: AUTO_HEAL_LANG, the configuration, then the locale variables in POSIX order."""
-    if override := environ.get("AUTO_HEAL_LANG"):
-        if override[:2].lower() not in ("en", "ru"):
-            raise ConfigError(f"environment: AUTO_HEAL_LANG is {override!r}; known languages: en, ru")
-        return "ru" if override[:2].lower() == "ru" else "en"
-    if configured:
-        return configured
-    locale = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
-    return "ru" if locale.lower().startswith("ru") else "en"
+    override = environ.get("AUTO_HEAL_LANG")
+    if override and override[:2].lower() not in ("en", "ru"):
+        raise ConfigError(f"environment: AUTO_HEAL_LANG is {override!r}; known languages: en, ru")
+    return configured if configured and not override else of_environment(environ)
 
 
 def _find(start: Path) -> _Source:
