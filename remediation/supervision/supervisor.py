@@ -48,7 +48,7 @@ from remediation.supervision.protocol import (
 from remediation.supervision.round_files import has_other_run, remove_run_folders
 from remediation.system import environment, process
 from remediation.system.exit_codes import INTERNAL_ERROR, INTERRUPTED, VERDICTS
-from remediation.system.process import Identity, descendants, has_proc, pids, terminate
+from remediation.system.process import Identity, descendants, has_proc, terminate
 from remediation.system.process_exit import clear_exit_functions, exit_at_once, flush
 
 if TYPE_CHECKING:
@@ -428,14 +428,12 @@ def _children(pid: int) -> list[Identity]:
 
 def _orphans(run: str) -> list[Identity]:
     """Return the processes that checks of this run have left in our process group, whatever their parent."""
-    group = os.getpgrp()
-    orphans = []
-    for pid in pids():
-        with suppress(OSError):
-            if (
-                os.getpgid(pid) == group
-                and process.value_of(environment.RUN_MARK, pid) == run
-                and (identity := Identity.of(pid))
-            ):
-                orphans.append(identity)
-    return orphans
+    # We pin the group ourselves, as its member. The identity is read before the mark, and checked again before the
+    # signal, so the mark is that of the process that gets it.
+    with suppress(OSError):
+        return [
+            identity
+            for identity in process.group(os.getpgrp())
+            if process.value_of(environment.RUN_MARK, identity.pid) == run
+        ]
+    return []
