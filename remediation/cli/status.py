@@ -14,15 +14,14 @@ from remediation.cli.service import selected
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
 from remediation.engines import engine_of
-from remediation.engines.engine import Condition
-from remediation.healing import liveness
+from remediation.engines.engine import Condition, Engine
 from remediation.messages.catalog import Language
 from remediation.messages.formatting import aligned, whole
 from remediation.messages.translation import translated_action
 from remediation.messages.words import Words
 from remediation.probes import readiness
 from remediation.state.remediation import Remediation
-from remediation.state.service_state import Store
+from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity
 
 _COLUMNS = ("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "PORT", "LAST HEAL")
@@ -69,12 +68,12 @@ def _entry(status: Status) -> dict[str, Any]:
 
 def examine(service: Service, store: Store) -> Status:
     """Return the status of one service."""
-    state = store.recall(service)
-    identity = engine_of(service).main_process(state)
+    state, engine = store.recall(service), engine_of(service)
+    identity = engine.main_process(state)
     uptime, used = _measure(identity) if identity else (None, None)
     return Status(
         service=service.name,
-        state=_state(service, store),
+        state=_state(engine, state),
         pid=identity.pid if identity else None,
         uptime=uptime,
         memory=used,
@@ -98,15 +97,13 @@ def _helped(project: Project, service: Service, heal: Remediation | None) -> boo
         return None
 
 
-def _state(service: Service, store: Store) -> str:
-    condition = liveness.condition(service, store)
+def _state(engine: Engine, state: ServiceState) -> str:
+    condition = engine.condition(state)
     if condition is Condition.BY_HAND:
         return "stopped by hand"
     if condition in (Condition.SUSPENDED, Condition.DEAD):
         return "suspended" if condition is Condition.SUSPENDED else "down"
-    answers = readiness.answers(service, timeout=service.probe_timeout)
-    engine, state = engine_of(service), store.recall(service)
-    if not answers:
+    if not readiness.answers(engine.service, timeout=engine.service.probe_timeout):
         return "not answering" if engine.main_process(state) else "down"
     # A foreign process may answer while ours does not listen at all.
     return "up" if engine.owns_address(state) else "foreign"
