@@ -8,10 +8,9 @@ import textwrap
 from collections.abc import Callable, Iterable
 
 from remediation.drill.fault_names import listed
+from remediation.messages.formatting import HELP_WIDTH
 from remediation.messages.texts.help import FAULTS, HEADINGS, HELP, METAVARS
 
-# The width of a line of help, in characters.
-WIDTH = 79
 # The texts by their English form with single spaces.
 _KNOWN = {" ".join(english.split()): russian for english, russian in HELP.items()}
 
@@ -52,7 +51,7 @@ def _paragraph(text: str) -> str:
         return translation
     heading, line_end, rest = text.partition("\n")
     if heading == "faults:":
-        return f"{HEADINGS[heading]}\n{listed(FAULTS, WIDTH)}"
+        return f"{HEADINGS[heading]}\n{listed(FAULTS, HELP_WIDTH)}"
     if heading in HEADINGS:
         return f"{HEADINGS[heading]}{line_end}{rest}"
     words = " ".join(text.split())
@@ -60,4 +59,4 @@ def _paragraph(text: str) -> str:
     if translation is None:
         return text
     sentence = f"{translation[0].upper()}{translation[1:]}".removesuffix(".")
-    return textwrap.fill(f"{sentence}.", WIDTH)
+    return textwrap.fill(f"{sentence}.", HELP_WIDTH)

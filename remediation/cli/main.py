@@ -19,15 +19,13 @@ from typing import NoReturn
 
 from remediation import __version__
 from remediation.drill.fault_names import FAULTS, listed
-from remediation.messages.formatting import duration
+from remediation.messages.formatting import HELP_WIDTH, duration
 from remediation.messages.text import of_environment
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, USAGE_ERROR
 from remediation.system.process_exit import exit_at_once
 
 _LAST_PORT = 65_535
 _MOST_ROUNDS = 1_000
-# The width of a line of help, in characters.
-_WIDTH = 79
 
 _TO_PYTEST = "All further options go to pytest."
 _HEALING = """options of the run, which go to pytest:
@@ -166,7 +164,7 @@ def _add_services(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
     drill = _add(
         commands, "drill", "make real faults on your own services, one after another, and see whether they are healed",
-        "auto-heal drill api --fault crash --fault hang --rounds 3", f"faults:\n{listed(FAULTS, _WIDTH)}",
+        "auto-heal drill api --fault crash --fault hang --rounds 3", f"faults:\n{listed(FAULTS, HELP_WIDTH)}",
         "exit codes: 0 if every fault was healed and nobody harmed, 1 if not, 2 if it\n"
         "was interrupted or not agreed to, 3 if there is no verdict, 4 if it cannot ask\n"
         "(without a terminal it needs --yes) or the configuration is wrong",
@@ -257,7 +255,7 @@ def _add(
     return commands.add_parser(
         name,
         help=what,
-        description=textwrap.fill(f"{what[0].upper()}{what[1:]}.", _WIDTH),
+        description=textwrap.fill(f"{what[0].upper()}{what[1:]}.", HELP_WIDTH),
         epilog="\n\n".join([f"example:\n  {example}", *more]),
         formatter_class=_formatter,
     )

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from remediation.messages.text import Language
 
+# The width of a line of help, in characters.
+HELP_WIDTH = 79
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _UNIT_NAMES = {
     "en": {"d": "d", "h": "h", "m": "m", "s": "s", "ms": "ms"},

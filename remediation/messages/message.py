@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from remediation.messages.catalog import CATALOG, Language
-from remediation.messages.text import QUOTED, READ_BACK, Counted
+from remediation.messages.text import QUOTED, READ_BACK, Counted, Text
 from remediation.system.secrets import redacted
 
 # The most characters of a value in a text, so that the line stays readable.
@@ -50,10 +50,7 @@ class Message(Struct, frozen=True):
 
     def render(self, language: Language, *, named: bool) -> str:
         """Return the text as one line that is safe for a terminal or a log."""
-        template = CATALOG[self.key].template(language, named=named)
-        return template.format_map(
-            {name: shown(self.key, name, value, language) for name, value in self.values.items()}
-        )
+        return rendered(CATALOG, self.key, self.values, language, named=named)
 
     def __str__(self) -> str:
         return self.render("en", named=True)
@@ -64,12 +61,20 @@ def english(key: str, **values: object) -> str:
     return str(Message(key, values))
 
 
-def shown(key: str, name: str, value: object, language: Language) -> str:
+def rendered(
+    texts: Mapping[str, Text], key: str, values: Mapping[str, object], language: Language, *, named: bool
+) -> str:
+    """Return one of `texts` with its values, as one line that is safe for a terminal or a log."""
+    shown = {name: _shown(key, name, value, language) for name, value in values.items()}
+    return texts[key].template(language, named=named).format_map(shown)
+
+
+def _shown(key: str, name: str, value: object, language: Language) -> str:
     """Return a value as one safe line, as the text called `key` shows it."""
     if isinstance(value, Message):
         return Counted.of(value.render(language, named=True), 1)
     if isinstance(value, list | tuple):
-        return Counted.of(", ".join(shown(key, name, item, language) for item in value), len(value))
+        return Counted.of(", ".join(_shown(key, name, item, language) for item in value), len(value))
     if isinstance(value, int):
         return Counted.of(str(value), value)
     # Redact before cutting: the rest of a cut secret could not be recognized.

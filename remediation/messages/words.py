@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from remediation.messages.catalog import Language
-from remediation.messages.message import shown
+from remediation.messages.message import rendered
 from remediation.messages.texts.table import TABLE
 
 
@@ -16,5 +16,4 @@ class Words(Struct, frozen=True):
 
     def __call__(self, key: str, **values: object) -> str:
         """Return a text as one line that is safe for a terminal."""
-        template = TABLE[key].template(self.language, named=True)
-        return template.format_map({name: shown(key, name, value, self.language) for name, value in values.items()})
+        return rendered(TABLE, key, values, self.language, named=True)
