@@ -278,7 +278,7 @@ class Service(Struct, frozen=True, kw_only=True):
 
     @property
     def mark(self) -> str:
-        """The value of MARK in the environment of its processes."""
+        """The value of SERVICE_MARK in the environment of its processes."""
         return f"{self.root}:{self.name}"
 
 
