@@ -15,7 +15,7 @@ from remediation.healing.remediator import Remediator
 from remediation.messages.message import Message
 from remediation.probes import readiness
 from remediation.state.event_log import EventLog
-from remediation.state.remediation import Origin, Remediation, RemediationResult
+from remediation.state.remediation import Origin, Remediation, RemediationResult, steps_used
 from remediation.state.service_state import Store
 
 # In these conditions the service's own process does not serve, whatever answers at its address.
@@ -124,7 +124,7 @@ def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence
     cause = f"{dependent.service.name} depends on it and it is {state}"
     return Incident(
         service, cause, dependent.since, store.recall(service).heals,
-        steps_used=sum(remediation.result.used_step for remediation in earlier),
+        steps_used=steps_used(earlier),
         adopted=any(remediation.result is RemediationResult.ADOPTED for remediation in earlier),
     )  # fmt: skip
 

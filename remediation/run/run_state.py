@@ -19,98 +19,11 @@ from remediation.run.publication import Publication
 from remediation.run.rounds import Round
 from remediation.state import incidents
 from remediation.state.records import CheckOutcome, Result
-from remediation.state.remediation import Remediation, RemediationResult, fold
+from remediation.state.remediation import Remediation, RemediationResult, fold, steps_used
 from remediation.system.exit_codes import Verdict
 
 if TYPE_CHECKING:
     from remediation.healing.incident import Incident
-
-
-def to_heal(
-    rounds: Sequence[Round],
-    remediations: Mapping[str, Sequence[Remediation]],
-    services: Mapping[str, Service],
-    began_before: Mapping[str, float],
-) -> list[Incident]:
-    """Return the incidents of services that failed in the last round and have a step left.
-
-    `began_before` has the start times of incidents that earlier runs have left open.
-    """
-    incidents = []
-    for name, attempt in _last_failures(rounds, lambda _: True).items():
-        service, earlier = services[name], remediations.get(name, [])
-        used = sum(remediation.result.used_step for remediation in earlier)
-        if used < len(service.ladder) and not any(remediation.result.refused for remediation in earlier):
-            incidents.append(_incident(service, attempt, rounds, earlier, began_before, steps_used=used))
-    return incidents
-
-
-def to_roll_back(
-    rounds: Sequence[Round],
-    remediations: Mapping[str, Sequence[Remediation]],
-    project: Project,
-    began_before: Mapping[str, float],
-    *,
-    counts: Callable[[Attempt], bool],
-) -> list[Incident]:
-    """Return the incidents of services that have a rollback and failed in the last round by a failure that `counts`.
-
-    Each service comes after its dependencies. A service that was already rolled back, by any run, is left out: a
-    second rollback would go too far.
-    """
-    failures = _last_failures(rounds, counts)
-    return [
-        _incident(service, failures[service.name], rounds, remediations.get(service.name, []), began_before)
-        for service in project.ordered(failures)
-        if service.rollback and not any(remediation.rolled_back for remediation in remediations.get(service.name, []))
-    ]
-
-
-def _last_failures(rounds: Sequence[Round], counts: Callable[[Attempt], bool]) -> dict[str, Attempt]:
-    """Return the services with a final failure in the last round, each with its last failed attempt."""
-    last: dict[str, Attempt] = {}
-    for attempt in rounds[-1].findings.attempts:
-        if attempt.final and counts(attempt):
-            last |= dict.fromkeys(attempt.heals, attempt)
-    return last
-
-
-def _incident(
-    service: Service,
-    attempt: Attempt,
-    rounds: Sequence[Round],
-    earlier: Sequence[Remediation],
-    began_before: Mapping[str, float],
-    *,
-    steps_used: int = 0,
-) -> Incident:
-    from remediation.healing.incident import Incident
-
-    failures = [failure for part in rounds for failure in part.findings.attempts if service.name in failure.heals]
-    since = min(failure.started for failure in failures)
-    return Incident(
-        service,
-        cause=failures[0].message,
-        since=min(since, began_before.get(service.name, since)),
-        # A failed step of this run, after which no check ran, must not count as a heal by another run.
-        seen=max([attempt.heals[service.name], *(remediation.number for remediation in earlier)]),
-        steps_used=steps_used,
-        adopted=any(remediation.result is RemediationResult.ADOPTED for remediation in earlier),
-        story=_story(service.name, rounds),
-    )
-
-
-def _story(service: str, rounds: Sequence[Round]) -> str:
-    """Return the texts of all failed attempts for a service, in order."""
-    entries = []
-    for number, current in enumerate(rounds, start=1):
-        for attempt in current.findings.attempts:
-            if service in attempt.heals:
-                moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started))
-                entries.append(
-                    f"{moment}, round {number}, attempt {attempt.number + 1}: {attempt.nodeid}\n{attempt.text}\n"
-                )
-    return "\n".join(entries)
 
 
 def harmed(rounds: Sequence[Round]) -> dict[str, tuple[str, ...]]:
@@ -181,17 +94,23 @@ class RunState(Struct):
     # The incidents.
 
     def to_heal(self) -> list[Incident]:
-        """Return the incidents of sick services that have a step left."""
-        return to_heal(self.rounds, self.remediations, self.project.services, self._began_before)
+        """Return the incidents of services that failed in the last round and have a step left."""
+        return [
+            self._incident(self.project.services[name], attempt, used=steps_used(self._earlier(name)))
+            for name, attempt in self._last_failures(lambda _: True).items()
+            if self._has_step(name) and not any(earlier.result.refused for earlier in self._earlier(name))
+        ]
 
     def has_next_step(self, remediations: Iterable[Remediation]) -> bool:
         """Return whether a service that has just used a step without success has another one."""
-        return any(
-            sum(earlier.result.used_step for earlier in self.remediations[remediation.service])
-            < len(self._ladder(remediation.service))
-            for remediation in remediations
-            if remediation.result.used_step
-        )
+        return any(self._has_step(done.service) for done in remediations if done.result.used_step)
+
+    def _has_step(self, service: str) -> bool:
+        return steps_used(self._earlier(service)) < len(self._ladder(service))
+
+    def _earlier(self, service: str) -> Sequence[Remediation]:
+        """Return the remediations of a service so far."""
+        return self.remediations.get(service, [])
 
     @property
     def most_heals(self) -> int:
@@ -203,15 +122,58 @@ class RunState(Struct):
         return self.project.services[service].ladder
 
     def to_roll_back(self, *, all_sick: bool = False) -> list[Incident]:
-        """Return the incidents of sick services that have a rollback.
+        """Return the incidents of services that failed in the last round and have a rollback.
 
-        Only failures that are not in the baseline count, unless `all_sick`.
+        Each service comes after its dependencies. A service that was already rolled back, by any run, is left out: a
+        second rollback would go too far. Only failures that are not in the baseline count, unless `all_sick`.
         """
 
         def counts(attempt: Attempt) -> bool:
             return all_sick or not (self.baseline and self.baseline.failed(attempt.nodeid))
 
-        return to_roll_back(self.rounds, self.remediations, self.project, self._began_before, counts=counts)
+        failures = self._last_failures(counts)
+        return [
+            self._incident(service, failures[service.name])
+            for service in self.project.ordered(failures)
+            if service.rollback and not any(earlier.rolled_back for earlier in self._earlier(service.name))
+        ]
+
+    def _last_failures(self, counts: Callable[[Attempt], bool]) -> dict[str, Attempt]:
+        """Return the services with a final failure in the last round, each with its last failed attempt."""
+        last: dict[str, Attempt] = {}
+        for attempt in self.last.findings.attempts:
+            if attempt.final and counts(attempt):
+                last |= dict.fromkeys(attempt.heals, attempt)
+        return last
+
+    def _incident(self, service: Service, attempt: Attempt, *, used: int = 0) -> Incident:
+        from remediation.healing.incident import Incident
+
+        earlier = self._earlier(service.name)
+        failures = [failure for failure in self.attempts if service.name in failure.heals]
+        since = min(failure.started for failure in failures)
+        return Incident(
+            service,
+            cause=failures[0].message,
+            since=min(since, self._began_before.get(service.name, since)),
+            # A failed step of this run, after which no check ran, must not count as a heal by another run.
+            seen=max([attempt.heals[service.name], *(remediation.number for remediation in earlier)]),
+            steps_used=used,
+            adopted=any(remediation.result is RemediationResult.ADOPTED for remediation in earlier),
+            story=self._story(service.name),
+        )
+
+    def _story(self, service: str) -> str:
+        """Return the texts of all failed attempts for a service, in order."""
+        entries = []
+        for number, current in enumerate(self.rounds, start=1):
+            for attempt in current.findings.attempts:
+                if service in attempt.heals:
+                    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started))
+                    entries.append(
+                        f"{moment}, round {number}, attempt {attempt.number + 1}: {attempt.nodeid}\n{attempt.text}\n"
+                    )
+        return "\n".join(entries)
 
     # The results.
 

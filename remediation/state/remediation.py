@@ -5,7 +5,7 @@ This module is below all of them, because the state of a service keeps its last 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -113,6 +113,11 @@ class Remediation(msgspec.Struct, frozen=True):
         result = RemediationResult.READY if ok else RemediationResult.FAILED
         fields = {name: stored[name] for name in _STORED if name in stored}
         return msgspec.convert({**fields, "result": result}, cls, strict=strict)
+
+
+def steps_used(remediations: Iterable[Remediation]) -> int:
+    """Return how many steps of the ladder of their service these remediations used."""
+    return sum(remediation.result.used_step for remediation in remediations)
 
 
 def fold(remediations: Sequence[Remediation], *, is_sick: bool) -> Remediation:
