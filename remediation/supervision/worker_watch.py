@@ -1,4 +1,7 @@
-"""The workers of pytest-xdist, seen from the supervisor. It kills hung workers, and their controller replaces them."""
+"""The workers of pytest-xdist, seen from the supervisor. It kills hung workers, and their controller replaces them.
+
+The session may end, and remove the folder that it shares with its workers, at any moment.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,8 @@ class WorkerWatch:
             if time.monotonic() < heartbeat.deadline:
                 continue
             end = End(heartbeat.phase, heartbeat.limit)
-            (self._folder / f"{worker.pid}.end").write_bytes(msgspec.json.encode(end))
+            with suppress(FileNotFoundError):
+                (self._folder / f"{worker.pid}.end").write_bytes(msgspec.json.encode(end))
             self._heartbeats.put(slot, FOR_EVER, heartbeat.phase)
             with suppress(ProcessLookupError):
                 os.kill(worker.pid, STACK_SIGNAL)
@@ -63,7 +67,11 @@ class WorkerWatch:
     @property
     def begun(self) -> int:
         """A number that grows with each attempt that a worker begins."""
-        return sum(path.stat().st_size for path in self._folder.glob("gw*.log"))
+        size = 0
+        for path in self._folder.glob("gw*.log"):
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size
+        return size
 
     def end_all(self) -> None:
         """Kill the workers that have outlived their controller."""
@@ -85,5 +93,5 @@ def _await_stack(folder: Path, slot: int) -> None:
     """Wait until the worker at a slot has written its stack."""
     for path in folder.glob("gw*.stack"):
         if slot_of(path.stem) == slot:
-            with path.open("rb") as file:
+            with suppress(FileNotFoundError), path.open("rb") as file:
                 await_stack(file.fileno())
