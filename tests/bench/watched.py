@@ -17,7 +17,7 @@ from stopwatch import BenchError
 
 # By number, so that all contestants mean the same address.
 HOST = "127.0.0.1"
-PATIENT = REPOSITORY / "tests" / "patient.py"
+PATIENT = REPOSITORY / "tests" / "support" / "patient.py"
 
 # Asks for the port until it is given, so that it has it before anybody whom a watcher starts.
 _STRANGER = """\

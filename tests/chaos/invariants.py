@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from contextlib import closing
 from pathlib import Path
 
-import xmlschema
+from junit_schema import SCHEMA
 from town import Town
 
 from remediation.config.model import Service
@@ -17,7 +17,6 @@ from remediation.drill.helper import left_over
 from remediation.drill.observer import strays
 from remediation.system.process import describe, marked
 
-SCHEMA = xmlschema.XMLSchema(Path(__file__).resolve().parent.parent / "junit.xsd")
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[(INFO|SUCCESS|WARN|ERROR)\] [^\x00-\x1f\x7f-\x9f]+")
 _SAID = re.compile(r"\d+ says \d+")
 _LOOKS_EVERY = 0.005

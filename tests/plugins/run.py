@@ -24,10 +24,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent.parent.parent)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "support"), str(Path(__file__).resolve().parents[2])]
 
-from plugins.situations import SITUATIONS, WITH_WORKERS, WITHOUT_WORKERS
-from plugins.table import PLUGINS
+from plugin_situations import SITUATIONS, WITH_WORKERS, WITHOUT_WORKERS
+from plugin_table import PLUGINS
 
 # How long the installation of a plugin may take, and all of its situations, in seconds.
 _INSTALL, _TRY = 300, 600
