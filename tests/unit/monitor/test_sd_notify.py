@@ -43,11 +43,22 @@ class Manager:
         return messages
 
     def fill(self) -> None:
-        """Send foreign messages until no more fit."""
+        """Send foreign messages until no more fit, from whichever sender.
+
+        The queue may hold more messages than the buffer of one sender, net.unix.max_dgram_qlen in unix(7).
+        """
+        while self._send_foreign():
+            pass
+
+    def _send_foreign(self) -> int:
+        """Send as many messages as one sender can, and return their number."""
+        sent = 0
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger, suppress(OSError):
             stranger.setblocking(False)
             while True:
                 stranger.sendto(b"X=1", self.socket.getsockname())
+                sent += 1
+        return sent
 
     def close(self) -> None:
         """Stop listening; the path stays, like that of a crashed manager."""
