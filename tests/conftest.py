@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import compileall
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandbox import Sandbox, sandbox
+from expected_skips import ExpectedSkips
+from sandbox import REPOSITORY, Sandbox, sandbox
 
 from remediation.config.load import load_project
 from remediation.config.model import Service
@@ -16,6 +18,41 @@ from remediation.state.service_state import Store
 # A shell ignores this signal for background jobs, and all processes that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+SOAK = Path(__file__).with_name("soak")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add an option for CI, where nothing may be skipped without a reason that is known."""
+    parser.addoption("--expected-skips", type=Path, metavar="FILE", help="fail if a skipped test is not in FILE")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package once, because the commands that the tests run write no bytecode."""
+    config.addinivalue_line("markers", "soak: takes long; run by `pytest tests/soak` and `pytest tests -m soak`")
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(REPOSITORY / "remediation", quiet=2)
+        if file := config.getoption("--expected-skips"):
+            config.pluginmanager.register(ExpectedSkips(file))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the soak tests unless they are named, by their path or with `-m`."""
+    for item in items:
+        if SOAK in item.path.parents:
+            item.add_marker("soak")
+    if config.option.markexpr or any(_names_soak(argument) for argument in config.args):
+        return
+    selected = [item for item in items if not item.get_closest_marker("soak")]
+    if len(selected) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
+        items[:] = selected
+
+
+def _names_soak(argument: str) -> bool:
+    path, _, name = argument.partition("::")
+    return bool(name) or SOAK in (Path(path).absolute(), *Path(path).absolute().parents)
 
 
 @pytest.fixture
