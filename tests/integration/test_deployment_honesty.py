@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from answering_versions import Web
-from deploying import BACK, ERRORS, Stage, by_hand
+from deploying import BACK, ERRORS, VERSION, Stage, by_hand
 from remediations import remediation
 from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
@@ -183,7 +183,9 @@ def test_a_version_that_flaps_is_not_the_one_that_is_expected(project: Sandbox) 
 
 def test_a_second_postdeploy_does_not_go_back_further(stage: Stage) -> None:
     # What comes back is as broken, so that the second one could think that it has to go on.
-    stage.rolls_back('sed -i "s/no such table/still none/" app/behaviour.json', "sleep 5")
+    stage.rolls_back(
+        'sed -i "s/no such table/still none/" app/behaviour.json', "sleep 5", service=[VERSION, "start_timeout = 5"]
+    )
     deployed_badly(stage)
     first = stage.project.start("remediation", "postdeploy")
     wait_for(lambda: stage.rollbacks)

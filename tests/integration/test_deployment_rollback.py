@@ -165,7 +165,7 @@ def test_a_rollback_that_fails_leaves_both_failures_in_the_report(stage: Stage) 
 
 
 def test_a_rollback_that_brings_back_a_broken_version_leaves_both_failures_in_the_report(stage: Stage) -> None:
-    stage.rolls_back("true")
+    stage.rolls_back("true", service=[VERSION, "start_timeout = 5"])
     stage.predeploy()
     stage.deploy("2.0", answers=ERRORS)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from sandbox import PATIENT, Sandbox, is_healed, wait_for
+from sandbox import IMPATIENT, PATIENT, Sandbox, is_healed, wait_for
 
 from remediation.healing.diagnostics import _py_spy
 
@@ -122,6 +122,7 @@ def test_a_service_that_is_gone_leaves_what_there_is(project: Sandbox) -> None:
 
 
 def test_a_stranger_on_the_port_is_named(project: Sandbox) -> None:
+    project.configure(top=IMPATIENT)
     stranger = project.stranger_on_port()
 
     is_healed(project)
