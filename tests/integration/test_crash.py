@@ -67,6 +67,7 @@ def test_a_broken_memory_is_an_empty_one(project: Sandbox, content: str) -> None
     recovers(project)
 
 
+@pytest.mark.soak
 def test_healers_killed_at_random_moments_never_leave_two_servers(project: Sandbox) -> None:
     seed = random.randrange(1_000_000)
     chance = random.Random(seed)

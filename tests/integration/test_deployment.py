@@ -44,6 +44,7 @@ def test_predeploy_heals_nothing_and_exits_with_1_if_something_is_sick(stage: St
     assert outcomes == {"/api/health": "passed", "/api/girls": "failed", "process": "passed"}
 
 
+@pytest.mark.soak
 def test_a_baseline_of_an_earlier_deployment_does_not_outlive_a_predeploy_that_breaks_off(stage: Stage) -> None:
     stage.predeploy()
     stage.project.write("healthtests/test_broken.py", "def test_nothing(:\n")
@@ -54,6 +55,7 @@ def test_a_baseline_of_an_earlier_deployment_does_not_outlive_a_predeploy_that_b
     assert not stage.baseline.exists()
 
 
+@pytest.mark.soak
 def test_a_baseline_can_be_carried_elsewhere(stage: Stage) -> None:
     stage.predeploy("--baseline", "artifacts/before.json")
     stage.deploy("2.0", answers=ERRORS)
@@ -158,6 +160,7 @@ def test_what_was_broken_before_rolls_nothing_back(stage: Stage) -> None:
     assert stage.rollbacks == []
 
 
+@pytest.mark.soak
 def test_what_was_broken_before_stays_so_when_something_else_is_rolled_back(stage: Stage) -> None:
     stage.has_a_check_of_boys()
     stage.predeploy("--allow-sick")
@@ -174,6 +177,7 @@ def test_what_was_broken_before_stays_so_when_something_else_is_rolled_back(stag
     assert stage.is_back()
 
 
+@pytest.mark.soak
 def test_what_was_broken_before_and_passes_now_is_repaired(stage: Stage) -> None:
     stage.has_a_check_of_boys()
     stage.predeploy("--allow-sick")
@@ -204,6 +208,7 @@ def test_what_is_slower_than_before_is_reported(stage: Stage) -> None:
     assert stage.version == "2.0"
 
 
+@pytest.mark.soak
 def test_what_is_slower_is_rolled_back_on_request(stage: Stage) -> None:
     stage.rolls_back(top=[_CALLS])
     stage.predeploy()
@@ -216,6 +221,7 @@ def test_what_is_slower_is_rolled_back_on_request(stage: Stage) -> None:
     assert stage.is_back()
 
 
+@pytest.mark.soak
 def test_what_is_slower_fails_on_request(stage: Stage) -> None:
     stage.configure(VERSION, top=[_CALLS])
     stage.predeploy()
@@ -233,6 +239,7 @@ def test_what_is_slower_fails_on_request(stage: Stage) -> None:
 # Options of pytest.
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("options", [["-n", "2"], ["-x"]], ids=" ".join)
 def test_options_of_pytest_work_as_ever(stage: Stage, options: list[str]) -> None:
     stage.predeploy(*options)

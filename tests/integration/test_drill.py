@@ -13,6 +13,7 @@ from sandbox import REPOSITORY, Sandbox, free_port
 from remediation.drill.fault_names import FAULTS
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "command",
     [
@@ -52,6 +53,7 @@ def test_a_service_that_was_down_is_down_again(project: Sandbox) -> None:
     assert nothing_is_left(project)
 
 
+@pytest.mark.soak
 def test_the_budget_neither_stops_a_drill_nor_pays_for_it(project: Sandbox) -> None:
     project.configure("budget = { restarts = 1, window = 600 }")
     project.check()
@@ -64,6 +66,7 @@ def test_the_budget_neither_stops_a_drill_nor_pays_for_it(project: Sandbox) -> N
     assert remembered(project) == before
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("mode", ["own", "never"])
 def test_a_stranger_that_may_not_be_ended_is_named_and_that_is_a_pass(project: Sandbox, mode: str) -> None:
     project.configure(f'free_port = "{mode}"\n{QUICK}', top=QUICK_TOP)
@@ -76,6 +79,7 @@ def test_a_stranger_that_may_not_be_ended_is_named_and_that_is_a_pass(project: S
     assert project.answers()
 
 
+@pytest.mark.soak
 def test_the_report_of_the_checks_is_left_alone(healthy: Sandbox) -> None:
     healthy.check()
     report = (healthy.root / "reports" / "health.xml").read_bytes()
@@ -86,6 +90,7 @@ def test_the_report_of_the_checks_is_left_alone(healthy: Sandbox) -> None:
     assert (healthy.root / "elsewhere" / "drill.xml").is_file()
 
 
+@pytest.mark.soak
 def test_services_that_depend_on_each_other_are_drilled_one_by_one(project: Sandbox) -> None:
     number = free_port()
     db = (
@@ -143,6 +148,7 @@ def test_a_service_that_does_not_come_back_fails_its_case_and_is_brought_back(pr
     assert nothing_is_left(project)
 
 
+@pytest.mark.soak
 def test_a_service_that_never_comes_back_ends_the_drill(project: Sandbox) -> None:
     falters(project, "count >= 1")
     project.auto_heal("start")
@@ -155,6 +161,7 @@ def test_a_service_that_never_comes_back_ends_the_drill(project: Sandbox) -> Non
     assert nothing_is_left(project)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("fault", ["crash", "stranger", "healer-killed"])
 def test_a_fault_that_the_checks_do_not_notice_fails_its_case_in_one_sentence(healthy: Sandbox, fault: str) -> None:
     healthy.configure(f'free_port = "own"\n{QUICK}', top=QUICK_TOP)
@@ -170,6 +177,7 @@ def test_a_fault_that_the_checks_do_not_notice_fails_its_case_in_one_sentence(he
     assert healthy.answers()
 
 
+@pytest.mark.soak
 def test_what_is_left_over_is_named(healthy: Sandbox) -> None:
     keeper = healthy.root / "keeper.py"
     keeper.write_text("import signal\nwhile True: signal.pause()\n")
@@ -193,6 +201,7 @@ def test_what_is_left_over_is_named(healthy: Sandbox) -> None:
     assert healthy.servers() == [healthy.pid]
 
 
+@pytest.mark.soak
 def test_the_memory_is_as_it_was_when_a_drill_has_ended(healthy: Sandbox) -> None:
     path = healthy.root / ".auto-heal" / "api.json"
     changed = healthy.state | {"restarts": [1.0], "delay": 60.0, "not_before": 2.0, "troubled_at": 3.0}

@@ -134,6 +134,7 @@ def test_there_is_no_drill_beside_a_monitor_or_another_drill(healthy: Sandbox) -
     assert "This project is already watched" in result.output
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 2), ("\n", 2), ("\x04", 2), ("y\n", 0)])
 def test_it_asks_on_the_terminal_and_only_a_yes_begins(healthy: Sandbox, answer: str, code: int) -> None:
     pid, (ours, theirs) = healthy.pid, pty.openpty()
@@ -167,6 +168,7 @@ def test_help_lists_every_fault_with_an_example(project: Sandbox) -> None:
     assert all(f"\n  {name} " in result.output for name in FAULTS)
 
 
+@pytest.mark.soak
 def test_a_closed_terminal_interrupts_a_drill(healthy: Sandbox) -> None:
     ours, theirs = pty.openpty()
     drill = subprocess.Popen(

@@ -62,6 +62,7 @@ def test_the_processes_are_there_as_they_were_before_the_first_signal(project: S
     assert (child["parent"], child["state"]) == (pid, "running")
 
 
+@pytest.mark.soak
 def test_so_are_attempts_port_machine_and_the_service_s_own_last_words(project: Sandbox) -> None:
     patient = str(PATIENT)
     script = (
@@ -86,6 +87,7 @@ def test_so_are_attempts_port_machine_and_the_service_s_own_last_words(project: 
     assert about["cause"] == f"api: its process {pid} is stopped (SIGSTOP)"
 
 
+@pytest.mark.soak
 def test_it_is_its_owner_s_alone(project: Sandbox) -> None:
     heal_a_hung_one(project)
 
@@ -105,6 +107,7 @@ def test_log_report_and_history_name_the_folder(project: Sandbox) -> None:
         assert database.execute("SELECT evidence FROM heals").fetchall() == [(name,)]
 
 
+@pytest.mark.soak
 def test_a_service_that_is_gone_leaves_what_there_is(project: Sandbox) -> None:
     project.configure('evidence = ["cat", "/proc/{pid}/status"]')
     project.auto_heal("start")
@@ -132,6 +135,7 @@ def test_a_stranger_on_the_port_is_named(project: Sandbox) -> None:
     assert "python" in holder["who"]
 
 
+@pytest.mark.soak
 def test_every_rung_has_its_own(project: Sandbox) -> None:
     project.configure('env = { CRASH = "3" }\nladder = ["restart", "restart"]')
 
@@ -145,6 +149,7 @@ def test_every_rung_has_its_own(project: Sandbox) -> None:
     assert "no database" in (folders(project)[1] / "log.txt").read_text()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("action", ["start", "restart"])
 def test_by_hand_there_is_none(project: Sandbox, action: str) -> None:
     project.auto_heal("start")
@@ -154,6 +159,7 @@ def test_by_hand_there_is_none(project: Sandbox, action: str) -> None:
     assert not folders(project)
 
 
+@pytest.mark.soak
 def test_without_time_there_is_none(project: Sandbox) -> None:
     project.configure(top="evidence = { timeout = 0 }")
 
@@ -164,6 +170,7 @@ def test_without_time_there_is_none(project: Sandbox) -> None:
     assert project.property("api.evidence") is None
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(_py_spy() is None, reason="py-spy is not installed")
 def test_a_python_process_shows_its_stack(project: Sandbox) -> None:
     pid = heal_a_hung_one(project)
@@ -184,6 +191,7 @@ def test_the_user_s_command_is_asked_about_the_process(project: Sandbox) -> None
     assert told == f"{pid} in {project.root} on {project.port}\nmore\n"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("command", "output", "problem"),
     [
@@ -209,6 +217,7 @@ def test_a_command_that_fails_or_hangs_leaves_what_it_said_and_holds_nobody_up(
     wait_for(lambda: not [one for one in psutil.process_iter() if marked(one, project)])
 
 
+@pytest.mark.soak
 def test_a_command_that_becomes_a_daemon_is_ended_and_not_waited_for(project: Sandbox) -> None:
     daemon = "import os, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); time.sleep(600)"
     command = json.dumps(["sh", "-c", f'echo begun; {sys.executable} -c "{daemon}"'])
@@ -222,6 +231,7 @@ def test_a_command_that_becomes_a_daemon_is_ended_and_not_waited_for(project: Sa
     assert not [one for one in psutil.process_iter() if marked(one, project)]
 
 
+@pytest.mark.soak
 def test_a_command_does_not_go_on_after_ctrl_c(project: Sandbox) -> None:
     project.configure('evidence = ["sh", "-c", "echo $$ > asked; sleep 600"]', top="evidence = { timeout = 60 }")
     remediator = project.start("remediation", "check")
@@ -234,6 +244,7 @@ def test_a_command_does_not_go_on_after_ctrl_c(project: Sandbox) -> None:
     wait_for(lambda: not [one for one in psutil.process_iter() if marked(one, project)])
 
 
+@pytest.mark.soak
 def test_a_command_that_a_killed_healer_left_is_ended_by_the_next(project: Sandbox) -> None:
     project.configure('evidence = ["sh", "-c", "echo $$ >> asked; sleep 600"]', top="evidence = { timeout = 60 }")
     remediator = project.start("pytest", "healthtests")
@@ -280,6 +291,7 @@ def test_a_link_in_its_place_is_not_followed_and_the_heal_goes_on(project: Sandb
     assert "[WARN] No evidence of this: " in project.log
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("plant", [os.mkfifo, lambda path: Path(path).write_text("mine")], ids=["fifo", "file"])
 def test_something_else_in_its_place_is_left_and_the_heal_goes_on(project: Sandbox, plant: Any) -> None:
     place = project.root / ".auto-heal" / "evidence"
@@ -292,6 +304,7 @@ def test_something_else_in_its_place_is_left_and_the_heal_goes_on(project: Sandb
     assert "[WARN] No evidence of this: " in project.log
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_user_s_folder_is_not_used(project: Sandbox) -> None:
     place = project.root / ".auto-heal" / "evidence"
@@ -304,6 +317,7 @@ def test_another_user_s_folder_is_not_used(project: Sandbox) -> None:
     assert "belongs to another user" in project.log
 
 
+@pytest.mark.soak
 def test_evidence_of_too_many_heals_goes(project: Sandbox) -> None:
     project.configure(top="evidence = { megabytes = 1, days = 1 }")
     is_healed(project)

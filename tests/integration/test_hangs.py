@@ -44,8 +44,10 @@ def run(project: Sandbox, way: str) -> Result:
     return project.auto_heal("check") if way == "auto-heal check" else project.check(*way.split()[2:])
 
 
-WAYS = pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests", "pytest healthtests -n 2"])
-WITHOUT_WORKERS = pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
+COMMAND = pytest.param("auto-heal check", marks=pytest.mark.soak)
+WORKERS = pytest.param("pytest healthtests -n 2", marks=pytest.mark.soak)
+WAYS = pytest.mark.parametrize("way", [COMMAND, "pytest healthtests", WORKERS])
+WITHOUT_WORKERS = pytest.mark.parametrize("way", [COMMAND, "pytest healthtests"])
 THE_OTHERS_PASS = {"test_health": "passed", "test_girls": "passed", "test_process": "passed"}
 
 
@@ -127,6 +129,7 @@ def test_an_attempt_that_hangs_is_repeated_in_a_fresh_process_with_its_fixtures_
     assert result.output.count("/api/health OK") == (1 if way == "auto-heal check" else 0)
 
 
+@pytest.mark.soak
 def test_a_run_ends_within_the_time_of_its_attempts_and_five_seconds(healthy: Sandbox) -> None:
     healthy.configure(top="retries = 3\nretry_delay = 0.2\ntimeout = 0.5")
     healthy.write("healthtests/test_a.py", check(NATIVE, "hang()", heals=""))
@@ -200,6 +203,7 @@ def test_a_session_that_hangs_outside_its_checks_ends_without_a_verdict_and_says
 IN_WORKERS = "    if hasattr({}, 'workerinput'):\n        {}\n"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("hook", "deed"),
     [
@@ -253,6 +257,7 @@ LEFT = {
 }
 
 
+@pytest.mark.soak
 @WITHOUT_WORKERS
 @pytest.mark.parametrize(("head", "deed"), LEFT.values(), ids=LEFT)
 def test_what_a_check_leaves_behind_keeps_nobody_waiting(healthy: Sandbox, way: str, head: str, deed: str) -> None:
@@ -331,6 +336,7 @@ def test_whoever_calls_pytest_from_a_program_goes_on_after_it(healthy: Sandbox) 
     assert done.stdout.count("went on with 0 once") == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "arguments", ["'healthtests', '--no-such-option'", "'healthtests', '-q'"], ids=["wrongly", "well"]
 )
@@ -372,6 +378,7 @@ def test_a_fork_that_a_crashed_check_leaves_behind_keeps_nobody_waiting(healthy:
     assert time.monotonic() - began < DEADLINE
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("scheduling", ["loadscope", "loadfile", "loadgroup"])
 def test_a_run_ends_although_xdist_waits_for_workers_that_wait_for_it(healthy: Sandbox, scheduling: str) -> None:
     healthy.configure(top="retries = 2\nretry_delay = 0.1\ncollect_timeout = 1")
@@ -384,6 +391,7 @@ def test_a_run_ends_although_xdist_waits_for_workers_that_wait_for_it(healthy: S
     assert result.code in (1, 3), result
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_run_that_is_started_without_streams_has_its_verdict(healthy: Sandbox, streams: str) -> None:
     command = f"{sys.executable} -m remediation check --no-heal {streams}"
@@ -394,6 +402,7 @@ def test_a_run_that_is_started_without_streams_has_its_verdict(healthy: Sandbox,
     assert healthy.property("verdict") == "healthy"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("plugin", ["rerunfailures", "terminal"])
 def test_a_check_that_crashes_is_a_failed_check_without_the_plugins_that_can_be_missed(
     healthy: Sandbox, plugin: str
@@ -433,6 +442,7 @@ runpy.run_path({patient!r}, run_name="__main__")
 """
 
 
+@pytest.mark.soak
 @WITHOUT_WORKERS
 def test_what_a_healed_service_has_started_survives_the_run_whatever_its_environment(
     project: Sandbox, way: str
@@ -449,6 +459,7 @@ def test_what_a_healed_service_has_started_survives_the_run_whatever_its_environ
     os.kill(child.pid, signal.SIGKILL)
 
 
+@pytest.mark.soak
 def test_a_debugger_session_waits_for_a_person_however_long(healthy: Sandbox) -> None:
     healthy.configure(top=SOON)
     healthy.write("healthtests/test_a.py", check("", "value = 42\n    breakpoint()", heals=""))
@@ -474,6 +485,7 @@ def test_a_debugger_session_waits_for_a_person_however_long(healthy: Sandbox) ->
 # The monitor.
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("head", "deed", "says"), [(NATIVE, "hang()", HUNG), *CRASHES.values()], ids=["hangs", *CRASHES]
 )
@@ -510,6 +522,7 @@ def test_a_monitor_reports_the_stack_of_a_crash_and_leaves_no_file_to_the_collec
     assert outcomes(healthy)["test_health"] == "passed", monitor
 
 
+@pytest.mark.soak
 def test_a_monitor_goes_on_without_a_module_that_cannot_be_imported_in_time_and_says_so(healthy: Sandbox) -> None:
     healthy.configure(top=f"{SOON}\ninterval = 0.3")
     healthy.write("healthtests/test_a.py", "import time\ntime.sleep(600)\n")

@@ -242,6 +242,7 @@ def test_a_command_that_goes_into_the_background_is_told_and_leaves_nothing(proj
     assert not project.family()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["with space", "Ünïcode 🎈", "a'b\"c", os.fsdecode(b"caf\xe9")])
 def test_a_project_lies_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     root = tmp_path / name

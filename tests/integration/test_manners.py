@@ -40,6 +40,7 @@ def test_a_second_monitor_says_who_watches_and_exits_with_1(project: Sandbox) ->
     assert code == 0, third
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["monitor", "pause"])
 def test_a_service_may_be_called_as_a_file_of_ours(project: Sandbox, name: str) -> None:
     project.configure(top=EVERY_HOUR)
@@ -78,6 +79,7 @@ def test_a_pause_lets_checks_run_and_fail_and_nothing_be_healed_until_it_is_ende
     assert healthy.answers()
 
 
+@pytest.mark.soak
 def test_a_pause_runs_out_by_itself(healthy: Sandbox) -> None:
     healthy.configure(top=SOON)
 
@@ -91,6 +93,7 @@ def test_a_pause_runs_out_by_itself(healthy: Sandbox) -> None:
     assert starts(healthy) == 2
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("content", ["", "{", '{"until": "noon"}'])
 def test_a_pause_that_cannot_be_read_is_one_without_an_end(project: Sandbox, content: str) -> None:
     project.auto_heal("pause")
