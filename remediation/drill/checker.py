@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from remediation.drill.interrupt import Interrupts
 from remediation.healing.context import longest
 from remediation.supervision.family import end_family
 from remediation.supervision.round_files import remove_run_folders
+from remediation.system import python
 
 # What a check prints is for people. If it is longer than this, in bytes, only the end is kept.
 _MOST_OUTPUT = 65_536
@@ -69,7 +69,7 @@ class Checker:
     def _run(self, options: list[str], limit: float, meanwhile: Meanwhile) -> Checked:
         report, output = self._folder / "check.xml", self._folder / "check.log"
         report.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "remediation", "check", f"--junitxml={report}", *options]
+        command = python.command("remediation.cli.main", "run", "check", f"--junitxml={report}", *options)
         with output.open("wb") as file:
             child = subprocess.Popen(
                 command, cwd=self._project.root, stdin=subprocess.DEVNULL, stdout=file, stderr=file,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ from remediation.monitor.protocol import Finish, News, Order, Ready
 from remediation.supervision.channel import Channel
 from remediation.supervision.family import end_family
 from remediation.supervision.round_files import remove_run_folders
+from remediation.system import python
 from remediation.system.process import pidfd
 from remediation.system.secrets import redacted
 
@@ -37,7 +37,7 @@ class WarmSession:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
         with its:
             fds = (its.fileno(), terminal_fd)
-            command = [sys.executable, "-m", "remediation.monitor.forkserver", *map(str, fds), *arguments]
+            command = python.command("remediation.monitor.forkserver", "main", *map(str, fds), *arguments)
             self._process = subprocess.Popen(
                 command, cwd=project.root,
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
