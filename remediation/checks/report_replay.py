@@ -18,7 +18,7 @@ from remediation.supervision.attempt_log import ReportOutcome
 
 # Modules whose plugins see no replay: pytest, auto-heal, what it builds upon, and pytest_retry, which would run a
 # check again when it sees the failed report.
-_EXCLUDED = ("_pytest.", "remediation.", "pytest_rerunfailures", "pytest_timeout", "pytest_retry")
+_EXCLUDED = ("_pytest.", "remediation.", "pytest_auto_heal", "pytest_rerunfailures", "pytest_timeout", "pytest_retry")
 _MAKE = "pytest_runtest_makereport"
 
 

@@ -59,7 +59,7 @@ class SessionFailure:
         names = []
         for impl in getattr(manager.hook, hook).get_hookimpls():
             module = getattr(impl.function, "__module__", "")
-            if not module.startswith(("_pytest.", "remediation.")):
+            if not module.startswith(("_pytest.", "remediation.", "pytest_auto_heal")):
                 owner = manager.get_plugin(module.partition(".")[0])
                 names.append(distributions.get(id(impl.plugin)) or distributions.get(id(owner)) or module)
         return list(dict.fromkeys(names))

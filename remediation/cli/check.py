@@ -68,8 +68,11 @@ def _pytest(project: Project, arguments: list[str], deployment: Deployment | Non
 
     code, has_verdict = from_beginning(project, arguments, deployment=deployment, terminal_fd=terminal_fd)
     if code in (PASSED, FAILED) and not has_verdict:
-        # Without our hooks a pass proves nothing, and nothing would report it.
-        raise ConfigError(f"pytest ran without auto-heal's hooks; {FOLDER} or a folder above it needs its conftest.py")
+        # Without our plugin a pass proves nothing, and nothing would report it.
+        raise ConfigError(
+            "pytest ran without auto-heal's plugin; remove -p no:auto-heal and PYTEST_DISABLE_PLUGIN_AUTOLOAD, "
+            "or install it into this environment once more"
+        )
     return code
 
 

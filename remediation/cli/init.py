@@ -1,4 +1,4 @@
-"""`auto-heal init`: give a project its checks, its hook and its configuration; overwrite nothing.
+"""`auto-heal init`: give a project its checks and its configuration; overwrite nothing.
 
 The files are made from those that this repository itself runs, so that the two cannot drift apart.
 """
@@ -21,7 +21,6 @@ from remediation.messages.text import of_environment
 from remediation.messages.words import Words
 from remediation.system import files
 
-_HOOK = "conftest.py"
 _HEALTH_CHECK, _DATA_CHECK = "test_health.py", "test_items.py"
 # Lines of the table that only the bundled service needs.
 _OWN_LINES = ("#", "cwd =", "budget =", "version =")
@@ -91,11 +90,6 @@ def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[_FileR
         elif check.name == _DATA_CHECK:
             text = _commented_out(text)
         yield _create(root / FOLDER / check.name, text)
-    hook = root / _HOOK
-    if hook.exists() and "remediation" not in hook.read_text(encoding="utf-8", errors="replace"):
-        # The project has hooks of its own; ours also work beside the checks.
-        hook = root / FOLDER / _HOOK
-    yield _create(hook, (source / _HOOK).read_text(encoding="utf-8"))
 
 
 def _create(path: Path, text: str) -> _FileResult:

@@ -216,7 +216,7 @@ def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _add_init(commands: argparse._SubParsersAction[_Parser]) -> None:
     init = _add(
-        commands, "init", "write checks, conftest.py and configuration for a project that has none",
+        commands, "init", "write checks and configuration for a project that has none",
         'auto-heal init --command "node index.js" \\\n      --url http://localhost:3000 --ready /health',
     )  # fmt: skip
     init.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the project (default: here)")

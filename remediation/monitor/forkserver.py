@@ -1,9 +1,8 @@
 """The process that the monitor's cycles are forked from: a pytest session that has collected and waits.
 
 A cycle therefore pays neither for the start of Python nor for imports nor for collection. Whatever a check does to its
-process, such as `sys.exit`, ends with that process. Run as
-`python -m remediation.monitor.forkserver FD TERMINAL ARGUMENTS`. FD is a socket to the monitor, TERMINAL the descriptor
-for the log lines of cycles.
+process, such as `sys.exit`, ends with that process. The arguments of `main` are FD TERMINAL ARGUMENTS: FD is a socket
+to the monitor, TERMINAL the descriptor for the log lines of cycles, and the rest is for pytest.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_auto_heal import RUN
 
 from remediation.checks.client import prepare, project_of
 from remediation.checks.heartbeat_plugin import HeartbeatPlugin
@@ -159,7 +159,11 @@ class ForkServer:
         preload(project)
         prepare(project, sessions)
         items = list(session.items)
-        checks: Any = config.pluginmanager.get_plugin("auto-heal")
+        checks: Any = config.pluginmanager.get_plugin(RUN)
+        if checks is None:
+            raise pytest.UsageError(
+                "auto-heal's plugin is switched off; remove -p no:auto-heal and PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+            )
         self._checks: SessionPlugin = checks
         self._folder = self._checks.folder
         self._heartbeat = HeartbeatPlugin(self._heartbeats, 0, 0.0)
@@ -246,7 +250,3 @@ def main() -> None:
     if not server.is_fork:
         sys.exit(code)
     exit_at_once(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import msgspec
 import pytest
+from auto_heal_command import conflict, other_package
 from msgspec.structs import replace
 
 from remediation.checks import FOLDER, results
 from remediation.checks.client import project_of
 from remediation.checks.collect_timeout import Collection
 from remediation.checks.heartbeat_plugin import HeartbeatPlugin
+from remediation.checks.import_hint import ImportHint
 from remediation.checks.progress import ProgressReporter
 from remediation.checks.redact_reports import Redaction
 from remediation.checks.replay import Replay
@@ -88,7 +90,7 @@ class SessionPlugin:
         sampling = self._deploy_session.sampling if self._deploy_session else None
         self._failure = SessionFailure(config)
         plugins = [
-            self._selection, self._retries, self._files, sampling, Redaction(), self._failure,
+            self._selection, self._retries, self._files, sampling, Redaction(), self._failure, ImportHint(),
             *self._supervision_plugins(),
         ]  # fmt: skip
         for plugin in filter(None, plugins):
@@ -151,7 +153,11 @@ class SessionPlugin:
         they took a tenth of a healthy run.
         """
         try:
-            return (yield)
+            result = yield
+            if self._files and (path := other_package()):
+                # pytest put the folder of a package of checks on the import path.
+                raise pytest.UsageError(conflict(path))
+            return result
         finally:
             gc.freeze()
             if self._supervisor:
@@ -432,7 +438,9 @@ class SessionPlugin:
     def _again(self, folder: Path, deployment: Deployment | None) -> tuple[int, list[Path]]:
         """Let the supervisor run the suite once more; a rollback may have changed the expected versions."""
         if self._supervisor is None:
-            raise OSError("conftest.py lacks the hook pytest_cmdline_main; `auto-heal init` writes it")
+            raise OSError(
+                "conftest.py lacks the hook pytest_cmdline_main; add it, or remove auto-heal's other hooks there"
+            )
         return self._supervisor.again(folder, deployment)
 
     def _pytest_terminal(self) -> Callable[[str, Level], None] | None:

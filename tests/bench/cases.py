@@ -35,15 +35,15 @@ def killed(place: Ground, pace: Pace) -> Table:
 
 
 def unit_tests(place: Ground, pace: Pace) -> Table:
-    """Ordinary unit tests with our conftest at their root and without; twice without shows the noise."""
+    """Ordinary unit tests with our plugin and without; twice without shows the noise."""
 
-    def contestant(name: str, folder: str, *, conftest: bool) -> Series:
-        project = place.unit_project(folder, tests=UNIT_TESTS, conftest=conftest)
-        return Series(name, lambda: place.pytest(project).finish())
+    def contestant(name: str, folder: str, *options: str) -> Series:
+        project = place.unit_project(folder, tests=UNIT_TESTS)
+        return Series(name, lambda: place.pytest(project, *options).finish())
 
-    ours = contestant("with our conftest", "with", conftest=True)
-    without = contestant("without", "without", conftest=False)
-    again = contestant("without, again", "again", conftest=False)
+    ours = contestant("with our plugin", "with")
+    without = contestant("without", "without", "-p", "no:auto-heal")
+    again = contestant("without, again", "again", "-p", "no:auto-heal")
     race((ours, without, again), rounds=pace.rounds)
     return Table(f"{UNIT_TESTS} unit tests", rows=[
         times(ours), times(without), times(again),

@@ -107,18 +107,15 @@ class Ground:
 
     def _health_project(self) -> Path:
         folder = self._project("health")
-        shutil.copy(REPOSITORY / "conftest.py", folder)
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / "healthtests", folder / "healthtests", ignore=ignored)
         text = _CONFIGURATION.format(python=sys.executable, server=SERVER, url=self.url)
         (folder / "auto-heal.toml").write_text(text)
         return folder
 
-    def unit_project(self, name: str, *, tests: int, conftest: bool) -> Path:
-        """Make a project of trivial unit tests, with our conftest at its root or without."""
+    def unit_project(self, name: str, *, tests: int) -> Path:
+        """Make a project of trivial unit tests."""
         folder = self._project(name)
-        if conftest:
-            shutil.copy(REPOSITORY / "conftest.py", folder)
         (folder / "tests").mkdir()
         text = "".join(
             f"def test_{number}():\n    assert {number} + 1 == {number + 1}\n\n\n" for number in range(tests)

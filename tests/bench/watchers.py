@@ -147,7 +147,6 @@ def lay_out_ours(
     folder: Path, services: Mapping[str, Service], *, interval: float, top: str, checks: Mapping[str, str]
 ) -> list[str]:
     """Make a project with services and the texts of checks by file name, and return the command that watches it."""
-    shutil.copy(REPOSITORY / "conftest.py", folder)
     (folder / "healthtests").mkdir()
     for file, text in checks.items():
         (folder / "healthtests" / file).write_text(text)

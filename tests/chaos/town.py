@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from sandbox import REPOSITORY, Sandbox, free_port
+from sandbox import Sandbox, free_port
 
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
@@ -117,7 +116,6 @@ class Town:
         self.monitor: subprocess.Popen[bytes] | None = None
 
     def _lay_out(self) -> None:
-        shutil.copy(REPOSITORY / "conftest.py", self.root)
         (self.root / "healthtests").mkdir()
         ports: set[int] = set()
         # Far enough from each other that each has bystanders next door.

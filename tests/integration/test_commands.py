@@ -48,15 +48,14 @@ def test_status_is_json_for_programs(project: Sandbox) -> None:
     assert status["last_heal"]["ok"] is True
 
 
-def test_a_check_without_our_hooks_is_told_and_no_pass(project: Sandbox) -> None:
-    (project.root / "conftest.py").unlink()
+def test_a_check_without_our_plugin_is_no_pass_and_says_so(project: Sandbox) -> None:
     for check in (project.root / "healthtests").glob("test_*.py"):
         check.write_text("def test_nothing():\n    pass\n")
 
-    result = project.auto_heal("check")
+    result = project.auto_heal("check", "-p", "no:auto-heal")
 
     assert result.code == 4, result
-    assert "pytest ran without auto-heal's hooks" in result.output
+    assert "pytest ran without auto-heal's plugin" in result.output
 
 
 def test_a_restart_by_hand_begins_the_budget_anew(project: Sandbox) -> None:

@@ -16,8 +16,7 @@ from remediation.config.load import tomllib
 
 
 def test_init_scaffolds_a_project_that_heals_at_once(tmp_path: Path, project: Sandbox) -> None:
-    for name in ("conftest.py", "auto-heal.toml"):
-        (project.root / name).unlink()
+    (project.root / "auto-heal.toml").unlink()
     for check in (project.root / "healthtests").iterdir():
         check.unlink()
     server = REPOSITORY / "examples" / "peachmini" / "server.py"
@@ -44,7 +43,8 @@ def test_init_overwrites_nothing_and_says_so(project: Sandbox) -> None:
 
     assert first.code == second.code == 0, first
     assert (project.root / "conftest.py").read_text() == "# mine\n"
-    assert "wrote    healthtests/conftest.py" in first.output
+    assert "conftest.py" not in first.output
+    assert not (project.root / "healthtests" / "conftest.py").exists()
     assert (project.root / "pyproject.toml").read_text().startswith('[project]\nname = "mine"\n\n[tool.auto-heal.')
     assert "added    [tool.auto-heal] to pyproject.toml" in first.output
     assert "kept     pyproject.toml" in second.output
@@ -104,8 +104,7 @@ http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), H
 
 @pytest.mark.parametrize("ready", ["/health", "/none"])
 def test_the_checks_that_init_writes_pass_on_any_success(project: Sandbox, ready: str) -> None:
-    for name in ("conftest.py", "auto-heal.toml"):
-        (project.root / name).unlink()
+    (project.root / "auto-heal.toml").unlink()
     shutil.rmtree(project.root / "healthtests")
     project.write("server.py", _PLAIN)
 

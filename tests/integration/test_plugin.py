@@ -21,7 +21,6 @@ def test_turning_healing_off_makes_no_health_run_of_unit_tests(project: Sandbox,
 
 def test_a_project_in_a_folder_called_healthtests_does_not_heal_by_its_unit_tests(project: Sandbox) -> None:
     inner = project.root / "healthtests" / "inner"
-    project.write("healthtests/inner/conftest.py", (project.root / "conftest.py").read_text())
     project.write("healthtests/inner/pytest.ini", "[pytest]\n")
     project.write("healthtests/inner/tests/test_unit.py", "def test_unit():\n    assert False\n")
 

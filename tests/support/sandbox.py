@@ -72,12 +72,11 @@ class Sandbox:
     """A project with one service, `api`, which the configuration and the tests may change."""
 
     def __init__(self, root: Path) -> None:
-        """Copy the hook and the shipped checks, and configure the test server as the service."""
+        """Copy the shipped checks, and configure the test server as the service."""
         self.root = root
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._strangers: list[subprocess.Popen[bytes]] = []
-        shutil.copy(REPOSITORY / "conftest.py", root)
         shutil.copytree(REPOSITORY / "healthtests", root / "healthtests", ignore=shutil.ignore_patterns("__pycache__"))
         self.configure()
 

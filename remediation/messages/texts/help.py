@@ -56,8 +56,8 @@ HELP = {
     "end a pause": "завершить паузу",
     "tell of the past: uptime, failures, heals, latency":
         "показать прошлое: доступность, сбои, восстановления, задержку",
-    "write checks, conftest.py and configuration for a project that has none":
-        "записать проверки, conftest.py и конфигурацию для проекта, где их нет",
+    "write checks and configuration for a project that has none":
+        "записать проверки и конфигурацию для проекта, где их нет",
     "show pytest's own output as well": "показать и вывод самого pytest",
     "serve Prometheus metrics on 127.0.0.1:PORT": "отдавать метрики Prometheus на 127.0.0.1:ПОРТ",
     "all configured services if none is named": "если не указан ни один, все сервисы из конфигурации",

@@ -85,8 +85,10 @@ MISTAKES = {
     # The commands.
     "{options}: runs no check, so there is nothing to {what}":
         "{options}: проверки не выполняются, команде нечего делать",
-    "pytest ran without auto-heal's hooks; {folder} or a folder above it needs its conftest.py":
-        "pytest выполнен без auto-heal; папке {folder} или папке выше нужен conftest.py",
+    "pytest ran without auto-heal's plugin; remove -p no:auto-heal and PYTEST_DISABLE_PLUGIN_AUTOLOAD, "
+    "or install it into this environment once more":
+        "pytest выполнен без плагина auto-heal; уберите -p no:auto-heal и PYTEST_DISABLE_PLUGIN_AUTOLOAD "
+        "или установите его в это окружение ещё раз",
     "a monitor never rolls back, only postdeploy and a single check do":
         "монитор не выполняет откат, его выполняют postdeploy и отдельная проверка",
     "{path} is no path such as /health": "{path} — не путь вида /health",
