@@ -8,13 +8,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Generator, Mapping
-from typing import Any, cast
 
 import pytest
-from _pytest.runner import runtestprotocol
-from _pytest.unittest import TestCaseFunction
 
 from remediation.checks.errors import Slower
+from remediation.checks.pytest_internals import TestCaseFunction, run_unreported
 from remediation.config.model import LatencyLimits
 from remediation.deployment.comparison import slowdown
 from remediation.messages.message import english
@@ -48,10 +46,8 @@ class Sampling:
         item.stash[_EARLIER] = []
         if _may_be_repeated(item):
             for _ in range(self._limits.calls - 1):
-                # Tear down the check only, as if another check with the same parent followed.
-                reports = runtestprotocol(item, log=False, nextitem=cast("Any", item.parent))
+                reports = run_unreported(item)
                 item.user_properties[:] = properties
-                item._report_sections.clear()  # noqa: SLF001 - no report shows this output
                 if any(not report.passed for report in reports):
                     break
                 item.stash[_EARLIER] += [report.duration for report in reports if report.when == "call"]

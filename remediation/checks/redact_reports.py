@@ -11,14 +11,12 @@ import linecache
 import os
 import re
 import warnings
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 import pytest
-from _pytest._code.code import ReprEntry
-from _pytest.compat import ascii_escaped
 
+from remediation.checks.pytest_internals import ReprEntry, ascii_escaped, highlighting, set_nodeid
 from remediation.messages.message import visible
 from remediation.system.secrets import (
     MASK,
@@ -66,7 +64,7 @@ class Redaction:
         """Redact the values in a comparison before pytest colours them, which would separate names from values."""
         if not config.pluginmanager.has_plugin("terminalreporter"):
             return (yield)
-        with _redacted_highlighting(config.get_terminal_writer()):
+        with highlighting(config.get_terminal_writer(), _highlighted):
             return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -115,20 +113,9 @@ class Redaction:
             warning_message.line = shown
 
 
-@contextmanager
-def _redacted_highlighting(writer: Any) -> Iterator[None]:
-    """Make pytest's terminal writer redact text before it colours it, and mark its own escape characters."""
-    colour = writer._highlight  # noqa: SLF001 - the only place where pytest colours a part of a report
-
-    def highlight(source: str, lexer: str = "python") -> str:
-        shown: str = colour(visible(redacted(source)), lexer)
-        return shown.replace("\x1b", _OWN_ESCAPE)
-
-    writer._highlight = highlight  # noqa: SLF001
-    try:
-        yield
-    finally:
-        del writer._highlight  # noqa: SLF001
+def _highlighted(colour: Callable[[str, str], str], source: str, lexer: str) -> str:
+    """Redact text before pytest colours it, and mark pytest's own escape characters."""
+    return colour(visible(redacted(source)), lexer).replace("\x1b", _OWN_ESCAPE)
 
 
 def _shown(text: str) -> str:
@@ -159,7 +146,7 @@ def _rename(item: pytest.Item, names: set[str]) -> None:
         nodeid = f"{item.nodeid.removesuffix(item.name)}{name}"
         item.stash[_RENAMED] = item.name
         item.name = name
-        _set_nodeid(item, nodeid)
+        set_nodeid(item, nodeid)
 
 
 def _without_secret_parameters(item: pytest.Item, shown: str) -> str:
@@ -180,14 +167,6 @@ def _spelled_in_name(value: object) -> str:
     if isinstance(value, bytes):
         return ascii_escaped(value)
     return ascii_escaped(value) if isinstance(value, str) else str(value) if isinstance(value, int | float) else ""
-
-
-def _set_nodeid(item: Any, nodeid: str) -> None:
-    # There is no public API. Since pytest 9.2, the ID consists of parts.
-    if hasattr(item, "_id"):
-        item._id = type(item._id).parse(nodeid)  # noqa: SLF001
-    else:
-        item._nodeid = nodeid  # noqa: SLF001
 
 
 def _redact(report: _Report) -> None:

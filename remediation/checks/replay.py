@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from remediation.checks.progress import ProgressReporter
+from remediation.checks.pytest_internals import tear_down
 from remediation.checks.report_replay import ReportReplay, keep_results
 from remediation.checks.results import report_outcome
 from remediation.checks.retries import Retries
@@ -81,7 +82,7 @@ class Replay:
         if is_over:
             self._report_replay.end(item)
             # Fixtures of this check alone were never set up here; those of the previous check may need a teardown.
-            item.session._setupstate.teardown_exact(nextitem)  # noqa: SLF001 - pytest has no public API for it
+            tear_down(item, nextitem)
             return True
         time.sleep(self._retries.retries(item)[1])
         return None

@@ -17,6 +17,7 @@ import pytest
 
 from remediation.checks import results
 from remediation.checks.heartbeat_plugin import HeartbeatPlugin
+from remediation.checks.pytest_internals import worker_exit_code
 from remediation.checks.report_replay import keep_results
 from remediation.supervision.attempt_log import AttemptLog, Begun, Collecting, ReportOutcome, read_log
 from remediation.supervision.death import Death, read_stack, write_stacks_to
@@ -168,17 +169,8 @@ class ControllerSide:
         try:
             end = msgspec.json.decode((self._folder / f"{pid}.end").read_bytes(), type=End)
         except OSError:
-            return Death(heartbeats.read(slot).phase, _exit_code(node), None, stack)
+            return Death(heartbeats.read(slot).phase, worker_exit_code(node, _EXIT_TIMEOUT), None, stack)
         return Death(Phase(end.phase), 0, end.hung_for, stack)
-
-
-def _exit_code(node: Any) -> int:
-    """Return the exit code of a worker's process, for which execnet has no public API."""
-    popen = getattr(getattr(node.gateway, "_io", None), "popen", None)
-    try:
-        return int(popen.wait(_EXIT_TIMEOUT)) if popen else 1
-    except Exception:  # noqa: BLE001 - any failure only makes a sentence less exact
-        return 1
 
 
 def _split(reports: list[pytest.TestReport]) -> tuple[list[Any], pytest.TestReport, list[Any]]:

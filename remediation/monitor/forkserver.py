@@ -29,6 +29,7 @@ from pytest_auto_heal import RUN
 
 from remediation.checks.client import prepare, project_of
 from remediation.checks.heartbeat_plugin import HeartbeatPlugin
+from remediation.checks.pytest_internals import bin_xml_escape, mangle_test_address
 from remediation.checks.retries import heals
 from remediation.config.model import Project
 from remediation.healing import liveness
@@ -83,7 +84,6 @@ def preload(project: Project) -> None:
 
 def _rehearse_report() -> None:
     import msgspec
-    from _pytest.junitxml import bin_xml_escape, mangle_test_address
 
     mangle_test_address("a.py::b")
     msgspec.json.decode(b"{}", type=ServiceState)

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 
-from _pytest.junitxml import bin_xml_escape, mangle_test_address
 from msgspec import Struct, field
 
+from remediation.checks.pytest_internals import bin_xml_escape, mangle_test_address
 from remediation.checks.results import Attempt
 from remediation.system.secrets import redacted_value
 from remediation.system.tracebacks import redacted_failure, redacted_output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest_auto_heal import RUN, add_marker, add_options, is_health_run, may_be_health_run, stand_by
 
-from remediation.checks import conftest_loading, stale_report
+from remediation.checks import conftest_loading, pytest_internals, stale_report
 from remediation.supervision import protocol
 from remediation.system.signals import unignore
 
@@ -59,7 +59,7 @@ def begin(config: pytest.Config) -> None:
     if is_health_run(config):
         unignore()
         if not measures_coverage(config):
-            _stop_coverage(config.pluginmanager)
+            pytest_internals.pause_coverage(config.pluginmanager)
         from remediation.run.session_plugin import SessionPlugin
 
         config.pluginmanager.register(SessionPlugin(config), RUN)
@@ -73,16 +73,8 @@ def measures_coverage(config: pytest.Config) -> bool:
     The options in a project's configuration are for its tests, not for checks: a coverage limit would fail every run.
     """
     if hasattr(config, "workerinput"):
-        # pytest-cov passes this to a worker if its controller measures coverage.
-        return "cov_master_host" in config.workerinput
+        return pytest_internals.measures_coverage_in(config)
     return any(argument.startswith("--cov") for argument in config.invocation_params.args)
-
-
-def _stop_coverage(pluginmanager: pytest.PytestPluginManager) -> None:
-    if plugin := pluginmanager.get_plugin("_cov"):
-        pluginmanager.unregister(plugin)
-        if controller := getattr(plugin, "cov_controller", None):
-            controller.pause()
 
 
 def finish(session: pytest.Session) -> None:

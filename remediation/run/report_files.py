@@ -8,10 +8,11 @@ import stat
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
+from remediation.checks.pytest_internals import xml_plugins
 from remediation.config.model import Project
 from remediation.supervision import protocol
 from remediation.supervision.round_files import XML_NAME, make_run_folder, remove_folders_of_dead_runs
@@ -65,7 +66,7 @@ class Files:
         self.folder = folder
         if self._is_first:
             self._remove_stale_report()
-        for plugin in self._xml_plugins():
+        for plugin in xml_plugins(self._config):
             # The plugin measures its time from here.
             plugin.pytest_sessionstart()
         self._redirect_xml(self.xml)
@@ -87,12 +88,8 @@ class Files:
             _give_up(f"the folder {folder} cannot be written: {error.strerror}")
 
     def _redirect_xml(self, path: Path) -> None:
-        for plugin in self._xml_plugins():
+        for plugin in xml_plugins(self._config):
             plugin.logfile = str(path)
-
-    def _xml_plugins(self) -> list[Any]:
-        # pytest has no public API to change the path of its XML after the start.
-        return [plugin for plugin in self._config.pluginmanager.get_plugins() if type(plugin).__name__ == "LogXML"]
 
     def pytest_sessionstart(self) -> None:
         """Redirect pytest's XML before it is written."""

@@ -21,6 +21,7 @@ from remediation.checks.collect_timeout import Collection
 from remediation.checks.heartbeat_plugin import HeartbeatPlugin
 from remediation.checks.import_hint import ImportHint
 from remediation.checks.progress import ProgressReporter
+from remediation.checks.pytest_internals import attempts_from
 from remediation.checks.redact_reports import Redaction
 from remediation.checks.replay import Replay
 from remediation.checks.report_replay import ReportReplay
@@ -164,10 +165,8 @@ class SessionPlugin:
                 gc.enable()
 
     def _continue_counting(self) -> None:
-        """Make rerunfailures count the attempts of earlier sessions, as it counts those of crashed workers."""
-        if database := getattr(self._config, "failures_db", None):
-            original = database.get_test_failures
-            database.get_test_failures = lambda nodeid: self._replay.attempts(nodeid) or original(nodeid)
+        """Make rerunfailures count the attempts of earlier sessions."""
+        attempts_from(self._config, self._replay.attempts)
 
     def pytest_report_header(self) -> str:
         """Name the services, and say whether the run may heal them."""
