@@ -40,6 +40,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "tests", *session.posargs)
 
 
+@nox.session(python="3.10")
+def floor(session: nox.Session) -> None:
+    """Test the project itself with the oldest pytest that it supports."""
+    session.install("-e", ".[test]", "pytest==8.3.*")
+    session.run("pytest", "tests", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and the direction of imports."""
