@@ -42,6 +42,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         # pytest refuses to register a module under a second name, as `pytest_plugins` or `-p` would.
         if not pluginmanager.has_plugin(name):
             pluginmanager.register(_OtherName(), name)
+    # pytest rewrites the assertions in the packages of plugins, and would do so in a package of the project that has
+    # the name of ours. Our own package has none to rewrite.
+    getattr(pluginmanager.rewrite_hook, "_must_rewrite", set()).discard("remediation")
     add_options(parser)
     config = pluginmanager.get_plugin("pytestconfig")
     if config and may_be_health_run(config) and not _is_watched():

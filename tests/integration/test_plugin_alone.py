@@ -237,3 +237,21 @@ def test_a_check_whose_import_is_missing_says_how_to_add_it(project: Sandbox) ->
     for result in (project.check(), project.auto_heal("check")):
         assert result.code == 2, result
         assert result.output.count("add the package that provides it: pip install shop_client") == 1
+
+
+def test_pytest_does_not_rewrite_a_package_because_ours_has_its_name(namesake: Sandbox) -> None:
+    """In a wheel our files are listed, and pytest rewrites the assertions in all packages of a plugin."""
+    namesake.write("remediation/mine.py", "def refuse():\n    value = 1\n    assert value == 2\n")
+    namesake.write(
+        "tests/test_unit.py",
+        "import pytest\nfrom remediation import mine\n\n\n"
+        "def test_unit():\n"
+        "    with pytest.raises(AssertionError) as error:\n        mine.refuse()\n    assert str(error.value) == ''\n",
+    )
+    namesake.write("installed-1.dist-info/METADATA", "Name: installed\nVersion: 1\n")
+    namesake.write("installed-1.dist-info/RECORD", "remediation/__init__.py,,\n")
+    namesake.write("installed-1.dist-info/entry_points.txt", "[pytest11]\nauto-heal = pytest_auto_heal\n")
+
+    result = run(namesake, sys.executable, "-m", "pytest", "tests", PYTHONPATH=str(namesake.root))
+
+    assert result.code == 0, result

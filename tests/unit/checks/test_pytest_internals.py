@@ -21,6 +21,7 @@ NAMES = [
     ("pytest", "_pytest.runner", "SetupState.teardown_exact"),
     ("pytest", "_pytest.unittest", "TestCaseFunction"),
     ("pytest", "_pytest._io", "TerminalWriter._highlight"),
+    ("pytest", "_pytest.assertion.rewrite", "AssertionRewritingHook.mark_rewrite"),
     ("pytest-rerunfailures", "pytest_rerunfailures", "StatusDB.get_test_failures"),
     ("pytest-timeout", "pytest_timeout", "Settings"),
     ("pytest-timeout", "pytest_timeout", "is_debugging"),
@@ -53,6 +54,13 @@ def test_a_check_has_what_we_change(request: pytest.FixtureRequest) -> None:
     assert hasattr(type(identity), "parse") if identity else hasattr(item, "_nodeid"), f"{installed}: the ID of an item"
     assert isinstance(item._report_sections, list), f"{installed}: the output of an item"
     assert hasattr(item.session, "_setupstate"), f"{installed}: the state of set-up"
+
+
+def test_pytest_keeps_the_names_of_the_packages_that_it_rewrites(pytestconfig: pytest.Config) -> None:
+    names = getattr(pytestconfig.pluginmanager.rewrite_hook, "_must_rewrite", None)
+
+    assert isinstance(names, set), f"pytest {version('pytest')}: the packages to rewrite, for pytest_auto_heal"
+    assert "remediation" not in names
 
 
 def test_the_xml_plugin_has_the_path_of_its_file(tmp_path: str) -> None:
