@@ -13,7 +13,8 @@ from sandbox import REPOSITORY
 from remediation.config.load import tomllib
 from remediation.messages.catalog import CATALOG
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
+HOW_TO = REPOSITORY / "docs" / "how-to"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Words of the comparison whose values differ from case to case.
 _SAID = {"broken_by_heal": "broken by the heal of ", "slower": "slower: "}
@@ -24,7 +25,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return [text for name, text in _BLOCK.findall(page.read_text(encoding="utf-8")) if name == language]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_block_of_toml_loads_and_so_does_each_alternative_in_it(page: Path) -> None:
     for text in blocks(page, "toml"):
         tomllib.loads(text)
@@ -33,7 +34,7 @@ def test_every_block_of_toml_loads_and_so_does_each_alternative_in_it(page: Path
                 tomllib.loads(line.removeprefix("# "))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_no_command_has_a_gap_or_wants_what_is_not_published(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     commands = [*blocks(page, "sh"), *re.findall(r"`((?:kill|docker|pip|auto-heal) [^`\n]*)`", text)]
@@ -43,7 +44,7 @@ def test_no_command_has_a_gap_or_wants_what_is_not_published(page: Path) -> None
 
 
 def test_all_that_a_comparison_can_say_is_explained() -> None:
-    told = (REPOSITORY / "docs" / "deploying.md").read_text(encoding="utf-8")
+    told = (HOW_TO / "deploy.md").read_text(encoding="utf-8")
     keys = ("broken_by_deployment", "broken_by_heal", "slower", "too_slow", "fails_new", "not_run")
 
     for words in (_SAID.get(key, CATALOG[key].en) for key in keys):
@@ -51,11 +52,11 @@ def test_all_that_a_comparison_can_say_is_explained() -> None:
 
 
 def test_the_names_that_an_example_leaves_open_are_said_to_be_open() -> None:
-    deploying = (REPOSITORY / "docs" / "deploying.md").read_text(encoding="utf-8")
-    monitoring = (REPOSITORY / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    action = (REPOSITORY / "docs" / "reference" / "github-action.md").read_text(encoding="utf-8")
+    monitor = (HOW_TO / "monitor.md").read_text(encoding="utf-8")
 
-    assert "OWNER and COMMIT stand for" in deploying
-    assert "IMAGE stands for" in monitoring
+    assert "OWNER and COMMIT stand for" in action
+    assert "IMAGE stands for" in monitor
 
 
 # The architecture page.

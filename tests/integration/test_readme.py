@@ -1,4 +1,7 @@
-"""The docs match the code: they list all keys, options, commands and numbers, and .ci/run runs what they say."""
+"""The docs match the code: they list all keys, options, commands and numbers, and .ci/run runs what they say.
+
+The README stays short: what is new belongs to the pages below docs/.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,23 @@ from remediation.config.schema import keys
 from remediation.monitor.metrics import HOST, Metrics
 from remediation.monitor.service_status import ServiceStatus
 
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
+REFERENCE = REPOSITORY / "docs" / "reference"
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-DOCS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-MONITORING = (REPOSITORY / "docs" / "monitoring.md").read_text(encoding="utf-8")
+CONFIGURATION = (REFERENCE / "configuration.md").read_text(encoding="utf-8")
+# The README is the front page: it fits on three screens, and loads at once on a package index.
+_MOST_LINES = 120
+_MOST_BYTES = 8_000
+
+
+def name_of(page: Path) -> str:
+    """Return the path of a page in the repository."""
+    return str(page.relative_to(REPOSITORY))
+
+
+def reference(page: str) -> str:
+    """Return the text of a page of the reference."""
+    return (REFERENCE / page).read_text(encoding="utf-8")
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -31,14 +48,14 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 def written(number: float) -> str:
-    """Return a number, or true or false, in the README's notation."""
+    """Return a number, or true or false, in the notation of the docs."""
     if isinstance(number, bool):
         return str(number).lower()
     return f"{number:_}" if isinstance(number, int) else f"{number:g}"
 
 
 def numbers(table: type[msgspec.Struct]) -> dict[str, str]:
-    """Return the numeric defaults of a table, in the README's notation."""
+    """Return the numeric defaults of a table, in the notation of the docs."""
     defaults = {field.encode_name: field.default for field in msgspec.structs.fields(table)}
     return {key: written(defaults[key]) for key in keys(table) if type(defaults[key]) in {bool, int, float}}
 
@@ -47,12 +64,14 @@ def numbers(table: type[msgspec.Struct]) -> dict[str, str]:
 def test_every_key_of_the_configuration_is_explained(table: type[msgspec.Struct]) -> None:
     known = keys(table).keys() - {"services"}
 
-    assert not {key for key in known if f"`{key}`" not in README and f"[tool.auto-heal.{key}]" not in README}
+    assert not {
+        key for key in known if f"`{key}`" not in CONFIGURATION and f"[tool.auto-heal.{key}]" not in CONFIGURATION
+    }
 
 
 @pytest.mark.parametrize("table", [Project, Service])
 def test_the_defaults_of_the_configuration_are_those_of_the_table(table: type[msgspec.Struct]) -> None:
-    assert not {name for name, number in numbers(table).items() if f"| `{name}` | `{number}` |" not in README}
+    assert not {name for name, number in numbers(table).items() if f"| `{name}` | `{number}` |" not in CONFIGURATION}
 
 
 @pytest.mark.parametrize(
@@ -61,17 +80,17 @@ def test_the_defaults_of_the_configuration_are_those_of_the_table(table: type[ms
 def test_the_defaults_of_an_inline_table_are_those_of_the_table(key: str, table: type[msgspec.Struct]) -> None:
     default = ", ".join(f"{name} = {number}" for name, number in numbers(table).items())
 
-    assert f"| `{key}` | `{{ {default} }}` |" in README
+    assert f"| `{key}` | `{{ {default} }}` |" in CONFIGURATION
 
 
 @pytest.mark.parametrize("key", ["urls", "on"])
 def test_the_defaults_of_the_messages_are_those_of_the_table(key: str) -> None:
-    assert f"| `{key}` | `{json.dumps(getattr(Notices(), key))}` |" in README
+    assert f"| `{key}` | `{json.dumps(getattr(Notices(), key))}` |" in CONFIGURATION
 
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_and_its_options_have_their_row(command: str) -> None:
-    rows = [line for line in README.splitlines() if line.startswith("| `auto-heal ")]
+    rows = [line for line in reference("commands.md").splitlines() if line.startswith("| `auto-heal ")]
     own = "\n".join(row for row in rows if re.search(rf"\b{command}\b", row.split("|")[1]))
     options = [action.option_strings for action in commands()[command]._actions if action.dest != "help"]
 
@@ -84,7 +103,7 @@ def test_every_option_of_pytest_is_explained(project: Sandbox) -> None:
     options = re.findall(r"^  (--[\w-]+)", group, re.MULTILINE)
 
     assert len(options) == 6
-    assert not {option for option in options if option not in README}
+    assert not {option for option in options if option not in reference("pytest.md")}
 
 
 def test_every_number_that_is_served_is_explained(project: Sandbox) -> None:
@@ -96,16 +115,37 @@ def test_every_number_that_is_served_is_explained(project: Sandbox) -> None:
     finally:
         metrics.close()
 
-    assert sorted(served) == sorted(re.findall(r"^\| `(auto_heal_\w+)` \|", MONITORING, re.MULTILINE))
+    assert sorted(served) == sorted(re.findall(r"^\| `(auto_heal_\w+)` \|", reference("metrics.md"), re.MULTILINE))
 
 
-@pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
-def test_every_link_inside_the_repository_leads_somewhere(document: Path) -> None:
-    for path, heading in re.findall(r"\]\(((?!https?:)[^)#]*)(#[^)]+)?\)", document.read_text(encoding="utf-8")):
-        target = (document.parent / path) if path else document
-        headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+def headings(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return {
+        re.sub(r"[^\w-]", "", one.lower().replace(" ", "-")) for one in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
 
-        assert not heading or heading[1:] in {re.sub(r"[^\w-]", "", one.lower().replace(" ", "-")) for one in headings}
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
+    for path, heading in re.findall(r"\]\(((?!https?:)[^)#]*)(#[^)]+)?\)", page.read_text(encoding="utf-8")):
+        target = (page.parent / path).resolve() if path else page
+
+        assert target.is_relative_to(REPOSITORY), path
+        assert target.exists(), path
+        assert not heading or heading[1:] in headings(target), f"{path}{heading}"
+
+
+def test_the_index_of_the_docs_lists_every_page() -> None:
+    listed = re.findall(r"\]\(([^)#]+\.md)\)", (REPOSITORY / "docs" / "README.md").read_text(encoding="utf-8"))
+    pages = {str(page.relative_to(REPOSITORY / "docs")) for page in PAGES if page.is_relative_to(REPOSITORY / "docs")}
+
+    assert {page for page in pages if not page.startswith("adr/")} - {*listed, "README.md"} == set()
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= _MOST_LINES
+    assert len(README.encode()) <= _MOST_BYTES
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
