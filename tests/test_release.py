@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from sandbox import REPOSITORY
 
 from remediation import __version__
@@ -22,6 +23,7 @@ from remediation.config.load import tomllib
 
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SOURCE = PROJECT["urls"]["Source"]
+WORKFLOW = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))
 GOOD = """# Changelog
 
 ## Unreleased
@@ -114,6 +116,38 @@ def test_the_version_is_written_in_one_place() -> None:
     assert [name for name in names if written.search((REPOSITORY / name).read_text(encoding="utf-8"))] == [
         "remediation/__init__.py"
     ]
+
+
+# The workflow.
+
+
+def test_only_what_was_compared_built_tried_and_attested_is_published() -> None:
+    jobs = WORKFLOW["jobs"]
+    runs = [step["run"] for step in jobs["build"]["steps"] if "run" in step]
+
+    assert [jobs[name].get("needs") for name in ("build", "try", "attest", "publish")] == [
+        None,
+        "build",
+        "try",
+        "attest",
+    ]
+    assert runs[0] == 'python .ci/release.py "$GITHUB_REF_NAME"'
+    assert [run for run in runs if run in {"python -m build", "twine check --strict dist/*"}] == runs[-2:]
+    # YAML 1.1 reads the key `on` as true.
+    assert WORKFLOW[True] == {"push": {"tags": ["v*"]}}
+
+
+def test_only_the_jobs_that_sign_get_a_token_and_only_a_reviewed_one_publishes() -> None:
+    jobs = WORKFLOW["jobs"]
+
+    assert WORKFLOW["permissions"] == {}
+    assert {name for name, job in jobs.items() if "id-token" in job["permissions"]} == {"attest", "publish"}
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert [name for name, job in jobs.items() if "environment" in job] == ["publish"]
+    assert jobs["publish"]["environment"]["name"] == "pypi"
+    assert [step["uses"].partition("@")[0] for step in jobs["publish"]["steps"]] == [
+        "actions/download-artifact", "pypa/gh-action-pypi-publish"
+    ]  # fmt: skip
 
 
 # What is built.
