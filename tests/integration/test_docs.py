@@ -8,13 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from sandbox import REPOSITORY
+from sandbox import REPOSITORY, Sandbox
 
-from remediation.config.load import tomllib
+from remediation.config.load import load_project, tomllib
 from remediation.messages.catalog import CATALOG
 
 PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
 HOW_TO = REPOSITORY / "docs" / "how-to"
+URL = "http://localhost:8000"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Words of the comparison whose values differ from case to case.
 _SAID = {"broken_by_heal": "broken by the heal of ", "slower": "slower: "}
@@ -41,6 +42,27 @@ def test_no_command_has_a_gap_or_wants_what_is_not_published(page: Path) -> None
 
     assert [command for command in commands if "…" in command] == []
     assert [command for command in commands if re.search(r"install '?pytest-auto-heal", command)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_table_of_auto_heal_in_the_docs_is_a_valid_configuration(page: Path, tmp_path: Path) -> None:
+    for text in blocks(page, "toml"):
+        if "[tool.auto-heal" in text:
+            service = "" if ".services." in text else f"\n[tool.auto-heal.services.api]\nurl = '{URL}'\n"
+            (tmp_path / "pyproject.toml").write_text(text + service, encoding="utf-8")
+            load_project(tmp_path, {})
+
+
+@pytest.mark.parametrize("page", [REPOSITORY / "README.md", HOW_TO / "write-a-check.md"], ids=lambda page: page.name)
+def test_the_check_that_is_shown_runs_as_pasted(project: Sandbox, page: Path) -> None:
+    (text,) = blocks(page, "python")
+    project.write("healthtests/test_shown.py", text.replace("/api/prices", "/api/girls"))
+    project.auto_heal("start")
+
+    result = project.auto_heal("check", "-k", "test_shown")
+
+    assert result.code == 0, result
+    assert "✅ /api/girls OK" in result.output
 
 
 def test_all_that_a_comparison_can_say_is_explained() -> None:
