@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 from folders import FOLDERS
-from sandbox import REPOSITORY, Sandbox
+from sandbox import PYTHON, REPOSITORY, Sandbox
 from stepping import ACTION, INPUTS, Runner
 
 from remediation.cli.main import parser
@@ -19,11 +18,13 @@ HOSTILE = [
     "a b", "\\", "${HOME}", "::error::x", "#", "юни",
 ]  # fmt: skip
 # Says how it was called, and exits as it is told.
-RECORDER = """#!{python}
+RECORDER = """#!/bin/sh
+exec {python} -c '
 import json, os, sys
 record = {{"words": sys.argv[1:], "cwd": os.getcwd(), "pid": os.getpid(), "environ": dict(os.environ)}}
 json.dump(record, open(os.environ["RECORD"], "w"))
 sys.exit(int(os.environ.get("EXIT", "0")))
+' "$@"
 """
 PIP = """#!/bin/sh
 echo "$@" >> "{temp}/installed"
@@ -36,7 +37,7 @@ def recording(tmp_path: Path) -> Runner:
     """A runner whose auto-heal only records how it was called."""
     (tmp_path / "workspace").mkdir()
     runner = Runner(tmp_path, tmp_path / "workspace")
-    runner.program("auto-heal", RECORDER.format(python=sys.executable))
+    runner.program("auto-heal", RECORDER.format(python=PYTHON))
     return runner
 
 
@@ -44,7 +45,7 @@ def recording(tmp_path: Path) -> Runner:
 def runner(project: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """A runner with auto-heal on PATH, and the project as its workspace."""
     runner = Runner(tmp_path_factory.mktemp("runner"), project.root)
-    runner.program("auto-heal", f'#!/bin/sh\nexec "{sys.executable}" -m remediation "$@"\n')
+    runner.program("auto-heal", f'#!/bin/sh\nexec {PYTHON} -m remediation "$@"\n')
     return runner
 
 

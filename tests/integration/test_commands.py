@@ -6,10 +6,9 @@ import json
 import os
 import re
 import signal
-import sys
 
 import pytest
-from sandbox import DEADLINE, Sandbox
+from sandbox import DEADLINE, PYTHON, Sandbox
 
 
 def test_a_start_that_fails_exits_with_1(project: Sandbox) -> None:
@@ -69,7 +68,7 @@ def test_a_restart_by_hand_begins_the_budget_anew(project: Sandbox) -> None:
 
 
 def test_a_closed_stdout_is_no_reason_to_fail(project: Sandbox) -> None:
-    command = f"{sys.executable} -m remediation check >&-"
+    command = f"{PYTHON} -m remediation check >&-"
 
     result = project.stranger("sh", "-c", command)
 

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from folders import FOLDERS, ODD, project_in
 from msgspec.structs import replace
-from sandbox import DEADLINE, PATIENT, Sandbox, sandbox
+from sandbox import DEADLINE, SERVE, Sandbox, sandbox
 
 from remediation.cli.units import cron_line
 from remediation.config.load import load_project
@@ -51,7 +50,7 @@ def test_a_shell_as_bare_as_crons_heals(
     tools = tmp_path / "my tools 5%"
     tools.mkdir()
     program = tools / "peachmini"
-    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{PATIENT}'\n")
+    program.write_text(f"#!/bin/sh\nexec {SERVE}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     project.configure(command='command = ["peachmini"]')

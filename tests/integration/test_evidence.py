@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from sandbox import IMPATIENT, PATIENT, Sandbox, is_healed, wait_for
+from sandbox import IMPATIENT, PATIENT, PYTHON, Sandbox, is_healed, wait_for
 
 from remediation.healing.diagnostics import _py_spy
 
@@ -220,7 +220,7 @@ def test_a_command_that_fails_or_hangs_leaves_what_it_said_and_holds_nobody_up(
 @pytest.mark.soak
 def test_a_command_that_becomes_a_daemon_is_ended_and_not_waited_for(project: Sandbox) -> None:
     daemon = "import os, time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); time.sleep(600)"
-    command = json.dumps(["sh", "-c", f'echo begun; {sys.executable} -c "{daemon}"'])
+    command = json.dumps(["sh", "-c", f'echo begun; {PYTHON} -c "{daemon}"'])
     project.configure(f"evidence = {command}", top="evidence = { timeout = 60 }")
 
     is_healed(project)

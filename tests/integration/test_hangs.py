@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 import psutil
 import pytest
 from hanging import CRASHES, NATIVE, NATIVE_WITH_LOCK, check
-from sandbox import DEADLINE, PATIENT, Result, Sandbox, wait_for
+from sandbox import DEADLINE, PATIENT, PYTHON, Result, Sandbox, wait_for
 from watching import watching
 
 from remediation.system.process import Identity
@@ -394,7 +394,7 @@ def test_a_run_ends_although_xdist_waits_for_workers_that_wait_for_it(healthy: S
 @pytest.mark.soak
 @pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_run_that_is_started_without_streams_has_its_verdict(healthy: Sandbox, streams: str) -> None:
-    command = f"{sys.executable} -m remediation check --no-heal {streams}"
+    command = f"{PYTHON} -m remediation check --no-heal {streams}"
 
     done = subprocess.run(["sh", "-c", command], cwd=healthy.root, env=healthy.environment())
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sandbox import DEADLINE, IMPATIENT, PATIENT, Sandbox, free_port, is_healed, wait_for
+from sandbox import DEADLINE, IMPATIENT, PATIENT, PYTHON, SERVE, Sandbox, free_port, is_healed, wait_for
 
 from remediation.system.process import Identity
 
@@ -56,7 +56,7 @@ def test_a_service_that_became_another_users_is_not_told_as_stopped(project: San
 
 
 def test_stop_from_inside_the_service_is_refused(project: Sandbox) -> None:
-    inside = f"{sys.executable} -m remediation stop > stopped 2>&1; echo $? >> stopped; exec sleep 600"
+    inside = f"{PYTHON} -m remediation stop > stopped 2>&1; echo $? >> stopped; exec sleep 600"
     project.configure('ready = "none"', command=f"command = {say(inside)}")
     assert project.auto_heal("start").code == 0
 
@@ -233,7 +233,7 @@ def test_a_healthy_service_that_something_else_runs_is_left_alone(project: Sandb
 
 
 def test_a_command_that_goes_into_the_background_is_told_and_leaves_nothing(project: Sandbox) -> None:
-    project.configure(command=f"command = {say(f'{shlex.quote(sys.executable)} {PATIENT} & exit 0')}")
+    project.configure(command=f"command = {say(f'{SERVE} & exit 0')}")
 
     result = project.auto_heal("start")
 

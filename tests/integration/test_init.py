@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from sandbox import PATIENT, REPOSITORY, Sandbox
+from sandbox import PATIENT, PYTHON, REPOSITORY, Sandbox
 
 from remediation.config.load import tomllib
 
@@ -22,7 +23,7 @@ def test_init_scaffolds_a_project_that_heals_at_once(tmp_path: Path, project: Sa
     server = REPOSITORY / "examples" / "peachmini" / "server.py"
 
     written = project.auto_heal(
-        "init", "--command", f"{sys.executable} {server}", "--url", project.url, "--name", "shop"
+        "init", "--command", f"{PYTHON} {shlex.quote(str(server))}", "--url", project.url, "--name", "shop"
     )
     result = project.check()
 
@@ -108,7 +109,7 @@ def test_the_checks_that_init_writes_pass_on_any_success(project: Sandbox, ready
     shutil.rmtree(project.root / "healthtests")
     project.write("server.py", _PLAIN)
 
-    project.auto_heal("init", "--command", f"{sys.executable} server.py", "--url", project.url, "--ready", ready)
+    project.auto_heal("init", "--command", f"{PYTHON} server.py", "--url", project.url, "--ready", ready)
     assert project.auto_heal("start").code == 0
     before = project.pid
     result = project.auto_heal("check")

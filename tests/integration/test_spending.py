@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rolling import Deployed
-from sandbox import IMPATIENT, PATIENT, Sandbox, free_port, wait_for
+from sandbox import IMPATIENT, SERVE, Sandbox, free_port, wait_for
 
 from remediation.system.process import Identity
 
@@ -180,7 +179,7 @@ def test_a_sick_service_is_not_ended_for_a_command_that_cannot_be_started(health
 
 
 def test_a_program_is_looked_for_in_the_folders_of_its_own_path(project: Sandbox) -> None:
-    tool = project.write("app/bin/serve", f"#!/bin/sh\nexec {sys.executable} {PATIENT}\n")
+    tool = project.write("app/bin/serve", f"#!/bin/sh\nexec {SERVE}\n")
     tool.chmod(0o755)
     path = f"bin:{os.environ.get('PATH', os.defpath)}"
     project.configure(f'cwd = "app"\nenv = {{ PATH = "{path}" }}', top="retries = 1", command='command = ["serve"]')

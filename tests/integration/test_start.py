@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sandbox import IMPATIENT, PATIENT, Sandbox, is_healed
+from sandbox import IMPATIENT, PYTHON, SERVE, Sandbox, is_healed
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,7 @@ def test_a_service_elsewhere_is_not_healed_by_a_local_process(project: Sandbox) 
 
 
 def test_somebody_elses_service_is_restarted_by_its_command(project: Sandbox) -> None:
-    script = Path(
-        project.write("restart.sh", f"#!/bin/sh\necho asked\n{sys.executable} {PATIENT} </dev/null >/dev/null 2>&1 &\n")
-    )
+    script = Path(project.write("restart.sh", f"#!/bin/sh\necho asked\n{SERVE} </dev/null >/dev/null 2>&1 &\n"))
     script.chmod(0o755)
     project.configure(command='restart = ["./restart.sh"]')
     try:
@@ -158,12 +156,12 @@ time.sleep(600)
 ' &
     while [ ! -e listening ]; do sleep 0.01; done
 fi
-exec {python} {patient}
+exec {serve}
 """
 
 
 def test_a_start_is_tried_again_if_somebody_takes_the_port_just_before(project: Sandbox) -> None:
-    project.write("serve.sh", OVERTAKEN.format(python=sys.executable, patient=PATIENT))
+    project.write("serve.sh", OVERTAKEN.format(python=PYTHON, serve=SERVE))
     project.configure(command='command = ["sh", "serve.sh"]')
 
     result = project.auto_heal("restart")
@@ -176,7 +174,7 @@ def test_a_start_is_tried_again_if_somebody_takes_the_port_just_before(project: 
 
 
 def test_a_stranger_that_may_not_be_ended_and_takes_the_port_just_before_is_named(project: Sandbox) -> None:
-    project.write("serve.sh", OVERTAKEN.format(python=sys.executable, patient=PATIENT))
+    project.write("serve.sh", OVERTAKEN.format(python=PYTHON, serve=SERVE))
     project.configure('free_port = "never"', command='command = ["sh", "serve.sh"]')
 
     result = project.auto_heal("restart")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from sandbox import DEADLINE, PATIENT, Sandbox, wait_for
+from sandbox import DEADLINE, PATIENT, PYTHON, Sandbox, wait_for
 
 from remediation.system import process
 from remediation.system.process import Identity, await_removal, zombies
@@ -145,8 +146,8 @@ def test_a_server_that_does_not_ask_for_its_dead_pid_is_not_kept_waiting(healthy
 @needs_linux
 @pytest.mark.parametrize("wait", ["", "exec "], ids=["behind a shell", "instead of the shell"])
 def test_a_restart_waits_for_what_it_ended_itself(postgres: Sandbox, wait: str) -> None:
-    script = f"trap '' INT; {wait}{sys.executable} postgres.py"
-    postgres.configure(top="retries = 1", command=f'command = ["sh", "-c", "{script}"]')
+    script = f"trap '' INT; {wait}{PYTHON} postgres.py"
+    postgres.configure(top="retries = 1", command=f"command = {json.dumps(['sh', '-c', script])}")
     with late(postgres, "remediation", "start") as parent:
         server = int((postgres.root / "postmaster.pid").read_text())
         restart = postgres.start("remediation", "restart")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
 from rolling import AUTO_HEAL, BACK, RUN, Deployed
-from sandbox import Sandbox, wait_for
+from sandbox import PYTHON, Sandbox, wait_for
 
 from remediation.system.environment import HELD_LOCKS
 from remediation.system.process import Identity
@@ -81,7 +80,7 @@ def test_a_restart_that_fails_within_the_command_is_tried_again(deployed: Deploy
 
 
 def test_a_rollback_does_not_roll_back_itself(deployed: Deployed) -> None:
-    deployed.rolls_back(BACK, f"'{sys.executable}' -m healing roll_back api > inner")
+    deployed.rolls_back(BACK, f"{PYTHON} -m healing roll_back api > inner")
 
     outcome = deployed.roll_back()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -144,7 +145,7 @@ def test_checks_that_vanish_before_the_second_round_are_no_pass(project: Sandbox
 
 def test_a_service_does_not_inherit_that_we_ignore_interrupts(project: Sandbox) -> None:
     script = "import time; time.sleep(600)"
-    project.configure('ready = "none"', command=f"command = ['{sys.executable}', '-c', '{script}']")
+    project.configure('ready = "none"', command=f"command = {json.dumps([sys.executable, '-c', script])}")
 
     def ignore() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox import REPOSITORY, Result, Sandbox
+from sandbox import PYTHON, REPOSITORY, Result, Sandbox
 
 # Each commit has a behaviour.json. The server reads it once, so a new file does not change a running process.
 _SERVER = '''"""Peachmini, as the behaviour.json of the same commit has it."""
@@ -228,7 +228,7 @@ class Stage:
 
 def by_hand(action: str) -> str:
     """Return a line of a shell script by which auto-heal starts, stops or restarts the service."""
-    return f"'{sys.executable}' -m remediation {action} api"
+    return f"{PYTHON} -m remediation {action} api"
 
 
 def count(case: ET.Element, tag: str) -> int:

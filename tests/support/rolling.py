@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from sandbox import DEADLINE, REPOSITORY, Sandbox
+from sandbox import DEADLINE, PYTHON, REPOSITORY, Sandbox
 
 # Serves the version that it read at its start, and records each start.
 SERVER = """
@@ -60,7 +60,7 @@ Path(f"{sys.argv[1]}.begins").touch()
 done = remediator.roll_back(incidents) if sys.argv[1] == "roll_back" else [remediator.heal(*incidents)]
 print(json.dumps([to_builtins(one) | {"ok": one.ok, "refused": one.result.refused} for one in done]))
 """
-AUTO_HEAL = f"'{sys.executable}' -m remediation"
+AUTO_HEAL = f"{PYTHON} -m remediation"
 BACK = "echo 1 > version"
 RUN = "rollback by sh rollback.sh"
 

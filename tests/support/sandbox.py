@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,9 @@ from remediation.system.environment import SERVICE_MARK
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENT = REPOSITORY / "tests" / "support" / "patient.py"
+# As words of a shell, since their paths may contain spaces and quotes.
+PYTHON = shlex.quote(sys.executable)
+SERVE = f"{PYTHON} {shlex.quote(str(PATIENT))}"
 # Long enough for a loaded machine; a passing test does not wait for it.
 DEADLINE = 30.0
 # For a service that accepts connections and never answers: a longer wait would prove nothing more.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from sandbox import DEADLINE, wait_for
+from sandbox import DEADLINE, PYTHON, wait_for
 
 from remediation.healing.commands import Captured, capture
 
@@ -59,7 +58,7 @@ def test_one_that_closes_its_output_and_stays_is_ended(tmp_path: Path) -> None:
 
 
 def test_all_that_it_started_is_ended_whatever_session_it_is_in(tmp_path: Path) -> None:
-    child = f"{sys.executable} -c 'import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(600)'"
+    child = f"{PYTHON} -c 'import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(600)'"
 
     found = asked(tmp_path, f"trap '' TERM; {child} & {child} & wait", timeout=1.5)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
-from sandbox import DEADLINE, PATIENT, Sandbox, wait_for
+from sandbox import DEADLINE, SERVE, Sandbox, wait_for
 
 from remediation.config.load import load_project
 from remediation.config.model import Service
@@ -296,9 +294,7 @@ def test_there_is_one_poll_at_least_with_some_time_for_it(timeout: float) -> Non
 
 
 def test_a_port_is_owned_by_its_listener_and_its_ancestors_but_by_nobody_else(project: Sandbox) -> None:
-    server = project.stranger(
-        "sh", "-c", f"{json.dumps(sys.executable)} {PATIENT} & wait", HOST="127.0.0.1", PORT=str(project.port)
-    )
+    server = project.stranger("sh", "-c", f"{SERVE} & wait", HOST="127.0.0.1", PORT=str(project.port))
     bystander = project.stranger("sleep", "600")
     wait_for(project.answers)
     root = Identity.of(server.pid)
