@@ -14,6 +14,7 @@ from sandbox import REPOSITORY, Sandbox, sandbox
 from remediation.config.load import load_project
 from remediation.config.model import Service
 from remediation.state.service_state import Store
+from remediation.system import capabilities, environment
 
 # A shell ignores this signal for background jobs, and all processes that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -79,3 +80,17 @@ def service(project: Sandbox) -> Service:
 def store(project: Sandbox) -> Store:
     """Return the store of the project."""
     return Store(load_project(project.root, {}))
+
+
+@pytest.fixture
+def only_posix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take from this process and its children what Linux has beyond POSIX."""
+    monkeypatch.setattr(capabilities, "_has_only_posix", True)
+    monkeypatch.setenv(environment.TEST_PORTABLE, "1")
+
+
+@pytest.fixture(params=["all of Linux", "only POSIX"])
+def either_way(request: pytest.FixtureRequest) -> None:
+    """Run a test with all that this system offers, and as on one that has only POSIX."""
+    if request.param == "only POSIX":
+        request.getfixturevalue("only_posix")

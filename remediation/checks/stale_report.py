@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from remediation.system.capabilities import has_proc
+
 # Options with which pytest runs no checks, and so writes no report.
 RUNS_NOTHING = {
     "--collect-only", "--co", "--setup-only", "--setup-plan", "--fixtures", "--funcargs", "--fixtures-per-test",
@@ -74,11 +76,25 @@ def _is_removable(path: Path) -> bool:
 
 
 def _is_new(path: Path) -> bool:
-    """Return whether a file was written since the start of this process, proc(5) field 22; False if unknown."""
-    try:
-        ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
-    except OSError:
+    """Return whether a file was written since the start of this process; False if unknown."""
+    now, age = time.time(), _age()
+    if age is None:
         return False
-    now, age = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     is_first = not _removed and age < _LATEST_START
     return is_first and now - age + _SHORTER_THAN_ANY_RUN < path.lstat().st_mtime <= now
+
+
+def _age() -> float | None:
+    """Return the seconds since the start of this process, proc(5) field 22; None if unknown."""
+    if has_proc():
+        try:
+            ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
+        except OSError:
+            return None
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    try:
+        import psutil
+
+        return time.time() - psutil.Process().create_time()
+    except (ImportError, psutil.Error):
+        return None

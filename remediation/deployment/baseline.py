@@ -21,6 +21,8 @@ from remediation.system import files
 # In bytes. Thousands of checks with their messages fit; auto-heal does not write a longer file.
 _LIMIT = 50_000_000
 _FORMAT = 1
+# The error for a symbolic link that must not be followed, open(2), on Linux and macOS, and on FreeBSD.
+_IS_LINK = (errno.ELOOP, errno.EMLINK)
 # The length limit of a version in characters. A version is a number, a name or a hash.
 LONGEST = 200
 # In epoch seconds. The maximum is the last second of the year 9999, where Python's calendar ends.
@@ -82,7 +84,7 @@ def read(path: Path) -> Baseline | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        why = "is a symbolic link, which is not followed" if error.errno == errno.ELOOP else error.strerror or error
+        why = "is a symbolic link, which is not followed" if error.errno in _IS_LINK else error.strerror or error
         raise ConfigError(f"baseline {path}: cannot be read: {why}") from None
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ConfigError(f"baseline {path}: is none: {error}; `auto-heal predeploy` makes one") from None

@@ -11,6 +11,7 @@ from remediation.config.model import Project, Service
 from remediation.drill.helper import Helper
 from remediation.messages.message import Message
 from remediation.system import environment
+from remediation.system.capabilities import has_proc
 from remediation.system.process import Life, signal_name
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Bystanders:
         return [number for number in near if number > 0 and number not in taken]
 
     def _start(self, ports: Iterable[int]) -> Helper:
-        name = os.path.basename(self._service.command[0])  # noqa: PTH119 - a word
+        name = os.path.basename(self._service.command[0]) if has_proc() else ""  # noqa: PTH119 - a word
         return Helper(
             "decoy", name, ",".join(map(str, ports)), *self._service.command,
             project=self._project, env=environment.unmarked(),

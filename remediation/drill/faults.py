@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import stat
@@ -25,6 +26,7 @@ from remediation.healing.remediator import Remediator
 from remediation.messages.message import Message
 from remediation.state.service_state import ServiceState, Store
 from remediation.system import environment, files, ports
+from remediation.system.capabilities import can_mount_over_files, has_pidfd, has_proc
 from remediation.system.process import Identity, Life, send, terminate
 
 
@@ -100,7 +102,8 @@ def _orphan_on_port(scene: Scene) -> InjectedFault:
     address = scene.address
     with scene.held() as state:
         victim, victims = scene.process(state), ownership.family(scene.service, state)
-        descriptors = _listening(victims, address.port)
+        # Only by a pidfd can the orphan take them.
+        descriptors = _listening(victims, address.port) if has_pidfd() else []
         places = [str(address.port), *sorted(ports.resolve(address.host))]
         environ = child_environment(scene.service)
         orphan = Helper("holder", "orphan", *places, "--", *descriptors, project=scene.project, env=environ)
@@ -173,6 +176,8 @@ def _reused_pid(scene: Scene) -> InjectedFault:
 
 
 def _full_log(scene: Scene) -> InjectedFault:
+    if not can_mount_over_files():
+        raise SkipError("drill_no_mount", problem="only Linux mounts so")
     logs = [log for log in (scene.service.log_file, scene.project.log_file) if _is_regular(log)]
     folder = scene.folder / "disk"
     folder.mkdir(exist_ok=True)
@@ -220,12 +225,23 @@ def resume(identities: Iterable[Identity]) -> None:
 
 def unused_pid(rng: random.Random) -> int:
     """Return a PID that no process or thread has now, and that the kernel is unlikely to assign soon."""
-    try:
-        limit = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        limit = _FEWEST_PIDS
+    limit = _FEWEST_PIDS
+    if has_proc():
+        with suppress(OSError, ValueError):
+            limit = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
     while True:
         # The kernel assigns PIDs in order, so those in the upper half stay free longest.
         pid = rng.randrange(limit // 2, limit)
-        if Identity.of(pid) is None and not Path(f"/proc/{pid}").exists():
+        if Identity.of(pid) is None and not _exists(pid):
             return pid
+
+
+def _exists(pid: int) -> bool:
+    """Return whether a PID belongs to anything, a zombie or a thread, kill(2)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from remediation.config.model import Project
 from remediation.drill.scripts.fulldisk import unmount
+from remediation.system.capabilities import can_mount_over_files
 from remediation.system.environment import DRILL_MARK
 from remediation.system.files import make_folder
 from remediation.system.process import Identity, Life, marked, terminate
@@ -159,6 +160,8 @@ def clean(project: Project) -> None:
 
 def mounts(project: Project) -> list[str]:
     """Return the mount points of a project's drills, the latest first."""
+    if not can_mount_over_files():
+        return []
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -221,14 +222,13 @@ def _py_spy() -> str | None:
 
 
 def _pythons(members: list[Identity]) -> list[int]:
+    import psutil
+
     pids = []
     for member in members:
-        try:
-            program = Path(f"/proc/{member.pid}/exe").readlink().name
-        except OSError:
-            continue
-        if _PYTHON.fullmatch(program):
-            pids.append(member.pid)
+        with suppress(psutil.Error):
+            if _PYTHON.fullmatch(Path(psutil.Process(member.pid).exe()).name):
+                pids.append(member.pid)
     return pids[:_MOST_STACKS]
 
 

@@ -24,6 +24,7 @@ from typing import IO, Literal
 import msgspec
 
 from remediation.messages.message import printable, seconds
+from remediation.system.capabilities import has_memory_files
 
 # How long a messenger may take, in seconds.
 LIMIT = 30.0
@@ -83,7 +84,7 @@ def refused(urls: Sequence[str]) -> str | None:
 
 def _scratch() -> IO[bytes]:
     """Return a file without a name, in memory where the system supports it, memfd_create(2)."""
-    return os.fdopen(os.memfd_create("errand"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
+    return os.fdopen(os.memfd_create("errand"), "w+b") if has_memory_files() else tempfile.TemporaryFile()
 
 
 def _start(delivery: Delivery) -> subprocess.Popen[bytes]:

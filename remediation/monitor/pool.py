@@ -19,6 +19,8 @@ from remediation.system import python
 from remediation.system.process import pidfd
 from remediation.system.secrets import redacted
 
+# Without a pidfd, how often to check for the end of a fork server, in seconds.
+_POLL = 0.5
 # How much of its output explains why a fork server did not start, in lines and bytes from the end.
 _LINES, _OUTPUT = 30, 8_000
 # A fork server that takes longer to collect, in seconds, counts as hung.
@@ -67,6 +69,11 @@ class WarmSession:
         """The descriptors to wait for. The channel alone is not enough: a child of the session may keep it open."""
         fds = [self.channel.fileno()] if self.channel.open else []
         return fds if self._pidfd is None else [*fds, self._pidfd]
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether one of `fds` turns readable at the end of the process in any case."""
+        return self._pidfd is not None
 
     def notice_end(self) -> None:
         """Close the channel once the process has ended and all its messages are read, even if a child holds it."""
@@ -181,8 +188,10 @@ class SessionPool:
 
     @property
     def moments(self) -> Iterable[float]:
-        """The moments at which a session is late, on the monotonic clock."""
+        """When to check the sessions at the latest, on the monotonic clock."""
         yield from (session.late_at for session in self.all if session.late_at is not None)
+        if not all(session.is_watched for session in self.all):
+            yield time.monotonic() + _POLL
         if self.upcoming:
             yield self.upcoming.began + COLLECT_TIMEOUT
 

@@ -21,10 +21,11 @@ from remediation.messages.message import Message, english
 from remediation.state import lock_grants
 from remediation.state.remediation import Remediation
 from remediation.system import files
+from remediation.system.capabilities import boot_id, has_boot_clock
 from remediation.system.disk import Reserve
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.files import Lock, LockLostError, LockTimeoutError
-from remediation.system.process import Identity, boot_id, describe, value_of
+from remediation.system.process import Identity, describe, value_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -110,7 +111,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 def _steady() -> float:
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(time.CLOCK_BOOTTIME if has_boot_clock() else time.CLOCK_MONOTONIC)
 
 
 class Store:

@@ -16,7 +16,8 @@ from remediation.supervision.death import STACK_SIGNAL, Death, await_stack, read
 from remediation.supervision.family import end_family
 from remediation.supervision.handover import Handover
 from remediation.supervision.heartbeat import FOR_EVER, Heartbeats, Phase
-from remediation.system.process import group, pidfd, signal_name, terminate
+from remediation.system.capabilities import has_waitid
+from remediation.system.process import Identity, group, pidfd, signal_name, terminate
 from remediation.system.secrets import redacted
 
 # How long an interrupted child has to tear its fixtures down, in seconds.
@@ -126,13 +127,12 @@ class Child:
 
     def has_ended(self) -> bool:
         """Return whether the child has ended. If so, kill what its checks left running, and collect its exit code."""
-        if self._is_separate and hasattr(os, "waitid"):
-            if not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if self._is_separate:
+            if not self._is_zombie:
                 return False
             # The status is not collected yet, so the group ID cannot be reused. Services have groups of their own.
             if left := group(self.pid):
                 terminate(lambda: left, signum=signal.SIGKILL, timeout=_LEFT)
-        # Without waitid, as on macOS, there is no proof of which processes the checks left running.
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if not pid:
             return False
@@ -142,6 +142,14 @@ class Child:
         if self.code < 0 and not self.problem:
             self.problem = f"killed by {signal_name(-self.code)}"
         return True
+
+    @property
+    def _is_zombie(self) -> bool:
+        """Whether the child has ended. Its exit code stays uncollected."""
+        if has_waitid():
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        # The PID still belongs to the child, so only its zombie can have no identity.
+        return Identity.of(self.pid) is None
 
     def interrupt(self) -> None:
         """Interrupt the child, as Ctrl+C does. `end_if_overdue` kills it if that takes too long."""

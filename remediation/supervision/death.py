@@ -16,11 +16,12 @@ from msgspec import Struct
 
 from remediation.messages.message import seconds
 from remediation.supervision.heartbeat import Phase
+from remediation.system.capabilities import has_realtime_signals
 from remediation.system.process import signal_name
 from remediation.system.secrets import redacted
 
 # Makes a session write its stack, wherever it hangs: faulthandler works without the interpreter.
-STACK_SIGNAL = getattr(signal, "SIGRTMAX", signal.SIGUSR2)
+STACK_SIGNAL = signal.SIGRTMAX if has_realtime_signals() else signal.SIGUSR2
 # How long to wait for the stack of a hung session, and how often to check, in seconds.
 _STACK_TIMEOUT, _POLL = 0.5, 0.005
 # How much of a stack to keep, in frames and bytes.

@@ -5,11 +5,15 @@ The supervisor keeps the write end, and never writes. The session and all its fo
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
+from contextlib import suppress
+from types import FrameType
 
-from remediation.system.process import Identity, has_proc, pids
+from remediation.system.capabilities import has_chosen_signals, has_proc
+from remediation.system.process import Identity, pids
 
 
 class Lifeline:
@@ -29,19 +33,24 @@ class Lifeline:
         os.close(self._writer)
 
     def become(self) -> None:
-        """Keep only the session's end, in the session. It receives SIGTERM when the supervisor has ended, fcntl(2)."""
-        os.close(self._writer)
-        import fcntl
+        """Keep only the session's end, in the session. It receives SIGTERM when the supervisor has ended, fcntl(2).
 
-        if hasattr(fcntl, "F_SETSIG"):
+        Where the kernel sends nothing but SIGIO, a handler turns that into SIGTERM, once the interpreter runs again.
+        """
+        os.close(self._writer)
+        with suppress(OSError):
             fcntl.fcntl(self._reader, fcntl.F_SETOWN, os.getpid())
-            fcntl.fcntl(self._reader, fcntl.F_SETSIG, signal.SIGTERM)
+            if has_chosen_signals():
+                fcntl.fcntl(self._reader, fcntl.F_SETSIG, signal.SIGTERM)
+            else:
+                signal.signal(signal.SIGIO, _terminate)
             fcntl.fcntl(self._reader, fcntl.F_SETFL, fcntl.fcntl(self._reader, fcntl.F_GETFL) | os.O_ASYNC)
 
     def holders(self) -> list[Identity]:
         """Return the forks that have outlived the session, and have executed no other program.
 
-        They have the session's end open under the same number, and not the other end. Their environment shows nothing.
+        They have the session's end open under the same number, and not the other end. Their environment shows nothing,
+        so only proc(5) proves which they are.
         """
         if not self._is_held:
             return []
@@ -62,6 +71,10 @@ class Lifeline:
     def _is_holder(self, pid: int) -> bool:
         reader, writer = self._ends
         return _has_open(pid, self._reader, reader) and not _has_open(pid, self._writer, writer)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _has_open(pid: int, fd: int, file: os.stat_result) -> bool:

@@ -47,8 +47,9 @@ from remediation.supervision.protocol import (
 )
 from remediation.supervision.round_files import has_other_run, remove_run_folders
 from remediation.system import environment, process
+from remediation.system.capabilities import has_proc
 from remediation.system.exit_codes import INTERNAL_ERROR, INTERRUPTED, VERDICTS
-from remediation.system.process import Identity, descendants, has_proc, terminate
+from remediation.system.process import Identity, descendants, terminate
 from remediation.system.process_exit import clear_exit_functions, exit_at_once, flush
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from remediation.system import files
+from remediation.system.capabilities import has_preallocation
 
 # No space left on the disk, or none left in this user's quota.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -70,4 +71,8 @@ class Reserve:
     def _create(self) -> None:
         with files.replacement(self._path) as draft, draft.open("wb") as reserved:
             # Allocate real blocks: a file that is only truncated to a size has none.
-            os.posix_fallocate(reserved.fileno(), 0, self._size)
+            if has_preallocation():
+                os.posix_fallocate(reserved.fileno(), 0, self._size)
+            else:
+                # Not zeros, for which some file systems allocate nothing.
+                reserved.write(os.urandom(self._size))

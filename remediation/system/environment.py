@@ -35,6 +35,11 @@ DEPLOYMENT = "AUTO_HEAL_DEPLOYMENT"
 HELD_LOCKS = "AUTO_HEAL_HELD"
 """The locks that our processes hold and a command of theirs need not take, as JSON."""
 
+# For tests only.
+
+TEST_PORTABLE = "AUTO_HEAL_TEST_PORTABLE"
+"""If set to anything, our processes use only what POSIX has, as on macOS and the BSDs, see `capabilities`."""
+
 
 def value(variable: str) -> str | None:
     """Return the value that this process inherited or set; None if the variable is unset or empty."""
@@ -55,4 +60,7 @@ def unmarked(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment, ours by default, for a process that does not belong to a service."""
     unmarked_environ = dict(os.environ if environ is None else environ)
     unmarked_environ.pop(SERVICE_MARK, None)
+    if portable := value(TEST_PORTABLE):
+        # A command may run auto-heal, which must know processes by the same births as we do.
+        unmarked_environ[TEST_PORTABLE] = portable
     return unmarked_environ

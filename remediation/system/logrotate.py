@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from remediation.system import files
+from remediation.system.capabilities import can_cut_files
 
 # Modes of fallocate(2).
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE_RANGE = 0x01, 0x02, 0x08
@@ -147,9 +148,11 @@ def _move(log: int, path: Path, limit: int) -> bool:
 
 def _data_start(log: int) -> int:
     """Return the end of the hole at the beginning, lseek(2); 0 if there is none."""
-    seek_data = getattr(os, "SEEK_DATA", os.SEEK_SET)
+    if not can_cut_files():
+        # Then `running` has left no hole.
+        return 0
     try:
-        return os.lseek(log, 0, seek_data)
+        return os.lseek(log, 0, os.SEEK_DATA)
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
@@ -204,6 +207,8 @@ def _remove_head(log: int, length: int) -> None:
 
 def _fallocate(log: int, mode: int, length: int) -> None:
     """Call fallocate(2) for the first bytes of a file; Python itself offers only posix_fallocate."""
+    if not can_cut_files():
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)

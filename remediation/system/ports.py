@@ -8,12 +8,14 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
 from msgspec import Struct
+
+from remediation.system.capabilities import can_list_all_sockets, wildcard_excludes_addresses
 
 ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - bound for a moment, and never listened on
 IPV4, IPV6 = 4, 6
@@ -67,31 +69,43 @@ def listeners(port: int, host: str) -> list[Listener]:
     This leaves out listeners on other addresses of this machine.
     """
     # Binding shows faster than a list of all sockets that the port has no listener.
-    if _can_bind(ANY_IPV4, port) and _can_bind(ANY_IPV6, port):
+    if wildcard_excludes_addresses() and _can_bind(ANY_IPV4, port) and _can_bind(ANY_IPV6, port):
         return []
-    import psutil
+    candidates = [Listener(pid, entry.laddr.ip, port) for pid, entry in _listening(_sockets(), port)]
+    found = _reached(candidates, resolve(host), port)
+    if not found and not can_list_all_sockets() and (address := _accepting(resolve(host), port)):
+        return [Listener(None, address, port)]
+    return found
 
-    connections = psutil.net_connections(kind="tcp")
-    candidates = [Listener(entry.pid, entry.laddr.ip, port) for entry in _listening(connections, port)]
-    addresses = resolve(host)
+
+def _reached(candidates: list[Listener], addresses: frozenset[str], port: int) -> list[Listener]:
+    """Return the listeners that a client reaches who connects to one of these addresses."""
     if addresses & {ANY_IPV4, ANY_IPV6}:
         return candidates
-    if any(_version(address) == IPV4 for address in addresses):
+    if ipv4 := {address for address in addresses if _version(address) == IPV4}:
         addresses |= {ANY_IPV4}
-        # A listener on [::] also accepts IPv4 unless it has set IPV6_V6ONLY, ipv6(7). In that case, IPv4 can be bound.
-        if not any(_version(listener.address) == IPV4 for listener in candidates) and not _can_bind(ANY_IPV4, port):
+        if not any(_version(listener.address) == IPV4 for listener in candidates) and _is_taken(ipv4, port):
             addresses |= {ANY_IPV6}
     if any(_version(address) == IPV6 for address in addresses):
         addresses |= {ANY_IPV6}
     return [listener for listener in candidates if listener.address.removeprefix("::ffff:") in addresses]
 
 
+def _is_taken(ipv4: set[str], port: int) -> bool:
+    """Return whether a listener on [::] also accepts IPv4, as it does unless it has set IPV6_V6ONLY, ipv6(7)."""
+    if wildcard_excludes_addresses():
+        return not _can_bind(ANY_IPV4, port)
+    return _accepting(ipv4, port) is not None
+
+
+def _accepting(addresses: Iterable[str], port: int) -> str | None:
+    """Return the first of these addresses that does not refuse a connection; None if all do."""
+    return next((address for address in sorted(addresses) if not refuses(address, port)), None)
+
+
 def connections(port: int) -> dict[str, int]:
     """Return the number of TCP connections to a local port by state, as tcp(7) names the states."""
-    import psutil
-
-    sockets = psutil.net_connections(kind="tcp")
-    states = [entry.status for entry in sockets if entry.laddr and entry.laddr.port == port]
+    states = [entry.status for _, entry in _sockets() if entry.laddr and entry.laddr.port == port]
     return {state: states.count(state) for state in sorted(set(states))}
 
 
@@ -100,20 +114,37 @@ def sharers(listener: Listener) -> set[int]:
     import psutil
 
     holders = {listener.pid} if listener.pid else set()
-    for pid in psutil.pids():
-        with suppress(psutil.Error):
-            sockets = _listening(psutil.Process(pid).net_connections(kind="tcp"), listener.port)
-            if listener.address in [entry.laddr.ip for entry in sockets]:
-                holders.add(pid)
-    return holders
+    sockets = _listening(_sockets_of(psutil.pids()), listener.port)
+    return holders | {pid for pid, entry in sockets if pid and entry.laddr.ip == listener.address}
 
 
-def _listening(connections: Iterable[Any], port: int) -> list[Any]:
-    """Return the ones of psutil's connections that listen on a port."""
+def _sockets() -> Iterator[tuple[int | None, Any]]:
+    """Yield the TCP sockets that the system shows us, as psutil describes them, each with the PID of one owner."""
     import psutil
 
-    listening = [connection for connection in connections if connection.status == psutil.CONN_LISTEN]
-    return [connection for connection in listening if connection.laddr and connection.laddr.port == port]
+    if can_list_all_sockets():
+        yield from ((entry.pid, entry) for entry in psutil.net_connections(kind="tcp"))
+    else:
+        yield from _sockets_of(psutil.pids())
+
+
+def _sockets_of(pids: Iterable[int]) -> Iterator[tuple[int | None, Any]]:
+    """Yield the TCP sockets of processes; none of those that are gone or belong to another user."""
+    import psutil
+
+    for pid in pids:
+        with suppress(psutil.Error):
+            for entry in psutil.Process(pid).net_connections(kind="tcp"):
+                yield pid, entry
+
+
+def _listening(sockets: Iterable[tuple[int | None, Any]], port: int) -> Iterator[tuple[int | None, Any]]:
+    """Yield the sockets that listen on a port."""
+    import psutil
+
+    for pid, entry in sockets:
+        if entry.status == psutil.CONN_LISTEN and entry.laddr and entry.laddr.port == port:
+            yield pid, entry
 
 
 def _version(address: str) -> int:
@@ -136,13 +167,7 @@ def _can_bind(wildcard: str, port: int) -> bool:
 
 def listens(pids: set[int], port: int) -> bool:
     """Return whether one of these processes listens on the port."""
-    import psutil
-
-    for pid in pids:
-        with suppress(psutil.Error):
-            if _listening(psutil.Process(pid).net_connections(kind="tcp"), port):
-                return True
-    return False
+    return any(True for _ in _listening(_sockets_of(pids), port))
 
 
 def connect(host: str, port: int, timeout: float) -> socket.socket:

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+from remediation.system.capabilities import boot_id, has_pidfd, has_proc
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,20 +56,12 @@ NO_PROCESS = (FileNotFoundError, ProcessLookupError, PermissionError)
 _PID_BITS = 31
 
 
-@cache
-def boot_id() -> str:
-    """Return the kernel's id of the current boot; empty on a system without one."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return ""
-
-
 def _stat(pid: int) -> tuple[str, str] | None:
     """Return the state letter and the birth of a process, or None if there is no such process.
 
     On Linux the birth is the boot id and the start in clock ticks since boot, proc(5) field 22. Unlike a time of
-    day, it does not move when the clock is set. Raises OSError if the process cannot be read.
+    day, it does not move when the clock is set. Elsewhere it is the time that the kernel keeps, which moves with the
+    clock on FreeBSD and OpenBSD. Raises OSError if the process cannot be read.
     """
     if boot := boot_id():
         try:
@@ -78,11 +71,6 @@ def _stat(pid: int) -> tuple[str, str] | None:
         # Field 3, the state, has index 0. The name before it may itself hold spaces and brackets.
         return fields[0].decode(), f"{boot}/{fields[19].decode()}"
     return _stat_by_psutil(pid)
-
-
-def has_proc() -> bool:
-    """Return whether this system has Linux's proc(5)."""
-    return bool(boot_id())
 
 
 def _is_thread(pid: int) -> bool:
@@ -100,7 +88,9 @@ def _stat_by_psutil(pid: int) -> tuple[str, str] | None:
     letters = {psutil.STATUS_ZOMBIE: "Z", psutil.STATUS_DEAD: "X", psutil.STATUS_STOPPED: "T"}
     try:
         process = psutil.Process(pid)
-        return letters.get(process.status(), "S"), f"{process.create_time():.2f}"
+        # Since psutil 7.1, create_time() moves when the clock is set, and this does not, where the system allows it.
+        born = getattr(process, "_ident", (pid, None))[1]
+        return letters.get(process.status(), "S"), f"{process.create_time() if born is None else born:.2f}"
     except psutil.Error:
         return None
 
@@ -116,7 +106,7 @@ class Identity(Struct, frozen=True):
         """Return the identity of the live process that has this PID now; None if there is none or it is a zombie."""
         if pid <= 0 or pid.bit_length() > _PID_BITS or (stat := _stat(pid)) is None or stat[0] in "ZXx":
             return None
-        return None if boot_id() and _is_thread(pid) else cls(pid, stat[1])
+        return None if has_proc() and _is_thread(pid) else cls(pid, stat[1])
 
     @property
     def life(self) -> Life:
@@ -255,7 +245,7 @@ def pidfd(pid: int) -> int | None:
 
     None on another system or an old kernel, if no descriptor is left, or if the process is gone.
     """
-    if not hasattr(os, "pidfd_open"):
+    if not has_pidfd():
         return None
     try:
         return os.pidfd_open(pid)
@@ -409,12 +399,21 @@ def _environment(pid: int) -> list[bytes]:
             return _from_proc(pid).split(b"\0")
         except NO_PROCESS:
             return []
+    return [os.fsencode(f"{name}={text}") for name, text in _from_psutil(pid).items()]
+
+
+def _from_psutil(pid: int) -> dict[str, str]:
+    """Return the environment of a process as psutil knows it, by the kernel's own calls outside of Linux."""
     import psutil
 
-    try:
-        return [os.fsencode(f"{name}={text}") for name, text in psutil.Process(pid).environ().items()]
-    except psutil.Error:
-        return []
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for _ in range(_ENVIRONMENT_ATTEMPTS):
+            # A process of the kernel and a zombie have no program.
+            if (variables := process.environ()) or not process.exe():
+                return variables
+            time.sleep(_ENVIRONMENT_PAUSE)
+    return {}
 
 
 def _from_proc(pid: int) -> bytes:

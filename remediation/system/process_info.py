@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation.system.process import Identity, has_proc
+from remediation.system.capabilities import has_proc
+from remediation.system.process import Identity
 
 if TYPE_CHECKING:
     import psutil
@@ -48,6 +49,8 @@ def _kernel(name: str) -> Callable[[psutil.Process], object]:
     """Return a function that reads a process's file of proc(5), or returns None if there is no such file."""
 
     def read(process: psutil.Process) -> object:
+        if not has_proc():
+            return None
         try:
             with (Path("/proc") / str(process.pid) / name).open("rb") as file:
                 return file.read(_MOST_BYTES).decode(errors="backslashreplace").strip()
@@ -66,9 +69,9 @@ def _limits(process: psutil.Process) -> object:
 
 def _threads(process: psutil.Process) -> object:
     """Return the name, state and kernel wait channel of each thread; without /proc, the number of threads."""
-    tasks = Path("/proc") / str(process.pid) / "task"
-    if not tasks.is_dir():
+    if not has_proc():
         return process.num_threads()
+    tasks = Path("/proc") / str(process.pid) / "task"
     threads = []
     for tid in sorted(map(int, os.listdir(tasks)))[:_MOST_THREADS]:  # noqa: PTH208 - only the numbers matter
         try:

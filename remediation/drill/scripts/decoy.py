@@ -1,8 +1,8 @@
 """A bystander: resembles the service, does nothing, and reports every signal that it receives.
 
 It is a separate program that imports nothing from `remediation`, so that several of them cost little. Its arguments:
-its process name; ports, of which it listens on the first free one (`8788,8786`, or nothing); and the words of the
-service's command, for tools that search command lines.
+its process name, empty where only proc(5) could set it; ports, of which it listens on the first free one
+(`8788,8786`, or nothing); and the words of the service's command, for tools that search command lines.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def main() -> None:
     for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with suppress(OSError, ValueError):
             signal.signal(signum, lambda *_: None)
-    # The name that the kernel and ps show, at most 15 bytes, proc(5). Only Linux has this file.
-    with suppress(OSError):
-        Path("/proc/self/comm").write_bytes(os.fsencode(name)[:15])
+    if name:
+        # The name that the kernel and ps show, at most 15 bytes, proc(5).
+        with suppress(OSError):
+            Path("/proc/self/comm").write_bytes(os.fsencode(name)[:15])
     with _listening(ports):
         os.write(1, _READY)
         while os.read(0, 1):

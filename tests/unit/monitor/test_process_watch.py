@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import subprocess
 import sys
@@ -17,9 +16,10 @@ from remediation.config.load import load_project
 from remediation.config.model import Project, Service
 from remediation.monitor.process_watch import POLL_SECONDS, Watch
 from remediation.state.service_state import Store
+from remediation.system.capabilities import has_pidfd
 from remediation.system.process import Identity
 
-needs_pidfd = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd")
+needs_pidfd = pytest.mark.skipif(not has_pidfd(), reason="this system has no pidfd")
 Start = Callable[[Service], "subprocess.Popen[bytes]"]
 
 
@@ -90,10 +90,8 @@ def test_of_two_services_the_one_that_died_is_told(loaded: Project, watch: Watch
     assert len(watch.fds) == 1
 
 
-def test_without_a_pidfd_it_asks_to_be_woken_now_and_then(
-    loaded: Project, watch: Watch, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(os, "pidfd_open", raising=False)
+@pytest.mark.usefixtures("only_posix")
+def test_without_a_pidfd_it_asks_to_be_woken_now_and_then(loaded: Project, watch: Watch, start: Start) -> None:
     process = start(loaded.services["api"])
     watch.refresh(loaded.services.values())
     before = watch.fds, watch.poll_seconds

@@ -76,13 +76,6 @@ def mark(tmp_path: Path) -> Iterator[str]:
     wait_for(ended)
 
 
-@pytest.fixture(params=["pidfd", "no pidfd"])
-def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test with the kernel's pidfds, and as on a system without them."""
-    if request.param == "no pidfd":
-        monkeypatch.delattr(os, "pidfd_open", raising=False)
-
-
 def identity_of(process: subprocess.Popen[bytes]) -> Identity:
     """Return the identity of a live process."""
     identity = Identity.of(process.pid)
