@@ -91,7 +91,8 @@ def _stat_by_psutil(pid: int) -> tuple[str, str] | None:
         # Since psutil 7.1, create_time() moves when the clock is set, and this does not, where the system allows it.
         born = getattr(process, "_ident", (pid, None))[1]
         return letters.get(process.status(), "S"), f"{process.create_time() if born is None else born:.2f}"
-    except psutil.Error:
+    except (psutil.Error, ValueError):
+        # ValueError for a negative number.
         return None
 
 
