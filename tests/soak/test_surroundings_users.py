@@ -4,67 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from sandbox import DEADLINE, Result, Sandbox, sandbox
-
-NOBODY = 65_534
-# In a mount namespace of its own, so for this command alone: a folder that only its owner may enter is covered, and
-# what we run from shows up in it again.
-_OPENED = """
-set -e
-mount --bind "$1" /mnt
-mount -t tmpfs -o mode=755 tmpfs "$2"
-mkdir -p "$1"
-mount --move /mnt "$1"
-shift 2
-exec "$@"
-"""
+from other_user import NOBODY, as_nobody, give_away, open_project
+from sandbox import Sandbox
 
 
 @pytest.fixture
 def project() -> Iterator[Sandbox]:
     """A project in a folder that everyone may enter, with files that belong to root."""
-    if os.geteuid() != 0 or not shutil.which("setpriv"):
-        pytest.skip("only root can become another user")
-    if closed(Path(sys.prefix)):
-        pytest.skip(f"another user cannot enter the virtual environment {sys.prefix}")
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        for made in sandbox(Path(folder)):
-            made.configure(top="retries = 1")
-            yield made
-
-
-def closed(place: Path) -> Path | None:
-    """Return the first folder on the path to a place that only its owner may enter, if there is one."""
-    return next((folder for folder in (*reversed(place.parents), place) if not folder.stat().st_mode & 0o001), None)
-
-
-def as_nobody(project: Sandbox, *words: str, nproc: str = "") -> Result:
-    """Run `python -m` with these arguments as a user who owns nothing."""
-    command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    if nproc:
-        command += ["prlimit", f"--nproc={nproc}"]
-    command += [sys.executable, "-m", *words]
-    home = Path(sys.base_prefix)
-    if folder := closed(home):
-        command = ["unshare", "--mount", "sh", "-c", _OPENED, "sh", str(home), str(folder), *command]
-    result = subprocess.run(
-        command, cwd=project.root, env=project.environment(HOME="/"), timeout=4 * DEADLINE,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    return Result(result.returncode, result.stdout.decode(errors="backslashreplace"))
-
-
-def give_away(project: Sandbox) -> None:
-    """Let the user own the folder, and none of the files in it."""
-    os.chown(project.root, NOBODY, NOBODY)
+    for made in open_project():
+        made.configure(top="retries = 1")
+        yield made
 
 
 @pytest.mark.parametrize(
