@@ -94,7 +94,7 @@ def test_a_service_that_was_suspended_or_killed_is_healed(healthy: Sandbox, numb
 
 
 def test_the_evidence_of_a_heal_tells_of_processes_and_port(healthy: Sandbox) -> None:
-    healthy.configure(top=SOON)
+    healthy.configure(top=f"{SOON}\nevidence = {{ timeout = {DEADLINE} }}")
     before = healthy.pid
     os.kill(before, signal.SIGSTOP)
 

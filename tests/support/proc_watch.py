@@ -1,4 +1,4 @@
-"""Records what our own code opens in /proc, in every process that a sandbox starts; psutil and others may open what they like."""
+"""Records what our own code opens in /proc, in every process of a sandbox. Other packages open what they like."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 from sandbox import free_port, wait_for
 
@@ -95,6 +96,7 @@ def test_a_host_that_means_nothing_resolves_to_nothing_and_answers_nothing(host:
 # Listeners.
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize(
     ("host", "bound"),
     [
@@ -118,6 +120,7 @@ def test_a_listener_that_clients_of_the_host_meet_is_found(listen: Listen, host:
     assert (found.pid, found.port) == (os.getpid(), number)
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize(
     ("host", "bound"),
     [
@@ -133,6 +136,7 @@ def test_a_listener_that_clients_of_the_host_never_meet_is_not_found(listen: Lis
 
 
 @needs_ipv6
+@pytest.mark.usefixtures("either_way")
 def test_an_ipv6_only_listener_is_not_in_the_way_of_an_ipv4_one(listen: Listen, free: int) -> None:
     # As nginx has it by default; both live on one port, and neither takes the other's clients.
     listen("::", free, only_ipv6=True)
@@ -150,6 +154,7 @@ def accepts(host: str, number: int, timeout: float) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_client_of_the_port_is_no_listener(listen: Listen) -> None:
     number = listen("127.0.0.1")
     with socket.create_connection(("127.0.0.1", number)) as client:
@@ -159,6 +164,7 @@ def test_a_client_of_the_port_is_no_listener(listen: Listen) -> None:
         assert not ports.listens({os.getpid()}, client_port)
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_port_that_is_bound_but_not_listened_on_has_no_listener() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
@@ -166,6 +172,7 @@ def test_a_port_that_is_bound_but_not_listened_on_has_no_listener() -> None:
         assert ports.listeners(bound.getsockname()[1], "127.0.0.1") == []
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_listener_is_found_at_the_child_that_inherited_it() -> None:
     script = (
         "import os, signal, socket, sys\n"
@@ -182,6 +189,29 @@ def test_a_listener_is_found_at_the_child_that_inherited_it() -> None:
 
         assert [found.pid for found in ports.listeners(number, "127.0.0.1")] == [pid]
         assert ports.listens({pid}, number)
+
+
+@pytest.mark.usefixtures("only_posix")
+def test_a_listener_that_the_system_shows_to_root_alone_has_no_known_owner(
+    listen: Listen, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = listen("127.0.0.1")
+    # As for an ordinary user of macOS, who sees the sockets of none but his own processes.
+    monkeypatch.setattr(psutil, "pids", list)
+
+    assert ports.listeners(number, "127.0.0.1") == [ports.Listener(None, "127.0.0.1", number)]
+    assert ports.listeners(number, "127.0.0.2") == []
+    assert ports.listeners(free, "127.0.0.1") == []
+
+
+@pytest.mark.usefixtures("either_way")
+def test_connections_are_counted_by_their_state() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", number)), server.accept()[0]:
+            counted = ports.connections(number)
+
+    assert counted == {"ESTABLISHED": 1, "LISTEN": 1}
 
 
 def test_a_process_listens_only_on_its_own_ports(listen: Listen, free: int) -> None:

@@ -19,6 +19,7 @@ import pytest
 from sandbox import REPOSITORY, wait_for
 
 from remediation.system import process as primitive
+from remediation.system.capabilities import has_proc
 from remediation.system.process import (
     Identity,
     Life,
@@ -90,12 +91,14 @@ def test_a_live_process_is_itself_each_time_it_is_looked_at(spawn: Spawn) -> Non
     assert identity.life is Life.RUNNING
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("pid", [0, -1, -(10**30), 2**22 + 1, 2**31, 2**63, 10**300])
 def test_a_number_that_is_no_process_has_no_identity(pid: int) -> None:
     assert Identity.of(pid) is None
     assert not Identity(pid, "any").alive
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_zombie_is_gone(spawn: Spawn) -> None:
     process = spawn("sleep", "600")
     identity = identity_of(process)
@@ -107,6 +110,7 @@ def test_a_zombie_is_gone(spawn: Spawn) -> None:
     assert identity.life is Life.GONE
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_process_that_got_the_pid_of_another_is_not_the_other_and_survives(spawn: Spawn) -> None:
     process = spawn("sleep", "600")
 
@@ -118,6 +122,7 @@ def test_a_process_that_got_the_pid_of_another_is_not_the_other_and_survives(spa
     assert process.poll() is None
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_suspended_process_is_told_from_a_running_one(spawn: Spawn) -> None:
     identity = identity_of(spawn("sleep", "600"))
 
@@ -139,7 +144,7 @@ def test_a_process_cannot_pass_for_another_by_its_name(spawn: Spawn, tmp_path: P
     assert identity_of(process).life is Life.RUNNING
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads numbers out of the PIDs")
+@pytest.mark.skipif(not has_proc(), reason="only Linux gives threads numbers out of the PIDs, and only /proc tells")
 def test_the_number_of_a_thread_is_no_process_and_one_of_ours_is_protected() -> None:
     # kill(2) with such a number ends the whole process that the thread belongs to.
     ids: list[int] = []
@@ -209,6 +214,7 @@ def test_a_family_is_found_whatever_session_its_members_are_in(spawn: Spawn) -> 
     terminate(lambda: family, timeout=LONG)
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_mark_finds_orphans_and_matches_as_a_whole(spawn: Spawn, mark: str) -> None:
     parent = spawn("sh", "-c", "setsid sleep 600 & echo $!; exec sleep 600", env={MARK: mark})
     spawn("sleep", "600", env={MARK: mark + "0"})
@@ -279,7 +285,7 @@ def test_a_child_born_while_its_parent_is_ended_does_not_escape(spawn: Spawn, ma
     assert marked(MARK, mark) == []
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+@pytest.mark.skipif(not has_proc(), reason="needs /proc")
 def test_a_process_in_the_middle_of_its_exec_does_not_escape(
     spawn: Spawn, mark: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +302,37 @@ def test_a_process_in_the_middle_of_its_exec_does_not_escape(
 
     assert [identity.pid for identity in marked(MARK, mark)] == [process.pid]
     assert not answers
+
+
+@pytest.mark.usefixtures("only_posix")
+def test_without_proc_a_process_in_the_middle_of_its_exec_does_not_escape_either(
+    spawn: Spawn, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = spawn("sleep", "600", env={MARK: mark})
+    wait_for(lambda: marked(MARK, mark))
+    real = psutil.Process.environ
+    answers: list[dict[str, str]] = [{}, {}]
+
+    def exec_is_under_way(asked: psutil.Process) -> dict[str, str]:
+        return answers.pop() if asked.pid == process.pid and answers else real(asked)
+
+    monkeypatch.setattr(psutil.Process, "environ", exec_is_under_way)
+
+    assert [identity.pid for identity in marked(MARK, mark)] == [process.pid]
+    assert not answers
+
+
+@pytest.mark.usefixtures("only_posix")
+def test_without_proc_the_birth_does_not_move_when_the_clock_is_set(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = spawn("sleep", "600")
+    identity = identity_of(process)
+
+    # As psutil since 7.1 has it on macOS, once the clock was set.
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: time.time() + 3600)
+
+    assert identity.alive
 
 
 def test_one_without_an_environment_is_nobodys(spawn: Spawn, mark: str) -> None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from sandbox import REPOSITORY, wait_for
 
+from remediation.system.capabilities import has_proc
 from remediation.system.process import Identity
 from remediation.system.process_info import Facts, vitals
 
@@ -43,6 +44,7 @@ def facts(pid: int) -> Facts:
     return found
 
 
+@pytest.mark.skipif(not has_proc(), reason="needs /proc")
 def test_they_tell_who_it_is_what_it_does_and_what_it_has(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
     found = facts(child.pid)
 
@@ -67,6 +69,19 @@ def test_sockets_are_told_with_both_ends() -> None:
     assert {**ends, "status": "ESTABLISHED"} in sockets
 
 
+@pytest.mark.usefixtures("only_posix")
+def test_without_proc_they_tell_what_psutil_knows(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    found = facts(child.pid)
+
+    assert (found["pid"], found["state"], found["parent"]) == (child.pid, "running", os.getpid())
+    assert found["threads"] == 1
+    assert str(tmp_path / "open") in str(found["open_files"])
+    assert "A_SECRET" in str(found["environment_variables"])
+    assert "hidden" not in str(found)
+    assert not {"waits_in", "limits", "oom_score"} & found.keys()
+
+
+@pytest.mark.skipif(not has_proc(), reason="needs /proc")
 def test_each_thread_is_told(child: subprocess.Popen[bytes]) -> None:
     os.kill(child.pid, signal.SIGSTOP)
     wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
