@@ -23,6 +23,8 @@ _REPORT = re.compile(r"""^\s*report\s*=\s*["']([^"'\n]+)["']""", re.MULTILINE)
 _JUNITXML = ("--junitxml", "--junit-xml")
 # The start time of a process has a resolution of 0.01 s, and no run writes its report within this time, in seconds.
 _SHORTER_THAN_ANY_RUN = 0.05
+# How much later than psutil says a process may have started, in seconds: psutil knows the boot to a second.
+_PSUTIL_RESOLUTION = 1.0
 # An older process, in seconds, did something else before its run, so the report may be older than the run.
 _LATEST_START = 10.0
 _removed = False
@@ -85,7 +87,7 @@ def _is_new(path: Path) -> bool:
 
 
 def _age() -> float | None:
-    """Return the seconds since the start of this process, proc(5) field 22; None if unknown."""
+    """Return the seconds since the start of this process at least, proc(5) field 22; None if unknown."""
     if has_proc():
         try:
             ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
@@ -95,6 +97,6 @@ def _age() -> float | None:
     try:
         import psutil
 
-        return time.time() - psutil.Process().create_time()
+        return time.time() - psutil.Process().create_time() - _PSUTIL_RESOLUTION
     except (ImportError, psutil.Error):
         return None
