@@ -10,6 +10,7 @@ import psutil
 import pytest
 from drilling import loaded_from
 from sandbox import Sandbox, wait_for
+from systems import needs_proc
 
 from remediation.drill.bystanders import Bystanders
 
@@ -56,6 +57,7 @@ def test_harm_stays_known(herd: Bystanders) -> None:
     assert herd.harmed()
 
 
+@needs_proc
 def test_bystanders_bear_the_name_of_the_service_and_one_listens_next_door(herd: Bystanders, project: Sandbox) -> None:
     program = loaded_from(project).services["api"].command[0]
 

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from sandbox import DEADLINE, REPOSITORY, Sandbox, wait_for
+from systems import needs_setsid
 
 from remediation.config.load import load_project
 from remediation.config.model import Service
@@ -259,6 +260,7 @@ def test_a_command_that_fails_is_told_with_the_place_of_its_output(project: Sand
     assert str(raised.value) == f"api: `sh -c {script}` {reason}; its output is in api-server.log"
 
 
+@needs_setsid
 def test_a_command_that_takes_too_long_is_ended_with_its_deaf_and_scattered_children(project: Sandbox) -> None:
     service = configured(project, "true", service="stop_timeout = 0.3")
     script = "setsid sh -c \"trap '' TERM; sleep 600\" & setsid sleep 600 & sleep 600"
@@ -269,6 +271,7 @@ def test_a_command_that_takes_too_long_is_ended_with_its_deaf_and_scattered_chil
     assert running_in(project) == []
 
 
+@needs_setsid
 def test_an_interruption_ends_the_command_with_its_children(project: Sandbox) -> None:
     service = configured(project, "true")
     former = signal.signal(signal.SIGUSR1, signal.default_int_handler)
@@ -309,6 +312,7 @@ def test_ctrl_c_just_after_the_start_of_a_command_ends_it_too(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@needs_setsid
 @pytest.mark.parametrize("command", ['command = "true"', 'restart = "true"'])
 def test_what_a_command_leaves_running_is_not_the_service(project: Sandbox, command: str) -> None:
     project.configure(command=command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from rolling import RUN, Deployed
 from sandbox import Sandbox
+from systems import needs_setsid
 
 from remediation.config.load import load_project
 from remediation.healing.context import longest
@@ -120,6 +121,7 @@ def test_a_command_that_cannot_be_started_is_told(deployed: Deployed) -> None:
     assert deployed.starts == ["2", "2"]
 
 
+@needs_setsid
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(deployed: Deployed) -> None:
     steps = ["sleep 600 & echo $! >> runs", "setsid sleep 600 & echo $! >> runs", "touch begun", "wait"]
     deployed.rolls_back(*steps, options="timeout = 1.5")

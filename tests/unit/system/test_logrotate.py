@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 from rotated import LIMIT, TEXT, both, history, lively, log_on
 from sandbox import wait_for
+from systems import needs_cuts
 
 from remediation.system import files, logrotate
+
+pytestmark = needs_cuts
 
 # Numbered lines of lengths that go around, until SIGTERM; then it tells how many there were. It is as fast as can be,
 # but waits while the log takes more than is kept, and can never fill the disk.
@@ -227,18 +230,3 @@ def test_a_log_that_is_nothing_but_a_hole_is_emptied(log: Path) -> None:
 
     assert log.read_bytes() == b""
     assert not history(log).exists()
-
-
-@pytest.mark.usefixtures("only_posix")
-def test_where_no_file_can_be_cut_a_log_that_is_written_grows_and_an_idle_one_is_renamed(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_bytes(TEXT)
-
-    with pytest.raises(OSError, match="cannot shorten a log that is written"):
-        logrotate.running(log, len(TEXT) // 2)
-    grown = log.read_bytes()
-
-    assert grown == TEXT
-    assert not logrotate.rotated(log).exists()
-    assert logrotate.idle(log, len(TEXT) // 2)
-    assert logrotate.rotated(log).read_bytes() == TEXT

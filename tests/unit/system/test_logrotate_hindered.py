@@ -18,8 +18,11 @@ from types import SimpleNamespace
 import pytest
 from rotated import LIMIT, TEXT, both, history, lively, log_on
 from sandbox import DEADLINE, REPOSITORY
+from systems import needs_cuts
 
 from remediation.system import files, logrotate
+
+pytestmark = needs_cuts
 
 # Rotates, but is killed where it takes a step for the first time after the given file exists.
 KILLED = """

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from sandbox import free_port, wait_for
+from systems import needs_second_loopback
 
 from remediation.system import ports
 
@@ -66,7 +67,7 @@ def own_listeners(number: int, host: str) -> list[ports.Listener]:
     ("host", "local"),
     [
         ("127.0.0.1", True),
-        ("127.0.0.2", True),
+        pytest.param("127.0.0.2", True, marks=needs_second_loopback),
         ("0.0.0.0", True),
         ("localhost", True),
         ("::1", True),
@@ -103,7 +104,7 @@ def test_a_host_that_means_nothing_resolves_to_nothing_and_answers_nothing(host:
         ("127.0.0.1", "127.0.0.1"),
         ("127.0.0.1", "0.0.0.0"),
         ("localhost", "127.0.0.1"),
-        ("127.0.0.2", "127.0.0.2"),
+        pytest.param("127.0.0.2", "127.0.0.2", marks=needs_second_loopback),
         ("0.0.0.0", "127.0.0.1"),
         ("0.0.0.0", "0.0.0.0"),
         pytest.param("127.0.0.1", "::", marks=needs_ipv6),
@@ -124,8 +125,8 @@ def test_a_listener_that_clients_of_the_host_meet_is_found(listen: Listen, host:
 @pytest.mark.parametrize(
     ("host", "bound"),
     [
-        ("127.0.0.1", "127.0.0.2"),
-        ("127.0.0.2", "127.0.0.1"),
+        pytest.param("127.0.0.1", "127.0.0.2", marks=needs_second_loopback),
+        pytest.param("127.0.0.2", "127.0.0.1", marks=needs_second_loopback),
         pytest.param("127.0.0.1", "::1", marks=needs_ipv6),
         pytest.param("::1", "127.0.0.1", marks=needs_ipv6),
         pytest.param("::1", "0.0.0.0", marks=needs_ipv6),
@@ -191,6 +192,7 @@ def test_a_listener_is_found_at_the_child_that_inherited_it() -> None:
         assert ports.listens({pid}, number)
 
 
+@needs_second_loopback
 @pytest.mark.usefixtures("only_posix")
 def test_a_listener_that_the_system_shows_to_root_alone_has_no_known_owner(
     listen: Listen, free: int, monkeypatch: pytest.MonkeyPatch

@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import pytest
 from sandbox import REPOSITORY, wait_for
+from systems import needs_open_environments, needs_proc, needs_setsid
 
 from remediation.system import process as primitive
-from remediation.system.capabilities import has_proc
 from remediation.system.process import (
     Identity,
     Life,
@@ -144,7 +144,7 @@ def test_a_process_cannot_pass_for_another_by_its_name(spawn: Spawn, tmp_path: P
     assert identity_of(process).life is Life.RUNNING
 
 
-@pytest.mark.skipif(not has_proc(), reason="only Linux gives threads numbers out of the PIDs, and only /proc tells")
+@needs_proc
 def test_the_number_of_a_thread_is_no_process_and_one_of_ours_is_protected() -> None:
     # kill(2) with such a number ends the whole process that the thread belongs to.
     ids: list[int] = []
@@ -204,6 +204,7 @@ def test_a_process_is_described_by_name_pid_and_user(spawn: Spawn) -> None:
     assert [primitive.describe(pid) for pid in (2**22 + 1, -1)] == [f"PID {2**22 + 1}", "PID -1"]
 
 
+@needs_setsid
 def test_a_family_is_found_whatever_session_its_members_are_in(spawn: Spawn) -> None:
     process = spawn("sh", "-c", "setsid sh -c 'sleep 600 & echo ready; wait' & wait")
 
@@ -214,6 +215,7 @@ def test_a_family_is_found_whatever_session_its_members_are_in(spawn: Spawn) -> 
     terminate(lambda: family, timeout=LONG)
 
 
+@needs_setsid
 @pytest.mark.usefixtures("either_way")
 def test_a_mark_finds_orphans_and_matches_as_a_whole(spawn: Spawn, mark: str) -> None:
     parent = spawn("sh", "-c", "setsid sleep 600 & echo $!; exec sleep 600", env={MARK: mark})
@@ -266,6 +268,7 @@ def test_deaf_processes_are_waited_for_together_and_then_killed(spawn: Spawn) ->
     assert {process.wait() for process in processes} == {-signal.SIGKILL}
 
 
+@needs_setsid
 def test_a_deaf_child_does_not_escape_when_its_parent_obeys(spawn: Spawn, mark: str) -> None:
     process = spawn("sh", "-c", f'setsid sh -c "{DEAF}" & wait', env={MARK: mark})
     roots = [identity_of(process)]
@@ -276,6 +279,7 @@ def test_a_deaf_child_does_not_escape_when_its_parent_obeys(spawn: Spawn, mark: 
     assert marked(MARK, mark) == []
 
 
+@needs_setsid
 def test_a_child_born_while_its_parent_is_ended_does_not_escape(spawn: Spawn, mark: str) -> None:
     heir = "trap 'setsid sleep 600 & exit' TERM; echo ready; while :; do sleep 0.01; done"
     spawn("sh", "-c", heir, env={MARK: mark})
@@ -285,7 +289,7 @@ def test_a_child_born_while_its_parent_is_ended_does_not_escape(spawn: Spawn, ma
     assert marked(MARK, mark) == []
 
 
-@pytest.mark.skipif(not has_proc(), reason="needs /proc")
+@needs_proc
 def test_a_process_in_the_middle_of_its_exec_does_not_escape(
     spawn: Spawn, mark: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +308,7 @@ def test_a_process_in_the_middle_of_its_exec_does_not_escape(
     assert not answers
 
 
+@needs_open_environments
 @pytest.mark.usefixtures("only_posix")
 def test_without_proc_a_process_in_the_middle_of_its_exec_does_not_escape_either(
     spawn: Spawn, mark: str, monkeypatch: pytest.MonkeyPatch
@@ -335,6 +340,7 @@ def test_without_proc_the_birth_does_not_move_when_the_clock_is_set(
     assert identity.alive
 
 
+@needs_proc
 def test_one_without_an_environment_is_nobodys(spawn: Spawn, mark: str) -> None:
     process = spawn("env", "-i", "sleep", "600", env={MARK: mark})
     wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")

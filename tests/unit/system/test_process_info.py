@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 from sandbox import REPOSITORY, wait_for
+from systems import needs_proc
 
-from remediation.system.capabilities import has_proc
 from remediation.system.process import Identity
 from remediation.system.process_info import Facts, vitals
 
@@ -44,7 +44,7 @@ def facts(pid: int) -> Facts:
     return found
 
 
-@pytest.mark.skipif(not has_proc(), reason="needs /proc")
+@needs_proc
 def test_they_tell_who_it_is_what_it_does_and_what_it_has(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
     found = facts(child.pid)
 
@@ -81,7 +81,7 @@ def test_without_proc_they_tell_what_psutil_knows(child: subprocess.Popen[bytes]
     assert not {"waits_in", "limits", "oom_score"} & found.keys()
 
 
-@pytest.mark.skipif(not has_proc(), reason="needs /proc")
+@needs_proc
 def test_each_thread_is_told(child: subprocess.Popen[bytes]) -> None:
     os.kill(child.pid, signal.SIGSTOP)
     wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
