@@ -7,7 +7,7 @@ who gives up has at least those.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,14 +87,24 @@ def _threads(process: psutil.Process) -> object:
 def _command_line(process: psutil.Process) -> object:
     if has_proc():
         return _strings("cmdline", process)
-    return process.cmdline()
+    return list(_first(process.cmdline()))
 
 
 def _variables(process: psutil.Process) -> object:
     """Return the names of the environment variables only: values may be secrets."""
     if has_proc():
         return sorted(text.partition("=")[0] for text in _strings("environ", process) if "=" in text)
-    return sorted(process.environ())
+    return sorted(_first(process.environ()))
+
+
+def _first(texts: Iterable[str]) -> Iterator[str]:
+    """Yield texts until they are longer than what is read of a file, and cut the last one."""
+    left = _MOST_BYTES
+    for text in texts:
+        if left <= 0:
+            return
+        yield text[:left]
+        left -= len(text) + 1
 
 
 def _strings(name: str, process: psutil.Process) -> list[str]:

@@ -65,6 +65,7 @@ def test_a_process_that_hangs_in_the_kernel_costs_the_deadline_and_its_own_furth
     wait_for(lambda: not [one for one in threading.enumerate() if one.name.startswith("evidence-")])
 
 
+@pytest.mark.usefixtures("either_way")
 def test_a_process_that_says_too_much_of_itself_is_cut_short(configured: Project) -> None:
     words = [sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)", "x" * 100_000]
     environ = {f"NAME_{number}": "y" * 1000 for number in range(100)}
