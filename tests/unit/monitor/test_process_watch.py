@@ -136,13 +136,14 @@ def test_a_death_before_the_next_look_is_not_lost(loaded: Project, watch: Watch,
     watch.refresh([api])
 
     end(old)
-    start(api)
+    new = start(api)
     watch.refresh([api])
 
     assert watch.dead() == ["api"]
     watch.refresh([api])
     assert watch.dead() == []
-    assert len(watch.fds) == 1
+    end(new)
+    assert watch.dead() == ["api"]
 
 
 def test_a_service_that_is_no_longer_asked_for_is_let_go(loaded: Project, watch: Watch, start: Start) -> None:
