@@ -117,16 +117,19 @@ def test_a_project_with_a_package_of_that_name_tests_it_as_if_we_were_not_instal
 
 
 @pytest.mark.parametrize(
-    "conftest",
-    [None, "", "from remediation.mine import VALUE\n", HOOKS],
-    ids=["no conftest", "empty", "of the project", "our hooks"],
+    ("words", "conftest"),
+    [
+        ([sys.executable, "-m", "pytest", "healthtests", "-n", "2"], ""),
+        ([sys.executable, "-m", "pytest", "healthtests"], HOOKS),
+        (PYTEST, "from remediation.mine import VALUE\n"),
+        (COMMAND, "from remediation.mine import VALUE\n"),
+    ],
+    ids=["python -m pytest -n 2", "our hooks", "pytest", "auto-heal check"],
 )
-@pytest.mark.parametrize("words", [[sys.executable, "-m", "pytest", "healthtests", "-n", "2"], PYTEST, COMMAND])
 def test_a_health_run_with_such_a_package_in_front_ends_with_one_error(
-    namesake: Sandbox, words: list[str], conftest: str | None
+    namesake: Sandbox, words: list[str], conftest: str
 ) -> None:
-    if conftest is not None:
-        namesake.write("conftest.py", conftest)
+    namesake.write("conftest.py", conftest)
 
     result = run(namesake, *words, PYTHONPATH=str(namesake.root))
 

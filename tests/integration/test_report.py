@@ -19,6 +19,7 @@ def nth(name):
     return os.path.getsize(name + ".tried")
 """
 # Two attempts a round, two rounds.
+HAS_SUBTESTS = pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest has subtests since 9.0")
 CHECKS = r"""
 def test_well(): pass
 def test_flaky(): assert nth("flaky") > 1
@@ -110,7 +111,9 @@ def test_the_report_of_everything_is_valid_and_lacks_nothing(everything: Sandbox
     assert len(cases(suite, "test_odd")) == 8
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=HAS_SUBTESTS if name == "test_subtests" else ()) for name in EXPECTED]
+)
 def test_a_case_tells_of_every_attempt(everything: Sandbox, name: str) -> None:
     for case in cases(everything.report, name):
         assert tags(case) == EXPECTED[name]
@@ -123,7 +126,7 @@ def test_a_case_tells_of_every_attempt(everything: Sandbox, name: str) -> None:
         ("test_down", "Failed", "api: gone"),
         ("test_setup", "FileNotFoundError", "[Errno 2] no such thing"),
         ("test_fixture", "FixtureLookupError", "fixture 'nonesuch' not found"),
-        ("test_subtests", "KeyError", "'attempt 1'"),
+        pytest.param("test_subtests", "KeyError", "'attempt 1'", marks=HAS_SUBTESTS),
     ],
 )
 def test_an_attempt_says_what_happened(everything: Sandbox, name: str, kind: str, message: str) -> None:
@@ -134,6 +137,7 @@ def test_an_attempt_says_what_happened(everything: Sandbox, name: str, kind: str
     assert (first.get("type"), first.get("message")) == (kind, message)
 
 
+@HAS_SUBTESTS
 def test_a_final_failure_shows_the_last_attempt_and_its_subtests(everything: Sandbox) -> None:
     (case,) = cases(everything.report, "test_subtests")
 
@@ -170,7 +174,9 @@ def test_a_failure_whose_teardown_fails_as_well_is_one_case_with_both_texts_and_
     ("text", "verdict"),
     [
         ("@heals\ndef test_a(): assert nth('a') > 2", "healed"),
-        ("def test_a(subtests):\n    with subtests.test('sub'): assert nth('a') > 1", "healthy"),
+        pytest.param(
+            "def test_a(subtests):\n    with subtests.test('sub'): assert nth('a') > 1", "healthy", marks=HAS_SUBTESTS
+        ),
     ],
 )
 def test_a_check_that_passes_in_the_end_is_a_pass(project: Sandbox, text: str, verdict: str) -> None:
