@@ -1,7 +1,7 @@
 """The command `auto-heal`, and the search for a package of the project that hides ours.
 
 This module lies outside the package `remediation`, because a project may have a package of that name. It imports only
-the standard library.
+the standard library. PYTEST_DONT_REWRITE, as for the package.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 pytest loads it in every session. Until a session is a health run, it imports only the standard library, pytest and its
 neighbour, because a project may have a package `remediation` of its own. If a conftest has these hooks too, as that of
 auto-heal's own repository has, the conftest's run, and the ones here do nothing.
+
+PYTEST_DONT_REWRITE, as for the package.
 """
 
 from __future__ import annotations

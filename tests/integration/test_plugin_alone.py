@@ -37,6 +37,14 @@ def run(project: Sandbox, *words: str, **env: str) -> Result:
     return Result.of(process)
 
 
+def installed_from_a_wheel(project: Sandbox) -> None:
+    """List the files of ours, as a wheel does and an editable installation does not."""
+    project.write("installed-1.dist-info/METADATA", "Name: installed\nVersion: 1\n")
+    files = ("remediation/__init__.py", "pytest_auto_heal.py", "auto_heal_command.py")
+    project.write("installed-1.dist-info/RECORD", "".join(f"{name},,\n" for name in files))
+    project.write("installed-1.dist-info/entry_points.txt", "[pytest11]\nauto-heal = pytest_auto_heal\n")
+
+
 def imported(project: Sandbox, *arguments: str) -> str:
     """Return which modules of ours a session of pytest has imported."""
     project.write(
@@ -243,7 +251,6 @@ def test_a_check_whose_import_is_missing_says_how_to_add_it(project: Sandbox) ->
 
 
 def test_pytest_does_not_rewrite_a_package_because_ours_has_its_name(namesake: Sandbox) -> None:
-    """In a wheel our files are listed, and pytest rewrites the assertions in all packages of a plugin."""
     namesake.write("remediation/mine.py", "def refuse():\n    value = 1\n    assert value == 2\n")
     namesake.write(
         "tests/test_unit.py",
@@ -251,10 +258,20 @@ def test_pytest_does_not_rewrite_a_package_because_ours_has_its_name(namesake: S
         "def test_unit():\n"
         "    with pytest.raises(AssertionError) as error:\n        mine.refuse()\n    assert str(error.value) == ''\n",
     )
-    namesake.write("installed-1.dist-info/METADATA", "Name: installed\nVersion: 1\n")
-    namesake.write("installed-1.dist-info/RECORD", "remediation/__init__.py,,\n")
-    namesake.write("installed-1.dist-info/entry_points.txt", "[pytest11]\nauto-heal = pytest_auto_heal\n")
+    installed_from_a_wheel(namesake)
 
     result = run(namesake, sys.executable, "-m", "pytest", "tests", PYTHONPATH=str(namesake.root))
 
     assert result.code == 0, result
+
+
+def test_a_command_imports_ours_before_pytest_without_a_warning(project: Sandbox) -> None:
+    installed_from_a_wheel(project)
+    project.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
+
+    result = run(project, *COMMAND, "-v", PYTHONPATH=str(project.root))
+
+    assert result.code == 0, result
+    assert "warning" not in result.output
+    with command(project, COMMAND[0], "monitor", PYTHONPATH=str(project.root)) as monitor:
+        monitor.says("All systems are healthy")
