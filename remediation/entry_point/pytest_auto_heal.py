@@ -13,7 +13,9 @@ import argparse
 import os
 import sys
 from collections.abc import Generator, Iterable
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -112,15 +114,27 @@ def _is_watched() -> bool:
 
 
 def _load_stale_report() -> ModuleType:
-    """Load a module of our package by its path, because `import remediation` may find another package."""
+    """Import a module of ours and forget the import, because `import remediation` may have to find another package."""
     global _stale_report  # noqa: PLW0603 - a module is loaded once
     if _stale_report is None:
-        spec = spec_from_file_location("auto_heal_stale_report", _PACKAGE / "checks" / "stale_report.py")
+        spec = PathFinder.find_spec(_PACKAGE.name, [str(_PACKAGE.parent)])
         if spec is None or spec.loader is None:
             raise ImportError(f"{_PACKAGE} is incomplete")
-        _stale_report = module_from_spec(spec)
-        spec.loader.exec_module(_stale_report)
+        imported = _forget_package()
+        try:
+            sys.modules[_PACKAGE.name] = package = module_from_spec(spec)
+            spec.loader.exec_module(package)
+            _stale_report = import_module(f"{_PACKAGE.name}.checks.stale_report")
+        finally:
+            _forget_package()
+            sys.modules.update(imported)
     return _stale_report
+
+
+def _forget_package() -> dict[str, ModuleType]:
+    """Remove the modules of the package from those that are imported, and return them."""
+    names = [name for name in sys.modules if name.partition(".")[0] == _PACKAGE.name]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
