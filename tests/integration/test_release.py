@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sandbox import REPOSITORY
+from sandbox import REPOSITORY, Sandbox
 
 from remediation import __version__
 from remediation.config.load import tomllib
@@ -208,3 +209,26 @@ def test_the_source_distribution_has_what_its_own_build_reads(built: Path) -> No
         names = {name.partition("/")[2] for name in archive.getnames()}
 
     assert {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "docs/README.md"} <= names
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["-m pytest healthtests", "-m remediation check", "-c 'import auto_heal_command as command; command.run()' check"],
+    ids=["pytest", "module", "command"],
+)
+def test_an_installed_wheel_heals_where_warnings_are_errors(
+    built: Path, tmp_path_factory: pytest.TempPathFactory, project: Sandbox, words: str
+) -> None:
+    site = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        wheel.extractall(site)
+
+    result = subprocess.run(
+        [sys.executable, *shlex.split(words), "-W", "error"],
+        cwd=project.root, env=project.environment(PYTHONPATH=str(site)),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+    assert result.returncode == 0, result.stdout
+    assert project.property("verdict") == "healed", result.stdout
+    assert "Warning" not in result.stdout
