@@ -133,6 +133,23 @@ def test_the_last_round_decides_a_check_but_a_skip_or_an_absence_proves_nothing(
     assert tags(suite) == expected
 
 
+@pytest.mark.parametrize("children", [("<skipped/>", ""), ("", "<skipped/>")])
+def test_a_check_of_which_a_part_was_skipped_has_not_passed(tmp_path: Path, children: tuple[str, str]) -> None:
+    cases = (f'<testcase classname="x" name="test_a">{child}</testcase>' for child in children)
+    xml = report(tmp_path / "round.xml", "".join(cases))
+
+    assert tags(merged(RoundReport(xml, []))) == ["skipped"]
+
+
+def test_a_failed_subtest_of_an_attempt_that_was_repeated_does_not_decide(tmp_path: Path) -> None:
+    classname, name = address("test_x.py::test_a")
+    cases = (f'<testcase classname="{classname}" name="{name}">{child}</testcase>' for child in ("<failure/>", ""))
+    xml = report(tmp_path / "round.xml", "".join(cases))
+    repeated = Attempt("test_x.py::test_a", "test_a", False, "ill", "ValueError", "ill", 0.0, False, 0, {})
+
+    assert tags(merged(RoundReport(xml, [repeated]))) == ["flakyFailure"]
+
+
 def test_a_final_failure_carries_type_and_text_of_the_last_attempt(tmp_path: Path) -> None:
     suite = merged(*(written(tmp_path, {"test_a": "ff"}, number) for number in range(2)))
 

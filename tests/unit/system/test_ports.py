@@ -216,6 +216,26 @@ def test_connections_are_counted_by_their_state() -> None:
     assert counted == {"ESTABLISHED": 1, "LISTEN": 1}
 
 
+def test_all_processes_that_hold_a_listening_socket_share_it_and_no_client_does() -> None:
+    script = (
+        "import os, signal, socket, sys\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.pause()\n"
+        "print(child, server.getsockname()[1], flush=True)\n"
+        "sys.stdin.read()\n"
+        "os.kill(child, signal.SIGKILL)\n"
+        "os.wait()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child, number = map(int, parent.stdout.readline().split())
+        with socket.create_connection(("127.0.0.1", number)):
+            for pid in (parent.pid, child, None):
+                assert ports.sharers(ports.Listener(pid, "127.0.0.1", number)) == {parent.pid, child}
+
+
 def test_a_process_listens_only_on_its_own_ports(listen: Listen, free: int) -> None:
     number = listen("127.0.0.1")
 
