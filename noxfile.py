@@ -78,6 +78,17 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Put small faults into the modules that decide, and fail if their unit tests do not notice one.
+
+    Takes 15 minutes at most, or `--minutes N`; names of modules choose. Those whose faults could signal processes
+    are tried in a PID namespace of their own, and refused without one.
+    """
+    session.install("-e", ".[test]")
+    session.run("python", "tests/mutation/mutate.py", *session.posargs)
+
+
+@nox.session
 def plugins(session: nox.Session) -> None:
     """Heal, check and monitor with each of the popular pytest plugins, and print a table."""
     session.install("-e", ".")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remediation.checks.results import Attempt
+from remediation.run import junit
 from remediation.run.junit import IncompleteReportError, RoundReport, address, merge, read_code
 
 # What pytest and rerunfailures write for an attempt at a check: pass, skip, failure, error in set-up, error in
@@ -108,6 +111,7 @@ def test_an_address_is_the_one_that_this_pytest_writes(nodeid: str) -> None:
         (["fp"], ["flakyFailure"]),
         (["efp"], ["flakyError", "flakyFailure"]),
         (["fff"], ["failure", "rerunFailure", "rerunFailure"]),
+        (["fb"], ["failure", "rerunFailure"]),
         (["ffe"], ["error", "rerunFailure", "rerunFailure"]),
         (["fs"], ["skipped", "flakyFailure"]),
         (["bp"], ["flakyFailure"]),
@@ -156,6 +160,37 @@ def test_a_final_failure_carries_type_and_text_of_the_last_attempt(tmp_path: Pat
     failure, *others = suite[-1]
     assert (failure.get("type"), failure.text) == ("ValueError", "attempt 1.1 of test_a")
     assert [other.get("message") for other in others] == [f"attempt {at} of test_a" for at in ("0.0", "0.1", "1.0")]
+    assert [other.text for other in others] == [other.get("message") for other in others]
+    assert {other.get("type") for other in others} == {"ValueError"}
+
+
+def test_a_failure_that_a_later_skip_did_not_cancel_keeps_its_own_attempt(tmp_path: Path) -> None:
+    suite = merged(written(tmp_path, {"test_a": "f"}), written(tmp_path, {"test_a": "fs"}, 1))
+
+    failure, repeated = suite[-1]
+    assert (failure.text, repeated.text) == ("attempt 0.0 of test_a", "attempt 1.0 of test_a")
+
+
+def test_a_case_has_class_and_name_of_its_check(tmp_path: Path) -> None:
+    suite = merged(written(tmp_path, {"test_a": "p"}))
+
+    assert (suite[-1].get("classname"), suite[-1].get("name")) == address("healthtests/test_x.py::test_a")
+
+
+def test_what_did_not_fail_is_left_as_pytest_wrote_it(tmp_path: Path) -> None:
+    children = '<skipped type="pytest.skip" message="m">why</skipped><system-out>said</system-out>'
+    xml = report(tmp_path / "round.xml", f'<testcase classname="x" name="test_a">{children}</testcase>')
+
+    skipped, output = merged(RoundReport(xml, []))[-1]
+
+    assert (skipped.attrib, skipped.text) == ({"type": "pytest.skip", "message": "m"}, "why")
+    assert (output.attrib, output.text) == ({}, "said")
+
+
+def test_a_failure_without_an_attempt_has_a_type_all_the_same(tmp_path: Path) -> None:
+    xml = report(tmp_path / "round.xml", '<testcase classname="x" name="test_a"><failure/></testcase>')
+
+    assert merged(RoundReport(xml, []))[-1][0].get("type") == "Failed"
 
 
 def test_attempts_stay_with_the_check_that_they_are_attempts_at(tmp_path: Path) -> None:
@@ -210,6 +245,125 @@ def test_the_output_of_the_last_attempt_is_kept(tmp_path: Path, first: str, seco
     xml = report(tmp_path / "round.xml", "".join(cases))
 
     assert merged(RoundReport(xml, []))[-1].findtext("system-out") == "the last"
+
+
+@pytest.mark.parametrize(("own", "other"), [("system-out", "system-err"), ("system-err", "system-out")])
+def test_a_case_that_has_output_of_its_own_takes_none_from_the_last(tmp_path: Path, own: str, other: str) -> None:
+    worst, last = f"<failure/><{own}>own</{own}>", f"<error/><{own}>last</{own}><{other}>last</{other}>"
+    cases = (f'<testcase classname="x" name="test_a">{children}</testcase>' for children in (worst, last))
+    xml = report(tmp_path / "round.xml", "".join(cases))
+
+    _, *outputs = merged(RoundReport(xml, []))[-1]
+
+    assert [(output.tag, output.text) for output in outputs] == [(own, "own")]
+
+
+def test_a_case_without_a_time_took_none(tmp_path: Path) -> None:
+    xml = report(tmp_path / "round.xml", '<testcase classname="x" name="test_a"/>')
+
+    suite = merged(RoundReport(xml, []))
+
+    assert (suite.get("time"), suite[-1].get("time")) == ("0.000", "0.000")
+
+
+def test_the_suite_is_named_as_in_the_last_round(tmp_path: Path) -> None:
+    case = '<testcase classname="x" name="test_a"/>'
+    rounds = [
+        RoundReport(report(tmp_path / f"{name}.xml", case, suite=f'hostname="{name}"'), []) for name in ("one", "two")
+    ]
+
+    root = ET.fromstring(merge(rounds, properties={}, system_out=[]))
+
+    assert (root.tag, root.get("name")) == ("testsuites", "pytest tests")
+    assert (root[0].get("name"), root[0].get("hostname")) == ("pytest", "two")
+
+
+# Additions to pytest's own reports.
+
+
+def test_a_note_is_put_in_front_of_message_and_text_of_its_failed_check_alone(tmp_path: Path) -> None:
+    noted = written(tmp_path, {"test_a": "f", "test_b": "f", "test_c": "p"})
+    notes = {address(f"healthtests/test_x.py::{name}"): "broken by the heal" for name in ("test_a", "test_c")}
+
+    suite = ET.fromstring(merge([noted], properties={}, system_out=[], notes=notes))[0]
+
+    (with_note,), (without,), passed = suite[-3:]
+    assert with_note.get("message") == "broken by the heal: m"
+    assert with_note.text == "broken by the heal\n\nattempt 0.0 of test_a"
+    assert (without.get("message"), without.text) == ("m", "attempt 0.0 of test_b")
+    assert not list(passed)
+
+
+def test_a_failure_outside_the_checks_is_a_failed_case(tmp_path: Path) -> None:
+    failures = {("auto-heal", "api rollback"): "exit code 1"}
+
+    suite = ET.fromstring(merge([written(tmp_path, {"test_a": "p"})], properties={}, system_out=[], failures=failures))[
+        0
+    ]
+
+    (failure,) = suite[-1]
+    assert suite[-1].attrib == {"classname": "auto-heal", "name": "api rollback", "time": "0.000"}
+    assert (failure.tag, failure.text) == ("failure", "exit code 1")
+    assert failure.attrib == {"message": "exit code 1", "type": "Failed"}
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+
+
+PLACES: dict[tuple[str, str], tuple[str, int | None]] = {
+    ("x", "test_a"): ("test_x.py", 7), ("x", "test_b"): ("checks.yaml", None)
+}  # fmt: skip
+
+
+def placed(folder: Path, *attributes: str, places: Mapping[Any, Any] | None = None) -> list[dict[str, str]]:
+    """Merge rounds of three checks, each with these attributes; return where each case lies."""
+    cases = ["".join(f'<testcase classname="x" name="test_{name}" {more}/>' for name in "abc") for more in attributes]
+    rounds = [RoundReport(report(folder / f"{at}.xml", text), []) for at, text in enumerate(cases)]
+    suite = ET.fromstring(merge(rounds, properties={}, system_out=[], places=places))[0]
+    return [
+        {key: case.attrib[key] for key in ("file", "line") if key in case.attrib} for case in suite.iterfind("testcase")
+    ]
+
+
+@pytest.mark.parametrize("rounds", [('file="f"',), ('file="f"', ""), ("", 'file="f"')])
+def test_cases_have_their_places_if_pytest_wrote_places_in_any_round(tmp_path: Path, rounds: tuple[str, ...]) -> None:
+    found = placed(tmp_path, *rounds, places=PLACES)
+
+    assert found == [{"file": "test_x.py", "line": "7"}, {"file": "checks.yaml"}, {}]
+
+
+@pytest.mark.parametrize(("attributes", "places"), [("", PLACES), ('file="f"', None)])
+def test_cases_have_no_places_if_pytest_wrote_none_or_none_are_known(
+    tmp_path: Path, attributes: str, places: Mapping[Any, Any] | None
+) -> None:
+    assert placed(tmp_path, attributes, places=places) == [{}, {}, {}]
+
+
+@pytest.mark.parametrize("own", ["", '<properties><property name="build" value="7"/></properties>'])
+def test_all_properties_are_in_one_element(tmp_path: Path, own: str) -> None:
+    xml = report(tmp_path / "round.xml", f'{own}<testcase classname="x" name="test_a"/>')
+
+    suite = ET.fromstring(merge([RoundReport(xml, [])], properties={"verdict": "sick"}, system_out=[]))[0]
+
+    (found,) = suite.findall("properties")
+    assert found[-1].attrib == {"name": "verdict", "value": "sick"}
+
+
+def test_output_failures_messages_and_values_are_redacted_each_in_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(junit, "redacted_output", lambda text: f"{text}, as output")
+    monkeypatch.setattr(junit, "redacted_failure", lambda text: f"{text}, as a failure")
+    monkeypatch.setattr(junit, "redacted_value", lambda name, text: f"{text}, as {name or 'a message'}")
+    case = '<testcase classname="x" name="test_a"><failure message="m">why</failure></testcase>'
+    own = '<properties><property name="build" value="7"/></properties>'
+    xml = report(tmp_path / "round.xml", own + case)
+
+    suite = ET.fromstring(merge([RoundReport(xml, [])], properties={}, system_out=["said"]))[0]
+
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert (failure.text, failure.get("message")) == ("why, as a failure", "m, as a message")
+    assert suite.findtext("system-out") == "said, as output"
+    assert [each.get("value") for each in suite.iterfind("properties/property")] == ["7, as build"]
 
 
 def test_properties_and_log_lines_are_written_as_xml_can_hold_them(tmp_path: Path) -> None:
@@ -268,6 +422,7 @@ _WHOLE = b"<testsuites><testsuite>" + _CASE + b"</testsuite></testsuites>"
     "content",
     [
         *[b"", b"\x00", _WHOLE[:-1], _WHOLE[:60], _WHOLE + b"<", b"\xff" + _WHOLE, b"<testsuites/>", b"<html/>"],
+        b'<?xml version="1.0" encoding="big5"?>' + _WHOLE,
         *[b'<?xml version="1.0" encoding="no-such"?>' + _WHOLE, _WHOLE.replace(b'"x"', b'"\xff"')],
         *[_WHOLE.replace(b' name="a"', b""), _WHOLE.replace(b'"a"', b'""')],
         *[_WHOLE.replace(b'"x" name="a"', b'"pytest" name="internal"'), _WHOLE.replace(_CASE, b"")],
@@ -279,6 +434,14 @@ def test_a_report_that_is_not_whole_has_no_verdict(tmp_path: Path, content: byte
 
     with pytest.raises(IncompleteReportError):
         read_code(path)
+
+
+@pytest.mark.parametrize(("children", "code"), [("", 0), ("<failure/>", 1)])
+def test_a_report_may_be_the_suite_itself(tmp_path: Path, children: str, code: int) -> None:
+    path = tmp_path / "report.xml"
+    path.write_text(f'<testsuite><testcase classname="x" name="a">{children}</testcase></testsuite>')
+
+    assert read_code(path) == code
 
 
 def test_a_report_that_is_missing_or_no_file_has_no_verdict(tmp_path: Path) -> None:
