@@ -38,7 +38,7 @@ def mutants(source: bytes, only: Sequence[str] = ()) -> Iterator[Mutant]:
     for content in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(content))
     for path, line, node, after in _faults(ast.parse(source), (), 1):
-        if only and not {*path} & {*only}:
+        if ast.unparse(node) == after or (only and not {*path} & {*only}):
             continue
         at: Any = node
         if isinstance(node, ast.ClassDef) and not _is_iterated(node.name, source.decode()):
@@ -85,6 +85,9 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
     """Yield what is executed below a node: no annotation, decorator, pattern, target, import or formatted text."""
     match node:
         case ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return
+        case ast.Subscript(value=ast.Name(id="Literal" | "tuple" | "list" | "dict")):
+            # A type.
             return
         case ast.FunctionDef(args=arguments):
             yield from (default for default in (*arguments.defaults, *arguments.kw_defaults) if default)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from remediations import remediation
 
-from remediation.checks.results import Attempt, CheckResult, Results, RoundFindings, over_all_rounds, places
+from remediation.checks.results import Attempt, CheckResult, Ends, Results, RoundFindings, over_all_rounds, places
 from remediation.state.records import CheckOutcome, Result
 from remediation.state.remediation import Remediation
 from remediation.supervision.attempt_log import NOTE
@@ -242,3 +243,115 @@ def test_a_service_healed_without_an_answer_was_well_when_its_check_passed() -> 
     results = results_of(ill, RoundFindings([], [became(PASSED, 9.0)]), done=[healed(None)])
 
     assert times(results["api"]) == (2.0, 9.0)
+
+
+def test_only_a_heal_after_which_it_was_ready_says_when_a_service_answered_again() -> None:
+    ill = RoundFindings([attempt(2.0)], [became(FAILED)])
+
+    results = results_of(ill, RoundFindings([], [became(PASSED, 9.0)]), done=[healed(5.0), healed(7.0, ok=False)])
+
+    assert times(results["api"]) == (2.0, 5.0)
+
+
+def test_the_result_of_a_service_names_it_and_begins_with_its_first_check() -> None:
+    results = results_of(RoundFindings([], [became(PASSED, 5.0, at=4.0), became(PASSED, 3.0, OTHER, at=2.0)]))
+
+    assert (results["api"].at, results["api"].services, results["api"].passed_at) == (2.0, ["api"], 3.0)
+
+
+def test_a_service_of_which_a_check_was_skipped_is_well_since_another_passed() -> None:
+    results = results_of(RoundFindings([], [became(SKIPPED), became(PASSED, 5.0, OTHER)]))
+
+    assert times(results["api"]) == (None, 5.0)
+
+
+def test_a_service_failed_when_the_first_of_its_checks_did() -> None:
+    failures = [attempt(3.0, OTHER, message="later"), attempt(2.0, message="first")]
+    ill = RoundFindings(failures, [became(FAILED, nodeid=OTHER), became(FAILED)])
+
+    result = results_of(ill)["api"]
+
+    assert (result.failed_at, result.message) == (2.0, "first")
+
+
+def test_a_failure_without_an_attempt_began_with_its_check() -> None:
+    results = results_of(RoundFindings([], [became(FAILED, at=4.0)]))
+
+    assert (times(results[NODE]), results[NODE].message) == ((4.0, None), None)
+
+
+def test_a_failure_for_being_slow_alone_stays_one_in_the_history() -> None:
+    slow = msgspec.structs.replace(attempt(2.0), only_slower=True)
+
+    assert results_of(RoundFindings([slow], [became(FAILED)]))[NODE].only_slower
+
+
+def test_the_latency_of_a_check_is_the_one_that_its_client_measured() -> None:
+    results = Results()
+
+    results.add(report("call", PASSED, latency=0.125))
+
+    assert results.all[0].latency == 0.125
+
+
+def test_a_check_that_failed_for_good_does_not_pass_when_a_later_call_does() -> None:
+    results = Results()
+
+    for outcome in (FAILED, PASSED):
+        results.add(report("call", outcome))
+
+    assert results.all[0].outcome is CheckOutcome.FAILED
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [(FAILED, FAILED), (RERUN, SKIPPED)])
+def test_a_check_that_passed_and_then_did_not_has_no_moment_at_which_it_passed(outcome: str, expected: str) -> None:
+    results = Results()
+
+    results.add(report("call", PASSED))
+    results.add(report("teardown", outcome))
+
+    (result,) = results.all
+    assert (result.outcome.value, result.passed_at, result.latency) == (expected, None, None)
+
+
+# The ends of checks.
+
+ONCE: list[tuple[Phase, str]] = [("setup", PASSED), ("call", PASSED), ("teardown", PASSED)]
+
+
+def missing(reports: list[tuple[Any, str]]) -> set[str]:
+    """Return which of two checks are missing after these reports of the first."""
+    ends = Ends()
+    for when, outcome in reports:
+        ends.add(report(when, outcome))
+    return ends.missing([NODE, OTHER])
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        ONCE,
+        [("setup", FAILED), ("teardown", PASSED)],
+        [("setup", PASSED), ("call", RERUN), ("teardown", PASSED), *ONCE],
+        [("setup", RERUN), ("teardown", PASSED), *ONCE],
+    ],
+    ids=["it passes", "its set-up fails", "it is tried again", "its set-up is tried again"],
+)
+def test_a_check_has_ended_with_the_teardown_of_its_last_attempt(reports: list[tuple[Phase, str]]) -> None:
+    assert missing(reports) == {OTHER}
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        [],
+        ONCE[:1],
+        ONCE[:2],
+        [("setup", PASSED), ("call", RERUN), ("teardown", PASSED)],
+        [("setup", PASSED), ("call", RERUN), ("teardown", PASSED), *ONCE[:2]],
+        [*ONCE, ("???", FAILED)],
+    ],
+    ids=["never began", "set-up alone", "no teardown", "to be tried again", "broke off again", "its worker crashed"],
+)
+def test_a_check_without_the_teardown_of_a_last_attempt_is_missing(reports: list[tuple[Any, str]]) -> None:
+    assert missing(reports) == {NODE, OTHER}

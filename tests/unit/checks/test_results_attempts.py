@@ -9,7 +9,8 @@ from typing import Any, Literal, cast
 import msgspec
 import pytest
 
-from remediation.checks.results import Attempt, Attempts, attempt, label, note
+from remediation.checks.errors import Slower
+from remediation.checks.results import Attempt, Attempts, attempt, first_line, label, note
 from remediation.supervision.attempt_log import NOTE
 
 Phase = Literal["setup", "call", "teardown"]
@@ -108,6 +109,10 @@ def test_a_message_is_never_empty(longrepr: Any) -> None:
     assert failed(longrepr=longrepr, noted={"type": "Failed"}).message.strip()
 
 
+def test_a_failure_without_a_text_has_none() -> None:
+    assert not failed(longrepr=None).text
+
+
 def test_the_whole_text_is_kept() -> None:
     assert failed(longrepr=crash("boom", text="line 1\nline 2")).text == "line 1\nline 2"
 
@@ -132,6 +137,33 @@ def test_an_attempt_survives_the_way_to_the_first_round_whatever_its_text_holds(
     travelled = msgspec.json.decode(msgspec.json.encode([found]), type=list[Attempt])
 
     assert travelled == [found]
+
+
+def test_an_attempt_without_a_note_was_not_slow_alone_and_one_with_it_is_what_it_says() -> None:
+    assert not failed().only_slower
+    assert failed(noted={"only_slower": True}).only_slower
+    assert not Attempt("t", "t", False, "", "", "", 0.0, True, 0, {}).only_slower
+
+
+def test_an_attempt_has_the_number_of_its_note_or_of_its_report_or_is_the_first() -> None:
+    assert failed(noted={"number": 2}, rerun=1).number == 2
+    assert failed(rerun=1).number == 1
+    assert failed().number == 0
+
+
+def test_a_message_is_cut_and_a_text_is_not() -> None:
+    found = failed(longrepr=crash("x" * 2001, text="x" * 2001))
+
+    assert (len(found.message), len(found.text)) == (2000, 2001)
+
+
+def test_a_message_is_the_line_that_pytest_marks_or_the_first() -> None:
+    assert failed(longrepr="def test_a():\nE   no answer\nE   at all").message == "no answer"
+    assert failed(longrepr="no answer\nat all").message == "no answer"
+
+
+def test_the_first_line_of_a_failure_is_that_of_its_message() -> None:
+    assert first_line(report(longrepr=crash("no answer\nat all"))) == "no answer"
 
 
 # Labels and notes.
@@ -168,7 +200,64 @@ def test_a_note_is_plain_enough_to_travel_from_a_worker(*, broken: bool, kind: s
     assert (made["check"], made["type"], made["heals"]) == ("/api", kind, {"api": 1})
 
 
+@pytest.mark.parametrize("parameters", ["x", None])
+def test_brackets_in_a_docstrings_check_are_parameters_only_if_it_has_any(parameters: str | None) -> None:
+    fake = item("/api", parameters=parameters)
+    if parameters is None:
+        fake.name = "test_a[x]"
+
+    assert label(fake) == ("/api [x]" if parameters else "/api")
+
+
+def test_a_parametrized_check_whose_name_has_no_brackets_is_called_by_its_docstring() -> None:
+    fake = item("/api", parameters="x")
+    fake.name = "test_a"
+
+    assert label(fake) == "/api"
+
+
+@pytest.mark.parametrize(("attempts", "number"), [({}, 0), ({"execution_count": 1}, 0), ({"execution_count": 3}, 2)])
+def test_a_note_has_the_number_of_the_attempt_from_zero_on(attempts: dict[str, int], number: int) -> None:
+    fake = item("/api")
+    vars(fake).update(attempts)
+    call = pytest.CallInfo[None].from_call(lambda: None, "call")
+
+    made = note(fake, call, heals={}, services=["api"], latency=0.25)
+
+    assert (made["number"], made["services"], made["latency"]) == (number, ["api"], 0.25)
+
+
+@pytest.mark.parametrize(("error", "slower"), [(Slower("late"), True), (ValueError("ill"), False), (None, False)])
+def test_a_note_tells_whether_the_check_was_slow_alone(error: Exception | None, *, slower: bool) -> None:
+    def check() -> None:
+        if error:
+            raise error
+
+    call = pytest.CallInfo[None].from_call(check, "call")
+
+    assert note(item(), call, heals={}, services=[])["only_slower"] is slower
+
+
 # Together.
+
+
+def test_only_final_failures_count_and_name_the_sick_services() -> None:
+    attempts = Attempts()
+    attempts.add(failed(outcome="rerun", rerun=0, noted={"number": 0, "heals": {"db": 0}}))
+    assert (attempts.failures, attempts.failed_services) == (0, set())
+
+    attempts.add(failed(noted={"number": 1, "heals": {"api": 0, "web": 0}}))
+
+    assert (attempts.failures, attempts.failed_services) == (1, {"api", "web"})
+
+
+def test_a_teardown_that_fails_after_a_repeated_attempt_does_not_make_it_final() -> None:
+    attempts = Attempts()
+
+    attempts.add(failed(outcome="rerun", rerun=0))
+    attempts.add(failed(when="teardown", rerun=0))
+
+    assert not attempts.all[0].final
 
 
 def test_a_teardown_that_fails_as_well_joins_its_attempt() -> None:

@@ -8,7 +8,7 @@ from outcomes import outcome_of
 
 from remediation.config.model import LatencyLimits
 from remediation.deployment.baseline import Baseline, BaselineCheck
-from remediation.deployment.comparison import Change, ChangeKind, changes
+from remediation.deployment.comparison import Change, ChangeKind, Slowdown, changes, slowdown
 from remediation.state.records import CheckOutcome, Result
 
 LIMITS = LatencyLimits(calls=5, factor=2, margin=0.05)
@@ -67,6 +67,38 @@ def test_slower_is_by_a_factor_and_a_margin(before: float | None, after: float |
     found = compared(BaselineCheck("/a", CheckOutcome.PASSED, before), now("passed", after))
 
     assert [change.kind for change in found] == [ChangeKind.SLOWER][:is_slower]
+
+
+@pytest.mark.parametrize("kind", ChangeKind)
+def test_a_change_is_a_failure_if_the_check_fails(kind: ChangeKind) -> None:
+    passes = {ChangeKind.REPAIRED, ChangeKind.SLOWER, ChangeKind.NOT_RUN}
+
+    assert kind.is_failure == (kind not in passes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sign"), [(ChangeKind.REPAIRED, "🎉"), (ChangeKind.NOT_RUN, "⚠️"), (ChangeKind.STILL_BROKEN, "❌")]
+)
+def test_the_log_shows_how_good_a_change_is(kind: ChangeKind, sign: str) -> None:
+    assert str(Change(NODE, "/a", kind).message).startswith(sign)
+
+
+def test_a_margin_is_enough_in_itself_and_counted_from_the_latency_before() -> None:
+    limits = LatencyLimits(calls=5, factor=1, margin=0.5)
+
+    assert slowdown(1.5, 1.0, limits) == Slowdown(1.5, 1.0)
+    assert slowdown(1.4, 1.0, limits) is None
+
+
+def test_a_latency_is_told_in_milliseconds() -> None:
+    assert slowdown(1.00049, 0.12349, LIMITS) == Slowdown(1.0, 0.123)
+
+
+def test_only_what_passed_before_can_be_slower() -> None:
+    (change,) = compared(BaselineCheck("/a", CheckOutcome.FAILED, 0.1), now("passed", 9.0))
+
+    assert change.kind is ChangeKind.REPAIRED
+    assert compared(BaselineCheck("/a", CheckOutcome.SKIPPED, 0.1), now("passed", 9.0)) == []
 
 
 def test_what_fails_for_being_slower_alone_is_not_called_broken() -> None:

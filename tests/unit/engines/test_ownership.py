@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
-from sandbox import Sandbox, wait_for
+from msgspec.structs import replace
+from sandbox import Sandbox, free_port, wait_for
 
 from remediation.config.model import Service
 from remediation.engines import ownership
+from remediation.engines.errors import ForeignPortError, HealError
 from remediation.state.service_state import ServiceState
-from remediation.system.environment import SERVICE_MARK
-from remediation.system.process import Identity, value_of
+from remediation.system.environment import SERVICE_MARK, START_MARK
+from remediation.system.ports import Listener
+from remediation.system.process import Identity, describe, value_of
 
-# Starts a child, prints its PID, and ends it when its own input ends.
+# Starts a child with changes to the environment, prints its PID, and ends it when its own input ends.
 PARENT = """
-import subprocess, sys
-child = subprocess.Popen(["sleep", "600"])
+import json, os, subprocess, sys
+changes = json.loads(sys.argv[1])
+environ = {name: value for name, value in {**os.environ, **changes}.items() if value is not None}
+child = subprocess.Popen(["sleep", "600"], env=environ)
 print(child.pid, flush=True)
 sys.stdin.read()
 child.kill()
 child.wait()
 """
+GONE = 2**22 + 1
 
 Start = Callable[..., Identity]
 StartFamily = Callable[..., tuple[Identity, Identity]]
@@ -41,19 +51,28 @@ def start(project: Sandbox) -> Start:
 
 @pytest.fixture
 def start_family() -> Iterator[StartFamily]:
-    """Start a process that has a child; both have these variables in their environment."""
+    """Start a process with these variables in its environment, and a child of it with some of them changed."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start_family(**variables: str) -> tuple[Identity, Identity]:
-        pipe, environ = subprocess.PIPE, Sandbox.environment(**variables)
-        process = subprocess.Popen([sys.executable, "-c", PARENT], env=environ, stdin=pipe, stdout=pipe)
+    def start_family(variables: dict[str, str], **changes: str | None) -> tuple[Identity, Identity]:
+        words, pipe = [sys.executable, "-c", PARENT, json.dumps(changes)], subprocess.PIPE
+        process = subprocess.Popen(words, env=Sandbox.environment(**variables), stdin=pipe, stdout=pipe)
         started.append(process)
         assert process.stdout is not None
-        return known(process.pid, variables), known(int(process.stdout.readline()), variables)
+        child = int(process.stdout.readline())
+        inherited = {name: value for name, value in {**variables, **changes}.items() if value is not None}
+        return known(process.pid, variables), known(child, inherited)
 
     yield start_family
     for process in started:
         process.communicate()
+
+
+@pytest.fixture
+def listening() -> Iterator[int]:
+    """Return a port on which this process listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])
 
 
 def known(pid: int, variables: dict[str, str]) -> Identity:
@@ -61,6 +80,18 @@ def known(pid: int, variables: dict[str, str]) -> Identity:
     # While it executes a program, it has no environment to be found by.
     wait_for(lambda: all(value_of(name, pid) == value for name, value in variables.items()))
     identity = Identity.of(pid)
+    assert identity is not None
+    return identity
+
+
+def stored(identity: Identity, **values: str) -> ServiceState:
+    """Return the state of a service whose last start is this process."""
+    return ServiceState(pid=identity.pid, born=identity.born, **values)
+
+
+def ourselves() -> Identity:
+    """Return the identity of this process, which is protected."""
+    identity = Identity.of(os.getpid())
     assert identity is not None
     return identity
 
@@ -80,7 +111,7 @@ def test_the_only_marked_process_is_the_root(service: Service, start: Start) -> 
 
 
 def test_a_marked_process_with_a_marked_child_is_the_root(service: Service, start_family: StartFamily) -> None:
-    parent, _ = start_family(**marked(service))
+    parent, _ = start_family(marked(service))
 
     assert ownership.marked_root(service, ServiceState()) == parent
 
@@ -94,3 +125,157 @@ def test_of_several_marked_processes_none_is_the_root(service: Service, start: S
 
 def test_a_service_without_processes_has_no_root(service: Service) -> None:
     assert ownership.marked_root(service, ServiceState()) is None
+
+
+def test_a_process_that_ended_while_its_ancestors_were_looked_up_has_none() -> None:
+    assert ownership._ancestors(Identity(GONE, "any")) == set()
+
+
+# The processes that are proven to be the service's.
+
+
+def test_a_process_in_the_state_is_the_services_with_a_mark_or_without(service: Service, start: Start) -> None:
+    without, with_mark = start(), start(**marked(service))
+
+    assert ownership.roots(service, stored(with_mark)) == [with_mark]
+    assert ownership.roots(service, stored(without)) == [with_mark, without]
+    assert ownership.roots(service, ServiceState()) == [with_mark]
+
+
+def test_a_process_that_got_the_pid_in_the_state_is_not_the_services(service: Service, start: Start) -> None:
+    stranger = start()
+
+    assert ownership.roots(service, stored(replace(stranger, born="before"))) == []
+
+
+def test_the_mark_of_its_start_finds_a_process_whose_folder_has_moved(service: Service, start: Start) -> None:
+    moved = start(**{SERVICE_MARK: "/old/place:api", START_MARK: "start"})
+
+    assert ownership.roots(service, ServiceState(start="start")) == [moved]
+    assert ownership.roots(service, ServiceState(start="another")) == []
+
+
+@pytest.mark.parametrize("variables", [{}, {SERVICE_MARK: "/old/place:db"}], ids=["no mark", "of another service"])
+def test_a_process_that_has_another_mark_or_none_has_left_the_service(
+    service: Service, start: Start, variables: dict[str, str]
+) -> None:
+    start(**{START_MARK: "start", **variables})
+
+    assert ownership.roots(service, ServiceState(start="start")) == []
+
+
+def test_a_state_without_a_start_claims_no_process_without_one(service: Service, start: Start) -> None:
+    start(**{SERVICE_MARK: "/old/place:api", START_MARK: ""})
+
+    assert ownership.roots(service, ServiceState()) == []
+
+
+# Its family.
+
+
+@pytest.mark.parametrize("child_mark", ["inherited", "removed"])
+def test_the_descendants_of_its_processes_are_the_services(
+    service: Service, start_family: StartFamily, child_mark: str
+) -> None:
+    parent, child = start_family(marked(service), **({} if child_mark == "inherited" else {SERVICE_MARK: None}))
+
+    assert ownership.family(service, ServiceState()) == [parent, child]
+
+
+def test_a_descendant_with_the_mark_of_another_service_is_not_the_services(
+    service: Service, start_family: StartFamily
+) -> None:
+    parent, _ = start_family(marked(service), **{SERVICE_MARK: "/another/place:db"})
+
+    assert ownership.family(service, ServiceState()) == [parent]
+
+
+def test_a_descendant_whose_parent_began_before_the_folder_moved_is_the_services(
+    service: Service, start_family: StartFamily
+) -> None:
+    parent, child = start_family({SERVICE_MARK: "/old/place:api", START_MARK: "start"})
+
+    assert ownership.family(service, ServiceState(start="start")) == [parent, child]
+
+
+def test_a_marked_descendant_of_an_unmarked_process_in_the_state_is_the_services(
+    service: Service, start_family: StartFamily
+) -> None:
+    parent, child = start_family({}, **marked(service))
+
+    assert ownership.family(service, stored(parent)) == [child, parent]
+
+
+def test_a_protected_process_is_in_no_family(service: Service) -> None:
+    assert ourselves() not in ownership.family(service, stored(ourselves()))
+
+
+# What must not be ended.
+
+
+def test_a_service_with_a_protected_process_cannot_be_ended(service: Service) -> None:
+    error = ownership.untouchable(service, stored(ourselves()))
+
+    assert isinstance(error, HealError)
+    assert error.message.key == "out_of_bounds"
+    assert error.message.values["name"] == "api"
+    assert error.message.values["holder"] == describe(os.getpid())
+    assert str(error.message.values["why"]) == "is auto-heal itself"
+
+
+def test_a_service_whose_processes_may_all_be_ended_can_be(service: Service, start: Start) -> None:
+    start(**marked(service))
+
+    assert ownership.untouchable(service, ServiceState()) is None
+
+
+# The port.
+
+
+def test_a_process_owns_a_port_on_which_it_or_a_descendant_listens(listening: int, start: Start) -> None:
+    assert ownership.owns_port(listening, os.getpid())
+    assert ownership.owns_port(listening, os.getppid())
+    assert not ownership.owns_port(listening, start().pid)
+    assert not ownership.owns_port(listening, GONE)
+
+
+def test_the_holders_of_a_port_are_its_processes_and_none_if_one_is_hidden(listening: int) -> None:
+    own, hidden = Listener(os.getpid(), "127.0.0.1", listening), Listener(None, "127.0.0.1", free_port())
+
+    assert ownership.holders([own]) == {os.getpid()}
+    assert ownership.holders([own, hidden]) == {os.getpid(), None}
+
+
+@pytest.mark.parametrize(
+    ("holder", "free_port", "why"),
+    [
+        ("hidden", "user", "belongs to another user"),
+        ("ourselves", "user", "is auto-heal itself"),
+        ("stranger", "user", None),
+        ("stranger", "own", "is not its own"),
+        ("gone", "user", None),
+        ("gone", "never", "is not its own"),
+    ],
+)
+def test_a_holder_of_the_port_may_be_ended_as_free_port_allows(
+    service: Service, start: Start, holder: str, free_port: Literal["own", "user", "never"], why: str | None
+) -> None:
+    pid = {"hidden": None, "ourselves": os.getpid(), "stranger": start().pid, "gone": GONE}[holder]
+    configured = replace(service, free_port=free_port)
+
+    error = ownership.obstacle(configured, 8787, [pid])
+
+    assert (error is None) == (why is None)
+    if error and why:
+        assert isinstance(error, ForeignPortError)
+        assert (error.pid, error.message.values["name"], error.message.values["port"]) == (pid, "api", 8787)
+        assert why in str(error.message.values["why"])
+
+
+def test_one_holder_that_may_not_be_ended_is_an_obstacle_whatever_the_others(service: Service, start: Start) -> None:
+    free = replace(service, free_port="user")
+
+    assert ownership.obstacle(free, 8787, []) is None
+    error = ownership.obstacle(free, 8787, [start().pid, os.getpid()])
+    assert isinstance(error, ForeignPortError)
+    assert error.pid == os.getpid()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from sandbox import Sandbox
@@ -12,7 +13,7 @@ from sandbox import Sandbox
 from remediation.config.load import load_project
 from remediation.config.model import Budget, Service
 from remediation.healing import backoff
-from remediation.healing.backoff import LONGEST_DELAY
+from remediation.healing.backoff import LONGEST_DELAY, Spent
 from remediation.state.service_state import ServiceState
 
 START = 1_000_000.0
@@ -151,3 +152,95 @@ def test_what_is_remembered_of_it_survives_a_change_of_the_budget(clock: Clock) 
 
     assert clock.ask() == "budget_wait"
     assert clock.state.delay > 0
+
+
+# What is left of the budget.
+
+
+def test_what_is_left_counts_down_to_the_refusal(clock: Clock) -> None:
+    found = []
+    for _ in range(4):
+        found.append(backoff.left(clock.service, clock.state))
+        clock.ask()
+
+    assert found == [3, 2, 1, 0]
+
+
+def test_a_service_that_was_stopped_by_hand_has_nothing_left(clock: Clock) -> None:
+    clock.state.stopped_by_hand = True
+
+    assert backoff.left(clock.service, clock.state) == 0
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(4, 0), (30, 1), (31, 0), (50, 1)])
+def test_one_restart_is_left_when_the_delay_of_a_spent_budget_is_over_and_none_before(
+    clock: Clock, seconds: float, left: int
+) -> None:
+    clock.sick_for(seconds)
+
+    assert backoff.left(clock.service, clock.state) == left
+
+
+def test_no_restart_waits_while_the_budget_lasts(clock: Clock) -> None:
+    clock.sick_for(3)
+
+    assert (clock.state.delay, clock.state.not_before) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_budget_of_one_restart_or_none_waits_for_its_whole_window(clock: Clock, restarts: int) -> None:
+    clock.service = replace(clock.service, budget=Budget(restarts, 30.0, calm=30.0))
+
+    clock.sick_for(restarts + 1)
+
+    assert clock.state.delay == 30.0
+
+
+def test_asking_what_is_left_spends_nothing(clock: Clock) -> None:
+    clock.sick_for(30)
+    before = msgspec.json.encode(clock.state)
+
+    backoff.left(clock.service, clock.state)
+
+    assert msgspec.json.encode(clock.state) == before
+
+
+def test_a_spent_budget_waits_for_its_share_of_the_window_before_the_next_restart(clock: Clock) -> None:
+    clock.sick_for(4)
+
+    # Found spent three seconds after the start; ten seconds are a third of the window.
+    assert (clock.state.delay, clock.state.not_before) == (10.0, START + 3 + 10)
+
+
+def test_a_restart_that_is_taken_back_leaves_the_budget_as_it_was(clock: Clock) -> None:
+    clock.sick_for(31)
+    before, encoded = Spent.of(clock.state), msgspec.json.encode(clock.state)
+    clock.now += 60
+    assert clock.ask() == ""
+
+    before.put(clock.state)
+
+    assert msgspec.json.encode(clock.state) == encoded
+    assert Spent.of(ServiceState()) == Spent()
+    # What is restored later must not change with the state.
+    assert before.restarts == tuple(clock.state.restarts)
+    clock.state.restarts.append(0.0)
+    assert before.restarts != tuple(clock.state.restarts)
+
+
+@pytest.mark.parametrize(("quiet", "waits"), [(29.0, True), (30.0, True), (31.0, False)])
+def test_a_spent_budget_waits_until_the_service_was_well_for_as_long_as_it_says(
+    clock: Clock, quiet: float, *, waits: bool
+) -> None:
+    clock.state.delay, clock.state.troubled_at = 0.5, clock.now
+
+    clock.now += quiet
+
+    assert backoff.waits_still(clock.service, clock.state) is waits
+    assert backoff.waits(clock.state)
+
+
+def test_a_budget_that_was_not_spent_waits_for_nothing(clock: Clock) -> None:
+    clock.state.troubled_at = clock.now
+
+    assert not backoff.waits_still(clock.service, clock.state)
