@@ -84,9 +84,9 @@ def known(pid: int, variables: dict[str, str]) -> Identity:
     return identity
 
 
-def stored(identity: Identity, **values: str) -> ServiceState:
+def stored(identity: Identity) -> ServiceState:
     """Return the state of a service whose last start is this process."""
-    return ServiceState(pid=identity.pid, born=identity.born, **values)
+    return ServiceState(pid=identity.pid, born=identity.born)
 
 
 def ourselves() -> Identity:
