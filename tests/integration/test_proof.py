@@ -241,9 +241,16 @@ def wrong_value(_: Sandbox) -> list[str]:
     return ["--heal-rounds=many"]
 
 
+BREAKS = [break_toml, break_key, break_conftest, wrong_option, wrong_value]
+PLACES_AND_BREAKS = [
+    pytest.param(place, break_it, marks=() if place == "default" or break_it is wrong_option else pytest.mark.soak)
+    for place in ("configured", "named", "default")
+    for break_it in BREAKS
+]
+
+
 @pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests"])
-@pytest.mark.parametrize("break_it", [break_toml, break_key, break_conftest, wrong_option, wrong_value])
-@pytest.mark.parametrize("place", ["configured", "named", "default"])
+@pytest.mark.parametrize(("place", "break_it"), PLACES_AND_BREAKS)
 def test_a_run_that_cannot_begin_leaves_no_report_of_before(
     healthy: Sandbox, way: str, break_it: object, place: str
 ) -> None:

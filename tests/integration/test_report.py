@@ -282,7 +282,10 @@ def test_a_run_cut_short_is_no_pass(project: Sandbox, fixture: str, check: str, 
         assert project.property("verdict") == "sick"
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "workers"])
+WORKERS = pytest.param(["-n", "2"], id="workers", marks=pytest.mark.soak)
+
+
+@pytest.mark.parametrize("workers", [pytest.param([], id="alone"), WORKERS])
 @pytest.mark.parametrize(
     ("deed", "options", "code"),
     [

@@ -227,6 +227,7 @@ def test_a_deployment_is_russian(healthy: Sandbox) -> None:
     assert latin("\n".join(said)) == set()
 
 
+@pytest.mark.soak
 def test_a_drill_is_russian(healthy: Sandbox) -> None:
     healthy.configure(QUICK, top=QUICK_TOP)
 

@@ -15,12 +15,12 @@ from sandbox import Sandbox, wait_for
     [
         ["-n", "2"],
         ["-x"],
-        ["-n", "2", "-x"],
-        ["-q"],
-        ["-p", "no:cacheprovider"],
         ["-k", "health"],
-        ["--heal=auto"],
         ["--reruns=0"],
+        *(
+            pytest.param(options, marks=pytest.mark.soak)
+            for options in (["-n", "2", "-x"], ["-q"], ["-p", "no:cacheprovider"], ["--heal=auto"])
+        ),
     ],
 )
 def test_options_of_pytest_do_not_stand_in_the_way_of_a_heal(project: Sandbox, options: list[str]) -> None:
@@ -85,6 +85,7 @@ def test_no_round_of_healing_means_none(project: Sandbox) -> None:
     assert not project.family()
 
 
+@pytest.mark.soak
 def test_ten_runs_at_once_do_one_restart(project: Sandbox) -> None:
     runs = [project.start("pytest", "healthtests") for _ in range(10)]
     outputs = [run.communicate()[0] for run in runs]
@@ -94,6 +95,7 @@ def test_ten_runs_at_once_do_one_restart(project: Sandbox) -> None:
     assert len(project.state["restarts"]) == 1
 
 
+@pytest.mark.soak
 def test_ten_runs_at_once_try_a_hopeless_service_once(project: Sandbox) -> None:
     project.configure('env = { CRASH = "3" }')
 

@@ -35,6 +35,7 @@ IMPATIENT = "timeout = 0.5\nretries = 1"
 
 # Plugins that only their own tests need. All other runs disable them, since they cost time.
 _KEPT_OUT = "-p no:asyncio -p no:html -p no:metadata -p no:pytest_cov -p no:hypothesispytest"
+_WITHOUT_WORKERS = f"{_KEPT_OUT} -p no:xdist -p no:xdist.looponfail"
 
 Value = TypeVar("Value")
 
@@ -113,6 +114,8 @@ class Sandbox:
 
     def start(self, *command: str, **env: str) -> subprocess.Popen[str]:
         """Start `python -m` with these words."""
+        if "-n" not in command:
+            env = {"PYTEST_ADDOPTS": _WITHOUT_WORKERS} | env
         return subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=self.root, env=self.environment(**env), text=True, encoding="utf-8", errors="backslashreplace",

@@ -121,9 +121,9 @@ def test_what_merely_looks_similar_is_left(text: str) -> None:
         *["auth={a ", "docker -u a:b ", '"auth": ok ', "token: a.a", "token: a a ", "auth={'a': [", "token: /a"],
     ],
 )
-def test_half_a_million_characters_of_malice_are_read_once(part: str) -> None:
+def test_a_hundred_thousand_characters_of_malice_are_read_once(part: str) -> None:
     # What grew with the square of the length would take hours.
-    text = f"token://{part * (500_000 // len(part))}"
+    text = f"token://{part * (100_000 // len(part))}"
 
     assert len(redacted(text)) <= len(text) + 3 * text.count("=") + 3 * text.count(":")
 

@@ -194,8 +194,8 @@ def test_such_a_password_is_known_wherever_else_it_stands() -> None:
         "7z ",
     ],
 )
-def test_half_a_million_characters_of_malicious_source_are_read_once(part: str) -> None:
-    text = f"token://{part * (500_000 // len(part))}"
+def test_a_hundred_thousand_characters_of_malicious_source_are_read_once(part: str) -> None:
+    text = f"token://{part * (100_000 // len(part))}"
 
     began = time.process_time()
     redacted(text)
