@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import compileall
+import math
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
         compileall.compile_dir(REPOSITORY / "remediation", quiet=2)
         if file := config.getoption("--expected-skips"):
             config.pluginmanager.register(ExpectedSkips(file))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of workers for `-n auto`: more than cores, because many tests wait for a process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(1.5 * cores)
 
 
 @pytest.hookimpl(tryfirst=True)

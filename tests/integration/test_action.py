@@ -269,6 +269,7 @@ def test_the_step_before_a_deployment_heals_nothing(project: Sandbox, runner: Ru
     assert project.family() == []
 
 
+@pytest.mark.soak
 def test_the_project_may_be_in_a_folder_of_its_own(project: Sandbox, runner: Runner) -> None:
     runner.workspace = project.root.parent
 

@@ -44,6 +44,7 @@ def serve() -> Iterator[Callable[..., Server]]:
         yield start
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of one program alone")
 @pytest.mark.parametrize(
     "answer",

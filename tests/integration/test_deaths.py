@@ -74,6 +74,7 @@ def several(project: Sandbox, count: int) -> list[str]:
     return names
 
 
+@pytest.mark.soak
 def test_ten_services_killed_at_once_are_all_healed(project: Sandbox) -> None:
     names = several(project, 10)
 

@@ -86,6 +86,7 @@ def test_a_good_deployment_is_left_alone(stage: Stage) -> None:
     assert set(stage.cases) == {"test_health", "test_girls", "test_process", "api version"}
 
 
+@pytest.mark.soak
 def test_a_deployment_that_is_slow_to_start_is_waited_for(stage: Stage) -> None:
     stage.rolls_back(service=["start_timeout = 0.3"])
     stage.predeploy()
@@ -195,6 +196,7 @@ def test_what_was_broken_before_and_passes_now_is_repaired(stage: Stage) -> None
 _CALLS = "latency = { calls = 3, margin = 0.2 }"
 
 
+@pytest.mark.soak
 def test_what_is_slower_than_before_is_reported(stage: Stage) -> None:
     stage.rolls_back(top=[_CALLS])
     stage.predeploy()

@@ -53,6 +53,7 @@ def test_every_table_of_auto_heal_in_the_docs_is_a_valid_configuration(page: Pat
             load_project(tmp_path, {})
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("page", [REPOSITORY / "README.md", HOW_TO / "write-a-check.md"], ids=lambda page: page.name)
 def test_the_check_that_is_shown_runs_as_pasted(project: Sandbox, page: Path) -> None:
     (text,) = blocks(page, "python")

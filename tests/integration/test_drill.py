@@ -43,6 +43,7 @@ def test_every_fault_is_healed_and_nobody_harmed(project: Sandbox, command: str 
     assert nothing_is_left(project)
 
 
+@pytest.mark.soak
 def test_a_service_that_was_down_is_down_again(project: Sandbox) -> None:
     result = drilled(project, "--fault", "crash")
 

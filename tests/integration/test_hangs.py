@@ -179,13 +179,12 @@ def test_a_module_that_cannot_be_imported_in_time_is_an_error_that_says_where_an
 @pytest.mark.parametrize(
     ("hook", "deed"),
     [
-        ("", "time.sleep(600)"),
-        ("", "hang()"),
-        ("def pytest_configure(config): ", "time.sleep(600)"),
-        ("def pytest_collection_modifyitems(items): ", "hang()"),
-        ("def pytest_sessionfinish(session): ", "time.sleep(600)"),
+        pytest.param("", "time.sleep(600)", id="conftest sleeps"),
+        pytest.param("", "hang()", id="conftest hangs", marks=pytest.mark.soak),
+        pytest.param("def pytest_configure(config): ", "time.sleep(600)", id="configure", marks=pytest.mark.soak),
+        pytest.param("def pytest_collection_modifyitems(items): ", "hang()", id="selection"),
+        pytest.param("def pytest_sessionfinish(session): ", "time.sleep(600)", id="finish", marks=pytest.mark.soak),
     ],
-    ids=["conftest sleeps", "conftest hangs", "configure", "selection", "finish"],
 )
 def test_a_session_that_hangs_outside_its_checks_ends_without_a_verdict_and_says_where(
     healthy: Sandbox, way: str, hook: str, deed: str
@@ -228,7 +227,7 @@ def test_a_session_whose_workers_hang_outside_their_checks_ends_without_a_verdic
     assert "os._exit" in deed or "healthtests/conftest.py:" in result.output, result
 
 
-@pytest.mark.parametrize("hang", ["time.sleep(600)", "hang()"])
+@pytest.mark.parametrize("hang", [pytest.param("time.sleep(600)", marks=pytest.mark.soak), "hang()"])
 def test_a_session_fixture_that_hangs_fails_the_check_that_wants_it_and_no_other(healthy: Sandbox, hang: str) -> None:
     healthy.configure(top=SOON)
     healthy.write(
@@ -291,7 +290,7 @@ def test_a_run_whose_supervisor_is_killed_ends_although_its_check_hangs(healthy:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("deed", ["time.sleep(600)", "hang()"])
+@pytest.mark.parametrize("deed", [pytest.param("time.sleep(600)", marks=pytest.mark.soak), "hang()"])
 def test_a_signal_to_the_process_that_is_waited_for_ends_the_run(
     healthy: Sandbox, number: signal.Signals, deed: str
 ) -> None:

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import psutil
 import pytest
-from sandbox import PATIENT, Sandbox, free_port
+from sandbox import IMPATIENT, PATIENT, Sandbox, free_port
 
 from remediation.config.load import load_project
 from remediation.healing.dry_run import plan
@@ -202,7 +202,7 @@ def test_another_healer_at_work_is_told(project: Sandbox) -> None:
 
 
 def test_a_port_that_may_not_be_freed_is_told(project: Sandbox) -> None:
-    project.configure('free_port = "own"')
+    project.configure('free_port = "own"', top=IMPATIENT)
     stranger = project.stranger_on_port()
 
     lines = planned(project)

@@ -120,7 +120,14 @@ def test_an_interrupted_run_is_no_pass_and_heals_nothing(project: Sandbox) -> No
     assert not project.family()
 
 
-@pytest.mark.parametrize("option", ["--setup-plan", "--setup-only", "--collect-only", "--fixtures", "--markers"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--collect-only",
+        "--markers",
+        *(pytest.param(option, marks=pytest.mark.soak) for option in ("--setup-plan", "--setup-only", "--fixtures")),
+    ],
+)
 def test_a_session_that_only_lists_comes_to_no_verdict_and_leaves_the_report(healthy: Sandbox, option: str) -> None:
     assert healthy.check().code == 0
     before = (healthy.root / "reports" / "health.xml").read_bytes()

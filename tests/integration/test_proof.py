@@ -13,7 +13,8 @@ from sandbox import Result, Sandbox
 from watching import watching
 
 HEALS = '@pytest.mark.heals("api")\n'
-WAYS = pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests", "pytest healthtests -n 2"])
+WORKERS = pytest.param("pytest healthtests -n 2", marks=pytest.mark.soak)
+WAYS = pytest.mark.parametrize("way", ["auto-heal check", "pytest healthtests", WORKERS])
 
 
 def run(project: Sandbox, way: str, *options: str, **env: str) -> Result:
@@ -191,6 +192,7 @@ def test_a_limit_beside_a_failed_check_keeps_nobody_from_healing(project: Sandbo
 COVERED = "[pytest]\naddopts = --cov=pkg --cov-fail-under=80 -p no:cacheprovider\n"
 
 
+@pytest.mark.soak
 @WAYS
 def test_the_coverage_that_a_project_wants_of_its_tests_is_not_wanted_of_its_checks(healthy: Sandbox, way: str) -> None:
     pytest.importorskip("pytest_cov")

@@ -211,6 +211,7 @@ def test_the_source_distribution_has_what_its_own_build_reads(built: Path) -> No
     assert {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "docs/README.md"} <= names
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "words",
     ["-m pytest healthtests", "-m remediation check", "-c 'import auto_heal_command as command; command.run()' check"],

@@ -208,6 +208,7 @@ def test_a_hanging_service_is_reported_in_russian(project: Sandbox) -> None:
     assert latin(result.output) == set()
 
 
+@pytest.mark.soak
 def test_stopping_pausing_and_resuming_are_russian(project: Sandbox) -> None:
     words = (["start"], ["stop"], ["check"], ["plan"], ["status"], ["pause", "--for", "1h"], ["status"], ["check"],
              ["resume"], ["restart"], ["pause"], ["resume"])  # fmt: skip
@@ -253,6 +254,7 @@ def test_pytests_own_output_has_our_lines_in_russian(healthy: Sandbox) -> None:
     assert latin("\n".join(ours)) == set()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("ill", [False, True])
 def test_what_github_shows_is_russian(project: Sandbox, *, ill: bool) -> None:
     project.configure('env = { CRASH = "3" }' if ill else "")

@@ -257,6 +257,7 @@ def test_a_monitor_replaces_a_fork_server_that_was_killed_although_a_child_keeps
 # A drill.
 
 
+@pytest.mark.soak
 def test_the_faults_of_a_drill_that_are_injected_in_another_way_are_healed(project: Sandbox) -> None:
     # The soak tests drill all faults.
     project.configure(QUICK, top=QUICK_TOP)
@@ -272,6 +273,7 @@ def test_the_faults_of_a_drill_that_are_injected_in_another_way_are_healed(proje
 # A deployment.
 
 
+@pytest.mark.soak
 def test_a_bad_deployment_is_rolled_back_by_a_command_that_runs_auto_heal_itself(
     project: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +302,7 @@ def given() -> Iterator[Sandbox]:
         yield project
 
 
+@pytest.mark.soak
 def test_an_ordinary_user_heals_and_drills(given: Sandbox) -> None:
     started = as_nobody(given, "remediation", "start")
     before = kill(given)
