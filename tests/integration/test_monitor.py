@@ -14,6 +14,7 @@ from watching import Statistics, Watching, kill, only_check, rows, starts, watch
 
 from remediation.config.load import load_project
 from remediation.state.service_state import Store
+from remediation.system.process import Identity
 
 HEALED_AND_HEALTHY = {
     "en": """\
@@ -227,3 +228,15 @@ def test_eight_faults_in_turn_are_healed_counted_and_leave_nothing_but_the_serve
     # Two cycles may have seen one fault.
     assert rows(healthy, "SELECT count(*), sum(verdict <> 'healthy') FROM runs") == [(checks, errors)]
     assert starts(healthy) == 1 + 8
+
+
+def test_what_a_check_leaves_running_ends_with_its_cycle(project: Sandbox) -> None:
+    project.configure(top="interval = 0.2\nretries = 1")
+    left = "pathlib.Path('left').open('a').write(f\"{__import__('subprocess').Popen(['sleep', '600']).pid}\\n\")"
+    only_check(project, left)
+
+    with watching(project) as monitor:
+        monitor.ends_check(2)
+        pids = [int(line) for line in (project.root / "left").read_text().split()[:2]]
+
+        wait_for(lambda: not any(Identity.of(pid) for pid in pids))

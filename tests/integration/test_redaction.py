@@ -213,3 +213,24 @@ def test_the_report_has_no_raw_characters_either(project: Sandbox) -> None:
     text = (project.root / "reports" / "health.xml").read_text()
     assert ET.fromstring(text) is not None
     assert "\u202e" not in text
+
+
+def test_a_failed_check_of_parts_called_auth_and_token_can_be_read(healthy: Sandbox) -> None:
+    healthy.write(
+        "healthtests/test_parts.py",
+        "def test_parts(services):\n"
+        '    """auth: session store"""\n'
+        '    token = "/api/health"\n'
+        '    services["api"].get(token)\n'
+        '    found = {"auth": "down", "session_token": "ok", "cookie": "ok"}\n'
+        '    services.show(auth="down")\n'
+        '    assert found == {"auth": "ok", "session_token": "ok", "cookie": "ok"}\n',
+    )
+
+    result = healthy.check("--no-heal", "-vv", "--showlocals", "-k", "parts", API_TOKEN="production-server")
+
+    assert result.code == 1, result
+    assert "'auth': 'down'" in result.output
+    assert "token      = '/api/health'" in result.output
+    assert "***" not in result.output
+    assert "***" not in (healthy.root / "reports" / "health.xml").read_text()

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Mapping
 from contextlib import closing
 
 import pytest
 from answering_versions import Web
 from sandbox import DEADLINE, Sandbox
+from waiting import Waiting
 
 from remediation.config.load import load_project
-from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.deployment import versions
-from remediation.deployment.wait import await_arrival
-from remediation.state.event_log import EventLog
-from remediation.state.service_state import Store
 
 VERSION = 'version = { path = "/v", field = "id" }'
-
-
-class Waiting:
-    """One wait, with its log."""
-
-    def __init__(self, project: Sandbox) -> None:
-        """Prepare to wait for the services of a project."""
-        self.project: Project = load_project(project.root, {})
-        self.store = Store(self.project)
-        self.told: list[str] = []
-
-    def wait(self, seconds: float | None, expected: Mapping[str, str] | None = None) -> float:
-        """Wait, and return the duration in seconds."""
-        event_log = EventLog.of(self.project, terminal=lambda text, _: self.told.append(text))
-        began = time.monotonic()
-        services = self.project.services.values()
-        await_arrival(services, self.store, event_log, wait=seconds, versions=expected or {})
-        return time.monotonic() - began
 
 
 @pytest.fixture
@@ -102,28 +79,6 @@ def test_a_process_of_ours_that_is_dead_is_not_waited_for(project: Sandbox) -> N
 
     assert waited < 5 * DEADLINE
     assert waiting.told[-1].startswith("Not waiting: nothing is starting the service: ")
-
-
-def test_one_stopped_by_hand_is_not_waited_for(project: Sandbox) -> None:
-    project.auto_heal("stop")
-    waiting = Waiting(project)
-
-    waiting.wait(10 * DEADLINE)
-
-    assert waiting.told[-1].startswith("Not waiting")
-
-
-def test_a_dead_one_that_somebody_is_at_work_on_is_waited_for(project: Sandbox) -> None:
-    project.configure('env = { SLOW = "2" }')
-    starting = project.start("remediation", "start")
-    waiting = Waiting(project)
-
-    waiting.wait(2 * DEADLINE)
-
-    assert starting.communicate(timeout=DEADLINE)[0]
-    assert starting.returncode == 0
-    assert waiting.told[-1].startswith("New version ready after ")
-    assert project.answers()
 
 
 def test_all_services_share_the_time(project: Sandbox) -> None:

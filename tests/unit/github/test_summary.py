@@ -6,10 +6,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from markdown_it import MarkdownIt
 from outcomes import outcome_of
 from remediations import remediation
-from sandbox import Sandbox
+from summaries import cells, html
 
 from remediation.deployment.baseline import Baseline, BaselineCheck
 from remediation.deployment.comparison import Change, ChangeKind
@@ -23,19 +22,6 @@ HOSTILE = [
     "www.evil.example", "@somebody #1", "\\| \\", "&lt;b&gt; &#124;", "\x1b[31mred", "$x$", "::error::x", "- [ ] a",
     "\ud800", "\u202e\u2028", "a\n\n# heading", "<details><summary>x</summary>", "***", "&#124;&#10;&#10;", "~~~\n", "",
 ]  # fmt: skip
-
-
-def html(markdown: str) -> ET.Element:
-    """Return Markdown as HTML in GitHub's dialect."""
-    rendered = MarkdownIt("gfm-like", {"linkify": False}).render(markdown)
-    return ET.fromstring(f"<body>{rendered}</body>")
-
-
-def cells(root: ET.Element) -> list[list[str]]:
-    """Return the texts of all tables, row by row; assert that cells contain only text."""
-    rows = [list(row) for row in root.iter("tr")]
-    assert not [inner for row in rows for cell in row for inner in cell]
-    return [[cell.text or "" for cell in row] for row in rows]
 
 
 def run(*results: Result, verdict: str = "healed") -> Run:
@@ -233,36 +219,3 @@ def test_what_would_be_too_long_is_not_appended(tmp_path: Path) -> None:
         summary.append(place, "a longer text")
 
     assert place.stat().st_size == (1 << 20) - 10
-
-
-def on_github(project: Sandbox) -> dict[str, str]:
-    """Return the environment of a step."""
-    return {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(project.root / "summary.md")}
-
-
-def test_a_step_gets_its_summary_with_the_evidence(project: Sandbox) -> None:
-    project.write("summary.md", "before\n")
-
-    project.check(**on_github(project))
-    project.check(**on_github(project))
-
-    text = (project.root / "summary.md").read_text(encoding="utf-8")
-    root = html(text)
-    assert text.startswith("before\n\n\n### ")
-    assert [heading.text for heading in root.iter("h3")] == ["🎉 auto-heal: healed", "✅ auto-heal: healthy"]
-    assert any(row[-1].startswith(".auto-heal/evidence/") for row in cells(root))
-
-
-def test_elsewhere_there_is_none(project: Sandbox) -> None:
-    project.check(**{**on_github(project), "GITHUB_ACTIONS": ""})
-
-    assert not (project.root / "summary.md").exists()
-
-
-def test_one_that_cannot_be_written_is_told_and_changes_nothing(project: Sandbox) -> None:
-    (project.root / "summary.md").mkdir()
-
-    result = project.check(**on_github(project))
-
-    assert result.code == 0
-    assert "No summary for GitHub: " in result.output

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import time
-from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -14,7 +11,6 @@ from remediations import remediation
 from sandbox import Sandbox
 
 from remediation.config.load import load_project
-from remediation.state.history import History
 from remediation.state.remediation import Remediation, RemediationResult, fold
 from remediation.state.service_state import Store
 
@@ -76,7 +72,6 @@ def test_a_state_of_before_is_read(project: Sandbox) -> None:
     assert state.last_heal
     assert (state.last_heal.service, state.last_heal.result) == ("api", RemediationResult.FAILED)
     assert {name: state.last_heal.stored()[name] for name in last} == last
-    assert json.loads(project.auto_heal("status", "--json").output)[0]["last_heal"] == last
 
 
 def test_a_state_keeps_of_the_last_heal_what_it_kept_before(project: Sandbox) -> None:
@@ -89,25 +84,6 @@ def test_a_state_keeps_of_the_last_heal_what_it_kept_before(project: Sandbox) ->
     kept = json.loads((project.root / ".auto-heal" / "api.json").read_text())["last_heal"]
 
     assert list(kept.items()) == [("at", 4.5), ("action", "restart"), ("ok", True), ("reason", "")]
-
-
-def test_heals_of_a_history_of_before_are_told(project: Sandbox) -> None:
-    history = History(load_project(project.root, {}))
-    history.record_remediation(remediation(at=1.0))
-    now = time.time()
-    row = ("api", now, "monitor", "died", "restart", 0, "exited", now - 4, None, "folder")
-    with closing(sqlite3.connect(history.path)) as database, database:
-        database.execute("DELETE FROM heals")
-        database.execute(
-            "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at, evidence)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            row,
-        )
-
-    (heal,) = json.loads(project.auto_heal("report", "--json").output)["heals"]
-
-    assert tuple(heal.values()) == (*row[:5], False, *row[6:], None)
-    assert list(heal) == [*remediation().stored(), "downtime"]
 
 
 # How long a service was down.

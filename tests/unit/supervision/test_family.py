@@ -1,4 +1,4 @@
-"""Processes that a check leaves running end with its cycle, unless they belong to another user."""
+"""The processes of a group and of a child, and that those of another user are left alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from sandbox import Sandbox, wait_for
-from watching import only_check, watching
 
 from remediation.config.load import load_project
 from remediation.supervision.child import Child
@@ -44,18 +43,6 @@ def test_a_group_whose_leader_ended_has_its_members(leader: tuple[subprocess.Pop
     wait_for(lambda: Identity.of(leading.pid) is None)
 
     assert [identity.pid for identity in group(leading.pid)] == [member.pid]
-
-
-def test_what_a_check_leaves_running_ends_with_its_cycle(project: Sandbox) -> None:
-    project.configure(top="interval = 0.2\nretries = 1")
-    left = "pathlib.Path('left').open('a').write(f\"{__import__('subprocess').Popen(['sleep', '600']).pid}\\n\")"
-    only_check(project, left)
-
-    with watching(project) as monitor:
-        monitor.ends_check(2)
-        pids = [int(line) for line in (project.root / "left").read_text().split()[:2]]
-
-        wait_for(lambda: not any(Identity.of(pid) for pid in pids))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")

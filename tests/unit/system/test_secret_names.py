@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from sandbox import Sandbox
 
 from remediation.config.load import load_project
 from remediation.system import secrets
@@ -159,24 +158,3 @@ def test_what_cannot_be_looked_at_for_want_of_descriptors_is_not_shown() -> None
 
     why = "(not shown: it could not be looked at for secrets: Too many open files)"
     assert shown.stdout.splitlines() == [why, why, "fine"]
-
-
-def test_a_failed_check_of_parts_called_auth_and_token_can_be_read(healthy: Sandbox) -> None:
-    healthy.write(
-        "healthtests/test_parts.py",
-        "def test_parts(services):\n"
-        '    """auth: session store"""\n'
-        '    token = "/api/health"\n'
-        '    services["api"].get(token)\n'
-        '    found = {"auth": "down", "session_token": "ok", "cookie": "ok"}\n'
-        '    services.show(auth="down")\n'
-        '    assert found == {"auth": "ok", "session_token": "ok", "cookie": "ok"}\n',
-    )
-
-    result = healthy.check("--no-heal", "-vv", "--showlocals", "-k", "parts", API_TOKEN="production-server")
-
-    assert result.code == 1, result
-    assert "'auth': 'down'" in result.output
-    assert "token      = '/api/health'" in result.output
-    assert "***" not in result.output
-    assert "***" not in (healthy.root / "reports" / "health.xml").read_text()

@@ -7,8 +7,6 @@ from rolling import RUN, Deployed
 from sandbox import Sandbox
 from systems import needs_setsid
 
-from remediation.config.load import load_project
-from remediation.healing.context import longest
 from remediation.system.process import Identity
 
 
@@ -176,12 +174,3 @@ def test_a_restart_by_somebody_else_since_it_failed_is_no_reason_against_it(depl
 
     assert (outcome["ok"], outcome["rolled_back"]) == (True, True)
     assert len(deployed.runs) == 1
-
-
-def test_whoever_waits_for_the_lock_waits_as_long_as_a_rollback_may_take(deployed: Deployed) -> None:
-    deployed.rolls_back(options="timeout = 500")
-    with_it = longest(load_project(deployed.project.root, {}).services["api"])
-    deployed.rolls_back(options="timeout = 1")
-    without = longest(load_project(deployed.project.root, {}).services["api"])
-
-    assert with_it - without == pytest.approx(499)

@@ -1,4 +1,4 @@
-"""The single heals in `auto-heal report`: cause, action, and the folder of the evidence."""
+"""`auto-heal report` and `status`: each heal with its cause, its action, and the folder of its evidence."""
 
 from __future__ import annotations
 
@@ -66,3 +66,32 @@ def test_heals_of_a_history_of_an_older_version_are_told_and_their_table_is_chan
     assert before.output.count("api: old") == 1, before
     assert "Traceback" not in before.output
     assert after.output.index("api: new") < after.output.index("evidence in folder") < after.output.index("api: old")
+
+
+def test_heals_of_a_history_of_before_are_told(project: Sandbox) -> None:
+    history = History(load_project(project.root, {}))
+    history.record_remediation(remediation(at=1.0))
+    now = time.time()
+    row = ("api", now, "monitor", "died", "restart", 0, "exited", now - 4, None, "folder")
+    with closing(sqlite3.connect(history.path)) as database, database:
+        database.execute("DELETE FROM heals")
+        database.execute(
+            "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at, evidence)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+
+    (heal,) = json.loads(project.auto_heal("report", "--json").output)["heals"]
+
+    assert tuple(heal.values()) == (*row[:5], False, *row[6:], None)
+    assert list(heal) == [*remediation().stored(), "downtime"]
+
+
+def test_the_last_heal_in_a_state_of_before_is_told(healthy: Sandbox) -> None:
+    path = healthy.root / ".auto-heal" / "api.json"
+    last = {"at": 4.5, "action": "restart", "ok": False, "reason": "exited"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"heals": 3, "last_heal": last}))
+
+    (told,) = json.loads(healthy.auto_heal("status", "--json").output)
+
+    assert told["last_heal"] == last
