@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +23,10 @@ from sandbox import DEADLINE, Sandbox
 
 from remediation.config.load import load_project
 from remediation.config.model import Budget, Service
+from remediation.state import service_state
 from remediation.state.service_state import ServiceState, Store
+from remediation.system import files
+from remediation.system.environment import SERVICE_MARK
 from remediation.system.files import LockTimeoutError
 from remediation.system.process import Identity, terminate
 
@@ -59,6 +66,11 @@ def plant(path: Path, kind: str) -> None:
 def test_nothing_is_remembered_of_a_service_that_never_ran(store: Store, service: Service) -> None:
     assert store.recall(service) == ServiceState()
     assert store.proven_process(service) is None
+
+
+def test_a_state_without_values_knows_nothing() -> None:
+    assert not any(msgspec.structs.asdict(ServiceState()).values())
+    assert ServiceState().identity is None
 
 
 def test_what_is_kept_is_recalled_and_private(store: Store, service: Service, memory_file: Path) -> None:
@@ -153,6 +165,7 @@ def test_a_suspended_process_is_still_proven(project: Sandbox, store: Store, ser
         (b"\xff\xfe", "holds no PID; ignored"),
         ("٣".encode(), "holds no PID; ignored"),
         (b"9" * 400, "holds no PID; ignored"),
+        (b"9" * 32, "holds no PID; ignored"),
         (b"9" * 31, f"is stale: there is no process {'9' * 31}"),
         (b"0\n", "is stale: there is no process 0"),
         (b"4194305\n", "is stale: there is no process 4194305"),
@@ -170,15 +183,14 @@ def test_a_missing_pid_file_is_told(store: Store, service: Service) -> None:
     assert store.pid_file_problem(service) == "there is no PID file .api-server.pid"
 
 
-@pytest.mark.parametrize("kind", ["fifo", "directory", "symlink"])
-def test_what_is_planted_as_a_pid_file_is_ignored(store: Store, service: Service, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("fifo", "not a regular file"), ("directory", "not a regular file"), ("symlink", os.strerror(errno.ELOOP))],
+)
+def test_what_is_planted_as_a_pid_file_is_ignored(store: Store, service: Service, kind: str, why: str) -> None:
     plant(service.pid_file, kind)
 
-    problem = store.pid_file_problem(service)
-
-    assert problem is not None
-    assert problem.startswith("PID file .api-server.pid cannot be read (")
-    assert problem.endswith("; ignored")
+    assert store.pid_file_problem(service) == f"PID file .api-server.pid cannot be read ({why}); ignored"
 
 
 def test_a_stranger_in_the_pid_file_is_named_and_left_alone(store: Store, service: Service) -> None:
@@ -189,6 +201,13 @@ def test_a_stranger_in_the_pid_file_is_named_and_left_alone(store: Store, servic
     assert f"(PID {os.getpid()}, user " in problem
     assert problem.endswith("which auto-heal did not start; left alone")
     assert store.proven_process(service) is None
+
+
+def test_a_pid_file_of_another_process_than_the_one_that_we_started_is_foreign(store: Store, service: Service) -> None:
+    store.keep(service, ServiceState(pid=os.getpid(), born=identity_of(os.getpid()).born))
+    service.pid_file.write_text(f"{os.getppid()}\n")
+
+    assert (store.pid_file_problem(service) or "").endswith("which auto-heal did not start; left alone")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "symlink"])
@@ -214,6 +233,128 @@ def test_a_broken_memory_is_an_empty_one(store: Store, service: Service, memory_
 
     assert store.recall(service) == ServiceState()
     assert store.proven_process(service) is None
+
+
+def test_a_memory_that_is_larger_than_any_of_ours_is_an_empty_one(
+    store: Store, service: Service, memory_file: Path
+) -> None:
+    memory_file.write_bytes(b'{"heals": 3'.ljust(1_000_000) + b"}")
+
+    assert store.recall(service) == ServiceState()
+
+
+# The folder of the project.
+
+
+@pytest.fixture
+def copied(project: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Callable[[ServiceState], ServiceState]:
+    """Return a function that keeps a state, copies the folder of the project, and recalls the state there."""
+
+    def recalled(state: ServiceState) -> ServiceState:
+        here = load_project(project.root, {})
+        Store(here).keep(here.services["api"], state)
+        there = load_project(shutil.copytree(project.root, tmp_path_factory.mktemp("copy") / "project"), {})
+        return Store(there).recall(msgspec.structs.replace(there.services["api"], root=here.root))
+
+    return recalled
+
+
+def test_in_a_copy_of_the_folder_the_processes_are_those_of_another_project(
+    copied: Callable[[ServiceState], ServiceState],
+) -> None:
+    own = identity_of(os.getpid())
+
+    state = copied(ServiceState(pid=own.pid, born=own.born, start="mark", command=(own.pid, own.born), heals=3))
+
+    assert state == ServiceState(heals=3)
+
+
+def test_in_a_copy_of_the_folder_there_may_be_no_process(
+    service: Service, copied: Callable[[ServiceState], ServiceState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # psutil takes None for the PID of this process, which may itself bear the mark.
+    monkeypatch.setattr(service_state, "value_of", lambda _variable, _pid: service.mark)
+
+    assert copied(ServiceState(start="mark", heals=3)) == ServiceState(heals=3)
+
+
+def test_a_process_with_the_mark_of_this_very_project_is_ours_also_if_the_folder_is_another(
+    project: Sandbox, service: Service, copied: Callable[[ServiceState], ServiceState]
+) -> None:
+    found = identity_of(project.stranger("sleep", "600", **{SERVICE_MARK: service.mark}).pid)
+
+    state = copied(ServiceState(pid=found.pid, born=found.born, start="mark", command=(found.pid, found.born)))
+
+    assert state == ServiceState(pid=found.pid, born=found.born, start="mark")
+
+
+def test_a_memory_without_a_folder_is_that_of_this_one(store: Store, service: Service, memory_file: Path) -> None:
+    memory_file.write_text('{"pid": 7, "born": "b", "command": [8, "c"]}')
+
+    assert store.recall(service) == ServiceState(pid=7, born="b", command=(8, "c"))
+
+
+@pytest.mark.usefixtures("memory_file")
+def test_a_memory_is_kept_also_while_the_folder_cannot_be_looked_at(
+    store: Store, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, root = Path.stat, store.project.root
+
+    def refused(path: Path, **options: bool) -> os.stat_result:
+        if path == root:
+            raise PermissionError
+        return look(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", refused)
+        store.keep(service, ServiceState(pid=7, born="b"))
+
+    assert store.recall(service) == ServiceState(pid=7, born="b")
+
+
+# A full disk.
+
+
+@pytest.fixture
+def reserve(store: Store, memory_file: Path) -> Path:
+    """Return the file of the reserve."""
+    store.reserve.attend()
+    return memory_file.with_name(".reserve")
+
+
+def test_on_a_full_disk_the_reserve_makes_room(
+    store: Store, service: Service, reserve: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = files.write
+
+    def limited(path: Path, data: bytes, *, mode: int = files.PRIVATE) -> None:
+        if reserve.exists():
+            raise OSError(errno.ENOSPC, "full")
+        write(path, data, mode=mode)
+
+    monkeypatch.setattr(files, "write", limited)
+    store.remember_process(service, ServiceState(heals=3), Identity(7, "b"))
+
+    assert service.pid_file.read_text() == "7\n"
+    assert stat.S_IMODE(service.pid_file.stat().st_mode) == 0o644
+    assert store.recall(service) == ServiceState(pid=7, born="b", heals=3)
+
+
+def test_a_disk_that_fails_in_another_way_is_told_and_the_reserve_is_kept(
+    store: Store, service: Service, reserve: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, write = [OSError(errno.EIO, "broken")], files.write
+
+    def flaky(path: Path, data: bytes, *, mode: int = files.PRIVATE) -> None:
+        if failures:
+            raise failures.pop()
+        write(path, data, mode=mode)
+
+    monkeypatch.setattr(files, "write", flaky)
+    with pytest.raises(OSError, match="broken"):
+        store.keep(service, ServiceState())
+
+    assert reserve.exists()
 
 
 ANYTHING = st.recursive(
@@ -260,6 +401,14 @@ def test_the_restarts_of_the_window_count_and_older_ones_are_forgotten(
     assert len(state.restarts) == counted
     # A clock that was set back must not make a restart count until the old time comes again.
     assert all(moment <= time.time() for moment in state.restarts)
+
+
+def test_a_restart_that_is_as_old_as_the_window_counts_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    state = ServiceState(restarts=[400.0, 400.5])
+
+    assert state.restarts_within(Budget(5, 600.0, calm=600.0)) == 1
+    assert state.restarts == [400.5]
 
 
 def test_a_service_has_one_healer_at_a_time_and_another_service_its_own(project: Sandbox) -> None:
