@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from sandbox import REPOSITORY, wait_for
 from systems import needs_open_environments, needs_proc, needs_setsid
 
 from remediation.system import process as primitive
+from remediation.system.capabilities import has_pidfd
 from remediation.system.process import (
     Identity,
     Life,
@@ -184,6 +186,48 @@ def test_what_is_no_process_of_ours_is_protected(pid: int) -> None:
     assert protected(pid)
 
 
+def test_it_is_told_why_a_process_is_protected(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, other = spawn("sleep", "600"), spawn("sleep", "600")
+    # As if it had started us.
+    monkeypatch.setattr(psutil.Process, "parents", lambda _: [psutil.Process(parent.pid)])
+
+    assert protected(1) is Protection.INIT
+    assert protected(os.getpid()) is Protection.OURSELVES
+    assert protected(parent.pid) is Protection.ANCESTOR
+    assert protected(0) is Protection.NO_PROCESS
+    assert protected(other.pid) is None
+
+
+@pytest.mark.parametrize(("failures", "reason"), [(2, None), (3, Protection.UNKNOWN)])
+def test_a_process_that_changes_while_it_is_examined_is_examined_again(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch, failures: int, reason: Protection | None
+) -> None:
+    process = spawn("sleep", "600")
+    real, left = psutil.Process.uids, [psutil.AccessDenied(process.pid)] * failures
+
+    def uids(examined: psutil.Process) -> Any:
+        if left:
+            raise left.pop()
+        return real(examined)
+
+    monkeypatch.setattr(psutil.Process, "uids", uids)
+
+    assert protected(process.pid) is reason
+
+
+def test_one_that_ends_while_it_is_examined_is_no_process(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = spawn("sleep", "600")
+
+    def uids(examined: psutil.Process) -> Any:
+        process.kill()
+        process.wait()
+        raise psutil.NoSuchProcess(examined.pid)
+
+    monkeypatch.setattr(psutil.Process, "uids", uids)
+
+    assert protected(process.pid) is Protection.NO_PROCESS
+
+
 def test_a_process_of_another_user_is_protected_and_survives(spawn: Spawn) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can start a process of another user")
@@ -213,6 +257,49 @@ def test_a_family_is_found_whatever_session_its_members_are_in(spawn: Spawn) -> 
     assert family[0].pid == process.pid
     assert len(family) == 3
     terminate(lambda: family, timeout=LONG)
+
+
+def test_a_zombie_is_of_no_family(spawn: Spawn) -> None:
+    process = spawn("sh", "-c", "sleep 600 & echo ready; exec sleep 600")
+    root = identity_of(process)
+    # A shell might wait for its child.
+    wait_for(lambda: psutil.Process(root.pid).name() == "sleep")
+    [child] = psutil.Process(root.pid).children()
+
+    child.kill()
+    wait_for(lambda: child.status() == psutil.STATUS_ZOMBIE)
+
+    assert descendants([root]) == [root]
+
+
+def test_the_children_of_a_pid_that_is_another_s_by_now_are_not_of_the_family(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, root, foreign = spawn("sleep", "600"), spawn("sleep", "600"), spawn("sleep", "600")
+    identities = [identity_of(process), identity_of(root)]
+
+    def children(asked: psutil.Process, *, recursive: bool) -> list[psutil.Process]:
+        if asked.pid != root.pid:
+            return []
+        # It ends, and its PID is given away, before its children are listed.
+        assert recursive
+        root.kill()
+        root.wait()
+        return [psutil.Process(foreign.pid)]
+
+    monkeypatch.setattr(psutil.Process, "children", children)
+
+    assert identity_of(foreign) not in descendants(identities)
+
+
+def test_a_child_whose_pid_is_another_s_by_now_is_not_of_the_family(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, foreign = identity_of(spawn("sleep", "600")), spawn("sleep", "600")
+    monkeypatch.setattr(psutil.Process, "children", lambda *_, **__: [psutil.Process(foreign.pid)])
+    monkeypatch.setattr(psutil.Process, "is_running", lambda _: False)
+
+    assert descendants([root]) == [root]
 
 
 @needs_setsid
@@ -289,6 +376,80 @@ def test_a_child_born_while_its_parent_is_ended_does_not_escape(spawn: Spawn, ma
     assert marked(MARK, mark) == []
 
 
+def test_a_fork_bomb_is_given_up_after_three_kills_and_its_survivors_are_returned(spawn: Spawn) -> None:
+    born: list[subprocess.Popen[bytes]] = []
+
+    def find() -> list[Identity]:
+        born.append(spawn("sleep", "600"))
+        return [identity_of(born[-1])]
+
+    assert terminate(find, timeout=LONG) == [identity_of(born[-1])]
+
+    ends = [signal.SIGTERM] + [signal.SIGKILL] * 3
+    assert [process.wait() for process in born[:-1]] == [-signum for signum in ends]
+    assert born[-1].poll() is None
+
+
+@pytest.mark.usefixtures("either_way")
+def test_one_that_not_even_sigkill_ends_is_returned_although_it_is_not_found_again(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = identity_of(spawn("sleep", "600"))
+    found = [[identity]]
+    # As one that hangs in the kernel.
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None, raising=False)
+    with monkeypatch.context() as hanging:
+        hanging.setattr(os, "kill", lambda *_: None)
+        hanging.setattr(primitive, "KILL_TIMEOUT", 0.0)
+
+        assert terminate(lambda: found.pop() if found else [], timeout=0.0) == [identity]
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_signal_is_sent_to_a_process_and_to_no_other_that_got_its_pid(spawn: Spawn) -> None:
+    process, other = spawn("sleep", "600"), spawn("sleep", "600")
+
+    primitive.send([Identity(other.pid, "another birth"), identity_of(process)], signal.SIGTERM)
+
+    assert process.wait() == -signal.SIGTERM
+    assert other.poll() is None
+
+
+def test_a_signal_has_a_name_or_else_its_number() -> None:
+    assert primitive.signal_name(signal.SIGTERM) == "SIGTERM"
+    assert primitive.signal_name(1000) == "signal 1000"
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_variable_is_read_from_the_environment_of_a_process(spawn: Spawn) -> None:
+    process = spawn("sleep", "600", env={f"{MARK}_1": "1", MARK: "a=b", f"{MARK}_2": "2"})
+
+    # While it executes a program, it has no environment.
+    wait_for(lambda: primitive.value_of(f"{MARK}_2", process.pid) == "2")
+    assert primitive.value_of(MARK, process.pid) == "a=b"
+    assert primitive.value_of(MARK[:-1], process.pid) is None
+    assert primitive.value_of(MARK, 2**22 + 1) is None
+
+
+@needs_proc
+@pytest.mark.parametrize("error", [FileNotFoundError, ProcessLookupError, PermissionError])
+def test_a_process_that_the_kernel_hides_from_us_is_none_and_has_no_environment(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    process = spawn("sleep", "600")
+    wait_for(lambda: primitive.value_of("PATH", process.pid))
+
+    def hide(*_: Any, **__: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as hidden:
+        hidden.setattr("builtins.open", hide)
+        hidden.setattr(Path, "read_bytes", hide)
+        found = primitive.value_of("PATH", process.pid), Identity.of(process.pid)
+
+    assert found == (None, None)
+
+
 @needs_proc
 def test_a_process_in_the_middle_of_its_exec_does_not_escape(
     spawn: Spawn, mark: str, monkeypatch: pytest.MonkeyPatch
@@ -357,6 +518,21 @@ def test_we_and_our_ancestors_survive_our_own_signals() -> None:
     assert all(identity.alive for identity in identities)
     assert protected(os.getpid()) is Protection.OURSELVES
     assert all(protected(pid) for pid in ancestors)
+
+
+@pytest.mark.skipif(not has_pidfd(), reason="this kernel has no pidfd")
+def test_a_descriptor_of_a_process_is_readable_once_it_has_ended(spawn: Spawn) -> None:
+    process = spawn("sleep", "600")
+    fd = primitive.pidfd(process.pid)
+    assert fd is not None
+    try:
+        assert select.select([fd], [], [], 0)[0] == []
+        process.kill()
+        assert select.select([fd], [], [], LONG)[0] == [fd]
+    finally:
+        os.close(fd)
+    process.wait()
+    assert primitive.pidfd(process.pid) is None
 
 
 @pytest.mark.usefixtures("either_way")
