@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
 
 import psutil
 import pytest
@@ -17,6 +20,7 @@ from sandbox import free_port, wait_for
 from systems import needs_second_loopback
 
 from remediation.system import ports
+from remediation.system.capabilities import can_list_all_sockets, wildcard_excludes_addresses
 
 Listen = Callable[..., int]
 
@@ -60,6 +64,12 @@ def own_listeners(number: int, host: str) -> list[ports.Listener]:
     return [found for found in ports.listeners(number, host) if found.pid == os.getpid()]
 
 
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Let each host have these addresses."""
+    answers = [(0, 0, 0, "", (address, 0)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
+
+
 # Addresses.
 
 
@@ -86,6 +96,49 @@ def test_a_host_is_local_if_all_its_addresses_are_this_machines(host: str, *, lo
     assert ports.is_local(host) is local
 
 
+def test_a_host_with_an_address_of_another_machine_is_not_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve_to(monkeypatch, "127.0.0.1", "192.0.2.1")
+
+    assert ports.resolve("api") == {"127.0.0.1", "192.0.2.1"}
+    assert not ports.is_local("api")
+
+
+@pytest.mark.parametrize(
+    ("host", "error", "local"),
+    [
+        # Without IPv6, `localhost` still resolves to ::1.
+        ("::1", errno.EAFNOSUPPORT, True),
+        ("::1", errno.EADDRNOTAVAIL, True),
+        ("::1", errno.EMFILE, False),
+        ("2001:db8::1", errno.EAFNOSUPPORT, False),
+    ],
+)
+def test_only_a_loopback_address_is_local_without_its_family(
+    monkeypatch: pytest.MonkeyPatch, host: str, error: int, *, local: bool
+) -> None:
+    resolve_to(monkeypatch, host)
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(socket, "socket", refuse)
+
+    assert ports.is_local(host) is local
+
+
+def test_an_address_is_tried_with_a_port_that_every_user_may_bind(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket.bind
+
+    def bind(probe: socket.socket, address: tuple[str, int]) -> None:
+        if 0 < address[1] < 1024:
+            raise PermissionError(errno.EACCES, "as for an ordinary user")
+        real(probe, address)
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+
+    assert ports.is_local("127.0.0.1")
+
+
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "", "a..b", "a" * 70, "a\0b", "a b", "\udcff", "[::1]"])
 def test_a_host_that_means_nothing_resolves_to_nothing_and_answers_nothing(host: str, free: int) -> None:
     assert ports.resolve(host) == frozenset()
@@ -107,6 +160,7 @@ def test_a_host_that_means_nothing_resolves_to_nothing_and_answers_nothing(host:
         pytest.param("127.0.0.2", "127.0.0.2", marks=needs_second_loopback),
         ("0.0.0.0", "127.0.0.1"),
         ("0.0.0.0", "0.0.0.0"),
+        pytest.param("::", "::1", marks=needs_ipv6),
         pytest.param("127.0.0.1", "::", marks=needs_ipv6),
         pytest.param("127.0.0.1", "::ffff:127.0.0.1", marks=needs_ipv6),
         pytest.param("::1", "::1", marks=needs_ipv6),
@@ -144,6 +198,40 @@ def test_an_ipv6_only_listener_is_not_in_the_way_of_an_ipv4_one(listen: Listen, 
     assert not accepts("127.0.0.1", free, 0.5)
 
     assert own_listeners(free, "127.0.0.1") == []
+
+
+@needs_ipv6
+@pytest.mark.usefixtures("either_way")
+def test_of_two_listeners_on_a_port_the_one_of_the_client_s_family_is_found(listen: Listen, free: int) -> None:
+    listen("127.0.0.1", free)
+    listen("::", free, only_ipv6=True)
+
+    assert [found.address for found in own_listeners(free, "127.0.0.1")] == ["127.0.0.1"]
+    assert [found.address for found in own_listeners(free, "::1")] == ["::"]
+
+
+@needs_ipv6
+@pytest.mark.usefixtures("either_way")
+def test_a_listener_that_only_one_address_of_the_host_leads_to_is_found(
+    listen: Listen, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(monkeypatch, "127.0.0.1", "::1")
+    listen("::", free, only_ipv6=True)
+
+    assert [found.address for found in own_listeners(free, "localhost")] == ["::"]
+
+
+@needs_ipv6
+@pytest.mark.skipif(not wildcard_excludes_addresses(), reason="on this system a bind proves nothing")
+def test_an_ended_connection_is_not_taken_for_a_listener(listen: Listen) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", number)):
+            server.accept()[0].close()
+    wait_for(lambda: ports.connections(number) == {"TIME_WAIT": 1})
+    listen("::", number, only_ipv6=True)
+
+    assert own_listeners(number, "127.0.0.1") == []
 
 
 def accepts(host: str, number: int, timeout: float) -> bool:
@@ -206,10 +294,73 @@ def test_a_listener_that_the_system_shows_to_root_alone_has_no_known_owner(
     assert ports.listeners(free, "127.0.0.1") == []
 
 
+@pytest.mark.usefixtures("only_posix")
+def test_a_listener_is_found_although_a_wildcard_can_be_bound_beside_it(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = listen("127.0.0.1")
+    # As the BSDs allow it.
+    monkeypatch.setattr(socket.socket, "bind", lambda *_: None)
+
+    assert own_listeners(number, "127.0.0.1") == [ports.Listener(os.getpid(), "127.0.0.1", number)]
+
+
+@pytest.mark.skipif(not can_list_all_sockets(), reason="on this system a list of sockets proves nothing")
+def test_what_answers_without_a_listening_socket_of_this_machine_is_no_listener(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = listen("127.0.0.1")
+    # As where a packet filter redirects the port to another machine.
+    monkeypatch.setattr(psutil, "net_connections", lambda **_: [])
+
+    assert ports.listeners(number, "127.0.0.1") == []
+
+
+@pytest.mark.skipif(not wildcard_excludes_addresses(), reason="on this system a bind proves nothing")
+@pytest.mark.parametrize("error", [None, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_a_port_that_can_be_bound_is_free_without_a_look_at_all_sockets(
+    free: int, monkeypatch: pytest.MonkeyPatch, error: int | None
+) -> None:
+    real = socket.socket.bind
+
+    def bind(probe: socket.socket, address: tuple[str, int]) -> None:
+        if error and probe.family == socket.AF_INET6:
+            raise OSError(error, "as without IPv6")
+        real(probe, address)
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    monkeypatch.setattr(psutil, "net_connections", lambda **_: pytest.fail("has looked"))
+
+    assert ports.listeners(free, "127.0.0.1") == []
+
+
+@needs_second_loopback
+@pytest.mark.usefixtures("only_posix")
+def test_an_answer_is_told_with_the_first_address_that_gave_it(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = [f"127.0.0.{last}" for last in range(1, 255)]
+    resolve_to(monkeypatch, *addresses)
+    monkeypatch.setattr(psutil, "pids", list)
+    number = listen("0.0.0.0")
+
+    assert ports.listeners(number, "api") == [ports.Listener(None, "127.0.0.1", number)]
+
+
+def test_the_states_of_connections_are_in_order(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = [value for name, value in vars(psutil).items() if name.startswith("CONN_")]
+    address = SimpleNamespace(ip="127.0.0.1", port=free)
+    entries = [SimpleNamespace(pid=None, laddr=address, status=state) for state in [*states, *states]]
+    unbound = SimpleNamespace(pid=None, laddr=(), status=psutil.CONN_NONE)
+    monkeypatch.setattr(ports, "can_list_all_sockets", lambda: True)
+    monkeypatch.setattr(psutil, "net_connections", lambda **_: [unbound, *entries])
+
+    assert list(ports.connections(free).items()) == [(state, 2) for state in sorted(states)]
+
+
 @pytest.mark.usefixtures("either_way")
 def test_connections_are_counted_by_their_state() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         number = server.getsockname()[1]
+        datagrams.bind(("127.0.0.1", number))
         with socket.create_connection(("127.0.0.1", number)), server.accept()[0]:
             counted = ports.connections(number)
 
@@ -236,6 +387,19 @@ def test_all_processes_that_hold_a_listening_socket_share_it_and_no_client_does(
                 assert ports.sharers(ports.Listener(pid, "127.0.0.1", number)) == {parent.pid, child}
 
 
+@needs_second_loopback
+def test_a_listener_on_another_address_of_the_port_does_not_share_it(listen: Listen) -> None:
+    number = listen("127.0.0.2")
+
+    assert ports.sharers(ports.Listener(None, "127.0.0.1", number)) == set()
+
+
+def test_a_listener_whose_sockets_are_hidden_from_us_holds_its_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "pids", list)
+
+    assert ports.sharers(ports.Listener(812, "127.0.0.1", 80)) == {812}
+
+
 def test_a_process_listens_only_on_its_own_ports(listen: Listen, free: int) -> None:
     number = listen("127.0.0.1")
 
@@ -253,7 +417,28 @@ def test_a_port_that_is_listened_on_accepts(listen: Listen) -> None:
     number = listen("127.0.0.1")
 
     assert accepts("127.0.0.1", number, 5)
-    assert not ports.refuses("127.0.0.1", number)
+    assert ports.refuses("127.0.0.1", number) is False
+
+
+@pytest.mark.parametrize(("host", "number"), [("127.0.0.1", 2**70), ("a..b", 80)])
+def test_what_is_no_address_is_told_as_an_error_of_the_connection(host: str, number: int) -> None:
+    with pytest.raises(OSError, match="is no address"):
+        ports.connect(host, number, 1.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux connects a socket to itself each time it is asked to")
+def test_a_client_that_has_met_itself_leaves_its_port_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = socket.socket()
+    client.bind(("127.0.0.1", 0))
+    number = client.getsockname()[1]
+    client.connect(("127.0.0.1", number))
+    monkeypatch.setattr(socket, "create_connection", lambda *_: client)
+
+    with pytest.raises(ConnectionRefusedError):
+        ports.connect("127.0.0.1", number, 1.0)
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", number))
 
 
 def test_a_port_that_nobody_listens_on_refuses(free: int) -> None:
@@ -278,7 +463,7 @@ def test_a_port_whose_queue_is_full_neither_accepts_nor_refuses(listen: Listen) 
         start = time.monotonic()
 
         assert not accepts("127.0.0.1", number, 0.2)
-        assert not ports.refuses("127.0.0.1", number)
+        assert ports.refuses("127.0.0.1", number) is False
 
         assert time.monotonic() - start < 30
 

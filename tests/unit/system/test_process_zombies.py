@@ -82,6 +82,7 @@ def test_a_zombie_in_the_session_of_a_process_is_one_of_its_zombies(leader: tupl
     end(child)
 
     assert zombies([parent]) == [child]
+    assert zombies([child]) == [child]
 
 
 # How long they are awaited.
