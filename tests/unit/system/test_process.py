@@ -292,6 +292,25 @@ def test_the_children_of_a_pid_that_is_another_s_by_now_are_not_of_the_family(
     assert identity_of(foreign) not in descendants(identities)
 
 
+def test_a_root_that_ends_while_its_children_are_listed_does_not_hide_another_family(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, other = spawn("sleep", "600"), identity_of(spawn("sleep", "600"))
+    real = psutil.Process.children
+
+    def children(asked: psutil.Process, *, recursive: bool) -> list[psutil.Process]:
+        if asked.pid == root.pid:
+            root.kill()
+            root.wait()
+            raise psutil.NoSuchProcess(root.pid)
+        return real(asked, recursive=recursive)
+
+    identities = [identity_of(root), other]
+    monkeypatch.setattr(psutil.Process, "children", children)
+
+    assert other in descendants(identities)
+
+
 def test_a_child_whose_pid_is_another_s_by_now_is_not_of_the_family(
     spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,7 +346,7 @@ def test_a_process_is_ended_by_the_signal_asked_for_at_once(spawn: Spawn, signum
 
     assert terminate(lambda: [identity], signum=signum, timeout=LONG) == []
 
-    assert process.wait() == -signum
+    assert process.poll() == -signum
     assert sorted(Path("/dev/fd").iterdir()) == before
 
 
@@ -340,7 +359,7 @@ def test_a_suspended_process_acts_on_sigterm_at_once(spawn: Spawn) -> None:
 
     assert terminate(lambda: [identity], timeout=LONG) == []
 
-    assert process.wait() == -signal.SIGTERM
+    assert process.poll() == -signal.SIGTERM
 
 
 @pytest.mark.usefixtures("either_way")
@@ -352,7 +371,7 @@ def test_deaf_processes_are_waited_for_together_and_then_killed(spawn: Spawn) ->
     assert terminate(lambda: identities, timeout=1.0) == []
 
     assert 1.0 <= time.monotonic() - start < 12.0
-    assert {process.wait() for process in processes} == {-signal.SIGKILL}
+    assert {process.poll() for process in processes} == {-signal.SIGKILL}
 
 
 @needs_setsid
@@ -386,7 +405,7 @@ def test_a_fork_bomb_is_given_up_after_three_kills_and_its_survivors_are_returne
     assert terminate(find, timeout=LONG) == [identity_of(born[-1])]
 
     ends = [signal.SIGTERM] + [signal.SIGKILL] * 3
-    assert [process.wait() for process in born[:-1]] == [-signum for signum in ends]
+    assert [process.poll() for process in born[:-1]] == [-signum for signum in ends]
     assert born[-1].poll() is None
 
 
@@ -408,11 +427,62 @@ def test_one_that_not_even_sigkill_ends_is_returned_although_it_is_not_found_aga
 @pytest.mark.usefixtures("either_way")
 def test_a_signal_is_sent_to_a_process_and_to_no_other_that_got_its_pid(spawn: Spawn) -> None:
     process, other = spawn("sleep", "600"), spawn("sleep", "600")
+    assert protected(process.pid) is None
 
     primitive.send([Identity(other.pid, "another birth"), identity_of(process)], signal.SIGTERM)
 
-    assert process.wait() == -signal.SIGTERM
+    assert process.wait(10) == -signal.SIGTERM
     assert other.poll() is None
+
+
+@pytest.mark.skipif(not has_pidfd(), reason="this kernel has no pidfd")
+def test_a_pinned_process_is_not_signalled_by_its_pid(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = spawn("sleep", "600")
+    with monkeypatch.context() as pinned:
+        pinned.setattr(os, "kill", lambda *_: pytest.fail("has been signalled"))
+        primitive.send([identity_of(process)], signal.SIGTERM)
+
+    assert process.wait(10) == -signal.SIGTERM
+
+
+@needs_proc
+@pytest.mark.skipif(not has_pidfd(), reason="this kernel has no pidfd")
+def test_no_signal_is_sent_to_one_that_gets_the_pid_before_it_is_pinned(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity, real = identity_of(spawn("sleep", "600")), primitive.pidfd
+
+    def pidfd(pid: int) -> int | None:
+        # From now on, the birth of the process is another.
+        monkeypatch.setattr(primitive, "boot_id", lambda: "another boot")
+        return real(pid)
+
+    monkeypatch.setattr(primitive, "pidfd", pidfd)
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: pytest.fail("has been signalled"))
+
+    primitive.send([identity], signal.SIGTERM)
+
+    assert not identity.alive
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("error", [ProcessLookupError, PermissionError])
+def test_it_is_no_error_if_a_process_ends_before_its_signal(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    identity = identity_of(spawn("sleep", "600"))
+    sent = []
+
+    def signalled(_: int, signum: signal.Signals) -> None:
+        sent.append(signum)
+        raise error
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", signalled, raising=False)
+    with monkeypatch.context() as ended:
+        ended.setattr(os, "kill", signalled)
+        primitive.send([identity], signal.SIGTERM)
+
+    assert sent == [signal.SIGTERM]
 
 
 def test_a_signal_has_a_name_or_else_its_number() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from remediation.system.process import Identity, Life, pids
+from remediation.system.process import Identity, Life, pidfd, pids
 
 pytestmark = pytest.mark.usefixtures("only_posix")
 
@@ -88,3 +89,7 @@ def test_the_processes_are_those_that_psutil_knows(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(psutil, "pids", lambda: known)
 
     assert pids() == known
+
+
+def test_there_is_no_descriptor_of_a_process() -> None:
+    assert pidfd(os.getpid()) is None
