@@ -357,9 +357,27 @@ def test_a_suspended_process_acts_on_sigterm_at_once(spawn: Spawn) -> None:
     os.kill(process.pid, signal.SIGSTOP)
     wait_for(lambda: identity.life is Life.SUSPENDED)
 
-    assert terminate(lambda: [identity], timeout=LONG) == []
+    assert terminate(lambda: [identity], timeout=10.0) == []
 
     assert process.poll() == -signal.SIGTERM
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_running_process_gets_no_signal_but_the_one_asked_for(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = spawn("sleep", "600")
+    identity, sent = identity_of(process), []
+    place: tuple[Any, str] = (signal, "pidfd_send_signal") if has_pidfd() else (os, "kill")
+    real = getattr(*place)
+
+    def signalled(target: int, signum: signal.Signals) -> None:
+        sent.append(signum)
+        real(target, signum)
+
+    with monkeypatch.context() as watched:
+        watched.setattr(*place, signalled)
+        terminate(lambda: [identity], timeout=10.0)
+
+    assert sent == [signal.SIGTERM]
 
 
 @pytest.mark.usefixtures("either_way")
