@@ -644,3 +644,13 @@ def test_a_process_that_lives_on_is_waited_for_no_longer_than_asked(spawn: Spawn
     await_death(identity, timeout)
 
     assert identity.alive
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_process_that_got_the_pid_of_another_is_not_waited_for(spawn: Spawn) -> None:
+    former = Identity(spawn("sleep", "600").pid, "another birth")
+    start = time.monotonic()
+
+    await_death(former, 10.0)
+
+    assert time.monotonic() - start < 10.0
