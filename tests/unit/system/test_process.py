@@ -350,6 +350,19 @@ def test_a_process_is_ended_by_the_signal_asked_for_at_once(spawn: Spawn, signum
     assert sorted(Path("/dev/fd").iterdir()) == before
 
 
+def test_processes_are_looked_for_until_all_have_ended_and_no_longer(spawn: Spawn) -> None:
+    identity = identity_of(spawn("sleep", "600"))
+    looks = []
+
+    def find() -> list[Identity]:
+        looks.append(identity.alive)
+        return [identity]
+
+    assert terminate(find, timeout=LONG) == []
+
+    assert looks == [True, False]
+
+
 @pytest.mark.usefixtures("either_way")
 def test_a_suspended_process_acts_on_sigterm_at_once(spawn: Spawn) -> None:
     process = spawn("sleep", "600")
@@ -654,3 +667,20 @@ def test_a_process_that_got_the_pid_of_another_is_not_waited_for(spawn: Spawn) -
     await_death(former, 10.0)
 
     assert time.monotonic() - start < 10.0
+
+
+@pytest.mark.usefixtures("only_posix")
+def test_without_a_descriptor_a_process_is_looked_at_again_after_a_pause(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity, looks, real = identity_of(spawn("sleep", "600")), [], psutil.Process.status
+
+    def status(asked: psutil.Process) -> str:
+        looks.append(asked)
+        return real(asked)
+
+    monkeypatch.setattr(psutil.Process, "status", status)
+
+    await_death(identity, 0.05)
+
+    assert len(looks) <= 6
