@@ -321,6 +321,18 @@ def test_a_child_whose_pid_is_another_s_by_now_is_not_of_the_family(
     assert descendants([root]) == [root]
 
 
+@needs_open_environments
+@pytest.mark.usefixtures("either_way")
+def test_a_mark_finds_those_processes_that_have_one_of_those_asked_for(spawn: Spawn, tmp_path: Path) -> None:
+    value = str(tmp_path)
+    process = spawn("sh", "-c", "echo ready; read line", env={MARK: value})
+    spawn("sh", "-c", "echo ready; read line", env={MARK: f"{value}/other"})
+
+    assert marked(MARK, value) == [identity_of(process)]
+    assert primitive.marked_by({MARK: value, f"{MARK}_1": "1"}) == [identity_of(process)]
+    assert primitive.marked_by({f"{MARK}_1": "1"}) == primitive.marked_by({}) == []
+
+
 @needs_setsid
 @pytest.mark.usefixtures("either_way")
 def test_a_mark_finds_orphans_and_matches_as_a_whole(spawn: Spawn, mark: str) -> None:
