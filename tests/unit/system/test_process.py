@@ -615,6 +615,46 @@ def test_without_proc_the_birth_does_not_move_when_the_clock_is_set(
 
 
 @needs_proc
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_marked_process_that_ends_while_it_is_looked_at_is_not_found(
+    spawn: Spawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    process, mark = spawn("sleep", "600"), f"{MARK}={tmp_path}".encode()
+    place, real, looks = f"/proc/{process.pid}/environ", open, []
+
+    def looked_at(path: str, *args: Any, **options: Any) -> Any:
+        if path != place:
+            return real(path, *args, **options)
+        looks.append(mark)
+        if len(looks) == last:
+            process.kill()
+            process.wait()
+        # After the end, it is another marked process with this PID.
+        return io.BytesIO(mark)
+
+    monkeypatch.setattr("builtins.open", looked_at)
+
+    assert marked(MARK, str(tmp_path)) == []
+    assert len(looks) >= last
+
+
+@needs_proc
+def test_a_process_that_got_the_pid_of_a_marked_one_is_not_found(
+    spawn: Spawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = spawn("sh", "-c", "echo ready; read line")
+    place, real, former = f"/proc/{process.pid}/environ", open, [f"{MARK}={tmp_path}".encode()]
+
+    def looked_at(path: str, *args: Any, **options: Any) -> Any:
+        return io.BytesIO(former.pop()) if path == place and former else real(path, *args, **options)
+
+    monkeypatch.setattr("builtins.open", looked_at)
+
+    assert marked(MARK, str(tmp_path)) == []
+    assert not former
+
+
+@needs_proc
 def test_one_without_an_environment_is_nobodys(spawn: Spawn, mark: str) -> None:
     process = spawn("env", "-i", "sleep", "600", env={MARK: mark})
     wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
