@@ -295,14 +295,26 @@ def test_a_listener_that_the_system_shows_to_root_alone_has_no_known_owner(
 
 
 @pytest.mark.usefixtures("only_posix")
+@pytest.mark.parametrize("bound", ["127.0.0.1", pytest.param("::", marks=needs_ipv6)])
 def test_a_listener_is_found_although_a_wildcard_can_be_bound_beside_it(
-    listen: Listen, monkeypatch: pytest.MonkeyPatch
+    listen: Listen, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    number = listen("127.0.0.1")
+    number = listen(bound)
     # As the BSDs allow it.
     monkeypatch.setattr(socket.socket, "bind", lambda *_: None)
 
-    assert own_listeners(number, "127.0.0.1") == [ports.Listener(os.getpid(), "127.0.0.1", number)]
+    assert own_listeners(number, "127.0.0.1") == [ports.Listener(os.getpid(), bound, number)]
+
+
+@needs_ipv6
+@pytest.mark.skipif(not wildcard_excludes_addresses(), reason="on this system only a connection proves anything")
+def test_a_listener_is_found_without_a_connection_that_it_would_have_to_accept(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = listen("::")
+    monkeypatch.setattr(socket, "create_connection", lambda *_: pytest.fail("has connected"))
+
+    assert own_listeners(number, "127.0.0.1") == [ports.Listener(os.getpid(), "::", number)]
 
 
 @pytest.mark.skipif(not can_list_all_sockets(), reason="on this system a list of sockets proves nothing")
