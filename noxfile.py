@@ -81,7 +81,7 @@ def chaos(session: nox.Session) -> None:
 def mutation(session: nox.Session) -> None:
     """Put small faults into the modules that decide, and fail if their unit tests do not notice one.
 
-    Takes 15 minutes at most, or `--minutes N`; names of modules choose. Those whose faults could signal processes
+    Takes 30 minutes at most, or `--minutes N`; names of modules choose. Those whose faults could signal processes
     are tried in a PID namespace of their own, and refused without one.
     """
     session.install("-e", ".[test]")
