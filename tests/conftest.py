@@ -22,6 +22,10 @@ from remediation.system import capabilities, environment
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The language of the person who runs the tests must not change what these see.
+for name in ("AUTO_HEAL_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+    os.environ.pop(name, None)
+
 SOAK = Path(__file__).with_name("soak")
 
 

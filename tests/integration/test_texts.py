@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
-from sandbox import Sandbox, free_port
+from sandbox import REPOSITORY, Sandbox, free_port
 
 HEALTHY_EN = """\
 Checking /api/health...
@@ -225,6 +226,7 @@ def test_colours_are_for_terminals_unless_forced(project: Sandbox) -> None:
     assert "\033[" not in refused.output
 
 
+@pytest.mark.skipif(not f"{REPOSITORY}{sys.prefix}".isascii(), reason="in a plain locale Python cannot read its paths")
 def test_a_plain_locale_gets_escapes_and_no_traceback(project: Sandbox) -> None:
     result = project.auto_heal("check", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
 

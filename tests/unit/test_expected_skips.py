@@ -43,7 +43,7 @@ def test_an_unexpected_skip_fails_the_run_and_is_named(
     file = pytester.path / "skips.txt"
     file.write_text(lines, encoding="utf-8")
 
-    result = pytester.runpytest_inprocess(plugins=[ExpectedSkips(file)])
+    result = pytester.runpytest_inprocess("-p", "no:asyncio", plugins=[ExpectedSkips(file)])
 
     assert result.ret == code
     result.stdout.fnmatch_lines(named)
