@@ -213,6 +213,7 @@ def test_a_dead_service_is_healed_and_outlives_the_step(project: Sandbox, runner
     assert project.answers()
 
 
+@pytest.mark.soak
 def test_what_stays_sick_fails_the_step(project: Sandbox, runner: Runner) -> None:
     project.configure(command='command = ["false"]')
 
@@ -230,6 +231,7 @@ def test_with_heal_off_nothing_is_touched(project: Sandbox, runner: Runner) -> N
     assert project.family() == []
 
 
+@pytest.mark.soak
 def test_a_deployment_has_its_steps_before_and_after(project: Sandbox, runner: Runner) -> None:
     assert project.auto_heal("start").code == 0
 
@@ -244,6 +246,7 @@ def test_a_deployment_has_its_steps_before_and_after(project: Sandbox, runner: R
     assert runner.leftovers() == []
 
 
+@pytest.mark.soak
 def test_a_deployment_that_is_rolled_back_fails_the_step(project: Sandbox, runner: Runner) -> None:
     deployed = project.root / "deployed"
     project.configure(f'env = {{ BUSY = "{deployed}" }}\nrollback = ["rm", "{deployed}"]')

@@ -17,6 +17,7 @@ def test_a_start_that_fails_exits_with_1(project: Sandbox) -> None:
     assert project.auto_heal("start").code == 1
 
 
+@pytest.mark.soak
 def test_status_is_a_table_for_people(project: Sandbox) -> None:
     down = project.auto_heal("status")
     project.check()
@@ -67,6 +68,7 @@ def test_a_restart_by_hand_begins_the_budget_anew(project: Sandbox) -> None:
     assert project.check().code == 0
 
 
+@pytest.mark.soak
 def test_a_closed_stdout_is_no_reason_to_fail(project: Sandbox) -> None:
     command = f"{PYTHON} -m remediation check >&-"
 

@@ -118,6 +118,7 @@ def test_a_deployment_that_crashes_at_its_start_is_rolled_back(stage: Stage) -> 
     assert len(stage.rollbacks) == 1
 
 
+@pytest.mark.soak
 def test_without_a_baseline_nothing_is_compared_and_what_fails_is_rolled_back(stage: Stage) -> None:
     stage.deploy("2.0", answers=ERRORS)
 
@@ -129,6 +130,7 @@ def test_without_a_baseline_nothing_is_compared_and_what_fails_is_rolled_back(st
     assert stage.is_back()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"at": 1, "checks": {"a": 1}}'])
 def test_a_broken_baseline_is_told_in_one_sentence_before_anything_is_touched(stage: Stage, text: str) -> None:
     stage.deploy("2.0", answers=ERRORS)

@@ -96,6 +96,7 @@ def test_there_is_no_drill_while_a_check_fails(healthy: Sandbox) -> None:
     assert healthy.pid == pid
 
 
+@pytest.mark.soak
 def test_there_is_no_drill_of_a_suspended_service(healthy: Sandbox) -> None:
     os.kill(healthy.pid, signal.SIGSTOP)
 
@@ -106,6 +107,7 @@ def test_there_is_no_drill_of_a_suspended_service(healthy: Sandbox) -> None:
     assert len(healthy.servers()) == 1
 
 
+@pytest.mark.soak
 def test_there_is_no_drill_where_somebody_else_answers(project: Sandbox) -> None:
     project.stranger_on_port()
 
@@ -115,6 +117,7 @@ def test_there_is_no_drill_where_somebody_else_answers(project: Sandbox) -> None
     assert "a process that auto-heal did not start answers for api" in result.lines[-1]
 
 
+@pytest.mark.soak
 def test_a_service_that_does_not_start_is_not_drilled(project: Sandbox) -> None:
     project.configure('env = { CRASH = "3" }')
 
@@ -126,6 +129,7 @@ def test_a_service_that_does_not_start_is_not_drilled(project: Sandbox) -> None:
     assert not project.state["stopped_by_hand"]
 
 
+@pytest.mark.soak
 def test_there_is_no_drill_beside_a_monitor_or_another_drill(healthy: Sandbox) -> None:
     with files.locked(healthy.root / ".auto-heal" / ".monitor.lock", timeout=0):
         result = drilled(healthy)

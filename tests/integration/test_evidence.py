@@ -182,6 +182,7 @@ def test_a_python_process_shows_its_stack(project: Sandbox) -> None:
 # The user's command.
 
 
+@pytest.mark.soak
 def test_the_user_s_command_is_asked_about_the_process(project: Sandbox) -> None:
     project.configure('evidence = ["sh", "-c", "echo $0 in $(pwd) on $PORT; echo more >&2", "{pid}"]')
 
@@ -280,6 +281,7 @@ def test_what_the_service_logged_is_without_secrets(project: Sandbox) -> None:
     assert (evidence(project) / "log.txt").read_text() == "token ***\nhttp://***@db/ refused\n"
 
 
+@pytest.mark.soak
 def test_a_link_in_its_place_is_not_followed_and_the_heal_goes_on(project: Sandbox, tmp_path_factory: Any) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (project.root / ".auto-heal").mkdir()

@@ -105,6 +105,7 @@ def test_a_check_that_hangs_heals_its_service_and_is_an_attempt_like_others(heal
     assert (healthy.property("verdict"), healthy.property("rounds")) == ("healed", "2")
 
 
+@pytest.mark.soak
 @WITHOUT_WORKERS
 def test_an_attempt_that_hangs_is_repeated_in_a_fresh_process_with_its_fixtures_set_up_anew(
     healthy: Sandbox, way: str
@@ -365,6 +366,7 @@ def test_pytest_can_be_called_in_a_thread(healthy: Sandbox) -> None:
     assert "ended with 0" in done.stdout, done
 
 
+@pytest.mark.soak
 def test_a_fork_that_a_crashed_check_leaves_behind_keeps_nobody_waiting(healthy: Sandbox) -> None:
     healthy.configure(top=SOON)
     healthy.write("healthtests/test_a.py", check("import os, time", "os.fork() or time.sleep(600)\n    os._exit(1)"))
@@ -416,6 +418,7 @@ def test_a_check_that_crashes_is_a_failed_check_without_the_plugins_that_can_be_
     assert outcomes(healthy)["test_it"] == "failure"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("deed", ["return", "raise AssertionError", "sys.exit(3)"])
 def test_a_child_that_a_check_has_forked_and_that_comes_back_does_not_go_on_with_the_session(
     healthy: Sandbox, deed: str
@@ -506,6 +509,7 @@ def test_a_monitor_heals_the_service_of_a_check_that_hangs_or_crashes(
     assert healthy.pid != before
 
 
+@pytest.mark.soak
 def test_a_monitor_reports_the_stack_of_a_crash_and_leaves_no_file_to_the_collector(healthy: Sandbox) -> None:
     healthy.configure(top=f"{SOON}\ninterval = 600")
     healthy.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")

@@ -126,6 +126,7 @@ def test_the_ladder_is_told_to_its_end(project: Sandbox) -> None:
     assert lines[-1] == "  if that does not help, in further rounds: restart; npm ci, restart"
 
 
+@pytest.mark.soak
 def test_what_something_else_runs_would_be_asked_for(project: Sandbox) -> None:
     project.configure('restart = ["systemctl", "restart", "shop"]\nready = "tcp"', command="")
 
@@ -147,6 +148,7 @@ def test_dependencies_come_first(project: Sandbox) -> None:
     ]
 
 
+@pytest.mark.soak
 def test_a_process_that_only_lost_its_file_would_be_remembered(project: Sandbox) -> None:
     project.auto_heal("start")
     pid = project.pid
@@ -186,6 +188,7 @@ def test_a_spent_budget_is_told_and_not_noted(project: Sandbox) -> None:
     assert state(project) == {}
 
 
+@pytest.mark.soak
 def test_what_is_never_healed_is_told(project: Sandbox) -> None:
     project.configure(command="")
 
@@ -212,6 +215,7 @@ def test_a_port_that_may_not_be_freed_is_told(project: Sandbox) -> None:
     assert len(lines) == 2
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("service", "command", "why"),
     [
@@ -229,6 +233,7 @@ def test_a_command_that_cannot_be_started_is_told(project: Sandbox, service: str
     assert len(lines) == 2
 
 
+@pytest.mark.soak
 def test_lines_of_the_plan_cannot_be_forged(project: Sandbox) -> None:
     project.configure(command="command = " + json.dumps(["true", "x\n2026-01-01 00:00:00 [SUCCESS] fine\x1b[2J"]))
 
@@ -237,6 +242,7 @@ def test_lines_of_the_plan_cannot_be_forged(project: Sandbox) -> None:
     assert lines[1].startswith("  would start `true x\\n2026-01-01 00:00:00 [SUCCESS] fine\\x1b[2J`")
 
 
+@pytest.mark.soak
 def test_the_port_s_own_clients_would_be_left(healthy: Sandbox) -> None:
     with closing(socket.create_connection(("127.0.0.1", healthy.port))):
         healthy.get("/fall-ill/errors")

@@ -9,6 +9,7 @@ import pytest
 from sandbox import Sandbox, wait_for
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("option", ["--heal=off", "--no-heal"])
 def test_turning_healing_off_makes_no_health_run_of_unit_tests(project: Sandbox, option: str) -> None:
     project.write("tests/test_unit.py", "def test_unit():\n    assert False\n")
@@ -120,6 +121,7 @@ def test_an_interrupted_run_is_no_pass_and_heals_nothing(project: Sandbox) -> No
     assert not project.family()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "option",
     [

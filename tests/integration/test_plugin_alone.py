@@ -72,6 +72,7 @@ def test_without_healing_nothing_is_touched(project: Sandbox) -> None:
     assert not project.family()
 
 
+@pytest.mark.soak
 def test_the_commands_check_before_and_after_a_deployment_and_drill(project: Sandbox) -> None:
     assert project.auto_heal("check").code == 0
     assert project.auto_heal("predeploy").code == 0
@@ -157,6 +158,7 @@ def test_a_package_that_pytest_puts_in_front_while_it_collects_is_found(namesake
     assert HIDES in result.output
 
 
+@pytest.mark.soak
 def test_a_package_that_is_not_on_the_import_path_hinders_neither_check_nor_monitor(namesake: Sandbox) -> None:
     result = run(namesake, *COMMAND, PYTHONPATH="")
 
@@ -165,6 +167,7 @@ def test_a_package_that_is_not_on_the_import_path_hinders_neither_check_nor_moni
         monitor.says("All systems are healthy")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("place", ["conftest.py", "healthtests/conftest.py"])
 def test_the_hooks_of_a_conftest_run_once_instead_of_ours(project: Sandbox, place: str) -> None:
     project.write(
@@ -187,6 +190,7 @@ def test_what_a_conftest_leaves_out_does_not_happen(project: Sandbox) -> None:
     assert not project.family()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("arguments", [[], ["-p", "pytest_auto_heal"], ["-p", "auto-heal"]])
 def test_a_conftest_or_an_option_may_name_the_module(project: Sandbox, arguments: list[str]) -> None:
     project.write("conftest.py", "pytest_plugins = ['pytest_auto_heal']\n")
@@ -197,6 +201,7 @@ def test_a_conftest_or_an_option_may_name_the_module(project: Sandbox, arguments
     assert project.property("verdict") == "healed"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("conftest", ["", "pytest_plugins = ['pytest_auto_heal']\n", HOOKS])
 def test_it_can_be_switched_off(project: Sandbox, conftest: str) -> None:
     project.write("conftest.py", conftest)
@@ -208,6 +213,7 @@ def test_it_can_be_switched_off(project: Sandbox, conftest: str) -> None:
     assert not (project.root / "reports").exists()
 
 
+@pytest.mark.soak
 def test_it_can_be_named_where_no_plugin_is_loaded_by_itself(project: Sandbox) -> None:
     names = [word for name in ("auto-heal", "rerunfailures", "timeout") for word in ("-p", name)]
 

@@ -80,6 +80,7 @@ def test_a_check_without_the_marker_does_not_wait_for_a_process_that_is_dead(pro
     assert "retrying" not in project.log
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("marker", ["heals", "heals()", "heals(['api'])", "heals(services=['api'])", "heals(3)"])
 def test_a_marker_that_names_no_service_is_told(healthy: Sandbox, marker: str) -> None:
     text = f"import pytest\n\n@pytest.mark.{marker}\ndef test_third():\n    pass\n"

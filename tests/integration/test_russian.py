@@ -217,6 +217,7 @@ def test_stopping_pausing_and_resuming_are_russian(project: Sandbox) -> None:
     assert latin("\n".join(said)) == set()
 
 
+@pytest.mark.soak
 def test_a_deployment_is_russian(healthy: Sandbox) -> None:
     healthy.configure('version = { path = "/api/health", field = "version" }', top="retries = 1")
     said = [
@@ -247,6 +248,7 @@ def test_a_monitor_is_russian(project: Sandbox) -> None:
     assert latin("\n".join(line for line in monitor.lines if not line.startswith("Uptime: "))) == set()
 
 
+@pytest.mark.soak
 def test_pytests_own_output_has_our_lines_in_russian(healthy: Sandbox) -> None:
     ours = [line for line in healthy.check(**RU).lines if line.startswith("auto-heal: ")]
 

@@ -37,6 +37,7 @@ def test_a_command_that_cannot_start_is_reported_at_once(
     assert not project.family()
 
 
+@pytest.mark.soak
 def test_the_last_lines_of_a_failed_start_are_shown_without_their_escapes(project: Sandbox) -> None:
     project.configure('env = { CRASH = "3" }')
 
@@ -46,6 +47,7 @@ def test_the_last_lines_of_a_failed_start_are_shown_without_their_escapes(projec
     assert "\x1b[31m" not in project.log
 
 
+@pytest.mark.soak
 def test_a_slow_start_is_waited_for(project: Sandbox) -> None:
     project.configure('env = { SLOW = "1.5" }')
 
@@ -115,6 +117,7 @@ def test_somebody_elses_service_is_restarted_by_its_command(project: Sandbox) ->
                 psutil.Process(connection.pid).kill()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("restart", "reason"),
     [

@@ -161,6 +161,7 @@ def test_a_healed_check_says_this(project: Sandbox, language: str, text: str) ->
     assert result.code == 0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("language", "text"), [("en", HOPELESS_EN), ("ru", HOPELESS_RU)])
 def test_a_hopeless_check_says_this(project: Sandbox, language: str, text: str) -> None:
     project.configure('env = { CRASH = "3" }')
@@ -182,6 +183,7 @@ def test_the_log_has_the_same_texts_with_time_and_level(project: Sandbox) -> Non
     assert "[INFO] Checking /api/health..." in project.log
 
 
+@pytest.mark.soak
 def test_check_with_workers_says_the_same_in_another_order(project: Sandbox) -> None:
     project.auto_heal("start")
 
@@ -199,6 +201,7 @@ def test_check_hands_options_to_pytest(project: Sandbox) -> None:
     assert result.lines == ["Checking /api/girls...", "✅ /api/girls OK (count: 6)", "✅ All systems are healthy"]
 
 
+@pytest.mark.soak
 def test_a_verbose_check_shows_what_pytest_shows(project: Sandbox) -> None:
     result = project.auto_heal("check", "-v")
 
@@ -214,6 +217,7 @@ def test_a_check_that_comes_to_no_verdict_shows_what_pytest_said(project: Sandbo
     assert "no-such-option" in result.output or "no tests ran" in result.output or "deselected" in result.output
 
 
+@pytest.mark.soak
 def test_colours_are_for_terminals_unless_forced(project: Sandbox) -> None:
     project.auto_heal("start")
 

@@ -95,6 +95,7 @@ def test_a_service_that_was_suspended_or_killed_is_healed(healthy: Sandbox, numb
     assert healthy.servers() == [healthy.pid]
 
 
+@pytest.mark.soak
 def test_the_evidence_of_a_heal_tells_of_processes_and_port(healthy: Sandbox) -> None:
     healthy.configure(top=f"{SOON}\nevidence = {{ timeout = {DEADLINE} }}")
     before = healthy.pid
@@ -109,6 +110,7 @@ def test_the_evidence_of_a_heal_tells_of_processes_and_port(healthy: Sandbox) ->
     assert json.loads((folder / "port.json").read_text())["holders"][0]["pid"] == before
 
 
+@pytest.mark.soak
 def test_a_stranger_on_the_port_is_named_or_if_that_is_allowed_ended(project: Sandbox) -> None:
     stranger = project.stranger_on_port()
 
@@ -154,6 +156,7 @@ def test_a_check_that_hangs_in_c_has_failed_and_its_stack_is_known(healthy: Sand
     assert "library.pthread_mutex_lock(lock)" in (failure.text or "")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("head", "deed"),
     [
@@ -176,6 +179,7 @@ def test_what_a_check_leaves_behind_keeps_nobody_waiting(healthy: Sandbox, head:
     assert Identity.of(healthy.pid)
 
 
+@pytest.mark.soak
 def test_what_a_check_leaves_behind_under_a_monitor_is_ended(healthy: Sandbox) -> None:
     healthy.configure(top=EVERY_HOUR)
     deed = "open('left', 'w').write(str(subprocess.Popen(['sleep', '600']).pid))"
@@ -235,6 +239,7 @@ def test_a_monitor_notices_a_death_at_once_and_a_hang_at_the_next_check(healthy:
     assert healthy.servers() == [healthy.pid]
 
 
+@pytest.mark.soak
 def test_a_monitor_replaces_a_fork_server_that_was_killed_although_a_child_keeps_its_socket(project: Sandbox) -> None:
     # Nothing else wakes this monitor: no service runs, and no check is due.
     project.configure(top=EVERY_HOUR)
@@ -318,6 +323,7 @@ def test_an_ordinary_user_heals_and_drills(given: Sandbox) -> None:
     assert given.servers() == [given.pid]
 
 
+@pytest.mark.soak
 def test_an_ordinary_user_may_not_end_who_holds_the_port_and_is_not_told_who_does(given: Sandbox) -> None:
     other = given.stranger_on_port()
 
@@ -328,6 +334,7 @@ def test_an_ordinary_user_may_not_end_who_holds_the_port_and_is_not_told_who_doe
     assert other.poll() is None
 
 
+@pytest.mark.soak
 def test_the_monitor_of_an_ordinary_user_heals_a_death(given: Sandbox) -> None:
     assert as_nobody(given, "remediation", "start").code == 0
 
