@@ -21,8 +21,11 @@ def edited(project: Sandbox) -> Sandbox:
 
 
 def goes_on(monitor: Watching, cycles: int = 2) -> int:
-    """Wait until this many cycles have begun and ended, and return the number of the first of them."""
-    begun = monitor.count("Check #")
+    """Wait until this many cycles have begun and ended, and return the number of the first of them.
+
+    One more may have begun already: its line is on the way to us.
+    """
+    begun = monitor.count("Check #") + 1
     monitor.ends_check(begun + cycles)
     return begun + 1
 
