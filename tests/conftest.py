@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import compileall
-import math
 import os
 import signal
 from collections.abc import Iterator
@@ -47,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of workers for `-n auto`: more than cores, because many tests wait for a process."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return math.ceil(1.5 * cores)
+    return 2 * cores
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -224,6 +224,7 @@ def test_what_stays_sick_fails_the_step(project: Sandbox, runner: Runner) -> Non
     assert "::error " in result.output
 
 
+@pytest.mark.soak
 def test_with_heal_off_nothing_is_touched(project: Sandbox, runner: Runner) -> None:
     result = runner.step({"heal": "off"})
 
@@ -264,6 +265,7 @@ def test_a_deployment_that_is_rolled_back_fails_the_step(project: Sandbox, runne
     assert runner.leftovers() == []
 
 
+@pytest.mark.soak
 def test_the_step_before_a_deployment_heals_nothing(project: Sandbox, runner: Runner) -> None:
     result = runner.step({"command": "predeploy"})
 

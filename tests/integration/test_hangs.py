@@ -150,16 +150,31 @@ def test_a_run_ends_within_the_time_of_its_attempts_and_five_seconds(healthy: Sa
 @pytest.mark.parametrize(
     ("deed", "says"),
     [
-        ("import time\ntime.sleep(600)", "healthtests/test_a.py:2: the import of healthtests/test_a.py takes longer"),
-        (
+        pytest.param(
+            "import time\ntime.sleep(600)",
+            "healthtests/test_a.py:2: the import of healthtests/test_a.py takes longer",
+            id="sleeps",
+        ),
+        pytest.param(
             "import time\nwhile True:\n    try:\n        time.sleep(600)\n    except Exception:\n        pass",
             "the import of healthtests/test_a.py",
+            id="swallows",
+            marks=pytest.mark.soak,
         ),
-        (f"{NATIVE}\nhang()", "the import of healthtests/test_a.py hung"),
-        ("import os\nos._exit(0)", "the import of healthtests/test_a.py ended its process with exit code 0"),
-        ("import ctypes\nctypes.string_at(0)", "the import of healthtests/test_a.py crashed"),
+        pytest.param(f"{NATIVE}\nhang()", "the import of healthtests/test_a.py hung", id="hangs"),
+        pytest.param(
+            "import os\nos._exit(0)",
+            "the import of healthtests/test_a.py ended its process with exit code 0",
+            id="exits",
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(
+            "import ctypes\nctypes.string_at(0)",
+            "the import of healthtests/test_a.py crashed",
+            id="segfaults",
+            marks=pytest.mark.soak,
+        ),
     ],
-    ids=["sleeps", "swallows", "hangs", "exits", "segfaults"],
 )
 def test_a_module_that_cannot_be_imported_in_time_is_an_error_that_says_where_and_the_others_run(
     project: Sandbox, way: str, deed: str, says: str

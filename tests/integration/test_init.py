@@ -103,6 +103,7 @@ http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), H
 """
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("ready", ["/health", "/none"])
 def test_the_checks_that_init_writes_pass_on_any_success(project: Sandbox, ready: str) -> None:
     (project.root / "auto-heal.toml").unlink()

@@ -173,6 +173,7 @@ def metadata(folder: Path) -> Message:
         return HeaderParser().parsestr(wheel.read(name).decode())
 
 
+@pytest.mark.soak
 def test_a_package_index_accepts_what_is_built(built: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "twine", "check", "--strict", *map(str, built.iterdir())],

@@ -172,6 +172,7 @@ def test_a_hopeless_check_says_this(project: Sandbox, language: str, text: str) 
     assert result.code == 1
 
 
+@pytest.mark.soak
 def test_the_log_has_the_same_texts_with_time_and_level(project: Sandbox) -> None:
     result = project.auto_heal("check")
 

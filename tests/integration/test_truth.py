@@ -48,6 +48,7 @@ def incurable(project: Sandbox) -> Sandbox:
 # What is shown on one line.
 
 
+@pytest.mark.soak
 def test_nobody_is_shown_the_end_of_a_line_as_an_escape(incurable: Sandbox) -> None:
     summary = incurable.root / "summary.md"
     summary.touch()

@@ -91,6 +91,7 @@ def test_one_that_hangs_is_killed_when_it_is_late(
     assert not messengers()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("status", [400, 401, 403, 500])
 def test_one_that_refuses_is_told_once_with_its_status(
     receiver: Receiver, make: Make, told: list[str], status: int

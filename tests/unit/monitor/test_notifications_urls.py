@@ -124,6 +124,7 @@ def test_urls_that_apprise_takes_are_accepted_and_nothing_is_sent(project: Sandb
     assert receiver.got == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("url", [f"unknown://{SECRET}", f"tgram://{SECRET}", SECRET, f"json:{SECRET}", "json://"])
 def test_a_url_that_apprise_does_not_take_is_named_by_its_place(project: Sandbox, url: str) -> None:
     broken = configured(project, "json://127.0.0.1:9/", url)
