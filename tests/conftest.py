@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of workers for `-n auto`: more than cores, because many tests wait for a process."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 2 * cores
+    return (3 * cores + 1) // 2
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -59,7 +59,14 @@ def test_a_lost_pid_file_and_memory_do_not_lead_to_a_second_copy(project: Sandbo
     recovers(project)
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"pid": "many"}', "\x00\x01", "[]", "9" * 2_000_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        '{"pid": "many"}',
+        *(pytest.param(text, marks=pytest.mark.soak) for text in ("", "\x00\x01", "[]", "9" * 2_000_000)),
+    ],
+)
 def test_a_broken_memory_is_an_empty_one(project: Sandbox, content: str) -> None:
     assert project.auto_heal("start").code == 0
     project.write(".auto-heal/api.json", content)

@@ -90,6 +90,7 @@ def test_ten_services_killed_at_once_are_all_healed(project: Sandbox) -> None:
     assert len(project.servers()) == 10
 
 
+@pytest.mark.soak
 def test_a_death_is_healed_while_checks_of_another_service_hang(project: Sandbox) -> None:
     several(project, 2)
     project.write("wait", "")
@@ -108,6 +109,7 @@ def test_a_death_is_healed_while_checks_of_another_service_hang(project: Sandbox
     assert pid_of(project, "s1") == after
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("moment", ["Server is up", "🎉 Healed!"])
 def test_a_process_that_dies_as_soon_as_it_was_started_is_healed_again(project: Sandbox, moment: str) -> None:
     project.configure(top=EVERY_HOUR)

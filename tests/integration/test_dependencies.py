@@ -46,6 +46,7 @@ def test_a_dependency_is_healed_before_its_dependent(pair: Sandbox) -> None:
     assert len(pair.servers()) == 2
 
 
+@pytest.mark.soak
 def test_a_dependent_that_recovers_with_its_dependency_is_not_restarted(pair: Sandbox) -> None:
     assert pair.auto_heal("start").code == 0
     pair.write(
@@ -76,6 +77,7 @@ def test_a_dependent_that_stays_sick_is_healed_in_the_next_round(pair: Sandbox) 
     assert pair.property("rounds") == "3"
 
 
+@pytest.mark.soak
 def test_a_dead_dependency_without_checks_is_healed_with_its_dependent(pair: Sandbox) -> None:
     (pair.root / "healthtests" / "test_db.py").unlink()
 

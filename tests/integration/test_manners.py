@@ -58,6 +58,7 @@ def test_a_service_may_be_called_as_a_file_of_ours(project: Sandbox, name: str) 
 # Pauses.
 
 
+@pytest.mark.soak
 def test_a_pause_lets_checks_run_and_fail_and_nothing_be_healed_until_it_is_ended(healthy: Sandbox) -> None:
     healthy.configure(top=SOON)
 

@@ -8,6 +8,7 @@ import pytest
 from sandbox import Sandbox
 
 
+@pytest.mark.soak
 def test_a_marker_for_an_unknown_service_is_told(healthy: Sandbox) -> None:
     healthy.write(
         "healthtests/test_typo.py", "import pytest\n\n@pytest.mark.heals('apj')\ndef test_typo():\n    pass\n"
@@ -33,6 +34,7 @@ def test_a_check_that_recovers_by_itself_is_healthy(healthy: Sandbox) -> None:
     assert "[WARN] Attempt 1/3 failed, retrying in 0.1s..." in healthy.log
 
 
+@pytest.mark.soak
 def test_a_hanging_check_is_ended_by_its_deadline_and_healed(healthy: Sandbox) -> None:
     healthy.configure(top="timeout = 1\nretries = 2")
     healthy.write(

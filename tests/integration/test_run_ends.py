@@ -35,7 +35,9 @@ server.serve_forever()
 SICK = "import pytest\n\n\n@pytest.mark.heals('api')\ndef test_sick():\n    assert False\n"
 
 
-@pytest.mark.parametrize("content", ["1", "nonsense", "999999999", ""])
+@pytest.mark.parametrize(
+    "content", ["1", *(pytest.param(text, marks=pytest.mark.soak) for text in ("nonsense", "999999999", ""))]
+)
 def test_a_service_that_writes_its_own_pid_file_is_found_again_once_and_then_restarted(
     project: Sandbox, content: str
 ) -> None:

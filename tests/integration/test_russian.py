@@ -189,6 +189,7 @@ def test_a_healed_check_its_status_and_its_report_are_russian(project: Sandbox) 
     assert latin(report.output) == set()
 
 
+@pytest.mark.soak
 def test_a_sick_check_a_plan_and_their_report_are_russian(project: Sandbox) -> None:
     project.configure('env = { CRASH = "3" }')
     said = [project.auto_heal(word, **RU).output for word in ("plan", "check", "status", "report")]

@@ -14,12 +14,17 @@ from sandbox import Sandbox, wait_for
     "options",
     [
         ["-n", "2"],
-        ["-x"],
-        ["-k", "health"],
-        ["--reruns=0"],
         *(
             pytest.param(options, marks=pytest.mark.soak)
-            for options in (["-n", "2", "-x"], ["-q"], ["-p", "no:cacheprovider"], ["--heal=auto"])
+            for options in (
+                ["-x"],
+                ["-k", "health"],
+                ["--reruns=0"],
+                ["-n", "2", "-x"],
+                ["-q"],
+                ["-p", "no:cacheprovider"],
+                ["--heal=auto"],
+            )
         ),
     ],
 )
@@ -46,7 +51,7 @@ def test_file(name):
 """
 
 
-@pytest.mark.parametrize("options", [["--lf"], ["--lf", "-n", "2"]])
+@pytest.mark.parametrize("options", [["--lf"], pytest.param(["--lf", "-n", "2"], marks=pytest.mark.soak)])
 def test_a_second_round_runs_all_that_the_first_one_selected(healthy: Sandbox, options: list[str]) -> None:
     healthy.configure(top="retries = 1")
     healthy.write("healthtests/test_file.py", CHECK_OF_A_FILE)

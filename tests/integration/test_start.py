@@ -163,6 +163,7 @@ exec {serve}
 """
 
 
+@pytest.mark.soak
 def test_a_start_is_tried_again_if_somebody_takes_the_port_just_before(project: Sandbox) -> None:
     project.write("serve.sh", OVERTAKEN.format(python=PYTHON, serve=SERVE))
     project.configure(command='command = ["sh", "serve.sh"]')
@@ -176,6 +177,7 @@ def test_a_start_is_tried_again_if_somebody_takes_the_port_just_before(project: 
     assert len(project.servers()) == 1
 
 
+@pytest.mark.soak
 def test_a_stranger_that_may_not_be_ended_and_takes_the_port_just_before_is_named(project: Sandbox) -> None:
     project.write("serve.sh", OVERTAKEN.format(python=PYTHON, serve=SERVE))
     project.configure('free_port = "never"', command='command = ["sh", "serve.sh"]')
