@@ -57,10 +57,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("soak")
     if config.option.markexpr or any(_names_soak(argument) for argument in config.args):
         return
-    selected = [item for item in items if not item.get_closest_marker("soak")]
-    if len(selected) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("soak")])
-        items[:] = selected
+    if soak := [item for item in items if item.get_closest_marker("soak")]:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
 
 
 def _names_soak(argument: str) -> bool:

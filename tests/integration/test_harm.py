@@ -1,4 +1,4 @@
-"""A heal that breaks another check is named in all that is told."""
+"""Every output names a heal that breaks another check."""
 
 from __future__ import annotations
 

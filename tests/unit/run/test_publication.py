@@ -1,4 +1,4 @@
-"""The published report: its verdict is the one that its cases confirm, and its properties say what was done."""
+"""The published report: its cases confirm its verdict, and its properties name each action."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_a_command_gets_the_switch_and_a_service_does_not_need_it() -> None:
     assert environment.unmarked({"A": "b"}) == {"A": "b", environment.TEST_PORTABLE: "1"}
 
 
-# The scripts of a drill import nothing from us. They are told what there is by their arguments.
+# The scripts of a drill import nothing from us. Their arguments carry what they need to know.
 EXEMPT = {"system/capabilities.py", "drill/scripts/decoy.py", "drill/scripts/holder.py", "drill/scripts/fulldisk.py"}
 # What only some systems have, and `capabilities` therefore answers for.
 ELSEWHERE = {
