@@ -94,9 +94,9 @@ def _age() -> float | None:
         except OSError:
             return None
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    try:
-        import psutil
+    import psutil
 
+    try:
         return time.time() - psutil.Process().create_time() - _PSUTIL_RESOLUTION
-    except (ImportError, psutil.Error):
+    except psutil.Error:
         return None
