@@ -19,7 +19,7 @@ from remediation.config.model import Project
 from remediation.drill.scripts.fulldisk import unmount
 from remediation.system.capabilities import can_mount_over_files
 from remediation.system.environment import DRILL_MARK
-from remediation.system.files import make_folder
+from remediation.system.files import make_folder, matching
 from remediation.system.process import Identity, Life, marked, terminate
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def clean(project: Project) -> None:
     if mounts(project):
         # Removing the folder would empty what is mounted there.
         return
-    for folder in project.state_folder.glob(f"{_PREFIX}*"):
+    for folder in matching(project.state_folder, f"{_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from remediation.system.files import matching
 from remediation.system.process import Identity
 
 XML_NAME = "round.xml"
@@ -21,7 +22,7 @@ def make_run_folder(state_folder: Path, pid: int) -> Path:
 
 def remove_run_folders(state_folder: Path, pid: int) -> None:
     """Remove the folders of the runs of the process `pid`."""
-    for folder in state_folder.glob(f"{_PREFIX}{pid}-*"):
+    for folder in matching(state_folder, f"{_PREFIX}{pid}-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -38,5 +39,5 @@ def has_other_run(state_folder: Path, pid: int) -> bool:
 
 
 def _pids(state_folder: Path) -> set[int]:
-    names = (folder.name.removeprefix(_PREFIX).partition("-")[0] for folder in state_folder.glob(f"{_PREFIX}*"))
+    names = (folder.name.removeprefix(_PREFIX).partition("-")[0] for folder in matching(state_folder, f"{_PREFIX}*"))
     return {int(pid) for pid in names if pid.isdigit()}

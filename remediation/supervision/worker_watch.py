@@ -16,6 +16,7 @@ from remediation.config.model import Project
 from remediation.supervision.death import STACK_SIGNAL, await_stack
 from remediation.supervision.family import end_family
 from remediation.supervision.heartbeat import FOR_EVER, SLOTS, Heartbeats, Phase
+from remediation.system.files import matching
 from remediation.system.process import Identity
 
 # How often to check the workers, in seconds.
@@ -68,7 +69,7 @@ class WorkerWatch:
     def begun(self) -> int:
         """A number that grows with each attempt that a worker begins."""
         size = 0
-        for path in self._folder.glob("gw*.log"):
+        for path in matching(self._folder, "gw*.log"):
             with suppress(FileNotFoundError):
                 size += path.stat().st_size
         return size
@@ -91,7 +92,7 @@ def slot_of(name: str) -> int:
 
 def _await_stack(folder: Path, slot: int) -> None:
     """Wait until the worker at a slot has written its stack."""
-    for path in folder.glob("gw*.stack"):
+    for path in matching(folder, "gw*.stack"):
         if slot_of(path.stem) == slot:
             with suppress(FileNotFoundError), path.open("rb") as file:
                 await_stack(file.fileno())

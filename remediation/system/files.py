@@ -7,6 +7,7 @@ blocks on a planted FIFO.
 from __future__ import annotations
 
 import errno
+import fnmatch
 import glob
 import os
 import stat
@@ -139,9 +140,21 @@ def _errors_named_after(path: Path) -> Iterator[None]:
 
 def sweep(path: Path) -> None:
     """Remove the drafts of `path` that killed writers left behind; the caller must keep other writers out."""
-    for draft in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+    for draft in matching(path.parent, f".{glob.escape(path.name)}.????????.tmp"):
         with suppress(OSError):
             draft.unlink()
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths in a folder that match a pattern of fnmatch; none if the folder is missing.
+
+    Path.glob checks for the folder before it lists it, and so fails if another process removes it in between.
+    """
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - iterdir opens the folder later, in a generator
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in fnmatch.filter(names, pattern)]
 
 
 def write(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -66,3 +67,14 @@ def test_a_hung_worker_is_ended_although_the_session_has_removed_the_folder(load
 
         assert os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1]) in {-signal.SIGKILL, -STACK_SIGNAL}
         worker.returncode = 0
+
+
+def test_a_folder_that_the_session_removes_meanwhile_counts_nothing(
+    loaded: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = WorkerWatch(folder, loaded)
+    shutil.rmtree(folder)
+    # What pathlib's glob asks first, just before the folder goes.
+    monkeypatch.setattr(Path, "is_dir", lambda _: True)
+
+    assert watch.begun == 0
