@@ -227,7 +227,9 @@ class Supervisor:
             case Workers(folder):
                 from remediation.supervision.worker_watch import WorkerWatch
 
-                session.workers = WorkerWatch(Path(os.fsdecode(folder)), self._project)
+                # A session that is over by now has removed the folder.
+                with suppress(FileNotFoundError):
+                    session.workers = WorkerWatch(Path(os.fsdecode(folder)), self._project)
             case Verdict():
                 session.verdict = message
                 self._limit(session)

@@ -408,6 +408,20 @@ def test_a_run_ends_although_xdist_waits_for_workers_that_wait_for_it(healthy: S
 
 
 @pytest.mark.soak
+def test_a_run_with_workers_that_is_over_before_its_supervisor_hears_of_them_is_healthy(healthy: Sandbox) -> None:
+    run = healthy.start("remediation", "check", "-n", "2")
+    supervisor = psutil.Process(run.pid)
+    (folder,) = wait_for(lambda: list(healthy.root.glob(".auto-heal/run-*")))
+
+    supervisor.suspend()
+    wait_for(lambda: not folder.exists())
+    supervisor.resume()
+
+    result = Result.of(run)
+    assert result.code == 0, result
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_run_that_is_started_without_streams_has_its_verdict(healthy: Sandbox, streams: str) -> None:
     command = f"{PYTHON} -m remediation check --no-heal {streams}"
