@@ -73,7 +73,7 @@ def test_a_deployment_that_is_not_ready_in_time_is_rolled_back(stage: Stage) -> 
     result = stage.postdeploy("--wait", "0.1s", "--expect-version", "2.0")
 
     assert result.code == 11, result
-    assert "New version not ready after 0.1s" in result.output
+    assert "New version not ready after " in result.output
     assert stage.is_back()
 
 
