@@ -13,9 +13,12 @@ from remediation.config.load import load_project
 from remediation.config.model import Address, Project, Service
 from remediation.config.schema import ConfigError
 from remediation.engines import engine_of
+from remediation.engines.engine import Engine
 from remediation.healing import liveness
 from remediation.messages.message import english
-from remediation.state.service_state import Store
+from remediation.probes import readiness
+from remediation.state.service_state import ServiceState, Store
+from remediation.system.process import introduce
 
 if TYPE_CHECKING:
     import psutil
@@ -71,24 +74,46 @@ class Handle:
             return None
 
     def require_process(self) -> psutil.Process:
-        """Return the process in the PID file: alive, started by auto-heal, and the owner of the port.
+        """Return the process in the PID file: alive, started or adopted by auto-heal, and alone on the port.
 
-        Raises ServiceDown with the problem.
+        Raises ServiceDown with the problem. If a server answers well that is not the service's, nothing is healed.
         """
         __tracebackhide__ = True
         engine = engine_of(self._service)
         if not engine.knows_process:
             pytest.skip(english("run_by_others", name=self.name))
-        if problem := liveness.hopeless(self._service, self._store) or self._store.pid_file_problem(self._service):
-            reason = problem if problem.startswith(self.name) else f"{self.name}: {problem}"
-            raise ServiceDown(reason, retry_is_pointless=True)
+        if problem := liveness.hopeless(self._service, self._store):
+            raise ServiceDown(problem, retry_is_pointless=True)
+        state = self._store.recall(self._service)
+        if engine.main_process(state) is None and (process := self._unrecorded(engine, state)):
+            return process
+        if problem := self._store.pid_file_problem(self._service):
+            raise ServiceDown(f"{self.name}: {problem}", retry_is_pointless=True)
         process = self.process
         if process is None:
             raise ServiceDown(english("process_gone", name=self.name))
         address = self._service.address
-        if address and not engine.owns_address(self._store.recall(self._service)):
+        if address and not engine.owns_address(state):
             raise ServiceDown(english("not_listening", name=self.name, pid=process.pid, port=address.port))
+        if rivals := engine.rivals(state):
+            others = ", ".join(introduce(pid) for pid in rivals)
+            raise ServiceDown(
+                english("rivals", name=self.name, url=address, holder=introduce(process.pid), others=others)
+            )
         return process
+
+    def _unrecorded(self, engine: Engine, state: ServiceState) -> psutil.Process | None:
+        """Return the process that the run adopts, or will; ServiceDown if one that cannot be adopted answers well."""
+        __tracebackhide__ = True
+        import psutil
+
+        found = engine.lost_process(state, self._store)
+        if found and found.how != "again":
+            return psutil.Process(found.identity.pid)
+        if found is None and (stranger := engine.stranger(state)):
+            well = readiness.answers(self._service, timeout=self._service.probe_timeout)
+            raise ServiceDown(str(stranger), heals_nothing=well)
+        return None
 
     def get(self, path: str = "", **options: Any) -> Answer:
         """GET a path and return the complete response, of at most 8 MiB after decompression.

@@ -11,10 +11,14 @@ class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, name-defined]
     # As in pytest's own outcomes, so that a summary shows the bare name.
     __module__ = "builtins"
 
-    def __init__(self, reason: str, *, retry_is_pointless: bool = False) -> None:
-        """Fail with one sentence for people; `retry_is_pointless` if only a heal can help."""
+    def __init__(self, reason: str, *, retry_is_pointless: bool = False, heals_nothing: bool = False) -> None:
+        """Fail with one sentence for people.
+
+        `retry_is_pointless` if only a heal can help, `heals_nothing` if only a person can.
+        """
         super().__init__(reason, pytrace=False)
-        self.retry_is_pointless = retry_is_pointless
+        self.retry_is_pointless = retry_is_pointless or heals_nothing
+        self.heals_nothing = heals_nothing
 
 
 class Slower(ServiceDown):

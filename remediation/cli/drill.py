@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from remediation.cli.check import with_folder
 from remediation.cli.monitor import WatchedError, log_watcher, watcher_lock
-from remediation.cli.service import selected
+from remediation.cli.service import YES, selected
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 STDOUT = 1
 REPORT_NAME = "drill.xml"
 _LARGEST_SEED = 1_000_000
-_YES = ("y", "yes", "д", "да")
 
 
 def drill(
@@ -118,7 +117,7 @@ def _agreed(project: Project, services: Sequence[Service], count: int) -> bool:
         answer = input(Message("drill_go_on", {}).render(project.language, named=True))
     except EOFError:
         return False
-    return answer.strip().lower() in _YES
+    return answer.strip().lower() in YES
 
 
 def _drill(

@@ -23,7 +23,7 @@ from remediation.system import files
 
 _HEALTH_CHECK, _DATA_CHECK = "test_health.py", "test_items.py"
 # Lines of the table that only the bundled service needs.
-_OWN_LINES = ("#", "cwd =", "budget =", "version =")
+_OWN_LINES = ("#", "cwd =", "budget =", "version =", "free_port =")
 # What happened to a file, as the key of a text, and its path.
 _FileResult = tuple[str, Path]
 _URL, _READY = "http://localhost:8787", "/api/health"

@@ -159,6 +159,19 @@ def _add_services(commands: argparse._SubParsersAction[_Parser]) -> None:
         command.add_argument("services", nargs="*", metavar="SERVICE", help="all configured services if none is named")
         if name == "status":
             command.add_argument("--json", action="store_true", help="print JSON, for programs")
+        if name == "stop":
+            command.add_argument(
+                "--orphans", action="store_true", help="stop what still runs, but is no longer in the configuration"
+            )
+    adopt = _add(
+        commands, "adopt", "take over a server that was started by hand, without a restart",
+        "auto-heal adopt api\n  auto-heal adopt worker --pid 4711",
+        "exit codes: 0 if it was adopted, 1 if it must not be, 2 if it was not agreed to,\n"
+        "4 if it cannot ask (as root, without a terminal, it needs --yes) or the\nconfiguration is wrong",
+    )  # fmt: skip
+    adopt.add_argument("service", metavar="SERVICE", help="the service that it is from now on")
+    adopt.add_argument("--pid", type=_pid, metavar="N", help="its process (default: the one that listens on the url)")
+    adopt.add_argument("--yes", action="store_true", help="do not ask, as root")
 
 
 def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -246,6 +259,12 @@ def _count(text: str) -> int:
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} is no port, which is a number up to {_LAST_PORT}")
+    return int(text)
+
+
+def _pid(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no PID")
     return int(text)
 
 
@@ -386,7 +405,13 @@ def _postdeploy(options: argparse.Namespace, rest: list[str]) -> int:
 def _by_hand(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.service import by_hand
 
-    return by_hand(options.command, options.services)
+    return by_hand(options.command, options.services, orphans_too=getattr(options, "orphans", False))
+
+
+def _adopt(options: argparse.Namespace, _: list[str]) -> int:
+    from remediation.cli.service import adopt
+
+    return adopt(options.service, pid=options.pid, agreed=options.yes)
 
 
 def _status(options: argparse.Namespace, _: list[str]) -> int:
@@ -438,6 +463,6 @@ def _init(options: argparse.Namespace, _: list[str]) -> int:
 
 _RUN = {
     "check": _check, "plan": _plan, "monitor": _monitor, "predeploy": _predeploy, "postdeploy": _postdeploy,
-    "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "status": _status,
+    "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "adopt": _adopt, "status": _status,
     "drill": _drill, "pause": _pause, "resume": _resume, "report": _report, "init": _init,
 }  # fmt: skip

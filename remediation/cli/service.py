@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from remediation.config.load import load_project
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
-from remediation.engines import engine_of
+from remediation.engines import adoption, engine_of
+from remediation.engines.engine import FoundProcess
 from remediation.engines.errors import HealError
+from remediation.engines.orphans import log_orphans, orphans
 from remediation.healing.remediator import Remediator
+from remediation.messages.message import Message
 from remediation.state import incidents
 from remediation.state.event_log import EventLog, terminal
 from remediation.state.history import recorder
 from remediation.state.service_state import Pause, Store
+from remediation.system.exit_codes import FAILED, INTERRUPTED, PASSED
+from remediation.system.process import introduce
 
 STDOUT = 1
+# Answers that mean yes, in both languages.
+YES = {"y", "yes", "д", "да"}
 
 
-def by_hand(action: str, names: Sequence[str]) -> int:
-    """Start, stop or restart services, dependencies first (last when stopping); return 0, or 1 if one failed."""
+def by_hand(action: str, names: Sequence[str], *, orphans_too: bool = False) -> int:
+    """Start, stop or restart services, dependencies first (last when stopping); return 0, or 1 if one failed.
+
+    `orphans_too` stops those that run and are no longer in the configuration, and only those.
+    """
     project = load_project(Path.cwd())
     wanted = selected(project, names, with_dependencies=action == "start")
     services = project.ordered({service.name for service in wanted})
     if action == "stop":
         services.reverse()
     event_log = EventLog.of(project, terminal=terminal(STDOUT))
-    remediator = Remediator(Store(project), event_log, record=recorder(project, event_log), origin="hand")
+    for file in project.untrusted:
+        event_log.log("untrusted", file=file)
+    store = Store(project)
+    remediator = Remediator(store, event_log, record=recorder(project, event_log), origin="hand")
+    if action == "stop":
+        if orphans_too:
+            services = orphans(store)
+            names = [service.name for service in services]
+        else:
+            log_orphans(store, event_log)
     act = {"start": remediator.start, "stop": remediator.stop, "restart": remediator.restart}[action]
     # Leave out services that cannot do the action, unless the user named them.
     chosen = [service for service in services if service.name in names or _can(action, service)]
     failed = False
-    for service in chosen or services:
+    if not (orphans_too or chosen):
+        chosen = services
+    for service in chosen:
         try:
             act(service)
             if action != "stop":
@@ -41,6 +64,36 @@ def by_hand(action: str, names: Sequence[str]) -> int:
             failed = True
             event_log.log_message(error.message)
     return int(failed)
+
+
+def adopt(name: str, *, pid: int | None, agreed: bool) -> int:
+    """Adopt a server that somebody started by hand; return 0, 1 if it must not be, or 2 if the user declines."""
+    project = load_project(Path.cwd())
+    (service,) = selected(project, [name])
+    event_log = EventLog.of(project, terminal=terminal(STDOUT))
+    store = Store(project)
+    try:
+        candidate, difference = adoption.named(service, pid)
+        if os.geteuid() == 0 and not agreed and not _agrees(project, service, candidate.identity.pid):
+            return INTERRUPTED
+        if difference:
+            event_log.log_message(difference)
+        found = FoundProcess(candidate.identity, "adopted", candidate.by_title)
+        Remediator(store, event_log, record=recorder(project, event_log), origin="hand").adopt(service, found)
+    except HealError as error:
+        event_log.log_message(error.message)
+        return FAILED
+    return PASSED
+
+
+def _agrees(project: Project, service: Service, pid: int) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError("root can adopt any process; without a terminal to ask on, adopt needs --yes")
+    question = Message("adopt_question", {"holder": introduce(pid), "name": service.name})
+    try:
+        return input(question.render(project.language, named=True)).strip().lower() in YES
+    except EOFError:
+        return False
 
 
 def _can(action: str, service: Service) -> bool:

@@ -15,6 +15,7 @@ from remediation.config.load import load_project
 from remediation.config.model import Project, Service
 from remediation.engines import engine_of
 from remediation.engines.engine import Condition, Engine
+from remediation.engines.orphans import orphans
 from remediation.messages.catalog import Language
 from remediation.messages.formatting import aligned, whole
 from remediation.messages.translation import translated_action
@@ -32,7 +33,8 @@ class Status(msgspec.Struct, frozen=True):
 
     service: str
     state: str
-    """up, not answering, suspended, down, stopped by hand, or foreign: a process that we did not start answers."""
+    """up, not answering, suspended, down, stopped by hand; foreign: a process that we did not start answers;
+    contested: two servers listen on its address; orphan: it runs, and is no longer in the configuration."""
     pid: int | None
     uptime: float | None
     memory: int | None
@@ -52,13 +54,15 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
     project = load_project(Path.cwd())
     store = Store(project)
     statuses = [examine(service, store) for service in selected(project, names)]
+    if not names:
+        statuses += [msgspec.structs.replace(examine(service, store), state="orphan") for service in orphans(store)]
     if as_json:
         print(json.dumps([_entry(status) for status in statuses], indent=2))
     else:
         print("\n".join(table(statuses, project.language)))
         if pause := store.paused():
             print(pause.message.render(project.language, named=False))
-    return 0 if all(status.up for status in statuses) else 1
+    return 0 if all(status.up for status in statuses if status.state != "orphan") else 1
 
 
 def _entry(status: Status) -> dict[str, Any]:
@@ -106,7 +110,9 @@ def _state(engine: Engine, state: ServiceState) -> str:
     if not readiness.answers(engine.service, timeout=engine.service.probe_timeout):
         return "not answering" if engine.main_process(state) else "down"
     # A foreign process may answer while ours does not listen at all.
-    return "up" if engine.owns_address(state) else "foreign"
+    if not engine.owns_address(state):
+        return "foreign"
+    return "contested" if engine.rivals(state) else "up"
 
 
 def _measure(identity: Identity) -> tuple[float | None, int | None]:

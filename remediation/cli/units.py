@@ -62,7 +62,7 @@ NotifyAccess=main
 WorkingDirectory={folder}
 # The PATH of whoever wrote this, so that commands are found as they are in the terminal.
 Environment={path}
-ExecStart={start}
+{strict}ExecStart={start}
 ExecReload=/bin/kill -HUP $MAINPID
 SyslogIdentifier={name}
 WatchdogSec={watchdog}
@@ -156,6 +156,8 @@ def systemd_unit(project: Project) -> str:
         # The slash keeps a space or a backslash from ending the line; systemd knows no other quoting here.
         folder=f"{_literal(root)}/",
         path=_word(f"PATH={':'.join(_search_path())}"),
+        # What root runs by itself, nobody else may write.
+        strict="Environment=AUTO_HEAL_STRICT=1\n" if os.geteuid() == 0 else "",
         start=_start(_representable(sys.executable)),
         watchdog=_WATCHDOG_SECONDS,
         final=_FINAL_CODES,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from remediation.config import trust
 from remediation.config.model import LONGEST, InvalidValueError, Project, Service, address_of
 from remediation.config.resolve import resolve_service
 from remediation.config.schema import ConfigError, check_keys, read, refuse_nul
@@ -68,9 +69,13 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     _check_conflicts(services, f"{where}services")
     for url in project.notify.urls:
         secrets.learn_url(url, whole=True)
+    untrusted = tuple(trust.problems(project.root, project.source))
+    if untrusted and (project.strict or environ.get("AUTO_HEAL_STRICT")):
+        raise ConfigError(f"strict: {untrusted[0]}, and root would run what it says; give it to root, or chmod go-w it")
     return replace(
         project,
         services=services,
+        untrusted=untrusted,
         interval=_override("CHECK_INTERVAL", environ, project.interval, least=0.001),
         retries=_override("MAX_RETRIES", environ, project.retries, least=1),
         retry_delay=_override("RETRY_DELAY", environ, project.retry_delay, least=0),

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Container, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
+from pwd import getpwnam, struct_passwd
 from signal import Signals
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -213,7 +214,10 @@ class Service(Struct, frozen=True, kw_only=True):
     start_timeout: Positive = 30.0
     pid_file: FilePath
     log_file: FilePath
-    free_port: FreePort = "user"
+    free_port: FreePort = "own"
+    """Whose listener may be ended to free the port: the service's own, the same user's, or nobody's."""
+    user: str = ""
+    """The user as whom root starts the service; empty for the user who runs auto-heal."""
     depends_on: tuple[str, ...] = ()
     restart_command: Command = field(name="restart", default=())
     start_command: Command = field(name="start", default=())
@@ -255,6 +259,15 @@ class Service(Struct, frozen=True, kw_only=True):
         for name in self.env:
             if not name or "=" in name:
                 raise InvalidValueError("is no name of an environment variable", f"env.{name}")
+        if self.user:
+            try:
+                getpwnam(self.user)
+            except KeyError:
+                raise InvalidValueError(f"{self.user!r} is not a user of this machine", "user") from None
+            if not self.command:
+                raise InvalidValueError(
+                    "needs command beside it: auto-heal gives a user only to what it starts", "user"
+                )
         self._check_ready()
         if self.version and (self.address is None or self.address.scheme == "tcp"):
             raise InvalidValueError("needs an http or https url, where the version is asked for", "version")
@@ -277,6 +290,16 @@ class Service(Struct, frozen=True, kw_only=True):
             raise InvalidValueError("has neither command nor url; there is nothing to check or to start", "")
 
     @property
+    def user_id(self) -> int:
+        """The user ID with which the service's processes start."""
+        return self.account.pw_uid if self.account else os.getuid()
+
+    @property
+    def account(self) -> struct_passwd | None:
+        """The entry of `user` in the password database; None for the user who runs auto-heal."""
+        return getpwnam(self.user) if self.user else None
+
+    @property
     def mark(self) -> str:
         """The value of SERVICE_MARK in the environment of its processes."""
         return f"{self.root}:{self.name}"
@@ -285,8 +308,10 @@ class Service(Struct, frozen=True, kw_only=True):
 class Project(Struct, frozen=True, kw_only=True):
     """`[tool.auto-heal]`: a configured project; `source` is its configuration file."""
 
-    derived: ClassVar[tuple[str, ...]] = ("source",)
+    derived: ClassVar[tuple[str, ...]] = ("source", "untrusted")
     source: Path
+    untrusted: tuple[str, ...] = ()
+    """As root: which files that decide what is run may be written by another user."""
 
     interval: Positive = 30.0
     retries: Annotated[int, Meta(ge=1)] = 3
@@ -299,6 +324,8 @@ class Project(Struct, frozen=True, kw_only=True):
     """The size in bytes at which our log and that of each service are rotated."""
     report: FilePath = Path("reports/health.xml")
     language: Literal["en", "ru"] = "en"
+    strict: bool = False
+    """Whether root refuses to work with a configuration or checks that another user may write."""
     history: HistoryLimits = HistoryLimits()
     evidence: EvidenceLimits = EvidenceLimits()
     latency: LatencyLimits = LatencyLimits()

@@ -9,7 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from enum import Enum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
+
+from msgspec import Struct
 
 from remediation.config.model import Service
 from remediation.engines.errors import HealError
@@ -29,6 +31,16 @@ class Condition(Enum):
     BY_HAND = "stopped by hand"
     UNKNOWN = "unknown"
     """We do not run it, or an unproven process answers in its place: only the checks can decide."""
+
+
+class FoundProcess(Struct, frozen=True):
+    """A main process of a service that its state does not name."""
+
+    identity: Identity
+    how: Literal["again", "successor", "adopted"]
+    """We lost its PID, the service has put it in its own place, or a person started it."""
+    by_title: bool = False
+    """Whether it was recognized by the title that its program writes over its arguments."""
 
 
 class Start(Protocol):
@@ -145,12 +157,22 @@ class Engine(ABC):
     def owns_address(self, state: ServiceState) -> bool:
         """Return whether the service itself answers at its address, as far as we can know."""
 
-    def lost_process(self, state: ServiceState, store: Store) -> Identity | None:
-        """Return a live main process of ours that is missing from PID file or state; None if there is none.
+    def lost_process(self, state: ServiceState, store: Store) -> FoundProcess | None:
+        """Return a live main process that is missing from PID file or state, without any doubt; None if there is none.
 
-        The caller has to check whether it answers before adopting it.
+        The caller has to check whether it answers before recording it.
         """
         del state, store
+        return None
+
+    def rivals(self, state: ServiceState) -> list[int]:
+        """Return the PIDs of processes that listen on the service's address beside its main process and its tree."""
+        del state
+        return []
+
+    def stranger(self, state: ServiceState) -> Message | None:
+        """Return who listens in the place of the service, and why it is not the service's; None if nobody does."""
+        del state
         return None
 
     # A restart in advance.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remediation.messages.message import Message, MessageError
-from remediation.system.process import describe
+from remediation.system.process import introduce
 
 
 class HealError(MessageError):
@@ -27,11 +27,20 @@ class CommandFailedError(HealError):
         self.how = how
 
 
+class StillServedError(HealError):
+    """The service was stopped, and a process that is not its own answers at its address."""
+
+    def __init__(self, name: str, url: str, holder: str) -> None:
+        """Report who answers."""
+        who = holder or Message("somebody", {})
+        super().__init__("still_served", name=name, url=url, holder=who)
+
+
 class ForeignPortError(HealError):
     """A process that we may not end holds the port; `pid` is None if the kernel hides which process that is."""
 
     def __init__(self, *, name: str, port: int, pid: int | None, why: Message) -> None:
         """Report which process holds the port, and why we may not end it."""
-        holder = describe(pid) if pid else Message("somebody", {})
+        holder = introduce(pid) if pid else Message("somebody", {})
         super().__init__("foreign_port", name=name, port=port, holder=holder, why=why)
         self.pid = pid

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from remediation.config.model import Address
 from remediation.engines import ownership
-from remediation.engines.engine import Condition, Engine, Operation
-from remediation.engines.errors import DiedError, HealError
+from remediation.engines.engine import Condition, Engine, FoundProcess, Operation
+from remediation.engines.errors import DiedError, HealError, StillServedError
 from remediation.messages.message import Message
 from remediation.probes.readiness import polls
 from remediation.state.service_state import ServiceState, Store
@@ -18,7 +18,9 @@ from remediation.system.process import (
     Identity,
     Life,
     await_removal,
+    descendants,
     describe,
+    introduce,
     terminate,
     zombies,
 )
@@ -34,6 +36,8 @@ _OWNERLESS_SECONDS = 1.0
 # A dead process stays a zombie until its parent, or PID 1, waits for it. Seconds that every start waits for that, and
 # seconds that it waits if the server did not start beside the zombie.
 _AT_ONCE_SECONDS, _REMOVAL_SECONDS = 0.01, 2.0
+# How many processes to name before they are ended.
+_NAMED = 3
 # Seconds, beyond the service's own stop_timeout, to keep ending listeners that something else starts again.
 _FREEING_SECONDS = 5.0
 
@@ -80,37 +84,81 @@ class LocalEngine(Engine):
 
     def processes(self, state: ServiceState) -> list[Identity]:
         """Return the main process, the marked processes, and the descendants of all these."""
-        return ownership.family(self.service, state)
+        service = self.service
+        members = ownership.family(service, state)
+        if service.free_port != "never" or service.address is None:
+            return members
+        # Then nobody who listens is ended but the main process and what descends from it.
+        main = self.main_process(state)
+        tree = set(descendants([main] if main else []))
+        number = service.address.port
+        return [member for member in members if member in tree or not ports.listens({member.pid}, number)]
 
     def is_running(self, state: ServiceState) -> bool | None:
-        """Return whether the main process or any marked process lives."""
-        return bool(ownership.roots(self.service, state))
+        """Return whether any process of the service lives."""
+        return bool(ownership.roots(self.service, state).own)
 
     def owns_address(self, state: ServiceState) -> bool:
         """Return whether the main process, or a descendant of it, listens on the service's port."""
         process, address = self.main_process(state), self.service.address
         return process is not None and (address is None or ownership.owns_port(address.port, process.pid))
 
-    def lost_process(self, state: ServiceState, store: Store) -> Identity | None:
-        """Return our process that is missing from PID file or state.
+    def lost_process(self, state: ServiceState, store: Store) -> FoundProcess | None:
+        """Return the main process that is missing from PID file or state.
 
-        A healer that died between starting the process and writing its PID leaves it marked, but unrecorded.
+        A healer that died between starting the process and writing its PID leaves it marked, but unrecorded. A server
+        may replace itself for an upgrade, as nginx and gunicorn do on SIGUSR2. And a person may have started it.
         """
-        if store.pid_file_problem(self.service) is None:
-            return None
-        identity = state.identity or self._unrecorded(state)
-        # If the recorded process is dead, only its children are left, even if they hold its port.
-        return identity if identity and identity.life is Life.RUNNING else None
-
-    def _unrecorded(self, state: ServiceState) -> Identity | None:
-        """Return the process that a healer started and did not record; None if we cannot know it."""
-        service = self.service
-        if service.ready == "none":
+        service, identity = self.service, state.identity
+        if identity and identity.alive:
+            is_lost = identity.life is Life.RUNNING and store.pid_file_problem(service) is not None
+            return FoundProcess(identity, "again") if is_lost else None
+        if service.ready == "none" or (service.address and ports.refuses(service.address.host, service.address.port)):
             # Without a probe, we cannot tell the service from a child that it left behind.
             return None
-        if service.address and ports.refuses(service.address.host, service.address.port):
+        if identity is None and (root := ownership.marked_root(service, state)):
+            return FoundProcess(root, "again") if root.life is Life.RUNNING else None
+        if successor := ownership.successor(service, state):
+            return FoundProcess(successor, "successor")
+        return self._started_by_hand(state)
+
+    def _started_by_hand(self, state: ServiceState) -> FoundProcess | None:
+        from remediation.engines import adoption
+
+        if ownership.roots(self.service, state).own:
+            # What is left of ours has to be ended first.
             return None
-        return ownership.marked_root(service, state)
+        only = adoption.search(self.service).only
+        return FoundProcess(only.identity, "adopted", only.by_title) if only else None
+
+    def rivals(self, state: ServiceState) -> list[int]:
+        """Return the PIDs of processes that listen on the service's address, and are not of its main process's tree."""
+        service, main = self.service, self.main_process(state)
+        if service.address is None or main is None:
+            return []
+        own = {member.pid for member in descendants([main])}
+        number = service.address.port
+        if not ports.others_listen(number, own):
+            return []
+        holders = ownership.holders(ports.listeners(number, service.address.host))
+        # Of a socket that workers share with their parent, one that is just ending is no rival.
+        return sorted(pid for pid in holders - own if pid and Identity.of(pid))
+
+    def stranger(self, state: ServiceState) -> Message | None:
+        """Return who listens in the service's place, and why it cannot be adopted."""
+        from remediation.engines import adoption
+
+        service = self.service
+        if service.address is None:
+            return None
+        found = adoption.search(service, ownership.family(service, state))
+        if len(found.candidates) > 1:
+            holders = ", ".join(introduce(candidate.identity.pid) for candidate in found.candidates)
+            return Message("strangers", {"name": service.name, "holder": holders, "url": service.address})
+        for pid, why in found.others.items():
+            holder = introduce(pid) if pid else Message("somebody", {})
+            return Message("stranger", {"name": service.name, "holder": holder, "why": why, "url": service.address})
+        return None
 
     # A restart in advance.
 
@@ -130,8 +178,8 @@ class LocalEngine(Engine):
             return None
         number = service.address.port
         own = {member.pid for member in self.processes(state)}
-        if ports.listens(own, number):
-            # To go through all sockets takes long. The heal finds other listeners once this one has ended.
+        if ports.listens(own, number) and not ports.others_listen(number, own):
+            # To find the owners of all sockets takes long.
             return None
         listeners = ports.listeners(number, service.address.host)
         strangers = [listener for listener in listeners if listener.pid and listener.pid not in own]
@@ -169,12 +217,37 @@ class LocalEngine(Engine):
             self._start(operation)
 
     def stop(self, operation: Operation) -> None:
-        """End all processes of the service, and the listeners on its port that we may end; log the others."""
+        """End all processes of the service, and nobody else. StillServedError if its address is served all the same."""
         if self.is_running(operation.state):
-            operation.log("stopping", name=self.service.name)
+            self._announce(operation)
         self._end(operation)
-        if obstacle := self._free(operation):
-            operation.log_message(obstacle.message)
+        self._require_silence(operation)
+
+    def _announce(self, operation: Operation) -> None:
+        """Log which processes are about to be ended."""
+        members = self.processes(operation.state)
+        if members:
+            others = len(members) - _NAMED
+            holder = ", ".join(introduce(member.pid) for member in members[:_NAMED])
+            operation.log("ending", holder=f"{holder} (+{others})" if others > 0 else holder)
+        operation.log("stopping", name=self.service.name)
+
+    def _require_silence(self, operation: Operation) -> None:
+        """Raise StillServedError if anything listens on the service's address."""
+        service = self.service
+        if service.address is None:
+            return
+        for left in polls(_OWNERLESS_SECONDS):
+            listeners = ports.listeners(service.address.port, service.address.host)
+            if not listeners:
+                return
+            holders = ownership.holders(listeners)
+            if None in holders and left > 0:
+                continue
+            break
+        names = [introduce(pid) for pid in sorted(pid for pid in holders if pid)]
+        operation.log_message(Message("spared_listener", {"name": service.name, "url": service.address}))
+        raise StillServedError(service.name, str(service.address), ", ".join(names))
 
     def restart(self, operation: Operation) -> None:
         """End all processes of the service, free its port, and start the command."""
@@ -199,7 +272,7 @@ class LocalEngine(Engine):
         service, store = self.service, operation.store
         was_running = self.is_running(operation.state)
         if was_running:
-            operation.log("stopping", name=service.name)
+            self._announce(operation)
             self._end(operation)
         elif (problem := store.pid_file_problem(service)) and service.pid_file.exists():
             operation.log("pid_file", name=service.name, problem=problem)
@@ -223,11 +296,18 @@ class LocalEngine(Engine):
             operation.dead.update(family)
             return family
 
-        survivors = terminate(find, signum=service.stop_signal, timeout=service.stop_timeout)
+        found = ownership.roots(service, state)
+        if found.spared:
+            holder = ", ".join(introduce(identity.pid) for identity in found.spared)
+            operation.log("spared", name=service.name, holder=holder)
+        main = self.main_process(state)
+        survivors = terminate(find, main=main, signum=service.stop_signal, timeout=service.stop_timeout)
         if survivors:
             holder = ", ".join(describe(identity.pid) for identity in survivors)
             raise HealError("survivors", name=service.name, holder=holder)
-        if living := ownership.roots(service, state):
+        # With free_port = "never", those who listen may live on: they are obstacles to a start.
+        kept = set(ownership.family(service, state)) - set(self.processes(state))
+        if living := [root for root in ownership.roots(service, state).own if root not in kept]:
             holder = ", ".join(describe(identity.pid) for identity in living)
             raise HealError("lives_on", name=service.name, holder=holder)
         if state.identity:
@@ -258,6 +338,7 @@ class LocalEngine(Engine):
         holders = [identity for identity in identities if ports.listens({identity.pid}, number)]
         for holder in holders:
             operation.begin_action()
+            operation.log("ending", holder=introduce(holder.pid))
             operation.log("freeing", name=self.service.name, port=number, pid=holder.pid)
         # End these alone: a child that does not listen does not hold the port.
         terminate(lambda: holders, timeout=self.service.stop_timeout)

@@ -1,8 +1,15 @@
-"""Ownership of processes: which belong to a service, which hold its port, and which of them we may not end."""
+"""Ownership of processes: which belong to a service, which hold its port, and which of them we may not end.
+
+A process is the service's if we started it, if it descends from such a process, if it is in the session that we made
+for it, or if it bears the service's mark. All else is not the service's, whatever it does.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+
+from msgspec import Struct
 
 from remediation.config.model import Service
 from remediation.engines.errors import ForeignPortError, HealError
@@ -11,12 +18,41 @@ from remediation.state.service_state import ServiceState
 from remediation.system import ports
 from remediation.system.environment import SERVICE_MARK, START_MARK
 from remediation.system.ports import Listener
-from remediation.system.process import Identity, Protection, descendants, describe, marked_by, protected, value_of
+from remediation.system.process import (
+    Identity,
+    Life,
+    Protection,
+    descendants,
+    describe,
+    has_terminal,
+    marked_by,
+    protected,
+    session_members,
+    user_of,
+    value_of,
+)
 
 
 def marked_root(service: Service, state: ServiceState) -> Identity | None:
     """Return the only marked process without a marked ancestor; None if there is none, or more than one."""
-    members = _marked(service, state)
+    return _topmost(roots(service, state).own)
+
+
+def successor(service: Service, state: ServiceState) -> Identity | None:
+    """Return the process that a server has put in its own place; None if there is none.
+
+    It is the only process of the service that descends from no other, and it has workers: what a killed server leaves
+    behind are workers without a parent.
+    """
+    topmost, address = _topmost(roots(service, state).own), service.address
+    if topmost is None or address is None or topmost.life is not Life.RUNNING:
+        return None
+    tree = descendants([topmost])
+    return topmost if len(tree) > 1 and ports.listens({member.pid for member in tree}, address.port) else None
+
+
+def _topmost(members: list[Identity]) -> Identity | None:
+    """Return the only one of these processes that has no ancestor among them; None if there are several, or none."""
     pids = {identity.pid for identity in members}
     topmost = [member for member in members if not _ancestors(member) & pids]
     return topmost[0] if len(topmost) == 1 else None
@@ -31,12 +67,36 @@ def _ancestors(identity: Identity) -> set[int]:
         return set()
 
 
-def roots(service: Service, state: ServiceState) -> list[Identity]:
-    """Return the processes that are proven to be the service's: the one in its state, and the marked ones."""
-    processes = _marked(service, state)
-    if state.identity and state.identity.alive and state.identity not in processes:
-        processes.append(state.identity)
-    return processes
+class Roots(Struct, frozen=True):
+    """The processes from which those of a service descend."""
+
+    own: list[Identity]
+    spared: list[Identity]
+    """Processes that bear the service's mark, but belong to a person: a shell, an editor, a debugger."""
+
+
+def roots(service: Service, state: ServiceState) -> Roots:
+    """Return the processes that are proven to be the service's, by its state, its session and its mark."""
+    proven = session_members(state.session_leader) if state.session_leader else []
+    if state.identity and state.identity.alive and state.identity not in proven:
+        proven.append(state.identity)
+    tree = set(descendants(proven))
+    by_mark = [each for each in _marked(service, state) if each not in tree]
+    spared = _of_persons(service, by_mark)
+    return Roots(proven + [each for each in by_mark if each not in spared], spared)
+
+
+def _of_persons(service: Service, by_mark: list[Identity]) -> list[Identity]:
+    """Return the processes that a person works in, of those that are known by their mark alone.
+
+    They have a controlling terminal, or an ancestor or descendant with one: a terminal multiplexer has none itself.
+    Those that listen on the service's port are the service's nevertheless.
+    """
+    families = {each: descendants([each]) for each in by_mark}
+    personal = [each for each, family in families.items() if any(has_terminal(member.pid) for member in family)]
+    persons = {*personal, *(member for each in personal for member in families[each])}
+    address = service.address
+    return [each for each in by_mark if each in persons and not (address and ports.listens({each.pid}, address.port))]
 
 
 def _marked(service: Service, state: ServiceState) -> list[Identity]:
@@ -44,20 +104,22 @@ def _marked(service: Service, state: ServiceState) -> list[Identity]:
 
     The service's mark contains the path of its folder; the start's mark outlives a move of the folder.
     """
-    processes = marked_by({SERVICE_MARK: service.mark} | ({START_MARK: state.start} if state.start else {}))
+    # Only we, and who may read the state, know the mark of a start.
+    marks = {SERVICE_MARK: service.mark} | ({START_MARK: state.start} if state.start else {})
+    processes = marked_by(marks, secret=START_MARK)
     # A process that removed its service mark has left the service.
     return [each for each in processes if (value_of(SERVICE_MARK, each.pid) or "").endswith(f":{service.name}")]
 
 
 def family(service: Service, state: ServiceState) -> list[Identity]:
     """Return the service's processes and their descendants, except protected ones and those of other services."""
-    own = roots(service, state)
+    own, spared = (found := roots(service, state)).own, found.spared
     # If the folder has moved since the start, the processes bear a mark with the old path.
     marks = {None, service.mark, *(value_of(SERVICE_MARK, root.pid) for root in own)}
     return [
         member
         for member in descendants(own)
-        if not protected(member.pid) and value_of(SERVICE_MARK, member.pid) in marks
+        if member not in spared and not protected(member.pid) and value_of(SERVICE_MARK, member.pid) in marks
     ]
 
 
@@ -71,7 +133,7 @@ def owns_port(number: int, pid: int) -> bool:
 
 def untouchable(service: Service, state: ServiceState) -> HealError | None:
     """Return why the service cannot be ended, if one of its own processes is protected; None otherwise."""
-    for root in roots(service, state):
+    for root in roots(service, state).own:
         if protection := _protection(root.pid):
             return HealError("out_of_bounds", name=service.name, holder=describe(root.pid), why=_why(protection))
     return None
@@ -95,6 +157,9 @@ def _obstacle(service: Service, number: int, pid: int | None) -> HealError | Non
     # We end our own processes before we free the port, so this listener is a stranger.
     if service.free_port != "user":
         return foreign(service, number, pid, Message("why_stranger", {"free_port": service.free_port}))
+    # As root, we could end every user's process.
+    if user_of(pid) not in (os.getuid(), service.user_id):
+        return foreign(service, number, pid, _why(Protection.OTHER_USER))
     return None
 
 

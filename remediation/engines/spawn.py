@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from pwd import getpwuid
+from typing import Any, TypeVar
 
 from remediation.config.model import Service
 from remediation.engines.errors import HealError
@@ -95,7 +97,10 @@ def ended(status: int) -> Message:
 
 
 def child_environment(service: Service) -> dict[str, str]:
-    """Return the environment of a service: our own, PORT and HOST from its url, its `env`, and its mark."""
+    """Return the environment of a service: our own, PORT and HOST from its url, its `env`, and its mark.
+
+    With `user`, HOME, USER and LOGNAME are that user's, as after su(1).
+    """
     environ = {
         name: value
         for name, value in os.environ.items()
@@ -103,6 +108,8 @@ def child_environment(service: Service) -> dict[str, str]:
     }
     if service.address:
         environ |= {"PORT": str(service.address.port), "HOST": service.address.host}
+    if account := service.account:
+        environ |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
     return environ | dict(service.env) | {environment.SERVICE_MARK: service.mark}
 
 
@@ -136,12 +143,22 @@ def spawn(
             stdout=log,
             stderr=log,
             start_new_session=True,
+            **(_credentials(service) if command is service.command else {}),
         )
     except OSError as error:
         raise _explained(error, service, command) from None
     finally:
         os.close(log)
     return child, start if is_kept else None
+
+
+def _credentials(service: Service) -> dict[str, Any]:
+    """Return the arguments of Popen for the user of a service, with all the user's groups."""
+    account = service.account
+    if account is None or account.pw_uid == os.geteuid():
+        return {}
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
 
 
 def _open_log(service: Service) -> tuple[int, bool]:
@@ -174,10 +191,30 @@ def unstartable(service: Service, command: Sequence[str]) -> HealError | None:
     # The child searches from its working directory.
     path = os.pathsep.join(str(cwd / folder) for folder in folders)
     file = cwd / program if "/" in program else None
-    if cwd.is_dir() and shutil.which(file or program, path=path):
-        return None
+    if cwd.is_dir() and (found := shutil.which(file or program, path=path)):
+        return _unstoppable(service, found)
     error = PermissionError() if file and file.is_file() else FileNotFoundError()
     return _explained(error, service, command)
+
+
+def _unstoppable(service: Service, program: str) -> HealError | None:
+    """Return why we could start a program, but not stop it again."""
+    if os.geteuid() == 0:
+        return None
+    if service.user_id != os.geteuid():
+        return HealError("needs_root", name=service.name, user=service.user)
+    try:
+        status = Path(program).stat()
+    except OSError:
+        return None
+    # Such a program, as sudo(8), runs as its owner, and only root may signal it, kill(2).
+    if status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid():
+        try:
+            user = getpwuid(status.st_uid).pw_name
+        except KeyError:
+            user = str(status.st_uid)
+        return HealError("unstoppable", name=service.name, program=repr(program), user=user)
+    return None
 
 
 def _explained(error: OSError, service: Service, command: Sequence[str]) -> HealError:
@@ -185,6 +222,8 @@ def _explained(error: OSError, service: Service, command: Sequence[str]) -> Heal
     program, name, cwd = command[0], service.name, service.cwd
     if not cwd.is_dir():
         return HealError("not_a_folder" if cwd.exists() else "no_folder", name=name, cwd=cwd)
+    if isinstance(error, PermissionError) and service.account and Path(str(error.filename)) == cwd:
+        return HealError("no_folder_access", name=name, user=service.user, cwd=cwd)
     match error:
         case FileNotFoundError() if (cwd / program).is_file():
             key = "no_interpreter"

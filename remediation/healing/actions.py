@@ -9,7 +9,8 @@ import time
 
 from remediation.config.model import Service
 from remediation.engines import engine_of
-from remediation.engines.engine import Condition, Operation, Start
+from remediation.engines.adoption import lost_variables
+from remediation.engines.engine import Condition, FoundProcess, Operation, Start
 from remediation.engines.errors import DiedError, HealError
 from remediation.healing import liveness
 from remediation.healing.commands import run_command
@@ -19,7 +20,7 @@ from remediation.probes.readiness import polls
 from remediation.state import lock_grants
 from remediation.state.event_log import EventLog
 from remediation.state.service_state import ServiceState, Store
-from remediation.system.process import Identity, descendants, terminate
+from remediation.system.process import Identity, descendants, introduce, terminate
 
 # With ready = "none" there is no probe; a command that lives this long counts as started.
 SETTLE_SECONDS = 0.2
@@ -106,12 +107,29 @@ class Actions:
         return True
 
     def adopt(self, service: Service, state: ServiceState) -> Identity | None:
-        """Record a process of ours that answers, but is missing from PID file or state; None if there is none."""
-        identity = liveness.lost_process(service, state, self.store)
-        if identity:
-            self.event_log.log("adopted", name=service.name, pid=identity.pid)
-            self.store.remember_process(service, state, identity)
-        return identity
+        """Record a main process that answers, but is missing from PID file or state; None if there is none."""
+        found = liveness.lost_process(service, state, self.store)
+        if found:
+            self.record(service, state, found)
+        return found.identity if found else None
+
+    def adopt_at_rest(self, service: Service, state: ServiceState) -> None:
+        """Record a main process that is missing from the state, whether or not it answers."""
+        if found := engine_of(service).lost_process(state, self.store):
+            self.record(service, state, found)
+
+    def record(self, service: Service, state: ServiceState, found: FoundProcess) -> None:
+        """Record a process as the main one of a service, and log how we found it."""
+        pid, by_hand = found.identity.pid, found.how == "adopted"
+        if by_hand:
+            self.event_log.log("taken_by_hand", name=service.name, holder=introduce(pid))
+            if found.by_title:
+                self.event_log.log("taken_by_title", name=service.name)
+            if variables := lost_variables(service, pid):
+                self.event_log.log("lost_variables", name=service.name, variables=", ".join(variables))
+        else:
+            self.event_log.log("taken_over" if found.how == "successor" else "adopted", name=service.name, pid=pid)
+        self.store.remember_process(service, state, found.identity, adopted=by_hand)
 
     def verify(self, service: Service, start: Start | None = None) -> None:
         """Wait until the service is ready. HealError if it is not ready within start_timeout, or `start` dies."""

@@ -14,7 +14,7 @@ from remediation.healing.incident import Incident
 from remediation.messages.message import Message
 from remediation.probes import readiness
 from remediation.state.service_state import ServiceState, Store
-from remediation.system.process import describe
+from remediation.system.process import introduce
 
 
 def plan(
@@ -63,7 +63,8 @@ def _remediation(incident: Incident, state: ServiceState, store: Store) -> Itera
         yield Message("plan_nothing", {"why": why})
         return
     if lost := liveness.lost_process(service, state, store):
-        yield Message("plan_adopt", {"holder": describe(lost.pid)})
+        key = "plan_adopt_by_hand" if lost.how == "adopted" else "plan_adopt"
+        yield Message(key, {"holder": introduce(lost.identity.pid)})
         return
     step, *others = service.ladder[incident.steps_used :]
     if step.run:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from remediation.config.model import Service
 from remediation.engines import engine_of
-from remediation.engines.engine import Condition
+from remediation.engines.engine import Condition, FoundProcess
 from remediation.messages.message import english
 from remediation.probes import readiness
 from remediation.state.service_state import ServiceState, Store
-from remediation.system.process import Identity
+from remediation.system import ports
 
 # Seconds that a process that listens in place of a dead one has to answer: a server started by hand answers,
 # an unrelated silent process does not.
@@ -50,7 +50,18 @@ def hopeless(service: Service, store: Store) -> str | None:
             return None
 
 
-def lost_process(service: Service, state: ServiceState, store: Store) -> Identity | None:
-    """Return a process of ours that answers, but is missing from PID file or state; None if there is none."""
-    identity = engine_of(service).lost_process(state, store)
-    return identity if identity and readiness.answers(service, timeout=service.probe_timeout) else None
+def is_unknown(service: Service, store: Store) -> bool:
+    """Return whether something answers in the place of a service whose process we do not know."""
+    engine = engine_of(service)
+    if not engine.owns_processes or service.address is None:
+        return False
+    state = store.recall(service)
+    if state.stopped_by_hand or engine.main_process(state):
+        return False
+    return not ports.refuses(service.address.host, service.address.port)
+
+
+def lost_process(service: Service, state: ServiceState, store: Store) -> FoundProcess | None:
+    """Return a main process that answers, but is missing from PID file or state; None if there is none."""
+    found = engine_of(service).lost_process(state, store)
+    return found if found and readiness.answers(service, timeout=service.probe_timeout) else None

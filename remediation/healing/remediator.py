@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 from msgspec.structs import replace
 
 from remediation.config.model import LadderStep, Service
 from remediation.engines import engine_of
-from remediation.engines.errors import ForeignPortError, HealError
+from remediation.engines.engine import FoundProcess
+from remediation.engines.errors import ForeignPortError, HealError, StillServedError
 from remediation.healing import backoff
 from remediation.healing.backoff import Spent
 from remediation.healing.context import RemediationContext
@@ -19,6 +20,7 @@ from remediation.healing.rollback import RollbackRunner
 from remediation.state.event_log import EventLog
 from remediation.state.remediation import Origin, Remediation, RemediationResult
 from remediation.state.service_state import ServiceState, Store
+from remediation.system.files import LockTimeoutError
 
 
 class Remediator:
@@ -49,10 +51,34 @@ class Remediator:
         if engine.can_start and not engine.can_stop:
             raise HealError("no_stop", name=service.name)
         with self._held(service) as state:
-            self._actions.stop(service, state)
-            state.stopped_by_hand = True
-            self._store.keep(service, state)
+            self._actions.adopt_at_rest(service, state)
+            try:
+                self._actions.stop(service, state)
+            except StillServedError:
+                # It is stopped, whoever answers in its place.
+                self._stop_by_hand(service, state)
+                raise
+            self._stop_by_hand(service, state)
             self._event_log.log("stopped", name=service.name)
+
+    def _stop_by_hand(self, service: Service, state: ServiceState) -> None:
+        state.stopped_by_hand = True
+        self._store.keep(service, state)
+
+    def adopt(self, service: Service, found: FoundProcess) -> None:
+        """Record a process that a person has named as the service's main one, and end a stop by hand."""
+        with self._held(service) as state:
+            if problem := engine_of(service).main_process(state):
+                raise HealError("already_known", name=service.name, pid=problem.pid)
+            self._reset(service, state)
+            self._actions.record(service, state, found)
+
+    def adopt_if_certain(self, service: Service) -> None:
+        """Record a main process that is missing from the state and answers, unless another process is at work on it."""
+        with suppress(LockTimeoutError, HealError), self._store.lock(service, timeout=0):
+            state = self._store.recall(service)
+            if not state.stopped_by_hand:
+                self._actions.adopt(service, state)
 
     def restart(self, service: Service) -> None:
         """Stop and start a service in any state, and end a stop by hand. HealError if it does not come up."""

@@ -25,7 +25,7 @@ from remediation.system.capabilities import boot_id, has_boot_clock
 from remediation.system.disk import Reserve
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.files import Lock, LockLostError, LockTimeoutError
-from remediation.system.process import Identity, describe, value_of
+from remediation.system.process import Identity, introduce, session_of, value_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,6 +43,10 @@ class ServiceState(msgspec.Struct):
 
     pid: int | None = None
     born: str = ""
+    adopted: bool = False
+    """Whether a person started the process, in a session that is not ours."""
+    session: tuple[int, str] | None = None
+    """PID and birth of the leader of the session that we made for the last start."""
     start: str = ""
     """The mark that the last start put into the environment of its processes; it outlives a move of the folder."""
     folder: str = ""
@@ -71,6 +75,14 @@ class ServiceState(msgspec.Struct):
     def identity(self) -> Identity | None:
         """The process that we started last, dead or alive."""
         return Identity(self.pid, self.born) if self.pid else None
+
+    @property
+    def session_leader(self) -> Identity | None:
+        """The leader of the session that we made, dead or alive; None if there is none."""
+        if self.session:
+            return Identity(*self.session)
+        # The first versions did not keep it, and every process that they started led its session.
+        return None if self.adopted else self.identity
 
     def restarts_within(self, budget: Budget) -> int:
         """Count the restarts in the budget's window, and drop older ones."""
@@ -151,7 +163,7 @@ class Store:
         """Drop the processes from a copied state, unless they bear the mark of this very project."""
         state.command = None
         if not state.pid or value_of(SERVICE_MARK, state.pid) != service.mark:
-            state.pid, state.born, state.start = None, "", ""
+            state.pid, state.born, state.start, state.adopted, state.session = None, "", "", False, None
 
     def keep(self, service: Service, state: ServiceState) -> None:
         """Write the service's state. Only the holder of the service's lock may do so; LockLostError if it is lost."""
@@ -253,11 +265,21 @@ class Store:
     def _pause_file(self) -> Path:
         return self.project.state_folder / ".pause.json"
 
-    def remember_process(self, service: Service, state: ServiceState, identity: Identity) -> None:
-        """Write PID file and state for a process that we just started or found again."""
+    def remember_process(
+        self, service: Service, state: ServiceState, identity: Identity, *, adopted: bool = False
+    ) -> None:
+        """Write PID file and state for a process that we just started or found again, or that was `adopted`."""
         self.require_lock(service)
         self._write(service.pid_file, f"{identity.pid}\n".encode(), mode=files.PUBLIC)
-        state.pid, state.born = identity.pid, identity.born
+        leader = state.session_leader
+        state.pid, state.born, state.adopted = identity.pid, identity.born, adopted
+        if adopted:
+            state.session = None
+        elif session_of(identity.pid) == identity.pid:
+            state.session = (identity.pid, identity.born)
+        else:
+            # A successor of the process that we started is still in the session of that one.
+            state.session = (leader.pid, leader.born) if leader else None
         self.keep(service, state)
 
     def forget_process(self, service: Service, state: ServiceState) -> None:
@@ -265,7 +287,7 @@ class Store:
         self.require_lock(service)
         with suppress(FileNotFoundError):
             service.pid_file.unlink()
-        state.pid, state.born = None, ""
+        state.pid, state.born, state.adopted, state.session = None, "", False, None
         self.keep(service, state)
 
     def proven_process(self, service: Service) -> Identity | None:
@@ -292,7 +314,7 @@ class Store:
             return None if identity.alive else english("pid_file_stale", file=name, pid=pid)
         if Identity.of(pid) is None:
             return english("pid_file_nobody", file=name, pid=pid)
-        return english("pid_file_foreign", file=name, holder=describe(pid))
+        return english("pid_file_foreign", file=name, holder=introduce(pid))
 
 
 def _encoded(state: ServiceState) -> bytes:

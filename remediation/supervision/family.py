@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable
 
 from remediation.config.model import Project
 from remediation.state.service_state import Store
 from remediation.system.environment import SERVICE_MARK
-from remediation.system.process import Identity, descendants, terminate, value_of
+from remediation.system.process import Identity, descendants, terminate, user_of, value_of
 
 # How long to wait for the end of the processes after SIGKILL, in seconds.
 _TIMEOUT = 1.0
@@ -28,7 +29,7 @@ def end_family(pid: int, project: Project) -> None:
 
 
 def without_services(processes: Iterable[Identity], project: Project) -> list[Identity]:
-    """Return the processes that are neither services nor descendants of services.
+    """Return this user's processes that are neither services nor descendants of services.
 
     A descendant of a service may lack the service's mark: PostgreSQL's processes overwrite it with their titles.
     """
@@ -38,4 +39,4 @@ def without_services(processes: Iterable[Identity], project: Project) -> list[Id
         process for process in processes if process in proven or value_of(SERVICE_MARK, process.pid) is not None
     ]
     excluded = {*services, *descendants(services)}
-    return [process for process in processes if process not in excluded]
+    return [process for process in processes if process not in excluded and user_of(process.pid) == os.getuid()]

@@ -6,16 +6,18 @@ Only listeners matter here, not clients with a connection to the port.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from remediation.system.capabilities import can_list_all_sockets, wildcard_excludes_addresses
+from remediation.system.capabilities import can_list_all_sockets, has_proc, wildcard_excludes_addresses
 
 ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - bound for a moment, and never listened on
 IPV4, IPV6 = 4, 6
@@ -101,6 +103,44 @@ def _is_taken(ipv4: set[str], port: int) -> bool:
 def _accepting(addresses: Iterable[str], port: int) -> str | None:
     """Return the first of these addresses that does not refuse a connection; None if all do."""
     return next((address for address in sorted(addresses) if not refuses(address, port)), None)
+
+
+def others_listen(port: int, pids: set[int]) -> bool:
+    """Return whether a socket listens on the port, at any address, that none of these processes holds.
+
+    Much faster than the owners of all sockets: it reads only the descriptors of these processes.
+    """
+    if not has_proc():
+        return any(pid not in pids for pid, _ in _listening(_sockets(), port))
+    return bool(_listening_inodes(port) - _inodes_of(pids))
+
+
+# In /proc/net/tcp, proc_pid_net(5): the state of a listening socket, and the columns of address, state and inode.
+_LISTEN, _ADDRESS_COLUMN, _STATE_COLUMN, _INODE_COLUMN = b"0A", 1, 3, 9
+
+
+def _listening_inodes(port: int) -> set[int]:
+    wanted, inodes = b":%04X" % port, set()
+    for table in ("tcp", "tcp6"):
+        with suppress(FileNotFoundError), Path(f"/proc/net/{table}").open("rb") as lines:
+            for line in lines:
+                # Before it is split, because a busy machine has many other sockets.
+                columns = line.split() if wanted in line else []
+                if columns and columns[_STATE_COLUMN] == _LISTEN and columns[_ADDRESS_COLUMN].endswith(wanted):
+                    inodes.add(int(columns[_INODE_COLUMN]))
+    return inodes
+
+
+def _inodes_of(pids: Iterable[int]) -> set[int]:
+    inodes = set()
+    for pid in pids:
+        with suppress(OSError):
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    target = os.readlink(descriptor.path)  # noqa: PTH115 - called often, must be fast
+                    if target.startswith("socket:["):
+                        inodes.add(int(target[len("socket:[") : -1]))
+    return inodes
 
 
 def connections(port: int) -> dict[str, int]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 KILL_TIMEOUT = 5.0
 # The most seconds that poll(2) can count in milliseconds, rounded down.
 _LONGEST_WAIT = 2_000_000.0
+# How long a service's main process may take to end its other processes in order, in seconds.
+MAIN_ALONE = 2.0
 # Children can be born while their parents end. Children that survive more attempts than this are a fork bomb.
 _KILL_ATTEMPTS = 3
 # How often to examine a process in all if it changes meanwhile.
@@ -134,11 +136,12 @@ def zombies(dead: Iterable[Identity]) -> list[Identity]:
     return [
         Identity(pid, stat[1])
         for pid in (pids() if leaders else [])
-        if (pid in leaders or _session(pid) in leaders) and (stat := _stat(pid)) and stat[0] in "ZXx"
+        if (pid in leaders or session_of(pid) in leaders) and (stat := _stat(pid)) and stat[0] in "ZXx"
     ]
 
 
-def _session(pid: int) -> int | None:
+def session_of(pid: int) -> int | None:
+    """Return the number of a process's session, the PID of its leader; None if the process is gone."""
     try:
         return os.getsid(pid)
     except OSError:
@@ -169,6 +172,18 @@ def describe(pid: int) -> str:
         return f"PID {pid}"
 
 
+def introduce(pid: int) -> str:
+    """Return a process as `describe` does, with its working directory: `node (PID 812, user ci, in /srv/app)`."""
+    import psutil
+
+    try:
+        cwd = psutil.Process(pid).cwd()
+    except (psutil.Error, ValueError):
+        return describe(pid)
+    # The kernel hides the working directory of other users' processes.
+    return f"{describe(pid).removesuffix(')')}, in {cwd})" if cwd else describe(pid)
+
+
 class Protection(Enum):
     """Why auto-heal must never signal a process."""
 
@@ -177,6 +192,7 @@ class Protection(Enum):
     ANCESTOR = "is an ancestor of auto-heal"
     NO_PROCESS = "is no process"
     OTHER_USER = "belongs to another user"
+    """The kernel lets us signal no process of that user."""
     UNKNOWN = "cannot be examined"
 
 
@@ -192,13 +208,48 @@ def protected(pid: int) -> Protection | None:
 
     for _ in range(_EXAMINE_ATTEMPTS):
         # One of our ancestors, or the process itself, may end meanwhile.
-        with suppress(psutil.Error):
-            uids = psutil.Process(pid).uids()
+        with suppress(psutil.Error, ProcessLookupError):
             ancestors = {parent.pid for parent in psutil.Process().parents()}
-            if (uids.real, uids.effective) != (os.getuid(), os.geteuid()):
+            if not _may_signal(pid):
                 return Protection.OTHER_USER
             return Protection.ANCESTOR if pid in ancestors else None
     return Protection.UNKNOWN if Identity.of(pid) else Protection.NO_PROCESS
+
+
+def _may_signal(pid: int) -> bool:
+    """Return whether the kernel lets us signal a process: signal 0 only asks, kill(2)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return False
+    return True
+
+
+def user_of(pid: int) -> int | None:
+    """Return the real user ID of a process; None if it is gone, or if its effective user ID is another."""
+    import psutil
+
+    try:
+        uids = psutil.Process(pid).uids()
+    except (psutil.Error, ValueError):
+        return None
+    return int(uids.real) if uids.real == uids.effective else None
+
+
+def has_terminal(pid: int) -> bool:
+    """Return whether a process has a controlling terminal, as the processes of an interactive shell have."""
+    import psutil
+
+    if has_proc():
+        try:
+            # proc_pid_stat(5) field 7: the terminal's device number, 0 for none. psutil names only those in /dev.
+            return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[4] != b"0"
+        except NO_PROCESS:
+            return False
+    try:
+        return psutil.Process(pid).terminal() is not None
+    except (psutil.Error, ValueError):
+        return False
 
 
 def descendants(roots: Iterable[Identity]) -> list[Identity]:
@@ -217,6 +268,33 @@ def descendants(roots: Iterable[Identity]) -> list[Identity]:
             if root.alive:
                 identities |= family
     return list(identities.values())
+
+
+def session_members(leader: Identity) -> list[Identity]:
+    """Return the live processes of the session that a process led, even once that process is dead.
+
+    While a session has a member, the kernel gives its number to no other process, setsid(2). If the number belongs to
+    another process all the same, the whole session was gone in between, and this is another one.
+    """
+    current = _stat(leader.pid)
+    if current and current[1] != leader.born:
+        return []
+    candidates = [(pid, Identity.of(pid)) for pid in pids() if session_of(pid) == leader.pid]
+    return [
+        identity
+        for pid, identity in candidates
+        if identity and _is_later(identity.born, leader.born) and session_of(pid) == leader.pid and identity.alive
+    ]
+
+
+def _is_later(born: str, other: str) -> bool:
+    """Return whether a process was born after another, or at the same time; False if not since the same boot."""
+    boot, _, moment = born.rpartition("/")
+    other_boot, _, other_moment = other.rpartition("/")
+    try:
+        return boot == other_boot and float(moment) >= float(other_moment)
+    except ValueError:
+        return False
 
 
 def group(leader: int) -> list[Identity]:
@@ -302,23 +380,31 @@ class _Target:
 def terminate(
     find: Callable[[], Iterable[Identity]],
     *,
+    main: Identity | None = None,
     signum: signal.Signals = signal.SIGTERM,
     timeout: float,
 ) -> list[Identity]:
     """End all processes that `find` returns, and return those that survive.
 
-    Calls `find` again after each wait, so that children born meanwhile do not escape. All processes get `signum` at
-    once. After `timeout` seconds the survivors and the newborn get SIGKILL. Protected processes (see `protected`)
-    are neither signalled nor returned. The function returns as soon as all of them have ended.
+    Calls `find` again after each wait, so that children born meanwhile do not escape. The `main` process gets `signum`
+    first, since many servers end their own workers in order; the others get it when it is gone, or after MAIN_ALONE
+    seconds. `timeout` seconds after the first signal, the survivors and the newborn get SIGKILL. Protected processes
+    (see `protected`) are neither signalled nor returned. The function returns as soon as all of them have ended.
     """
+    deadline = time.monotonic() + timeout
     # Once a parent has ended, `find` no longer reaches its children. So remember every process.
-    targets: dict[Identity, None] = {}
-    for number, seconds in ((signum, timeout), *[(signal.SIGKILL, KILL_TIMEOUT)] * _KILL_ATTEMPTS):
+    targets = dict.fromkeys(find())
+    # A second signal would tell many servers not to end in order.
+    signalled = _allowed([main] if main in targets else [])
+    if signalled:
+        _signal_and_wait(signalled, signum, min(timeout, MAIN_ALONE), resumed=_allowed(targets))
+    for number, seconds in ((signum, deadline - time.monotonic()), *[(signal.SIGKILL, KILL_TIMEOUT)] * _KILL_ATTEMPTS):
         targets |= dict.fromkeys(find())
         survivors = _allowed(targets)
         if not survivors:
             return []
-        _signal_and_wait(survivors, number, seconds)
+        _signal_and_wait([each for each in survivors if each not in signalled], number, seconds, also=survivors)
+        signalled = []
     return _allowed(targets | dict.fromkeys(find()))
 
 
@@ -333,13 +419,23 @@ def _allowed(identities: Iterable[Identity]) -> list[Identity]:
     return [identity for identity in identities if identity.alive and not protected(identity.pid)]
 
 
-def _signal_and_wait(identities: list[Identity], signum: signal.Signals, timeout: float) -> None:
+def _signal_and_wait(
+    identities: list[Identity],
+    signum: signal.Signals,
+    timeout: float,
+    *,
+    also: Iterable[Identity] = (),
+    resumed: Iterable[Identity] = (),
+) -> None:
+    """Signal processes, resume others that are stopped, and wait for the end of those and of `also`."""
     deadline = time.monotonic() + timeout
     with ExitStack() as stack:
         targets = [stack.enter_context(_Target(identity)) for identity in identities]
+        awaited = [*targets, *(stack.enter_context(_Target(each)) for each in also if each not in identities)]
         for target in targets:
             target.end(signum)
-        for target in targets:
+        send((each for each in resumed if each.life is Life.SUSPENDED), signal.SIGCONT)
+        for target in awaited:
             target.await_death(deadline - time.monotonic())
 
 
@@ -370,13 +466,18 @@ def marked(variable: str, value: str) -> list[Identity]:
     return marked_by({variable: value})
 
 
-def marked_by(marks: Mapping[str, str]) -> list[Identity]:
-    """Return this user's processes whose environment holds at least one of these variables with its value."""
+def marked_by(marks: Mapping[str, str], *, secret: str = "") -> list[Identity]:
+    """Return this user's processes whose environment holds at least one of these variables with its value.
+
+    Root can read the environment of every user's processes, and anybody can put a known mark into his own. So only a
+    mark whose value nobody else can know, that of the variable `secret`, finds processes of other users as well.
+    """
     wanted = {os.fsencode(f"{variable}={value}") for variable, value in marks.items()}
+    unknown = {os.fsencode(f"{secret}={marks[secret]}")} if secret in marks else set()
     return [
         identity
         for pid in pids()
-        if not wanted.isdisjoint(_environment(pid)) and (identity := _marked_identity(pid, wanted))
+        if not wanted.isdisjoint(_environment(pid)) and (identity := _marked_identity(pid, wanted, unknown))
     ]
 
 
@@ -387,10 +488,15 @@ def value_of(variable: str, pid: int) -> str | None:
     return None if entry is None else os.fsdecode(entry.removeprefix(prefix))
 
 
-def _marked_identity(pid: int, wanted: set[bytes]) -> Identity | None:
+def _marked_identity(pid: int, wanted: set[bytes], unknown: set[bytes]) -> Identity | None:
     # The identity is checked before and after, so that the environment is certainly its own.
     identity = Identity.of(pid)
-    return identity if identity and not wanted.isdisjoint(_environment(pid)) and identity.alive else None
+    entries = _environment(pid)
+    if not identity or wanted.isdisjoint(entries):
+        return None
+    if unknown.isdisjoint(entries) and user_of(pid) != os.getuid():
+        return None
+    return identity if identity.alive else None
 
 
 def _environment(pid: int) -> list[bytes]:

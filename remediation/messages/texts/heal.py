@@ -43,6 +43,79 @@ HEAL: dict[str, Text] = {
         "Found {name} running without a PID file (PID: {pid})",
         "Найден работающий сервис {name} без PID-файла (PID: {pid})",
     ),
+    "taken_over": Text(
+        INFO, "The server has put a new process in its own place (PID: {pid})",
+        "Сервер заменил себя новым процессом (PID: {pid})",
+        "{name} has put a new process in its own place (PID: {pid})",
+        "Сервис {name} заменил себя новым процессом (PID: {pid})",
+    ),
+    "taken_by_hand": Text(
+        INFO, "{name}: adopted {holder}, which was started by hand; auto-heal restarts and stops it from now on",
+        "{name}: взят под управление процесс {holder}, запущенный вручную; теперь auto-heal его перезапускает и "
+        "останавливает",
+    ),
+    "taken_by_title": Text(
+        INFO, "{name}: its program writes a title over its arguments, so only the title was compared",
+        "{name}: программа заменяет свои аргументы заголовком, поэтому сравнивался только заголовок",
+    ),
+    "lost_variables": Text(
+        WARN, "{name}: a restart would lose these environment variables: {variables}",
+        "{name}: при перезапуске пропадут переменные окружения: {variables}",
+    ),
+    "untrusted": Text(
+        WARN, "{file}, and root runs what it says (strict = true refuses that)",
+        "{file}, а root выполняет то, что там записано (strict = true запрещает это)",
+    ),
+    "orphan": Text(
+        WARN,
+        "{name}: is no longer in the configuration, but still runs: {holder}; `auto-heal stop --orphans` ends it",
+        "{name}: сервиса больше нет в настройках, но он работает: {holder}; завершить его: `auto-heal stop --orphans`",
+    ),
+    "already_known": Text(
+        ERROR, "{name}: its process {pid} is already known", "{name}: его процесс {pid} уже известен"
+    ),
+    "not_adopted": Text(
+        ERROR, "{name}: {holder} cannot be adopted, since it {why}",
+        "{name}: процесс {holder} нельзя взять под управление: {why}",
+    ),
+    "nobody_listens": Text(
+        ERROR, "{name}: nothing listens on {url}; start it by `auto-heal start {name}`",
+        "{name}: адрес {url} никто не слушает; запустите сервис: `auto-heal start {name}`",
+    ),
+    "several_listen": Text(
+        ERROR, "{name}: several servers listen on {url}: {holder}; choose one by --pid",
+        "{name}: адрес {url} слушают несколько серверов: {holder}; выберите один: --pid",
+    ),
+    "adopt_needs_pid": Text(
+        ERROR, "{name}: has no url to find it by; name its process by --pid",
+        "{name}: не задан url, по которому его можно найти; укажите процесс: --pid",
+    ),
+    "no_command": Text(
+        ERROR, "{name}: has no command, so auto-heal could not start it again; only a service with command is adopted",
+        "{name}: не задана command, поэтому auto-heal не сможет его запустить; под управление берутся только сервисы "
+        "с command",
+    ),
+    "differs": Text(
+        WARN, "{name}: {holder} {why}; a restart would start `{command}` in its place",
+        "{name}: {holder}: {why}; при перезапуске вместо него будет запущена команда `{command}`",
+    ),
+    "adopt_question": Text(
+        INFO, "Adopt {holder} as {name}, to be ended and restarted by auto-heal, as root? [y/N] ",
+        "Взять {holder} под управление как {name}, чтобы auto-heal от root завершал и перезапускал его? [y/N] ",
+    ),
+    "ending": Text(INFO, "Ending {holder}", "Завершаем: {holder}"),
+    "spared": Text(
+        WARN, "{name}: left alone, since it has a terminal and is only marked as part of it: {holder}",
+        "{name}: не трогаем, так как у процесса есть терминал, а с сервисом его связывает только метка: {holder}",
+    ),
+    "spared_listener": Text(
+        WARN, "{name}: what answers at {url} is not its own and was left alone",
+        "{name}: по адресу {url} отвечает чужой процесс; его не трогаем",
+    ),
+    "still_served": Text(
+        ERROR, "{name}: none of its processes is left, but {url} is still served by {holder}",
+        "{name}: процессов сервиса не осталось, но адрес {url} по-прежнему обслуживает {holder}",
+    ),
     "evidence": Text(
         INFO, "Evidence is in {folder}", "Диагностика сохранена в {folder}",
         "{name}: evidence is in {folder}", "{name}: диагностика сохранена в {folder}",
@@ -171,6 +244,19 @@ HEAL: dict[str, Text] = {
     "why_unknown": Text(INFO, "cannot be examined", "сведения о нём недоступны"),
     "why_stranger": Text(
         INFO, 'is not its own, and free_port is "{free_port}"', 'он чужой, а free_port — "{free_port}"'
+    ),
+    "why_not_listening": Text(INFO, "does not listen on {url}", "он не слушает {url}"),
+    "why_other_service": Text(INFO, "belongs to the service {mark}", "он принадлежит сервису {mark}"),
+    "why_namespace": Text(INFO, "is in another PID namespace", "он в другом пространстве имён PID"),
+    "why_unit": Text(INFO, "is run by the systemd unit {unit}", "им управляет юнит systemd {unit}"),
+    "why_container": Text(INFO, "runs in the container {container}", "он работает в контейнере {container}"),
+    "why_supervised": Text(INFO, "is run by {holder}", "им управляет {holder}"),
+    "why_cwd": Text(INFO, "runs in {cwd}, not in {wanted}", "он работает в {cwd}, а не в {wanted}"),
+    "why_program": Text(
+        INFO, "runs {exe}, which is not what `{command}` starts", "это {exe}, а не то, что запускает `{command}`"
+    ),
+    "why_arguments": Text(
+        INFO, "runs `{words}`, and `{command}` is configured", "он запущен как `{words}`, а в настройках `{command}`"
     ),
     "why_returns": Text(INFO, "comes back each time it is ended", "после завершения он появляется снова"),
     "somebody": Text(INFO, "a process of another user", "процесс другого пользователя"),

@@ -14,6 +14,10 @@ PLAN: dict[str, Text] = {
         INFO, "  would take over its process {holder} again, without a restart",
         "  процесс {holder} будет снова взят под управление, без перезапуска",
     ),
+    "plan_adopt_by_hand": Text(
+        INFO, "  would adopt {holder}, which was started by hand, without a restart",
+        "  процесс {holder}, запущенный вручную, будет взят под управление без перезапуска",
+    ),
     "plan_command": Text(
         INFO, "  would run `{command}`, for up to {timeout}s",
         "  будет выполнена команда `{command}`, не дольше {timeout} с",

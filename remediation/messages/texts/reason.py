@@ -15,6 +15,25 @@ REASON: dict[str, Text] = {
     "suspended": Text(
         ERROR, "{name}: its process {pid} is stopped (SIGSTOP)", "{name}: процесс {pid} приостановлен (SIGSTOP)"
     ),
+    "stranger": Text(
+        ERROR,
+        "{name}: {url} is served by {holder}, which is not its own, since it {why}; `auto-heal adopt {name}` takes it "
+        "over",
+        "{name}: адрес {url} обслуживает чужой процесс {holder}: {why}; взять его под управление: "
+        "`auto-heal adopt {name}`",
+    ),
+    "strangers": Text(
+        ERROR,
+        "{name}: {url} is served by several processes that could be it: {holder}; "
+        "`auto-heal adopt {name} --pid N` takes one over",
+        "{name}: адрес {url} обслуживают несколько подходящих процессов: {holder}; взять один из них под управление: "
+        "`auto-heal adopt {name} --pid N`",
+    ),
+    "rivals": Text(
+        ERROR,
+        "{name}: two servers listen on {url}, so either may answer: {holder}, and beside it {others}",
+        "{name}: адрес {url} слушают два сервера, и ответить может любой из них: {holder}, а кроме него {others}",
+    ),
     "process_gone": Text(ERROR, "{name}: its process is gone", "{name}: процесс сервиса исчез"),
     "not_listening": Text(
         ERROR,

@@ -70,6 +70,20 @@ START: dict[str, Text] = {
         "{name}: {program} is not executable; check its permissions (chmod +x)",
         "{name}: {program} нельзя выполнить; проверьте права (chmod +x)",
     ),
+    "needs_root": Text(
+        ERROR, "{name}: only root can start it as the user {user}",
+        "{name}: запустить сервис от имени пользователя {user} может только root",
+    ),
+    "unstoppable": Text(
+        ERROR,
+        "{name}: {program} would run as the user {user}, and auto-heal could not stop it again; run auto-heal as root",
+        "{name}: {program} будет работать от имени пользователя {user}, и auto-heal не сможет его остановить; "
+        "запустите auto-heal от root",
+    ),
+    "no_folder_access": Text(
+        ERROR, "{name}: the user {user} may not enter its working directory {cwd}",
+        "{name}: у пользователя {user} нет доступа к рабочему каталогу {cwd}",
+    ),
     "not_runnable": Text(
         ERROR, "{name}: {program} cannot be executed: {problem}", "{name}: {program} нельзя выполнить: {problem}"
     ),

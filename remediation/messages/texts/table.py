@@ -20,6 +20,8 @@ TABLE: dict[str, Text] = {
     "down": Text(INFO, "down", "не запущен"),
     "stopped by hand": Text(INFO, "stopped by hand", "остановлен вручную"),
     "foreign": Text(INFO, "foreign", "чужой процесс"),
+    "contested": Text(INFO, "contested", "два сервера"),
+    "orphan": Text(INFO, "orphan", "нет в настройках"),
     "mebibytes": Text(INFO, "{size} MiB", "{size} МиБ"),
     "never": Text(INFO, "never", "не было"),
     "last_heal": Text(INFO, "{ago} ago, {action}, {effect}", "{ago} назад, {action}, {effect}"),

@@ -39,7 +39,7 @@ def test_a_service_has_what_is_configured_and_a_default_for_everything_else(tmp_
     assert (project.log_file, project.report) == (root / "auto-heal.log", root / "reports/health.xml")
     assert (api.command, project.services["db"].restart_command) == (("node", "index.js"), ("x",))
     assert api.address == Address("http://localhost:8787", "http", "localhost", 8787)
-    assert (api.ready, api.free_port, api.depends_on, api.cwd) == ("tcp", "user", (), root)
+    assert (api.ready, api.free_port, api.depends_on, api.cwd) == ("tcp", "own", (), root)
     assert (api.stop_signal, api.stop_timeout, api.start_timeout, api.probe_timeout) == (SIGTERM, 10, 30, 5)
     assert (api.pid_file, api.log_file) == (root / ".api-server.pid", root / "api-server.log")
     assert (api.ladder, api.rollback, api.budget) == ((LadderStep(()),), None, Budget(5, 600, calm=600))
