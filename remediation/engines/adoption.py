@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,9 +16,10 @@ import msgspec
 from remediation.config.model import Service
 from remediation.engines import ownership
 from remediation.engines.errors import HealError
-from remediation.engines.spawn import child_environment
+from remediation.engines.spawn import child_environment, find_program
 from remediation.messages.message import Message
 from remediation.system import ports
+from remediation.system.capabilities import has_proc
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity, introduce, protected, session_of, user_of, value_of
 
@@ -172,6 +172,8 @@ def refusal(service: Service, pid: int, *, by_person: bool = False) -> Message |
 
 def _namespace(pid: int) -> str:
     """Return the PID namespace of a process; empty where the system has none, or hides it."""
+    if not has_proc():
+        return ""
     try:
         return str(Path(f"/proc/{pid}/ns/pid").readlink())
     except OSError:
@@ -181,12 +183,12 @@ def _namespace(pid: int) -> str:
 def _why_managed(pid: int) -> Message | None:
     """Return which other program starts the process again when it ends: a unit, a container, a supervisor."""
     groups, ours = _groups(pid), _groups(os.getpid())
-    for group in groups:
-        units = [part for part in group.split("/") if part.endswith(".service") and not _USER_MANAGER.fullmatch(part)]
-        if units:
-            return Message("why_unit", {"unit": units[-1]})
-    containers = _containers(groups) - _containers(ours)
-    if containers:
+    # In a step of a pipeline, the runner's unit has all that the step starts, and us. A unit's own process bears its
+    # PID in this variable, systemd.exec(5).
+    is_own_unit = value_of("SYSTEMD_EXEC_PID", pid) != str(pid)
+    if units := _units(groups) - (_units(ours) if is_own_unit else set()):
+        return Message("why_unit", {"unit": min(units)})
+    if containers := _containers(groups) - _containers(ours):
         return Message("why_container", {"container": min(containers)[:12]})
     import psutil
 
@@ -204,11 +206,19 @@ def _why_managed(pid: int) -> Message | None:
 
 def _groups(pid: int) -> list[str]:
     """Return the control groups of a process, cgroups(7)."""
+    if not has_proc():
+        return []
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     return [line.split(":", 2)[-1] for line in lines]
+
+
+def _units(groups: Iterable[str]) -> set[str]:
+    """Return the innermost service of each group; the manager of a user's session is none."""
+    services = [[part for part in group.split("/") if part.endswith(".service")] for group in groups]
+    return {parts[-1] for parts in services if parts and not _USER_MANAGER.fullmatch(parts[-1])}
 
 
 def _containers(groups: Iterable[str]) -> set[str]:
@@ -279,13 +289,10 @@ class _Program(msgspec.Struct, frozen=True):
 
 
 def _program(service: Service) -> _Program | None:
-    environ = child_environment(service)
-    path = os.pathsep.join(str(service.cwd / folder) for folder in environ.get("PATH", os.defpath).split(os.pathsep))
     word, *arguments = service.command
-    found = shutil.which(service.cwd / word if "/" in word else word, path=path)
-    if found is None:
+    file, name = find_program(service, word), Path(word).name
+    if file is None:
         return None
-    file, name = Path(found), Path(word).name
     if file.parent.name == "shims":
         versions = [version for form in _SHIMMED for version in file.parent.parent.glob(f"{form}/{file.name}")]
         if versions:
@@ -295,8 +302,8 @@ def _program(service: Service) -> _Program | None:
     # env(1) searches PATH for the first word that is neither an option nor an assignment.
     if Path(interpreter[0]).name == "env":
         interpreter = [each for each in interpreter[1:] if not each.startswith("-") and "=" not in each]
-    executable = shutil.which(interpreter[0], path=path) if interpreter else None
-    return _Program(name, [Path(executable)], file, tuple(arguments)) if executable else None
+    executable = find_program(service, interpreter[0]) if interpreter else None
+    return _Program(name, [executable], file, tuple(arguments)) if executable else None
 
 
 def _interpreter(file: Path) -> list[str]:

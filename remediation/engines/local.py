@@ -167,9 +167,9 @@ class LocalEngine(Engine):
         return ownership.untouchable(self.service, state) or self._unstartable() or self._held_port(state)
 
     def _unstartable(self) -> HealError | None:
-        from remediation.engines.spawn import unstartable
+        from remediation.engines.spawn import unstartable, unstoppable
 
-        return unstartable(self.service, self.service.command)
+        return unstoppable(self.service) or unstartable(self.service, self.service.command)
 
     def _held_port(self, state: ServiceState) -> HealError | None:
         """Return why the port cannot be freed, or None if it can be."""
@@ -213,8 +213,16 @@ class LocalEngine(Engine):
     def start(self, operation: Operation) -> None:
         """Start the command, after ending leftovers of an earlier start and freeing the port."""
         if not self.main_process(operation.state):
+            self._require_stoppable()
             self._end_and_free(operation)
             self._start(operation)
+
+    def _require_stoppable(self) -> None:
+        """Raise HealError if we could not stop what we are about to start."""
+        from remediation.engines.spawn import unstoppable
+
+        if problem := unstoppable(self.service):
+            raise problem
 
     def stop(self, operation: Operation) -> None:
         """End all processes of the service, and nobody else. StillServedError if its address is served all the same."""
@@ -251,6 +259,7 @@ class LocalEngine(Engine):
 
     def restart(self, operation: Operation) -> None:
         """End all processes of the service, free its port, and start the command."""
+        self._require_stoppable()
         for attempt in range(_STARTS):
             self._end_and_free(operation)
             try:

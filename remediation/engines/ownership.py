@@ -158,7 +158,7 @@ def _obstacle(service: Service, number: int, pid: int | None) -> HealError | Non
     if service.free_port != "user":
         return foreign(service, number, pid, Message("why_stranger", {"free_port": service.free_port}))
     # As root, we could end every user's process.
-    if user_of(pid) not in (os.getuid(), service.user_id):
+    if Identity.of(pid) and user_of(pid) not in (os.getuid(), service.user_id):
         return foreign(service, number, pid, _why(Protection.OTHER_USER))
     return None
 

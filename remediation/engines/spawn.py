@@ -187,25 +187,34 @@ def _rotate(service: Service) -> None:
 def unstartable(service: Service, command: Sequence[str]) -> HealError | None:
     """Return why a command of the service cannot be started, as far as we can know without starting it."""
     program, cwd = command[0], service.cwd
-    folders = child_environment(service).get("PATH", os.defpath).split(os.pathsep)
-    # The child searches from its working directory.
-    path = os.pathsep.join(str(cwd / folder) for folder in folders)
+    if cwd.is_dir() and find_program(service, program):
+        return None
     file = cwd / program if "/" in program else None
-    if cwd.is_dir() and (found := shutil.which(file or program, path=path)):
-        return _unstoppable(service, found)
     error = PermissionError() if file and file.is_file() else FileNotFoundError()
     return _explained(error, service, command)
 
 
-def _unstoppable(service: Service, program: str) -> HealError | None:
-    """Return why we could start a program, but not stop it again."""
+def find_program(service: Service, program: str) -> Path | None:
+    """Return the file of a program as the service's child finds it: by its PATH, from its working directory."""
+    cwd = service.cwd
+    folders = child_environment(service).get("PATH", os.defpath).split(os.pathsep)
+    path = os.pathsep.join(str(cwd / folder) for folder in folders)
+    found = shutil.which(cwd / program if "/" in program else program, path=path)
+    return Path(found) if found else None
+
+
+def unstoppable(service: Service) -> HealError | None:
+    """Return why we could start the service's command, but not stop it again."""
     if os.geteuid() == 0:
         return None
     if service.user_id != os.geteuid():
         return HealError("needs_root", name=service.name, user=service.user)
+    program = find_program(service, service.command[0])
     try:
-        status = Path(program).stat()
+        status = program.stat() if program else None
     except OSError:
+        return None
+    if status is None:
         return None
     # Such a program, as sudo(8), runs as its owner, and only root may signal it, kill(2).
     if status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid():
@@ -213,7 +222,7 @@ def _unstoppable(service: Service, program: str) -> HealError | None:
             user = getpwuid(status.st_uid).pw_name
         except KeyError:
             user = str(status.st_uid)
-        return HealError("unstoppable", name=service.name, program=repr(program), user=user)
+        return HealError("unstoppable", name=service.name, program=repr(service.command[0]), user=user)
     return None
 
 

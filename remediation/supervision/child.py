@@ -17,7 +17,7 @@ from remediation.supervision.family import end_family
 from remediation.supervision.handover import Handover
 from remediation.supervision.heartbeat import FOR_EVER, Heartbeats, Phase
 from remediation.system.capabilities import has_waitid
-from remediation.system.process import Identity, group, pidfd, signal_name, terminate
+from remediation.system.process import Identity, group, of_this_user, pidfd, signal_name, terminate
 from remediation.system.secrets import redacted
 
 # How long an interrupted child has to tear its fixtures down, in seconds.
@@ -131,7 +131,7 @@ class Child:
             if not self._is_zombie:
                 return False
             # The status is not collected yet, so the group ID cannot be reused. Services have groups of their own.
-            if left := group(self.pid):
+            if left := of_this_user(group(self.pid)):
                 terminate(lambda: left, signum=signal.SIGKILL, timeout=_LEFT)
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if not pid:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterable
 
 from remediation.config.model import Project
 from remediation.state.service_state import Store
 from remediation.system.environment import SERVICE_MARK
-from remediation.system.process import Identity, descendants, terminate, user_of, value_of
+from remediation.system.process import Identity, descendants, of_this_user, terminate, value_of
 
 # How long to wait for the end of the processes after SIGKILL, in seconds.
 _TIMEOUT = 1.0
@@ -39,4 +38,4 @@ def without_services(processes: Iterable[Identity], project: Project) -> list[Id
         process for process in processes if process in proven or value_of(SERVICE_MARK, process.pid) is not None
     ]
     excluded = {*services, *descendants(services)}
-    return [process for process in processes if process not in excluded and user_of(process.pid) == os.getuid()]
+    return of_this_user(process for process in processes if process not in excluded)

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from remediation.system.capabilities import can_list_all_sockets, has_proc, wildcard_excludes_addresses
+from remediation.system.process import pids as all_pids
 
 ANY_IPV4, ANY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - bound for a moment, and never listened on
 IPV4, IPV6 = 4, 6
@@ -119,16 +120,26 @@ def others_listen(port: int, pids: set[int]) -> bool:
 _LISTEN, _ADDRESS_COLUMN, _STATE_COLUMN, _INODE_COLUMN = b"0A", 1, 3, 9
 
 
-def _listening_inodes(port: int) -> set[int]:
+def _listening_inodes(port: int, address: str | None = None) -> set[int]:
+    """Return the inodes of the sockets that listen on a port, at any address or at one."""
     wanted, inodes = b":%04X" % port, set()
     for table in ("tcp", "tcp6"):
         with suppress(FileNotFoundError), Path(f"/proc/net/{table}").open("rb") as lines:
             for line in lines:
                 # Before it is split, because a busy machine has many other sockets.
                 columns = line.split() if wanted in line else []
-                if columns and columns[_STATE_COLUMN] == _LISTEN and columns[_ADDRESS_COLUMN].endswith(wanted):
+                if not columns or columns[_STATE_COLUMN] != _LISTEN or not columns[_ADDRESS_COLUMN].endswith(wanted):
+                    continue
+                if address is None or address == _address(columns[_ADDRESS_COLUMN].removesuffix(wanted)):
                     inodes.add(int(columns[_INODE_COLUMN]))
     return inodes
+
+
+def _address(printed: bytes) -> str:
+    """Return an address that the kernel has printed as numbers of 32 bits, each in the machine's own byte order."""
+    words = [int(printed[index : index + 8], 16) for index in range(0, len(printed), 8)]
+    packed = struct.pack(f"={len(words)}I", *words)
+    return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, packed)
 
 
 def _inodes_of(pids: Iterable[int]) -> set[int]:
@@ -151,9 +162,12 @@ def connections(port: int) -> dict[str, int]:
 
 def sharers(listener: Listener) -> set[int]:
     """Return the PIDs of all processes that hold a listening socket open; lists of sockets name only one."""
+    holders = {listener.pid} if listener.pid else set()
+    if has_proc():
+        wanted = _listening_inodes(listener.port, listener.address)
+        return holders | {pid for pid in all_pids() if wanted & _inodes_of([pid])}
     import psutil
 
-    holders = {listener.pid} if listener.pid else set()
     sockets = _listening(_sockets_of(psutil.pids()), listener.port)
     return holders | {pid for pid, entry in sockets if pid and entry.laddr.ip == listener.address}
 

@@ -208,21 +208,14 @@ def protected(pid: int) -> Protection | None:
 
     for _ in range(_EXAMINE_ATTEMPTS):
         # One of our ancestors, or the process itself, may end meanwhile.
-        with suppress(psutil.Error, ProcessLookupError):
+        with suppress(psutil.Error):
+            uids = psutil.Process(pid).uids()
             ancestors = {parent.pid for parent in psutil.Process().parents()}
-            if not _may_signal(pid):
+            # The kernel's own rule, kill(2).
+            if os.geteuid() != 0 and {os.getuid(), os.geteuid()}.isdisjoint((uids.real, uids.saved)):
                 return Protection.OTHER_USER
             return Protection.ANCESTOR if pid in ancestors else None
     return Protection.UNKNOWN if Identity.of(pid) else Protection.NO_PROCESS
-
-
-def _may_signal(pid: int) -> bool:
-    """Return whether the kernel lets us signal a process: signal 0 only asks, kill(2)."""
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return False
-    return True
 
 
 def user_of(pid: int) -> int | None:
@@ -234,6 +227,11 @@ def user_of(pid: int) -> int | None:
     except (psutil.Error, ValueError):
         return None
     return int(uids.real) if uids.real == uids.effective else None
+
+
+def of_this_user(processes: Iterable[Identity]) -> list[Identity]:
+    """Return those of these processes that run as our own user."""
+    return [process for process in processes if user_of(process.pid) == os.getuid()]
 
 
 def has_terminal(pid: int) -> bool:
@@ -398,14 +396,15 @@ def terminate(
     signalled = _allowed([main] if main in targets else [])
     if signalled:
         _signal_and_wait(signalled, signum, min(timeout, MAIN_ALONE), resumed=_allowed(targets))
-    for number, seconds in ((signum, deadline - time.monotonic()), *[(signal.SIGKILL, KILL_TIMEOUT)] * _KILL_ATTEMPTS):
         targets |= dict.fromkeys(find())
+    for number, seconds in ((signum, deadline - time.monotonic()), *[(signal.SIGKILL, KILL_TIMEOUT)] * _KILL_ATTEMPTS):
         survivors = _allowed(targets)
         if not survivors:
             return []
         _signal_and_wait([each for each in survivors if each not in signalled], number, seconds, also=survivors)
         signalled = []
-    return _allowed(targets | dict.fromkeys(find()))
+        targets |= dict.fromkeys(find())
+    return _allowed(targets)
 
 
 def send(identities: Iterable[Identity], signum: signal.Signals) -> None:

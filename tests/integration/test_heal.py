@@ -62,7 +62,7 @@ def test_a_service_that_does_not_come_to_an_end_is_healed(healthy: Sandbox, illn
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
 def test_a_stranger_of_the_same_user_on_the_port_is_ended(project: Sandbox, host: str) -> None:
-    project.configure(top=IMPATIENT)
+    project.configure('free_port = "user"', top=IMPATIENT)
     stranger = project.stranger_on_port(host)
 
     is_healed(project)
@@ -71,7 +71,7 @@ def test_a_stranger_of_the_same_user_on_the_port_is_ended(project: Sandbox, host
 
 
 def test_a_stranger_that_took_the_port_of_a_killed_service_is_ended_without_retries(healthy: Sandbox) -> None:
-    healthy.configure(top="timeout = 0.5\nretries = 3")
+    healthy.configure('free_port = "user"', top="timeout = 0.5\nretries = 3")
     os.kill(healthy.pid, signal.SIGKILL)
     wait_for(lambda: not healthy.family())
     stranger = healthy.stranger_on_port()
@@ -101,9 +101,9 @@ def test_a_client_of_the_port_survives(healthy: Sandbox) -> None:
     assert client.poll() is None
 
 
-@pytest.mark.parametrize("free_port", ["own", "never"])
+@pytest.mark.parametrize("free_port", ["", 'free_port = "own"', 'free_port = "never"'])
 def test_a_stranger_that_may_not_be_ended_is_named(project: Sandbox, free_port: str) -> None:
-    project.configure(f'free_port = "{free_port}"', top=IMPATIENT)
+    project.configure(free_port, top=IMPATIENT)
     stranger = project.stranger_on_port()
 
     result = project.check()
@@ -111,7 +111,8 @@ def test_a_stranger_that_may_not_be_ended_is_named(project: Sandbox, free_port: 
     assert result.code == 1, result
     assert stranger.poll() is None
     name, user = psutil.Process(stranger.pid).name(), psutil.Process(stranger.pid).username()
-    assert f"port {project.port} is held by {name} (PID {stranger.pid}, user {user})" in result.output
+    who = f"{name} (PID {stranger.pid}, user {user}, in {project.root})"
+    assert f"port {project.port} is held by {who}" in result.output
     assert project.property("verdict") == "sick"
     assert project.state["port_holder"] == stranger.pid
 
@@ -137,18 +138,28 @@ def test_a_pid_file_of_no_use_harms_nobody(project: Sandbox, content: str) -> No
     assert psutil.pid_exists(project.pid)
 
 
-@pytest.mark.parametrize("loss", [[".api-server.pid"], [".api-server.pid", ".auto-heal/api.json"]])
-def test_a_healthy_service_whose_pid_was_lost_is_found_again_and_not_restarted(
-    healthy: Sandbox, loss: list[str]
-) -> None:
+def test_a_healthy_service_whose_pid_file_was_lost_is_found_again_and_not_restarted(healthy: Sandbox) -> None:
     pid = healthy.pid
-    for name in loss:
-        (healthy.root / name).unlink()
+    (healthy.root / ".api-server.pid").unlink()
 
     is_healed(healthy)
 
     assert healthy.pid == pid
     assert healthy.property("api.action") == "found its process again"
+    assert healthy.state["restarts"] == []
+
+
+def test_a_healthy_service_of_which_nothing_is_remembered_is_found_by_its_mark(healthy: Sandbox) -> None:
+    pid = healthy.pid
+    (healthy.root / ".api-server.pid").unlink()
+    (healthy.root / ".auto-heal" / "api.json").unlink()
+
+    result = healthy.check()
+
+    assert result.code == 0, result
+    assert healthy.property("verdict") == "healthy"
+    assert f"Found the server running without a PID file (PID: {pid})" in healthy.log
+    assert healthy.pid == pid
     assert healthy.state["restarts"] == []
 
 
@@ -195,9 +206,7 @@ def test_a_deaf_server_is_ended_with_its_scattered_children(project: Sandbox, wh
 def test_orphans_that_keep_the_port_are_ended_when_their_parent_is_dead(project: Sandbox) -> None:
     children_file = project.root / "children"
     project.configure(
-        f'env = {{ DEAF = "1", HOLDERS = "2", CHILD_FILE = "{children_file}" }}\nstop_timeout = 0.3\n'
-        'free_port = "never"',
-        top=IMPATIENT,
+        f'env = {{ DEAF = "1", HOLDERS = "2", CHILD_FILE = "{children_file}" }}\nstop_timeout = 0.3', top=IMPATIENT
     )
     assert project.auto_heal("start").code == 0
     children = [int(line) for line in children_file.read_text().split()]
@@ -206,6 +215,23 @@ def test_orphans_that_keep_the_port_are_ended_when_their_parent_is_dead(project:
     is_healed(project)
 
     assert not any(Identity.of(pid) for pid in children)
+
+
+def test_where_no_listener_may_be_ended_an_orphan_of_the_service_is_named_and_left(project: Sandbox) -> None:
+    children_file = project.root / "children"
+    env = f'env = {{ HOLDERS = "1", CHILD_FILE = "{children_file}" }}'
+    project.configure(f'{env}\nfree_port = "never"', top=IMPATIENT)
+    assert project.auto_heal("start").code == 0
+    child = int(children_file.read_text())
+    os.kill(project.pid, signal.SIGKILL)
+
+    result = project.check()
+
+    assert result.code == 1, result
+    assert f"(PID {child}, user " in result.output
+    assert 'free_port is "never"' in result.output
+    assert Identity.of(child)
+    assert project.state["restarts"] == []
 
 
 def test_the_node_service_is_healed(project: Sandbox) -> None:

@@ -83,8 +83,8 @@ HEAL: dict[str, Text] = {
         "{name}: адрес {url} никто не слушает; запустите сервис: `auto-heal start {name}`",
     ),
     "several_listen": Text(
-        ERROR, "{name}: several servers listen on {url}: {holder}; choose one by --pid",
-        "{name}: адрес {url} слушают несколько серверов: {holder}; выберите один: --pid",
+        ERROR, "{name}: several processes listen on {url}: {holder}; choose one by --pid",
+        "{name}: адрес {url} слушают несколько процессов: {holder}; выберите один: --pid",
     ),
     "adopt_needs_pid": Text(
         ERROR, "{name}: has no url to find it by; name its process by --pid",

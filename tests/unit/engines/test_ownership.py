@@ -137,22 +137,22 @@ def test_a_process_that_ended_while_its_ancestors_were_looked_up_has_none() -> N
 def test_a_process_in_the_state_is_the_services_with_a_mark_or_without(service: Service, start: Start) -> None:
     without, with_mark = start(), start(**marked(service))
 
-    assert ownership.roots(service, stored(with_mark)) == [with_mark]
-    assert ownership.roots(service, stored(without)) == [with_mark, without]
-    assert ownership.roots(service, ServiceState()) == [with_mark]
+    assert ownership.roots(service, stored(with_mark)).own == [with_mark]
+    assert ownership.roots(service, stored(without)).own == [without, with_mark]
+    assert ownership.roots(service, ServiceState()).own == [with_mark]
 
 
 def test_a_process_that_got_the_pid_in_the_state_is_not_the_services(service: Service, start: Start) -> None:
     stranger = start()
 
-    assert ownership.roots(service, stored(replace(stranger, born="before"))) == []
+    assert ownership.roots(service, stored(replace(stranger, born="before"))).own == []
 
 
 def test_the_mark_of_its_start_finds_a_process_whose_folder_has_moved(service: Service, start: Start) -> None:
     moved = start(**{SERVICE_MARK: "/old/place:api", START_MARK: "start"})
 
-    assert ownership.roots(service, ServiceState(start="start")) == [moved]
-    assert ownership.roots(service, ServiceState(start="another")) == []
+    assert ownership.roots(service, ServiceState(start="start")).own == [moved]
+    assert ownership.roots(service, ServiceState(start="another")).own == []
 
 
 @pytest.mark.parametrize("variables", [{}, {SERVICE_MARK: "/old/place:db"}], ids=["no mark", "of another service"])
@@ -161,13 +161,13 @@ def test_a_process_that_has_another_mark_or_none_has_left_the_service(
 ) -> None:
     start(**{START_MARK: "start", **variables})
 
-    assert ownership.roots(service, ServiceState(start="start")) == []
+    assert ownership.roots(service, ServiceState(start="start")).own == []
 
 
 def test_a_state_without_a_start_claims_no_process_without_one(service: Service, start: Start) -> None:
     start(**{SERVICE_MARK: "/old/place:api", START_MARK: ""})
 
-    assert ownership.roots(service, ServiceState()) == []
+    assert ownership.roots(service, ServiceState()).own == []
 
 
 # Its family.
@@ -203,7 +203,7 @@ def test_a_marked_descendant_of_an_unmarked_process_in_the_state_is_the_services
 ) -> None:
     parent, child = start_family({}, **marked(service))
 
-    assert ownership.family(service, stored(parent)) == [child, parent]
+    assert ownership.family(service, stored(parent)) == [parent, child]
 
 
 def test_a_protected_process_is_in_no_family(service: Service) -> None:

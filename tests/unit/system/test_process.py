@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import select
@@ -11,13 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from sandbox import REPOSITORY, wait_for
+from sandbox import DEADLINE, REPOSITORY, wait_for
 from systems import needs_open_environments, needs_proc, needs_setsid
 
 from remediation.system import process as primitive
@@ -72,7 +72,7 @@ def mark(tmp_path: Path) -> Iterator[str]:
         # Again and again: while it executes a program, a process has no environment to be found by.
         left = marked(MARK, str(tmp_path))
         for identity in left:
-            with suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(identity.pid, signal.SIGKILL)
         return not left
 
@@ -228,17 +228,36 @@ def test_one_that_ends_while_it_is_examined_is_no_process(spawn: Spawn, monkeypa
     assert protected(process.pid) is Protection.NO_PROCESS
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_process_of_another_user_is_protected_and_survives(spawn: Spawn) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can start a process of another user")
+    identity = identity_of(spawn("sleep", "600"))
+
+    def survives_another_user() -> bool:
+        os.setuid(65534)
+        return protected(identity.pid) is Protection.OTHER_USER and terminate(lambda: [identity], timeout=0.1) == []
+
+    assert in_a_fork(survives_another_user)
+    assert identity.alive
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_root_may_end_the_processes_of_every_user(spawn: Spawn) -> None:
     other = spawn("sleep", "600", user=65534)
     identity = identity_of(other)
 
-    left = terminate(lambda: [identity], timeout=0.1)
+    assert protected(other.pid) is None
+    assert terminate(lambda: [identity], timeout=DEADLINE) == []
+    assert other.wait() == -signal.SIGTERM
 
-    assert protected(other.pid) is Protection.OTHER_USER
-    assert left == []
-    assert other.poll() is None
+
+def in_a_fork(question: Callable[[], bool]) -> bool:
+    """Return the answer to a question that a fork of this process gives."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            os._exit(not question())
+        os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_a_process_is_described_by_name_pid_and_user(spawn: Spawn) -> None:
