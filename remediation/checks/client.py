@@ -105,14 +105,15 @@ class Handle:
     def _unrecorded(self, engine: Engine, state: ServiceState) -> psutil.Process | None:
         """Return the process that the run adopts, or will; ServiceDown if one that cannot be adopted answers well."""
         __tracebackhide__ = True
+        if not readiness.answers(self._service, timeout=self._service.probe_timeout):
+            return None
         import psutil
 
         found = engine.lost_process(state, self._store)
         if found and found.how != "again":
             return psutil.Process(found.identity.pid)
         if found is None and (stranger := engine.stranger(state)):
-            well = readiness.answers(self._service, timeout=self._service.probe_timeout)
-            raise ServiceDown(str(stranger), heals_nothing=well)
+            raise ServiceDown(str(stranger), heals_nothing=True)
         return None
 
     def get(self, path: str = "", **options: Any) -> Answer:

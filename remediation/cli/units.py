@@ -60,9 +60,9 @@ Type=notify
 NotifyAccess=main
 {user}
 WorkingDirectory={folder}
-# The PATH of whoever wrote this, so that commands are found as they are in the terminal.
+{strict}# The PATH of whoever wrote this, so that commands are found as they are in the terminal.
 Environment={path}
-{strict}ExecStart={start}
+ExecStart={start}
 ExecReload=/bin/kill -HUP $MAINPID
 SyslogIdentifier={name}
 WatchdogSec={watchdog}

@@ -125,7 +125,7 @@ def test_a_service_that_is_gone_leaves_what_there_is(project: Sandbox) -> None:
 
 
 def test_a_stranger_on_the_port_is_named(project: Sandbox) -> None:
-    project.configure(top=IMPATIENT)
+    project.configure('free_port = "user"', top=IMPATIENT)
     stranger = project.stranger_on_port()
 
     is_healed(project)

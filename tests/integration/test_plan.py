@@ -85,7 +85,7 @@ def test_the_processes_that_would_end_and_the_command_that_would_start_are_named
 
 
 def test_what_is_planned_is_what_is_done(project: Sandbox) -> None:
-    project.configure(command="command = " + json.dumps(["python3", str(PATIENT)]))
+    project.configure('free_port = "user"', command="command = " + json.dumps(["python3", str(PATIENT)]))
     project.auto_heal("start")
     os.kill(project.pid, signal.SIGKILL)
     stranger = project.stranger_on_port()

@@ -262,7 +262,8 @@ def test_a_run_that_cannot_begin_leaves_no_report_of_before(
         report = healthy.root / "out" / "verdict.xml"
     elif place == "named":
         report, options = healthy.root / "named.xml", ["--junitxml=named.xml"]
-    assert run(healthy, way, *options).code == 0
+    first = run(healthy, way, *options)
+    assert first.code == 0, first
     assert report.exists()
     assert callable(break_it)
 

@@ -153,7 +153,8 @@ def test_a_port_that_may_not_be_freed_costs_no_budget(project: Sandbox, free_por
 
 
 def test_a_stranger_that_is_ended_costs_budget_though_nothing_could_be_started(project: Sandbox) -> None:
-    project.configure('ladder = [{ run = ["true"] }]', top=IMPATIENT, command='command = ["no-such-program"]')
+    ladder = 'free_port = "user"\nladder = [{ run = ["true"] }]'
+    project.configure(ladder, top=IMPATIENT, command='command = ["no-such-program"]')
     stranger = project.stranger_on_port()
 
     result = project.check()

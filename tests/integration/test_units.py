@@ -129,6 +129,16 @@ def test_a_plain_path_is_written_plainly(make: Callable[..., Project], monkeypat
     assert written["Environment"] == "PATH=/usr/bin:/bin"
 
 
+@pytest.mark.parametrize(("user", "is_strict"), [(0, True), (65_534, False)])
+def test_roots_monitor_refuses_what_others_may_write(
+    make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch, user: int, *, is_strict: bool
+) -> None:
+    project = make()
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+
+    assert ("\nEnvironment=AUTO_HEAL_STRICT=1\n" in systemd_unit(project)) == is_strict
+
+
 def test_the_monitor_runs_as_whoever_asked(make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch) -> None:
     project = make()
     somebody = next(entry for entry in pwd.getpwall() if entry.pw_uid)

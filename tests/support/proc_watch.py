@@ -36,9 +36,11 @@ def _hook(event, arguments):
 
 def _noted(function):
     @functools.wraps(function)
-    def call(path, *arguments, **options):
+    def noted(path, *arguments, **options):
         _note(function.__name__, path)
         return function(path, *arguments, **options)
+    # Not a function: before Python 3.11, pathlib keeps it in a class, where a function becomes a method.
+    call = functools.partial(noted)
     for names in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
         if function in names:
             names.add(call)
