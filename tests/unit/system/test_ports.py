@@ -495,3 +495,27 @@ def test_a_probe_that_meets_itself_has_met_nobody() -> None:
                 break
 
     assert not any(accepts("127.0.0.1", number, 1) for _ in range(2 * (highest - lowest)))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_another_socket_on_the_port_is_noticed_and_a_shared_one_is_not(free: int, host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as first, socket.socket(family) as second:
+        for server in (first, second):
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            server.bind((host, free))
+        first.listen()
+        with subprocess.Popen(["sleep", "600"], pass_fds=[first.fileno()]) as child:
+            shared = [ports.others_listen(free, {pid}) for pid in (os.getpid(), child.pid)]
+            second.listen()
+            with_another = [ports.others_listen(free, {pid}) for pid in (os.getpid(), child.pid)]
+            holders = ports.sharers(ports.Listener(os.getpid(), host, free))
+            child.kill()
+
+    assert shared == [False, False]
+    assert with_another == [False, True]
+    assert holders == {os.getpid(), child.pid}
+
+
+def test_without_a_listener_no_other_socket_listens(free: int) -> None:
+    assert not ports.others_listen(free, set())

@@ -28,8 +28,10 @@ from remediation.system.process import (
     Protection,
     await_death,
     descendants,
+    introduce,
     marked,
     protected,
+    session_members,
     terminate,
 )
 
@@ -248,6 +250,97 @@ def test_root_may_end_the_processes_of_every_user(spawn: Spawn) -> None:
     assert protected(other.pid) is None
     assert terminate(lambda: [identity], timeout=DEADLINE) == []
     assert other.wait() == -signal.SIGTERM
+
+
+SESSION = """
+import os, subprocess, sys, time
+child = subprocess.Popen(["sleep", "600"], env={})
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@needs_setsid
+def test_what_is_left_of_a_session_is_known_by_its_dead_leader() -> None:
+    with subprocess.Popen([sys.executable, "-c", SESSION], start_new_session=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        child = psutil.Process(int(process.stdout.readline()))
+        leader = identity_of(process)
+        both = {identity.pid for identity in session_members(leader)}
+        process.kill()
+        process.wait()
+
+        left = [identity.pid for identity in session_members(leader)]
+        of_another_boot = session_members(Identity(leader.pid, f"other/{leader.born.rpartition('/')[2]}"))
+        of_a_later_leader = session_members(Identity(leader.pid, f"{leader.born}99"))
+        child.kill()
+
+    assert both == {process.pid, child.pid}
+    assert left == [child.pid]
+    assert of_another_boot == of_a_later_leader == []
+
+
+@needs_setsid
+def test_a_session_whose_number_another_process_leads_by_now_is_not_the_one_that_was_meant() -> None:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        leader = identity_of(process)
+
+        members = session_members(Identity(leader.pid, "before"))
+        process.kill()
+
+    assert members == []
+
+
+def test_the_main_process_is_signalled_first_and_the_others_when_it_is_gone(spawn: Spawn, tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    worker = "trap 'echo worker >> \"$1\"; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+    main = "trap 'sleep 0.3; echo main >> \"$1\"; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+    processes = [spawn("sh", "-c", script, "echo", str(order)) for script in (worker, main)]
+    identities = [identity_of(process) for process in processes]
+
+    left = terminate(lambda: identities, main=identities[1], timeout=DEADLINE)
+
+    assert left == []
+    assert order.read_text().split() == ["main", "worker"]
+
+
+def test_the_others_are_signalled_although_the_main_process_takes_its_time(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(primitive, "MAIN_ALONE", 0.1)
+    deaf, other = spawn("sh", "-c", DEAF), spawn("sleep", "600")
+    identities = [identity_of(process) for process in (deaf, other)]
+
+    left = terminate(lambda: identities, main=identities[0], timeout=0.5)
+
+    assert left == []
+    assert other.wait() == -signal.SIGTERM
+    assert deaf.wait() == -signal.SIGKILL
+
+
+def test_a_suspended_worker_does_not_keep_its_main_process_waiting(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(primitive, "MAIN_ALONE", LONG)
+    worker = spawn("sleep", "600")
+    # Ends as soon as its worker runs again.
+    script = f"trap 'while grep -q \"^State:.T\" /proc/{worker.pid}/status; do :; done; exit 0' TERM; echo ready; "
+    main = spawn("sh", "-c", f"{script} while :; do sleep 0.01; done", "echo")
+    worker.send_signal(signal.SIGSTOP)
+    identities = [identity_of(process) for process in (main, worker)]
+    wait_for(lambda: identities[1].life is Life.SUSPENDED)
+
+    left = terminate(lambda: identities, main=identities[0], timeout=DEADLINE)
+
+    assert left == []
+    assert main.wait() == 0
+
+
+def test_a_process_is_introduced_with_its_working_directory(spawn: Spawn) -> None:
+    process = spawn("sleep", "600")
+
+    assert introduce(process.pid) == f"sleep (PID {process.pid}, user {psutil.Process().username()}, in {Path.cwd()})"
+    assert introduce(2**22 + 1) == f"PID {2**22 + 1}"
 
 
 def in_a_fork(question: Callable[[], bool]) -> bool:
