@@ -282,10 +282,12 @@ def test_an_interruption_ends_the_command_with_its_children(project: Sandbox) ->
         os.kill(os.getpid(), signal.SIGUSR1)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            run_command(service, ["sh", "-c", "setsid sleep 600 & wait"], timeout=LONG)
+            # Not before: only SIGINT is held back while the command is being started.
+            run_command(
+                service, ["sh", "-c", "setsid sleep 600 & wait"], timeout=LONG, on_start=lambda _: thread.start()
+            )
     finally:
         thread.join()
         signal.signal(signal.SIGUSR1, former)
