@@ -26,6 +26,7 @@ from remediation.system.process import (
     describe,
     has_terminal,
     marked_by,
+    pids,
     protected,
     session_members,
     user_of,
@@ -92,9 +93,11 @@ def _of_persons(service: Service, by_mark: list[Identity]) -> list[Identity]:
     They have a controlling terminal, or an ancestor or descendant with one: a terminal multiplexer has none itself.
     Those that listen on the service's port are the service's nevertheless.
     """
-    families = {each: descendants([each]) for each in by_mark}
-    personal = [each for each, family in families.items() if any(has_terminal(member.pid) for member in family)]
-    persons = {*personal, *(member for each in personal for member in families[each])}
+    if not by_mark:
+        return []
+    with_terminal = [identity for pid in pids() if has_terminal(pid) and (identity := Identity.of(pid))]
+    above = {pid for each in with_terminal for pid in (each.pid, *_ancestors(each))}
+    persons = set(descendants(each for each in by_mark if each.pid in above))
     address = service.address
     return [each for each in by_mark if each in persons and not (address and ports.listens({each.pid}, address.port))]
 
@@ -155,6 +158,8 @@ def _obstacle(service: Service, number: int, pid: int | None) -> HealError | Non
     if protection := _protection(pid):
         return foreign(service, number, pid, _why(protection))
     # We end our own processes before we free the port, so this listener is a stranger.
+    if service.free_port == "never":
+        return foreign(service, number, pid, Message("why_never", {}))
     if service.free_port != "user":
         return foreign(service, number, pid, Message("why_stranger", {"free_port": service.free_port}))
     # As root, we could end every user's process.

@@ -211,10 +211,11 @@ def protected(pid: int) -> Protection | None:
         with suppress(psutil.Error):
             uids = psutil.Process(pid).uids()
             ancestors = {parent.pid for parent in psutil.Process().parents()}
+            if pid in ancestors:
+                return Protection.ANCESTOR
             # The kernel's own rule, kill(2).
-            if os.geteuid() != 0 and {os.getuid(), os.geteuid()}.isdisjoint((uids.real, uids.saved)):
-                return Protection.OTHER_USER
-            return Protection.ANCESTOR if pid in ancestors else None
+            is_ours = os.geteuid() == 0 or not {os.getuid(), os.geteuid()}.isdisjoint((uids.real, uids.saved))
+            return None if is_ours else Protection.OTHER_USER
     return Protection.UNKNOWN if Identity.of(pid) else Protection.NO_PROCESS
 
 

@@ -245,6 +245,7 @@ HEAL: dict[str, Text] = {
     "why_stranger": Text(
         INFO, 'is not its own, and free_port is "{free_port}"', 'он чужой, а free_port — "{free_port}"'
     ),
+    "why_never": Text(INFO, 'listens there, and free_port is "never"', 'он слушает порт, а free_port — "never"'),
     "why_not_listening": Text(INFO, "does not listen on {url}", "он не слушает {url}"),
     "why_other_service": Text(INFO, "belongs to the service {mark}", "он принадлежит сервису {mark}"),
     "why_namespace": Text(INFO, "is in another PID namespace", "он в другом пространстве имён PID"),

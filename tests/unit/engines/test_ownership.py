@@ -254,7 +254,7 @@ def test_the_holders_of_a_port_are_its_processes_and_none_if_one_is_hidden(liste
         ("stranger", "user", None),
         ("stranger", "own", "is not its own"),
         ("gone", "user", None),
-        ("gone", "never", "is not its own"),
+        ("gone", "never", 'free_port is "never"'),
     ],
 )
 def test_a_holder_of_the_port_may_be_ended_as_free_port_allows(
