@@ -501,7 +501,8 @@ def test_a_suspended_process_acts_on_sigterm_at_once(spawn: Spawn) -> None:
 
 @pytest.mark.usefixtures("either_way")
 def test_a_running_process_gets_no_signal_but_the_one_asked_for(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = spawn("sleep", "600")
+    # It outlives the first signal, so that it could get another.
+    process = spawn("sh", "-c", DEAF)
     identity, sent = identity_of(process), []
     place: tuple[Any, str] = (signal, "pidfd_send_signal") if has_pidfd() else (os, "kill")
     real = getattr(*place)
@@ -512,9 +513,9 @@ def test_a_running_process_gets_no_signal_but_the_one_asked_for(spawn: Spawn, mo
 
     with monkeypatch.context() as watched:
         watched.setattr(*place, signalled)
-        terminate(lambda: [identity], timeout=10.0)
+        terminate(lambda: [identity], timeout=0.1)
 
-    assert sent == [signal.SIGTERM]
+    assert sent == [signal.SIGTERM, signal.SIGKILL]
 
 
 @pytest.mark.usefixtures("either_way")
