@@ -49,7 +49,7 @@ WORDS = {
     "PID", "OK", "FAIL", "HTTP", "TCP", "TLS", "API", "URL", "JSON", "JUnit", "GET", "POST", "TOML", "Uptime",
     "url", "systemd", "crontab", "cron", "Prometheus", "Ctrl", "C", "seed", "N", "S", "conftest", "py", "xml", "toml",
     "ladder", "latency", "rollback", "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart",
-    "status", "drill", "pause", "resume", "report", "init", "start_timeout", "pyproject", "command", "ready",
+    "status", "adopt", "drill", "pause", "resume", "report", "init", "start_timeout", "pyproject", "command", "ready",
     "free_port", "xx", "tool", "gitignore", "server", "log", "reports", "lock", "healthtests", "version", "count",
 }  # fmt: skip
 READ_BY_MACHINES = re.compile(
@@ -278,8 +278,8 @@ def test_what_github_shows_is_russian(project: Sandbox, *, ill: bool) -> None:
 # Help and wrong use.
 
 COMMANDS = (
-    "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "status", "drill", "pause",
-    "resume", "report", "init",
+    "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "adopt", "status", "drill",
+    "pause", "resume", "report", "init",
 )  # fmt: skip
 FAULTS = (
     "crash", "hang", "deaf", "child", "orphan", "on", "port", "stranger", "stale", "pid", "reused", "full", "healer",

@@ -47,6 +47,14 @@ HELP = {
     "stop services; nothing heals them until they are started":
         "остановить сервисы; до запуска они не восстанавливаются",
     "stop and start services": "остановить и запустить сервисы",
+    "stop what still runs, but is no longer in the configuration":
+        "остановить то, что работает, но чего больше нет в конфигурации",
+    "take over a server that was started by hand, without a restart":
+        "взять под управление сервер, запущенный вручную, без перезапуска",
+    "the service that it is from now on": "сервис, которым он становится",
+    "its process (default: the one that listens on the url)":
+        "его процесс (по умолчанию: тот, что слушает url)",
+    "do not ask, as root": "не спрашивать, если запущено от root",
     "show state, process and last heal of services":
         "показать состояние, процесс и последнее восстановление сервисов",
     "make real faults on your own services, one after another, and see whether they are healed":
@@ -143,6 +151,12 @@ was interrupted or not agreed to, 3 if there is no verdict, 4 if it cannot ask
     """коды завершения: 0, если все сбои устранены и никто не пострадал; 1, если нет;
 2, если учения прерваны или нет согласия; 3, если результата нет; 4, если нельзя
 спросить (без терминала нужен --yes) или неверна конфигурация""",
+    """exit codes: 0 if it was adopted, 1 if it must not be, 2 if it was not agreed to,
+4 if it cannot ask (as root, without a terminal, it needs --yes) or the
+configuration is wrong""":
+    """коды завершения: 0, если сервер взят под управление; 1, если его брать нельзя;
+2, если нет согласия; 4, если нельзя спросить (от root без терминала нужен
+--yes) или неверна конфигурация""",
 }  # fmt: skip
 
 FAULTS = {
@@ -181,5 +195,6 @@ USAGE = {
     "no fault is called {value}; did you mean {near}?": "нет сбоя {value}; возможно, имелся в виду {near}",
     "no fault is called {value}; known faults: {choices}": "нет сбоя {value}; есть такие: {choices}",
     "{value} is no whole number from 1 to {most}": "{value} — не целое число от 1 до {most}",
+    "{value} is no PID": "{value} — не PID",
     "{value} is no port, which is a number up to {most}": "{value} — не порт: это число до {most}",
 }  # fmt: skip

@@ -46,6 +46,14 @@ MISTAKES = {
         'для пути нужен url http или https; для {address} задайте "tcp"',
     "has neither command nor url; there is nothing to check or to start":
         "не заданы ни command, ни url: нечего проверять и нечего запускать",
+    "{user} is not a user of this machine": "{user}: на этой машине нет такого пользователя",
+    "needs command beside it: auto-heal gives a user only to what it starts":
+        "нужна и command: пользователь задаётся только тому, что запускает auto-heal",
+    "strict: {why}, and root would run what it says; give it to root, or chmod go-w it":
+        "strict: {why}, а root выполнил бы то, что там записано; отдайте файл root или выполните chmod go-w",
+    "{path} can be written by the user {user}": "{path} может изменить пользователь {user}",
+    "{path} can be written by the group {group}": "{path} может изменить группа {group}",
+    "{path} can be written by everyone": "{path} может изменить кто угодно",
     "is no name of an environment variable": "это не имя переменной окружения",
     "{signal} is no signal of this system; SIGTERM and SIGINT are usual":
         "{signal} — не сигнал этой системы; обычные — SIGTERM и SIGINT",
@@ -97,6 +105,8 @@ MISTAKES = {
     "neither a unit nor a crontab can name a path with such characters; rename it":
         "ни юнит, ни crontab не допускают таких символов в пути; переименуйте его",
     "the report {path} is no regular file; it is not replaced": "отчёт {path} — не обычный файл; заменять его нельзя",
+    "root can adopt any process; without a terminal to ask on, adopt needs --yes":
+        "root может взять под управление любой процесс; без терминала нужен --yes",
     "a drill kills and suspends processes; without a terminal to ask on, it needs --yes":
         "учения убивают и приостанавливают процессы; без терминала нужен --yes",
     "--metrics needs a package: pip install prometheus-client":

@@ -11,8 +11,8 @@ import pytest
 from sandbox import REPOSITORY
 
 COMMANDS = (
-    "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "status", "drill", "pause",
-    "resume", "report", "init",
+    "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "adopt", "status", "drill",
+    "pause", "resume", "report", "init",
 )  # fmt: skip
 
 
