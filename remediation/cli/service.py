@@ -39,8 +39,8 @@ def by_hand(action: str, names: Sequence[str], *, orphans_too: bool = False) -> 
     if action == "stop":
         services.reverse()
     event_log = EventLog.of(project, terminal=terminal(STDOUT))
-    for file in project.untrusted:
-        event_log.log("untrusted", file=file)
+    for why in project.untrusted:
+        event_log.log("untrusted", why=why)
     store = Store(project)
     remediator = Remediator(store, event_log, record=recorder(project, event_log), origin="hand")
     if action == "stop":

@@ -153,8 +153,8 @@ class SessionPlugin:
         """Log who else may write what is run here, and before a plan, what runs and is no longer configured."""
         if self._files is None or self._later_round or only_lists(self._config):
             return
-        for file in self._project.untrusted:
-            self._event_log().log("untrusted", file=file)
+        for why in self._project.untrusted:
+            self._event_log().log("untrusted", why=why)
         if self._heal == "plan":
             from remediation.engines.orphans import log_orphans
 

@@ -63,8 +63,8 @@ HEAL: dict[str, Text] = {
         "{name}: при перезапуске пропадут переменные окружения: {variables}",
     ),
     "untrusted": Text(
-        WARN, "{file}, and root runs what it says (strict = true refuses that)",
-        "{file}, а root выполняет то, что там записано (strict = true запрещает это)",
+        WARN, "{why}, and root runs what it says (strict = true refuses that)",
+        "{why}, а root выполняет то, что там записано (strict = true запрещает это)",
     ),
     "orphan": Text(
         WARN,
