@@ -112,6 +112,16 @@ def test_a_text_that_came_as_english_is_said_in_russian(key: str) -> None:
                 "и не трогает его"
             ),
         ),
+        ("'ci' is not a user of this machine", "'ci': на этой машине нет такого пользователя"),
+        (
+            "strict: /x can be written by everyone, and root would run what it says; give it to root, or chmod go-w it",
+            (
+                "strict: /x может изменить кто угодно, а root выполнил бы то, что там записано; отдайте файл root или "
+                "выполните chmod go-w"
+            ),
+        ),
+        ("/srv/x can be written by the user ci", "/srv/x может изменить пользователь ci"),
+        ("/srv/x can be written by the group 27", "/srv/x может изменить группа 27"),
         ("the list is empty", "the list is empty"),
         ("assert 1 == 2", "assert 1 == 2"),
         ("", ""),
