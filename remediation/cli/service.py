@@ -47,6 +47,8 @@ def by_hand(action: str, names: Sequence[str], *, orphans_too: bool = False) -> 
         if orphans_too:
             services = orphans(store)
             names = [service.name for service in services]
+            if not services:
+                event_log.log("no_orphans")
         else:
             log_orphans(store, event_log)
     act = {"start": remediator.start, "stop": remediator.stop, "restart": remediator.restart}[action]

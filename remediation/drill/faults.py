@@ -82,6 +82,12 @@ def _kill_all(victims: list[Identity], scene: Scene) -> None:
         raise SkipError("drill_immortal", name=scene.service.name)
 
 
+def _kill_whole_service(scene: Scene, state: ServiceState) -> None:
+    """Kill all processes of the service, and those that the main process starts in place of killed ones."""
+    if terminate(lambda: ownership.family(scene.service, state), signum=signal.SIGKILL, timeout=_SECONDS):
+        raise SkipError("drill_immortal", name=scene.service.name)
+
+
 def _hang(scene: Scene) -> InjectedFault:
     with scene.held() as state:
         victims = frozenset(ownership.family(scene.service, state)) | {scene.process(state)}
@@ -150,7 +156,7 @@ def _stranger(scene: Scene) -> InjectedFault:
     with scene.held() as state:
         victims = frozenset(ownership.family(scene.service, state)) | {scene.process(state)}
         at = time.monotonic()
-        _kill_all(list(victims), scene)
+        _kill_whole_service(scene, state)
         stranger.write_line("now")
         _wait_until_bound(stranger, scene)
     return InjectedFault(at, victims, stranger=None if scene.service.free_port == "user" else stranger.pid)

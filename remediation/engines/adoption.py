@@ -83,7 +83,8 @@ def _match(service: Service, pid: int) -> Candidate | Message | None:
     """Return the candidate among a listener and its ancestors in the same session, or why there is none."""
     if not Identity.of(pid):
         return None
-    if why := refusal(service, pid):
+    # Its worker may have dropped the privileges of the process that would be adopted.
+    if why := refusal(service, pid, any_user=True):
         return why
     best, first = None, None
     for each in _line(pid):
@@ -125,7 +126,7 @@ def named(service: Service, pid: int | None) -> tuple[Candidate, Message | None]
     chosen = _listener(service) if pid is None else pid
     identity = Identity.of(chosen)
     holder = introduce(chosen)
-    why = refusal(service, chosen, by_person=True) if identity else Message("why_no_process", {})
+    why = refusal(service, chosen, any_user=True) if identity else Message("why_no_process", {})
     address = service.address
     if why is None and address and not ownership.owns_port(address.port, chosen):
         why = Message("why_not_listening", {"url": address})
@@ -153,14 +154,14 @@ def _listener(service: Service) -> int:
     return topmost[0]
 
 
-def refusal(service: Service, pid: int, *, by_person: bool = False) -> Message | None:
+def refusal(service: Service, pid: int, *, any_user: bool = False) -> Message | None:
     """Return why a process must not be adopted at all, whatever it runs; None if it may be.
 
-    With `by_person`, a person has named it, and may do so as root with another user's process.
+    With `any_user`, root may adopt another user's process, as a person may wish who has named it.
     """
     if protection := protected(pid):
         return Message(f"why_{protection.name.lower()}", {})
-    if user_of(pid) != service.user_id and not by_person:
+    if user_of(pid) != service.user_id and not any_user:
         return Message("why_other_user", {})
     mark = value_of(SERVICE_MARK, pid)
     if mark not in (None, service.mark):

@@ -184,7 +184,8 @@ class LocalEngine(Engine):
         listeners = ports.listeners(number, service.address.host)
         strangers = [listener for listener in listeners if listener.pid and listener.pid not in own]
         # A socket without an owner may belong to a process that is just ending; the heal waits for it.
-        return ownership.obstacle(service, number, sorted(pid for pid in ownership.holders(strangers) if pid))
+        holders = ownership.holders(strangers) - own
+        return ownership.obstacle(service, number, sorted(pid for pid in holders if pid))
 
     def plan(self, state: ServiceState) -> Iterator[Message]:
         """Yield the processes and listeners that would be ended, and the command that would be started."""

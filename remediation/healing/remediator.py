@@ -84,6 +84,7 @@ class Remediator:
         """Stop and start a service in any state, and end a stop by hand. HealError if it does not come up."""
         with self._held(service) as state:
             self._reset(service, state)
+            self._actions.adopt_at_rest(service, state)
             self._actions.restart(service, state)
             self._count(service, state, "restart")
 

@@ -183,6 +183,30 @@ def test_start_adopts_a_server_that_is_up(project: Sandbox, by_hand: Callable[..
     assert server.poll() is None
 
 
+def test_restart_adopts_a_server_and_restarts_it(
+    project: Sandbox, by_hand: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    server = by_hand()
+
+    result = project.auto_heal("restart")
+
+    assert result.code == 0, result
+    assert server.wait(DEADLINE) == -signal.SIGTERM
+    assert project.answers()
+
+
+def test_restart_adopts_a_server_and_restarts_it(
+    project: Sandbox, by_hand: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    server = by_hand()
+
+    result = project.auto_heal("restart")
+
+    assert result.code == 0, result
+    assert server.wait(DEADLINE) == -signal.SIGTERM
+    assert project.answers()
+
+
 def test_stop_names_and_ends_a_server_that_it_adopts(
     project: Sandbox, by_hand: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
@@ -273,6 +297,8 @@ def test_a_second_server_that_shares_the_port_fails_the_check_and_both_are_named
 
     assert result.code == 1, result
     assert f"two servers listen on {project.url}" in result.output
+    assert f"port {project.port} is held by {who(second)}" in result.output
+    assert f"port {project.port} is held by {who(second)}" in result.output
     assert f"(PID {first}, " in result.output
     assert who(second) in result.output
     assert status.code == 1
@@ -300,7 +326,7 @@ def test_a_successor_is_taken_over_and_not_replaced(project: Sandbox) -> None:
     assert result.code == 0, result
     assert project.property("verdict") == "healthy"
     assert project.pid == successor.pid
-    assert "has put a new process in its own place" in project.log
+    assert "has taken the place of its main one" in project.log
     assert project.auto_heal("status").code == 0
     assert project.auto_heal("stop").code == 0
     assert Identity.of(successor.pid) is None
@@ -383,6 +409,8 @@ def test_a_service_that_was_renamed_while_it_ran_is_named_and_can_be_stopped(pro
     assert orphans.code == 0, orphans
     assert Identity.of(server) is None
     assert "orphan" not in project.auto_heal("status").output
+    assert "no longer in the configuration" in project.auto_heal("stop", "--orphans").output
+    assert "no longer in the configuration" in project.auto_heal("stop", "--orphans").output
 
 
 # Adoption by hand.

@@ -44,10 +44,10 @@ HEAL: dict[str, Text] = {
         "Найден работающий сервис {name} без PID-файла (PID: {pid})",
     ),
     "taken_over": Text(
-        INFO, "The server has put a new process in its own place (PID: {pid})",
-        "Сервер заменил себя новым процессом (PID: {pid})",
-        "{name} has put a new process in its own place (PID: {pid})",
-        "Сервис {name} заменил себя новым процессом (PID: {pid})",
+        INFO, "Another process of the server has taken the place of its main one (PID: {pid})",
+        "Место основного процесса сервера занял другой его процесс (PID: {pid})",
+        "Another process of {name} has taken the place of its main one (PID: {pid})",
+        "Место основного процесса сервиса {name} занял другой его процесс (PID: {pid})",
     ),
     "taken_by_hand": Text(
         INFO, "{name}: adopted {holder}, which was started by hand; auto-heal restarts and stops it from now on",
@@ -70,6 +70,10 @@ HEAL: dict[str, Text] = {
         WARN,
         "{name}: is no longer in the configuration, but still runs: {holder}; `auto-heal stop --orphans` ends it",
         "{name}: сервиса больше нет в настройках, но он работает: {holder}; завершить его: `auto-heal stop --orphans`",
+    ),
+    "no_orphans": Text(
+        INFO, "Nothing runs that is no longer in the configuration",
+        "Нет работающих сервисов, которых больше нет в настройках",
     ),
     "already_known": Text(
         ERROR, "{name}: its process {pid} is already known", "{name}: его процесс {pid} уже известен"

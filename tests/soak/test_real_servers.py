@@ -1,0 +1,152 @@
+"""Real servers, as root and not: adopted, healed of every fault, stopped, and nobody near them harmed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from sandbox import DEADLINE, Sandbox, sandbox, wait_for
+from servers import SERVERS, Server, configure, start_by_hand
+from witnesses import Witnesses, is_free, witnesses
+
+Fault = Callable[[psutil.Process], list[psutil.Process]]
+
+
+def main_crashes(main: psutil.Process) -> list[psutil.Process]:
+    """Kill the main process alone."""
+    main.kill()
+    return [main]
+
+
+def worker_crashes(main: psutil.Process) -> list[psutil.Process]:
+    """Kill a process that the main process has started."""
+    worker = main.children(recursive=True)[-1]
+    worker.kill()
+    return [worker]
+
+
+def all_hang(main: psutil.Process) -> list[psutil.Process]:
+    """Suspend the main process and all that it has started."""
+    family = [main, *main.children(recursive=True)]
+    for process in family:
+        process.send_signal(signal.SIGSTOP)
+    return family
+
+
+def all_crash(main: psutil.Process) -> list[psutil.Process]:
+    """Kill the main process and all that it has started."""
+    family = [main, *main.children(recursive=True)]
+    for process in family:
+        process.kill()
+    return family
+
+
+FAULTS = (main_crashes, worker_crashes, all_hang, all_crash)
+
+
+@pytest.fixture
+def project() -> Iterator[Sandbox]:
+    """A project in a folder that the workers of a server may enter, whatever user they run as."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield from sandbox(Path(folder))
+
+
+@pytest.fixture
+def near(project: Sandbox) -> Iterator[Witnesses]:
+    """Bystanders of the project, who are all well at the end."""
+    with witnesses(project) as known:
+        assert known.count >= 4
+        yield known
+        assert known.harmed == []
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those of these processes that live."""
+    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
+@pytest.mark.usefixtures("near")
+def test_a_server_that_was_started_by_hand_is_adopted_and_stopped_with_all_its_processes(
+    project: Sandbox, server: Server
+) -> None:
+    command = configure(project, server)
+    with start_by_hand(project, server, command) as by_hand:
+        try:
+            wait_for(lambda: not is_free(project.port))
+            wait_for(lambda: project.auto_heal("status").output.count("foreign"))
+            before = [psutil.Process(by_hand.pid), *psutil.Process(by_hand.pid).children(recursive=True)]
+
+            checked = project.auto_heal("check")
+            kept = alive(before)
+            stopped = project.auto_heal("stop")
+
+            assert checked.code == 0, checked
+            assert "adopted" in checked.output
+            assert project.property("verdict") == "healthy"
+            # Some processes of a server only prepare its start.
+            assert before[0] in kept
+            assert stopped.code == 0, stopped
+            wait_for(lambda: not alive(before))
+            assert is_free(project.port)
+        finally:
+            if by_hand.poll() is None:
+                os.killpg(by_hand.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
+@pytest.mark.usefixtures("near")
+def test_a_server_is_healed_of_a_fault_and_stopped_with_all_its_processes(
+    project: Sandbox, server: Server, fault: Fault
+) -> None:
+    if fault is worker_crashes and not server.has_workers:
+        fault = main_crashes
+    configure(project, server)
+    started = project.auto_heal("start")
+    assert started.code == 0, started
+    main = psutil.Process(project.pid)
+    if server.has_workers:
+        wait_for(main.children)
+    fault(main)
+
+    result = project.auto_heal("check")
+
+    assert result.code == 0, result
+    status = project.auto_heal("status")
+    assert status.code == 0, status
+    new = psutil.Process(project.pid)
+    family = [new, *new.children(recursive=True)]
+    again = project.auto_heal("check", "--no-heal")
+    assert again.code == 0, again
+    stopped = project.auto_heal("stop")
+    assert stopped.code == 0, stopped
+    assert alive(family) == []
+    assert is_free(project.port)
+    assert not psutil.pid_exists(main.pid) or main.status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_upgrade_of_gunicorn_without_downtime_is_no_reason_to_restart(project: Sandbox) -> None:
+    gunicorn = next(server for server in SERVERS if server.name == "gunicorn")
+    configure(project, gunicorn)
+    assert project.auto_heal("start").code == 0
+    old = psutil.Process(project.pid)
+    wait_for(lambda: len(old.children()) == 4)
+    old.send_signal(signal.SIGUSR2)
+    (successor,) = wait_for(lambda: [each for each in old.children() if len(each.children()) == 4])
+    old.send_signal(signal.SIGQUIT)
+    wait_for(lambda: not alive([old]), deadline=2 * DEADLINE)
+
+    result = project.auto_heal("check")
+
+    assert result.code == 0, result
+    assert project.property("verdict") == "healthy"
+    assert project.pid == successor.pid
+    assert project.auto_heal("stop").code == 0
+    assert is_free(project.port)
