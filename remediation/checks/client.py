@@ -105,7 +105,8 @@ class Handle:
     def _unrecorded(self, engine: Engine, state: ServiceState) -> psutil.Process | None:
         """Return the process that the run adopts, or will; ServiceDown if one that cannot be adopted answers well."""
         __tracebackhide__ = True
-        if not readiness.answers(self._service, timeout=self._service.probe_timeout):
+        # Half of the time, so that what is found can still be told before the attempt ends.
+        if not readiness.answers(self._service, timeout=self._service.probe_timeout / 2):
             return None
         import psutil
 

@@ -173,7 +173,7 @@ def describe(pid: int) -> str:
 
 
 def introduce(pid: int) -> str:
-    """Return a process as `describe` does, with its working directory: `node (PID 812, user ci, in /srv/app)`."""
+    """Return a process as `describe` does, with its working directory: `node (PID 812, user ci, cwd /srv/app)`."""
     import psutil
 
     try:
@@ -181,7 +181,7 @@ def introduce(pid: int) -> str:
     except (psutil.Error, ValueError):
         return describe(pid)
     # The kernel hides the working directory of other users' processes.
-    return f"{describe(pid).removesuffix(')')}, in {cwd})" if cwd else describe(pid)
+    return f"{describe(pid).removesuffix(')')}, cwd {cwd})" if cwd else describe(pid)
 
 
 class Protection(Enum):

@@ -43,6 +43,7 @@ def as_cron_reads(text: str) -> str:
     return command.replace("\\%", "%")
 
 
+@pytest.mark.soak
 def test_a_shell_as_bare_as_crons_heals(
     sandbox_with_a_bad_name: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,7 +128,9 @@ def who(process: subprocess.Popen[bytes]) -> str:
 # A server that was started by hand.
 
 
-@pytest.mark.parametrize("words", [("pytest", "healthtests"), ("remediation", "check")])
+@pytest.mark.parametrize(
+    "words", [("pytest", "healthtests"), pytest.param(("remediation", "check"), marks=pytest.mark.soak)]
+)
 def test_a_server_started_by_hand_with_the_configured_command_is_adopted(
     project: Sandbox, by_hand: Callable[..., subprocess.Popen[bytes]], words: tuple[str, ...]
 ) -> None:
@@ -140,7 +142,7 @@ def test_a_server_started_by_hand_with_the_configured_command_is_adopted(
     assert project.property("verdict") == "healthy"
     assert server.poll() is None
     assert project.pid == server.pid
-    assert f"adopted {who(server)}, in {project.root})" in project.log
+    assert f"adopted {who(server)}, cwd {project.root})" in project.log
     assert "a restart would lose these environment variables: " in project.log
     assert "ONLY_THERE" in project.log
     assert project.state["restarts"] == []
@@ -212,7 +214,9 @@ def test_stop_names_and_ends_a_server_that_it_adopts(
 # What answers well, and is not the service's.
 
 
-@pytest.mark.parametrize("free_port", ["own", "user", "never"])
+@pytest.mark.parametrize(
+    "free_port", ["own", *(pytest.param(free_port, marks=pytest.mark.soak) for free_port in ("user", "never"))]
+)
 @pytest.mark.parametrize("difference", ["folder", "arguments", "program", "mark"])
 def test_a_stranger_that_answers_well_is_named_and_nothing_is_healed(
     project: Sandbox, by_hand: Callable[..., subprocess.Popen[bytes]], difference: str, free_port: str

@@ -52,7 +52,13 @@ THE_OTHERS_PASS = {"test_health": "passed", "test_girls": "passed", "test_proces
 
 
 @WAYS
-@pytest.mark.parametrize("head", [NATIVE, NATIVE_WITH_LOCK], ids=["waits", "keeps the interpreter"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(NATIVE, id="waits"),
+        pytest.param(NATIVE_WITH_LOCK, id="keeps the interpreter", marks=pytest.mark.soak),
+    ],
+)
 def test_a_check_that_hangs_in_c_has_failed_and_the_rest_is_run_and_healed(
     project: Sandbox, way: str, head: str
 ) -> None:
@@ -198,7 +204,7 @@ def test_a_module_that_cannot_be_imported_in_time_is_an_error_that_says_where_an
         pytest.param("", "time.sleep(600)", id="conftest sleeps"),
         pytest.param("", "hang()", id="conftest hangs", marks=pytest.mark.soak),
         pytest.param("def pytest_configure(config): ", "time.sleep(600)", id="configure", marks=pytest.mark.soak),
-        pytest.param("def pytest_collection_modifyitems(items): ", "hang()", id="selection"),
+        pytest.param("def pytest_collection_modifyitems(items): ", "hang()", id="selection", marks=pytest.mark.soak),
         pytest.param("def pytest_sessionfinish(session): ", "time.sleep(600)", id="finish", marks=pytest.mark.soak),
     ],
 )

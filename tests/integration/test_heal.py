@@ -49,7 +49,9 @@ def test_a_service_that_answers_wrongly_is_healed(healthy: Sandbox, illness: str
     assert "Attempt 2/3 failed" in healthy.log
 
 
-@pytest.mark.parametrize("illness", ["hang", "drip-head", "drip-body"])
+@pytest.mark.parametrize(
+    "illness", ["hang", *(pytest.param(illness, marks=pytest.mark.soak) for illness in ("drip-head", "drip-body"))]
+)
 def test_a_service_that_does_not_come_to_an_end_is_healed(healthy: Sandbox, illness: str) -> None:
     healthy.configure(top="timeout = 0.5\nretries = 2")
     healthy.get(f"/fall-ill/{illness}")
@@ -60,7 +62,9 @@ def test_a_service_that_does_not_come_to_an_end_is_healed(healthy: Sandbox, illn
     assert "Timeout" not in healthy.log
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", *(pytest.param(host, marks=pytest.mark.soak) for host in ("0.0.0.0", "::"))]
+)
 def test_a_stranger_of_the_same_user_on_the_port_is_ended(project: Sandbox, host: str) -> None:
     project.configure('free_port = "user"', top=IMPATIENT)
     stranger = project.stranger_on_port(host)
@@ -111,7 +115,7 @@ def test_a_stranger_that_may_not_be_ended_is_named(project: Sandbox, free_port: 
     assert result.code == 1, result
     assert stranger.poll() is None
     name, user = psutil.Process(stranger.pid).name(), psutil.Process(stranger.pid).username()
-    who = f"{name} (PID {stranger.pid}, user {user}, in {project.root})"
+    who = f"{name} (PID {stranger.pid}, user {user}, cwd {project.root})"
     assert f"port {project.port} is held by {who}" in result.output
     assert project.property("verdict") == "sick"
     assert project.state["port_holder"] == stranger.pid
@@ -188,7 +192,7 @@ def test_a_stranger_that_got_the_pid_of_the_service_survives(healthy: Sandbox) -
     assert stranger.poll() is None
 
 
-@pytest.mark.parametrize("where", ["CHILDREN", "HOLDERS"])
+@pytest.mark.parametrize("where", ["CHILDREN", pytest.param("HOLDERS", marks=pytest.mark.soak)])
 def test_a_deaf_server_is_ended_with_its_scattered_children(project: Sandbox, where: str) -> None:
     children_file = project.root / "children"
     project.configure(f'env = {{ DEAF = "1", {where} = "2", CHILD_FILE = "{children_file}" }}\nstop_timeout = 0.3')

@@ -208,7 +208,9 @@ def test_a_fault_is_healed_at_the_next_cycle(healthy: Sandbox, fault: Callable[[
 
 @pytest.mark.soak
 def test_eight_faults_in_turn_are_healed_counted_and_leave_nothing_but_the_server(healthy: Sandbox) -> None:
-    healthy.configure("budget = { restarts = 100, window = 600 }", top=f"interval = 0.3\n{IMPATIENT}")
+    healthy.configure(
+        'free_port = "user"\nbudget = { restarts = 100, window = 600 }', top=f"interval = 0.3\n{IMPATIENT}"
+    )
 
     with watching(healthy) as monitor:
         monitor.ends_check(1)

@@ -184,6 +184,7 @@ def test_a_package_index_accepts_what_is_built(built: Path) -> None:
     assert result.stdout.count("PASSED") == 2
 
 
+@pytest.mark.soak
 def test_every_link_of_the_readme_leads_to_the_tag_of_its_version_on_a_package_index(built: Path) -> None:
     text = str(metadata(built).get_payload())
     inside = re.findall(r"\]\(((?!https?:|#)[^)]*)\)", (REPOSITORY / "README.md").read_text(encoding="utf-8"))

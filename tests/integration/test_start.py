@@ -166,7 +166,7 @@ exec {serve}
 @pytest.mark.soak
 def test_a_start_is_tried_again_if_somebody_takes_the_port_just_before(project: Sandbox) -> None:
     project.write("serve.sh", OVERTAKEN.format(python=PYTHON, serve=SERVE))
-    project.configure(command='command = ["sh", "serve.sh"]')
+    project.configure('free_port = "user"', command='command = ["sh", "serve.sh"]')
 
     result = project.auto_heal("restart")
 

@@ -141,6 +141,7 @@ def test_a_service_whose_pid_was_lost_is_found_by_its_mark(healthy: Sandbox) -> 
 # Checks that misbehave.
 
 
+@pytest.mark.soak
 def test_a_check_that_hangs_in_c_has_failed_and_its_stack_is_known(healthy: Sandbox) -> None:
     healthy.configure(top=SOON)
     # On macOS, a lock has to be made before it is one.
@@ -215,6 +216,7 @@ def test_a_run_whose_supervisor_is_killed_ends(healthy: Sandbox) -> None:
 # The monitor.
 
 
+@pytest.mark.soak
 def test_a_monitor_notices_a_death_at_once_and_a_hang_at_the_next_check(healthy: Sandbox) -> None:
     healthy.configure(top=EVERY_HOUR)
 

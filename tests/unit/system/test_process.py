@@ -339,7 +339,7 @@ def test_a_suspended_worker_does_not_keep_its_main_process_waiting(
 def test_a_process_is_introduced_with_its_working_directory(spawn: Spawn) -> None:
     process = spawn("sleep", "600")
 
-    assert introduce(process.pid) == f"sleep (PID {process.pid}, user {psutil.Process().username()}, in {Path.cwd()})"
+    assert introduce(process.pid) == f"sleep (PID {process.pid}, user {psutil.Process().username()}, cwd {Path.cwd()})"
     assert introduce(2**22 + 1) == f"PID {2**22 + 1}"
 
 
