@@ -50,7 +50,8 @@ WORDS = {
     "url", "systemd", "crontab", "cron", "Prometheus", "Ctrl", "C", "seed", "N", "S", "conftest", "py", "xml", "toml",
     "ladder", "latency", "rollback", "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart",
     "status", "adopt", "drill", "pause", "resume", "report", "init", "start_timeout", "pyproject", "command", "ready",
-    "free_port", "cwd", "xx", "tool", "gitignore", "server", "log", "reports", "lock", "healthtests", "version", "count",
+    "free_port", "cwd", "xx", "tool", "gitignore", "server", "log", "reports", "lock", "healthtests", "version",
+    "count",
 }  # fmt: skip
 READ_BY_MACHINES = re.compile(
     r"""`[^`]*`                      # commands
