@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from remediation.engines.errors import ForeignPortError, HealError
 from remediation.state.service_state import ServiceState
 from remediation.system.environment import SERVICE_MARK, START_MARK
 from remediation.system.ports import Listener
-from remediation.system.process import Identity, describe, value_of
+from remediation.system.process import Identity, Life, describe, value_of
 
 # Starts a child with changes to the environment, prints its PID, and ends it when its own input ends.
 PARENT = """
@@ -279,3 +281,221 @@ def test_one_holder_that_may_not_be_ended_is_an_obstacle_whatever_the_others(ser
     error = ownership.obstacle(free, 8787, [start().pid, os.getpid()])
     assert isinstance(error, ForeignPortError)
     assert error.pid == os.getpid()
+
+
+# A session that we made.
+
+
+def test_what_is_left_of_its_session_is_the_services_once_its_leader_is_dead(service: Service) -> None:
+    script = "import subprocess; print(subprocess.Popen(['sleep', '600'], env={}).pid, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as leader:
+        assert leader.stdout
+        state = stored(known(leader.pid, {}))
+        member = known(int(leader.stdout.readline()), {})
+        leader.kill()
+        leader.wait()
+
+        left = ownership.roots(service, state).own
+        of_another = ownership.roots(service, ServiceState()).own
+        of_an_adopted = ownership.roots(service, replace(state, adopted=True)).own
+        os.kill(member.pid, signal.SIGKILL)
+
+    assert left == [member]
+    assert of_another == of_an_adopted == []
+
+
+# What has taken the place of a main process.
+
+
+def with_child(*, listens: bool) -> str:
+    """Return a program that starts a child, and lets it keep the socket that it may listen on."""
+    return (
+        "import os, socket, subprocess, sys\n"
+        f"server = socket.create_server(('127.0.0.1', int(sys.argv[1]))) if {listens} else None\n"
+        "child = subprocess.Popen(['sleep', '600']) if len(sys.argv) > 2 else None\n"
+        "print(child.pid if child else 0, flush=True)\nsys.stdin.read()\nchild and child.kill()\n"
+    )
+
+
+@pytest.fixture
+def place(project: Sandbox, service: Service) -> Iterator[Callable[..., Identity]]:
+    """Start a marked process that may listen on the service's port and may have a child."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*, listens: bool = True, worker: bool = True) -> Identity:
+        words = [sys.executable, "-c", with_child(listens=listens), str(project.port), *(["child"] if worker else [])]
+        environ = project.environment(**marked(service))
+        process = subprocess.Popen(words, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout
+        assert process.stdout.readline()
+        return known(process.pid, marked(service))
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGCONT)
+        process.communicate()
+
+
+Place = Callable[..., Identity]
+
+
+def test_the_only_one_that_listens_and_has_workers_is_the_successor(service: Service, place: Place) -> None:
+    successor = place()
+
+    assert ownership.successor(service, ServiceState()) == successor
+
+
+@pytest.mark.parametrize("lack", ["listens", "worker"])
+def test_one_that_does_not_listen_or_has_no_worker_is_none(service: Service, place: Place, lack: str) -> None:
+    place(**{lack: False})
+
+    assert ownership.successor(service, ServiceState()) is None
+
+
+def test_of_two_that_descend_from_no_other_neither_is_the_successor(service: Service, place: Place) -> None:
+    place()
+    place(listens=False)
+
+    assert ownership.successor(service, ServiceState()) is None
+
+
+def test_one_that_is_suspended_is_none_and_a_service_without_address_has_none(service: Service, place: Place) -> None:
+    assert ownership.successor(service, ServiceState()) is None
+    successor = place()
+
+    assert ownership.successor(replace(service, address=None, ready="none"), ServiceState()) is None
+    os.kill(successor.pid, signal.SIGSTOP)
+    wait_for(lambda: successor.life is Life.SUSPENDED)
+    assert ownership.successor(service, ServiceState()) is None
+
+
+# A person's terminal.
+
+IN_TERMINAL = """
+import fcntl, os, socket, subprocess, sys, termios
+if os.fork():
+    os.wait()
+    sys.exit()
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+server = socket.create_server(("127.0.0.1", int(sys.argv[1]))) if len(sys.argv) > 1 else None
+child = subprocess.Popen(["sleep", "600"], start_new_session=True, stdin=subprocess.DEVNULL)
+print(os.getpid(), child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.fixture
+def in_terminal(project: Sandbox, service: Service) -> Iterator[Callable[..., list[Identity]]]:
+    """Start a marked parent without a terminal, a marked process with one, and a marked child without one."""
+    started: list[tuple[subprocess.Popen[bytes], list[Identity]]] = []
+
+    def start(*words: str) -> list[Identity]:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-c", IN_TERMINAL, *words], stdin=theirs, stdout=subprocess.PIPE, start_new_session=True,
+            env=project.environment(**marked(service)),
+        )  # fmt: skip
+        os.close(theirs)
+        assert process.stdout
+        pids = [process.pid, *map(int, process.stdout.readline().split())]
+        family = [known(pid, marked(service)) for pid in pids]
+        started.append((process, family))
+        terminals.append(ours)
+        return family
+
+    terminals: list[int] = []
+    yield start
+    for process, family in started:
+        os.kill(family[2].pid, signal.SIGKILL)
+        process.communicate()
+    for terminal in terminals:
+        os.close(terminal)
+
+
+InTerminal = Callable[..., list[Identity]]
+
+
+def test_what_is_known_by_its_mark_alone_and_has_a_terminal_is_spared_with_its_family(
+    service: Service, in_terminal: InTerminal
+) -> None:
+    family = in_terminal()
+
+    roots = ownership.roots(service, ServiceState())
+
+    assert roots.own == []
+    assert sorted(roots.spared, key=family.index) == family
+    assert ownership.family(service, ServiceState()) == []
+
+
+def test_what_the_service_itself_has_started_is_its_own_with_a_terminal_or_without(
+    service: Service, in_terminal: InTerminal
+) -> None:
+    family = in_terminal()
+
+    roots = ownership.roots(service, stored(family[0]))
+
+    assert roots.own == [family[0]]
+    assert roots.spared == []
+    assert ownership.family(service, stored(family[0])) == family
+
+
+def test_one_with_a_terminal_that_listens_on_the_services_port_is_the_services(
+    project: Sandbox, service: Service, in_terminal: InTerminal
+) -> None:
+    parent, listening, child = in_terminal(str(project.port))
+
+    roots = ownership.roots(service, ServiceState())
+
+    assert roots.own == [listening]
+    assert sorted(roots.spared, key=[parent, child].index) == [parent, child]
+
+
+# Other users, as root.
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+
+
+@pytest.fixture
+def of_nobody() -> Iterator[Callable[[dict[str, str]], Identity]]:
+    """Start a process of another user with these variables."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(variables: dict[str, str]) -> Identity:
+        process = subprocess.Popen(["sleep", "600"], user=65_534, env=Sandbox.environment(**variables))
+        started.append(process)
+        return known(process.pid, variables)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+OfNobody = Callable[[dict[str, str]], Identity]
+
+
+@needs_root
+def test_another_users_process_is_the_services_only_if_it_bears_what_nobody_else_can_know(
+    service: Service, of_nobody: OfNobody
+) -> None:
+    of_nobody(marked(service))
+    worker = of_nobody(marked(service) | {START_MARK: "secret"})
+
+    assert ownership.roots(service, ServiceState()).own == []
+    assert ownership.roots(service, ServiceState(start="secret")).own == [worker]
+
+
+@needs_root
+def test_root_frees_a_port_from_its_own_user_and_the_services_alone(service: Service, of_nobody: OfNobody) -> None:
+    stranger = of_nobody({})
+    free = replace(service, free_port="user")
+
+    error = ownership.obstacle(free, 8787, [stranger.pid])
+
+    assert error
+    assert str(error.message.values["why"]) == "belongs to another user"
+    assert ownership.obstacle(replace(free, user="nobody"), 8787, [stranger.pid]) is None
