@@ -96,6 +96,13 @@ def plugins(session: nox.Session) -> None:
 
 
 @nox.session
+def servers(session: nox.Session) -> None:
+    """Make faults on real servers (nginx, PostgreSQL, gunicorn and others), and print a table of their heals."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/servers/table.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed side by side with plain pytest and with other watchers, and print ratios."""
     # superlance is supervisord's HTTP check. monit and runit take part if they are installed.

@@ -5,48 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from sandbox import DEADLINE, Sandbox, sandbox, wait_for
-from servers import SERVERS, Server, configure, start_by_hand
+from servers import FAULTS, SERVERS, Fault, Server, alive, configure, main_crashes, start_by_hand, worker_crashes
 from witnesses import Witnesses, is_free, witnesses
-
-Fault = Callable[[psutil.Process], list[psutil.Process]]
-
-
-def main_crashes(main: psutil.Process) -> list[psutil.Process]:
-    """Kill the main process alone."""
-    main.kill()
-    return [main]
-
-
-def worker_crashes(main: psutil.Process) -> list[psutil.Process]:
-    """Kill a process that the main process has started."""
-    worker = main.children(recursive=True)[-1]
-    worker.kill()
-    return [worker]
-
-
-def all_hang(main: psutil.Process) -> list[psutil.Process]:
-    """Suspend the main process and all that it has started."""
-    family = [main, *main.children(recursive=True)]
-    for process in family:
-        process.send_signal(signal.SIGSTOP)
-    return family
-
-
-def all_crash(main: psutil.Process) -> list[psutil.Process]:
-    """Kill the main process and all that it has started."""
-    family = [main, *main.children(recursive=True)]
-    for process in family:
-        process.kill()
-    return family
-
-
-FAULTS = (main_crashes, worker_crashes, all_hang, all_crash)
 
 
 @pytest.fixture
@@ -64,11 +30,6 @@ def near(project: Sandbox) -> Iterator[Witnesses]:
         assert known.count >= 4
         yield known
         assert known.harmed == []
-
-
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Return those of these processes that live."""
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 from sandbox import Sandbox
 
@@ -243,3 +245,45 @@ def start_by_hand(project: Sandbox, server: Server, command: Command) -> subproc
         command.words, cwd=project.root, env=environ, start_new_session=True, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, user=user, group=user,
     )  # fmt: skip
+
+
+# Faults.
+
+Fault = Callable[[psutil.Process], list[psutil.Process]]
+
+
+def main_crashes(main: psutil.Process) -> list[psutil.Process]:
+    """Kill the main process alone."""
+    main.kill()
+    return [main]
+
+
+def worker_crashes(main: psutil.Process) -> list[psutil.Process]:
+    """Kill a process that the main process has started."""
+    worker = main.children(recursive=True)[-1]
+    worker.kill()
+    return [worker]
+
+
+def all_hang(main: psutil.Process) -> list[psutil.Process]:
+    """Suspend the main process and all that it has started."""
+    family = [main, *main.children(recursive=True)]
+    for process in family:
+        process.send_signal(signal.SIGSTOP)
+    return family
+
+
+def all_crash(main: psutil.Process) -> list[psutil.Process]:
+    """Kill the main process and all that it has started."""
+    family = [main, *main.children(recursive=True)]
+    for process in family:
+        process.kill()
+    return family
+
+
+FAULTS = (main_crashes, worker_crashes, all_hang, all_crash)
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those of these processes that live."""
+    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
