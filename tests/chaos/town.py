@@ -40,7 +40,7 @@ _SERVICE = """
 command = ["{python}", "{citizen}"]
 url = "http://127.0.0.1:{port}"
 ready = "/api/health"
-env = {{ BIRTHS = "{births}", CHILDREN = "{children}" }}
+env = {{ BIRTHS = "{births}", CHILDREN = "{children}", DROP = "{drop}" }}
 stop_timeout = 0.5
 free_port = "{free_port}"
 depends_on = {needs}
@@ -122,12 +122,14 @@ class Town:
         while len(ports) < 3:
             ports.add(free_port() // 50 * 50 + 25)
         text = _TOP
-        for (name, children, free, needs), port in zip(
-            (("db", 0, "user", "[]"), ("api", 2, "user", '["db"]'), ("web", 0, "own", "[]")), sorted(ports), strict=True
-        ):
+        # As root, the children of some become another user, as the workers of nginx and PostgreSQL do.
+        for (name, children, drop, free, needs), port in zip(
+            (("db", 2, "1", "user", "[]"), ("api", 2, "", "user", '["db"]'), ("web", 1, "1", "own", "[]")),
+            sorted(ports), strict=True,
+        ):  # fmt: skip
             text += _SERVICE.format(
                 name=name, python=sys.executable, citizen=CITIZEN, port=port, births=self.root / f"{name}.births",
-                children=children, free_port=free, needs=needs,
+                children=children, drop=drop, free_port=free, needs=needs,
             )  # fmt: skip
             (self.root / "healthtests" / f"test_{name}.py").write_text(_CHECKS.format(name=name), encoding="utf-8")
             self.meets_trouble(name, "nothing", 0)

@@ -9,6 +9,7 @@ Environment, from its start on:
     CRASH=N      prints a line and exits with N
     SLOW=S       listens only after S seconds
     BUSY=FILE    exits with 1 while FILE exists
+    DROP=1       as root, has its children become another user
     CHILD_FILE=F appends the PIDs of its children to F
 """
 
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "peachmini"))
 
 import server
 
+_NOBODY = 65_534
 illness = ""
 
 
@@ -68,6 +70,9 @@ def bear(count: int) -> None:
         pid = os.fork()
         if pid == 0:
             os.setsid()
+            if os.environ.get("DROP") and os.geteuid() == 0:
+                os.setgid(_NOBODY)
+                os.setuid(_NOBODY)
             while True:
                 signal.pause()
         elif name := os.environ.get("CHILD_FILE"):

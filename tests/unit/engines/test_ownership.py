@@ -256,7 +256,7 @@ def test_the_holders_of_a_port_are_its_processes_and_none_if_one_is_hidden(liste
         ("stranger", "user", None),
         ("stranger", "own", "is not its own"),
         ("gone", "user", None),
-        ("gone", "never", 'free_port is "never"'),
+        ("gone", "never", "listens there"),
     ],
 )
 def test_a_holder_of_the_port_may_be_ended_as_free_port_allows(
@@ -376,12 +376,13 @@ def test_one_that_is_suspended_is_none_and_a_service_without_address_has_none(se
 
 IN_TERMINAL = """
 import fcntl, os, socket, subprocess, sys, termios
-if os.fork():
-    os.wait()
-    sys.exit()
-os.setsid()
+if "alone" not in sys.argv:
+    if os.fork():
+        os.wait()
+        sys.exit()
+    os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-server = socket.create_server(("127.0.0.1", int(sys.argv[1]))) if len(sys.argv) > 1 else None
+server = socket.create_server(("127.0.0.1", int(sys.argv[1]))) if sys.argv[1:] and sys.argv[1].isdigit() else None
 child = subprocess.Popen(["sleep", "600"], start_new_session=True, stdin=subprocess.DEVNULL)
 print(os.getpid(), child.pid, flush=True)
 child.wait()
@@ -431,6 +432,16 @@ def test_what_is_known_by_its_mark_alone_and_has_a_terminal_is_spared_with_its_f
     assert ownership.family(service, ServiceState()) == []
 
 
+def test_a_process_with_a_terminal_is_spared_whatever_its_parent_is_and_without_an_address_as_well(
+    service: Service, in_terminal: InTerminal
+) -> None:
+    process, _, child = in_terminal("alone")
+    without_address = replace(service, address=None, ready="none")
+
+    assert set(ownership.roots(service, ServiceState()).spared) == {process, child}
+    assert set(ownership.roots(without_address, ServiceState()).spared) == {process, child}
+
+
 def test_what_the_service_itself_has_started_is_its_own_with_a_terminal_or_without(
     service: Service, in_terminal: InTerminal
 ) -> None:
@@ -451,6 +462,7 @@ def test_one_with_a_terminal_that_listens_on_the_services_port_is_the_services(
     roots = ownership.roots(service, ServiceState())
 
     assert roots.own == [listening]
+    assert ownership.family(service, ServiceState()) == [listening]
     assert sorted(roots.spared, key=[parent, child].index) == [parent, child]
 
 
@@ -490,7 +502,9 @@ def test_another_users_process_is_the_services_only_if_it_bears_what_nobody_else
 
 
 @needs_root
-def test_root_frees_a_port_from_its_own_user_and_the_services_alone(service: Service, of_nobody: OfNobody) -> None:
+def test_root_frees_a_port_from_its_own_user_and_the_services_alone(
+    service: Service, start: Start, of_nobody: OfNobody
+) -> None:
     stranger = of_nobody({})
     free = replace(service, free_port="user")
 
@@ -498,4 +512,6 @@ def test_root_frees_a_port_from_its_own_user_and_the_services_alone(service: Ser
 
     assert error
     assert str(error.message.values["why"]) == "belongs to another user"
-    assert ownership.obstacle(replace(free, user="nobody"), 8787, [stranger.pid]) is None
+    as_nobody = replace(free, user="nobody")
+    assert ownership.obstacle(as_nobody, 8787, [stranger.pid]) is None
+    assert ownership.obstacle(as_nobody, 8787, [start().pid]) is None
