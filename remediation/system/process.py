@@ -492,11 +492,8 @@ def _marked_identity(pid: int, wanted: set[bytes], unknown: set[bytes]) -> Ident
     # The identity is checked before and after, so that the environment is certainly its own.
     identity = Identity.of(pid)
     entries = _environment(pid)
-    if not identity or wanted.isdisjoint(entries):
-        return None
-    if unknown.isdisjoint(entries) and user_of(pid) != os.getuid():
-        return None
-    return identity if identity.alive else None
+    is_ours = not unknown.isdisjoint(entries) or user_of(pid) == os.getuid()
+    return identity if identity and is_ours and not wanted.isdisjoint(entries) and identity.alive else None
 
 
 def _environment(pid: int) -> list[bytes]:

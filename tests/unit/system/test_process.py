@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -242,6 +243,49 @@ def test_a_process_of_another_user_is_protected_and_survives(spawn: Spawn) -> No
     assert identity.alive
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "reason"),
+    [
+        ((1000, 1000), (1000, 1000, 1000), None),
+        ((1000, 1000), (1001, 1001, 1001), Protection.OTHER_USER),
+        # Of theirs the real and the saved one count, of ours the real and the effective one, kill(2).
+        ((1000, 1000), (1001, 1000, 1001), Protection.OTHER_USER),
+        ((1000, 1000), (1000, 1001, 1001), None),
+        ((1000, 1000), (1001, 1001, 1000), None),
+        ((1001, 1000), (1000, 1002, 1002), None),
+        ((1000, 1001), (1000, 1002, 1002), None),
+        ((1000, 0), (1001, 1001, 1001), None),
+    ],
+)
+def test_a_process_may_be_signalled_as_the_kernel_allows(
+    spawn: Spawn,
+    monkeypatch: pytest.MonkeyPatch,
+    ours: tuple[int, int],
+    theirs: tuple[int, int, int],
+    reason: Protection | None,
+) -> None:
+    process = spawn("sleep", "600")
+    uids = SimpleNamespace(real=theirs[0], effective=theirs[1], saved=theirs[2])
+    monkeypatch.setattr(psutil.Process, "uids", lambda _: uids)
+    monkeypatch.setattr(os, "getuid", lambda: ours[0])
+    monkeypatch.setattr(os, "geteuid", lambda: ours[1])
+
+    assert protected(process.pid) is reason
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_a_mark_finds_another_users_process_only_if_it_is_secret(spawn: Spawn) -> None:
+    known, secret = f"{MARK}_KNOWN", f"{MARK}_SECRET"
+    marks = {known: str(os.getpid()), secret: f"{os.getpid()}-secret"}
+    ours = identity_of(spawn("sleep", "600", env={known: marks[known]}))
+    theirs = identity_of(spawn("sleep", "600", env=marks, user=65534))
+    spawn("sleep", "600", env={known: marks[known]}, user=65534)
+    wait_for(lambda: primitive.value_of(secret, theirs.pid))
+
+    assert primitive.marked_by(marks) == [ours]
+    assert set(primitive.marked_by(marks, secret=secret)) == {ours, theirs}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 def test_root_may_end_the_processes_of_every_user(spawn: Spawn) -> None:
     other = spawn("sleep", "600", user=65534)
@@ -316,6 +360,39 @@ def test_the_others_are_signalled_although_the_main_process_takes_its_time(
     assert left == []
     assert other.wait() == -signal.SIGTERM
     assert deaf.wait() == -signal.SIGKILL
+
+
+SLOWLY = "trap 'echo signalled >> \"$1\"; sleep 0.5; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+
+
+def test_a_main_process_that_takes_its_time_is_signalled_once_and_waited_for(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(primitive, "MAIN_ALONE", 0.1)
+    main = spawn("sh", "-c", SLOWLY, "echo", str(tmp_path / "signals"))
+    identity = identity_of(main)
+
+    assert terminate(lambda: [identity], main=identity, timeout=DEADLINE) == []
+
+    assert main.wait() == 0
+    assert (tmp_path / "signals").read_text().split() == ["signalled"]
+
+
+def test_a_main_process_has_no_more_time_than_all(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(primitive, "MAIN_ALONE", LONG)
+    identity = identity_of(spawn("sh", "-c", DEAF))
+
+    assert terminate(lambda: [identity], main=identity, timeout=0.1) == []
+
+
+def test_what_a_main_process_starts_while_it_ends_is_asked_to_end_as_well(spawn: Spawn) -> None:
+    main, late = spawn("sleep", "600"), spawn("sleep", "600")
+    identities = [identity_of(process) for process in (main, late)]
+
+    left = terminate(lambda: identities[: 1 + (main.poll() is not None)], main=identities[0], timeout=DEADLINE)
+
+    assert left == []
+    assert late.wait() == -signal.SIGTERM
 
 
 def test_a_suspended_worker_does_not_keep_its_main_process_waiting(
