@@ -112,7 +112,10 @@ class Handle:
 
         found = engine.lost_process(state, self._store)
         if found and found.how != "again":
-            return psutil.Process(found.identity.pid)
+            try:
+                return psutil.Process(found.identity.pid)
+            except psutil.NoSuchProcess:
+                return None
         if found is None and (stranger := engine.stranger(state)):
             raise ServiceDown(str(stranger), heals_nothing=True)
         return None
