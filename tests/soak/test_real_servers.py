@@ -6,13 +6,14 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
-from sandbox import DEADLINE, Sandbox, sandbox, wait_for
+from sandbox import DEADLINE, Sandbox, free_port, sandbox, wait_for
 from servers import FAULTS, SERVERS, Fault, Server, alive, configure, main_crashes, start_by_hand, worker_crashes
-from witnesses import Witnesses, is_free, witnesses
+from witnesses import Witnesses, await_server, is_free, witnesses
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_a_server_that_was_started_by_hand_is_adopted_and_stopped_with_all_its_p
     command = configure(project, server)
     with start_by_hand(project, server, command) as by_hand:
         try:
-            wait_for(lambda: not is_free(project.port))
+            await_server(project.port)
             wait_for(lambda: project.auto_heal("status").output.count("foreign"))
             before = [psutil.Process(by_hand.pid), *psutil.Process(by_hand.pid).children(recursive=True)]
 
@@ -91,6 +92,45 @@ def test_a_server_is_healed_of_a_fault_and_stopped_with_all_its_processes(
     assert alive(family) == []
     assert is_free(project.port)
     assert not psutil.pid_exists(main.pid) or main.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def neighbour() -> Iterator[Sandbox]:
+    """Another project, in a folder that the workers of a server may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield from sandbox(Path(folder))
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
+def test_the_same_server_in_another_folder_and_a_twin_on_another_port_are_not_harmed(
+    project: Sandbox, neighbour: Sandbox, server: Server
+) -> None:
+    known = Witnesses()
+    with ExitStack() as stack:
+        command = configure(project, server)
+        others = [(start_by_hand(neighbour, server, configure(neighbour, server)), neighbour.port)]
+        if server.by_environment:
+            others.append((start_by_hand(project, server, command, port=(twin := free_port())), twin))
+        for process, port in others:
+            stack.callback(process.wait)
+            stack.callback(os.killpg, process.pid, signal.SIGKILL)
+            await_server(port)
+        assert project.auto_heal("start").code == 0
+        for process, _ in others:
+            # Some processes of PostgreSQL only prepare its start.
+            known.add(process.pid, alone=server.name == "postgres")
+        main_crashes(psutil.Process(project.pid))
+
+        healed = project.auto_heal("check")
+        restarted = project.auto_heal("restart")
+        stopped = project.auto_heal("stop")
+
+        assert healed.code == 0, healed
+        assert restarted.code == 0, restarted
+        assert stopped.code == 0, stopped
+        assert known.harmed == []
+        assert not any(is_free(port) for _, port in others)
 
 
 def test_an_upgrade_of_gunicorn_without_downtime_is_no_reason_to_restart(project: Sandbox) -> None:

@@ -104,6 +104,8 @@ class Server(NamedTuple):
     needs: tuple[str, ...]
     prepare: Callable[[Sandbox], Command]
     needs_root: bool = False
+    by_environment: bool = False
+    """Whether it takes its port from the environment, so that its twin may run in the same folder."""
     user: str = ""
     has_workers: bool = True
 
@@ -214,9 +216,9 @@ SERVERS = (
     Server("gunicorn", ("gunicorn",), _gunicorn),
     Server("uvicorn", ("uvicorn",), _uvicorn),
     Server("django", (), _django),
-    Server("npm", ("npm", "node"), _npm),
-    Server("cluster", ("node",), _cluster),
-    Server("shim", (), _shim, has_workers=False),
+    Server("npm", ("npm", "node"), _npm, by_environment=True),
+    Server("cluster", ("node",), _cluster, by_environment=True),
+    Server("shim", (), _shim, by_environment=True, has_workers=False),
 )
 
 
@@ -237,9 +239,11 @@ def configure(project: Sandbox, server: Server) -> Command:
     return command
 
 
-def start_by_hand(project: Sandbox, server: Server, command: Command) -> subprocess.Popen[bytes]:
-    """Start a server as a person would in a shell, in the project's folder."""
-    environ = project.environment(PORT=str(project.port), HOST="127.0.0.1")
+def start_by_hand(
+    project: Sandbox, server: Server, command: Command, *, port: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a server as a person would in a shell, in the project's folder, on the service's port or another."""
+    environ = project.environment(PORT=str(port or project.port), HOST="127.0.0.1")
     user = server.user if server.user and os.geteuid() == 0 else None
     return subprocess.Popen(
         command.words, cwd=project.root, env=environ, start_new_session=True, stdout=subprocess.DEVNULL,

@@ -46,10 +46,10 @@ class Witnesses:
         """Begin without any."""
         self._known: list[psutil.Process] = []
 
-    def add(self, pid: int) -> None:
-        """Remember a process with all that descends from it now."""
+    def add(self, pid: int, *, alone: bool = False) -> None:
+        """Remember a process, with all that descends from it now unless `alone`."""
         process = psutil.Process(pid)
-        self._known += [process, *process.children(recursive=True)]
+        self._known += [process] if alone else [process, *process.children(recursive=True)]
 
     @property
     def count(self) -> int:
@@ -115,3 +115,8 @@ def is_free(port: int) -> bool:
     """Return whether nothing accepts connections on a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def await_server(port: int) -> None:
+    """Wait until something accepts connections on a port."""
+    wait_for(lambda: not is_free(port))
