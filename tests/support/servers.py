@@ -17,7 +17,8 @@ import pytest
 from sandbox import Sandbox
 
 # Debian keeps servers where the PATH of an ordinary user does not look.
-_PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent), "/usr/sbin", "/sbin"])
+_DEBIAN = ["/usr/sbin", "/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
+_PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent), *_DEBIAN])
 # The answer of every HTTP server here to /health.
 _WELL = '{"status": "ok"}'
 _CHECKS = """
@@ -269,6 +270,12 @@ def worker_crashes(main: psutil.Process) -> list[psutil.Process]:
     return [worker]
 
 
+def main_hangs(main: psutil.Process) -> list[psutil.Process]:
+    """Suspend the main process alone."""
+    main.send_signal(signal.SIGSTOP)
+    return [main]
+
+
 def all_hang(main: psutil.Process) -> list[psutil.Process]:
     """Suspend the main process and all that it has started."""
     family = [main, *main.children(recursive=True)]
@@ -285,7 +292,7 @@ def all_crash(main: psutil.Process) -> list[psutil.Process]:
     return family
 
 
-FAULTS = (main_crashes, worker_crashes, all_hang, all_crash)
+FAULTS = (main_crashes, worker_crashes, main_hangs, all_hang, all_crash)
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
