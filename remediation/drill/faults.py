@@ -20,7 +20,7 @@ from remediation.drill.bystanders import Bystanders
 from remediation.drill.helper import Helper
 from remediation.drill.results import InjectedFault, SkipError
 from remediation.engines import ownership
-from remediation.engines.spawn import child_environment
+from remediation.engines.spawn import child_environment, reap
 from remediation.healing.context import longest
 from remediation.healing.remediator import Remediator
 from remediation.messages.message import Message
@@ -84,7 +84,9 @@ def _kill_all(victims: list[Identity], scene: Scene) -> None:
 
 def _kill_whole_service(scene: Scene, state: ServiceState) -> None:
     """Kill all processes of the service, and those that the main process starts in place of killed ones."""
-    if terminate(lambda: ownership.family(scene.service, state), signum=signal.SIGKILL, timeout=_SECONDS):
+    survivors = terminate(lambda: ownership.family(scene.service, state), signum=signal.SIGKILL, timeout=_SECONDS)
+    reap()
+    if survivors:
         raise SkipError("drill_immortal", name=scene.service.name)
 
 
@@ -221,7 +223,9 @@ _FEWEST_PIDS = 32_768
 def kill(identities: Iterable[Identity]) -> list[Identity]:
     """Send SIGKILL to processes, and return those that survive."""
     fixed = list(identities)
-    return terminate(lambda: fixed, signum=signal.SIGKILL, timeout=_SECONDS)
+    survivors = terminate(lambda: fixed, signum=signal.SIGKILL, timeout=_SECONDS)
+    reap()
+    return survivors
 
 
 def resume(identities: Iterable[Identity]) -> None:

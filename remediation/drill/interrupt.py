@@ -9,10 +9,11 @@ from contextlib import suppress
 from os import close
 
 from remediation.drill.results import InterruptedDrillError
+from remediation.engines.spawn import reap
 from remediation.system.process import pidfd
 from remediation.system.signals import Signals
 
-# How often a child is polled where there is no pidfd, in seconds.
+# How often a child is polled, in seconds.
 _POLL_SECONDS = 0.02
 
 
@@ -41,12 +42,17 @@ class Interrupts:
         self.raise_if_asked()
 
     def child(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
-        """Return whether a child ends within some seconds; InterruptedDrillError as in `sleep`."""
+        """Return whether a child ends within some seconds; InterruptedDrillError as in `sleep`.
+
+        Meanwhile, services that the drill itself has started, and that the child ends, do not stay as zombies: servers
+        that look at their old PID would take one for themselves.
+        """
         deadline, fd = time.monotonic() + seconds, pidfd(child.pid)
         try:
             while child.poll() is None and (left := deadline - time.monotonic()) > 0:
                 self.raise_if_asked()
-                self._wait(left if fd is not None else min(left, _POLL_SECONDS), fd)
+                self._wait(min(left, _POLL_SECONDS), fd)
+                reap()
             self.raise_if_asked()
             return child.poll() is not None
         finally:

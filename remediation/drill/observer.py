@@ -13,7 +13,7 @@ from remediation.messages.message import Message
 from remediation.probes import readiness
 from remediation.state.service_state import Store
 from remediation.system.environment import SERVICE_MARK
-from remediation.system.process import Identity, Life, descendants, describe, marked, value_of
+from remediation.system.process import Identity, Life, descendants, describe, value_of
 
 # How often the service is polled, in seconds. Polling a dead service costs next to nothing.
 _POLL_SECONDS = 0.005
@@ -87,7 +87,7 @@ def _strays(service: Service, store: Store, victims: Iterable[Identity]) -> list
     server = store.proven_process(service)
     own = set(descendants([server])) if server else set()
     suspects = [
-        *marked(SERVICE_MARK, service.mark),
+        *ownership.family(service, store.recall(service)),
         *(victim for victim in victims if value_of(SERVICE_MARK, victim.pid) is None),
     ]
     return [suspect for suspect in dict.fromkeys(suspects) if suspect not in own and suspect.alive]

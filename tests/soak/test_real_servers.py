@@ -155,3 +155,21 @@ def test_an_upgrade_of_gunicorn_without_downtime_is_no_reason_to_restart(project
     assert project.pid == successor.pid
     assert project.auto_heal("stop").code == 0
     assert is_free(project.port)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [server for server in SERVERS if server.name in {"nginx", "apache", "postgres", "gunicorn"}],
+    ids=lambda server: server.name,
+)
+@pytest.mark.usefixtures("near")
+def test_a_drill_of_a_server_heals_every_fault_and_leaves_nothing_over(project: Sandbox, server: Server) -> None:
+    configure(project, server)
+    assert project.auto_heal("start").code == 0
+    faults = [word for fault in ("full-log", "stale-pid", "hang", "stranger") for word in ("--fault", fault)]
+
+    result = project.auto_heal("drill", "--yes", *faults)
+
+    assert result.code == 0, result
+    assert project.auto_heal("stop").code == 0
+    assert is_free(project.port)
