@@ -111,12 +111,12 @@ class Handle:
         import psutil
 
         found = engine.lost_process(state, self._store)
-        if found and found.how != "again":
+        if found:
             try:
                 return psutil.Process(found.identity.pid)
             except psutil.NoSuchProcess:
                 return None
-        if found is None and (stranger := engine.stranger(state)):
+        if stranger := engine.stranger(state):
             raise ServiceDown(str(stranger), heals_nothing=True)
         return None
 

@@ -75,7 +75,7 @@ class Remediator:
 
     def adopt_if_certain(self, service: Service) -> None:
         """Record a main process that is missing from the state and answers, unless another process is at work on it."""
-        with suppress(LockTimeoutError, HealError), self._store.lock(service, timeout=0):
+        with suppress(LockTimeoutError, HealError, OSError), self._store.lock(service, timeout=0):
             state = self._store.recall(service)
             if not state.stopped_by_hand:
                 self._actions.adopt(service, state)

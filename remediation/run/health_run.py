@@ -15,6 +15,7 @@ from remediation.checks.results import places
 from remediation.config.model import Project
 from remediation.deployment.context import Deployment
 from remediation.github import is_step
+from remediation.healing import liveness
 from remediation.run.junit import IncompleteReportError
 from remediation.run.rounds import Round, read_round
 from remediation.run.run_state import RunState
@@ -102,10 +103,22 @@ class HealthRun(msgspec.Struct):
         except OSError as error:
             self.event_log.log("incomplete", reason=str(error))
             self.run_state.rounds.append(replace(self.run_state.rounds.pop(), code=INTERNAL_ERROR))
+        self._adopt()
         code = self._conclude()
         self._report_to_github(code)
         self._tidy_up()
         return code
+
+    def _adopt(self) -> None:
+        """Record servers that the checks found well, and of which we know nothing yet."""
+        if self.options.heal != "auto" or self.run_state.last.code not in (PASSED, FAILED) or self.store.paused():
+            return
+        # What was checked only: a server that hangs answers slowly.
+        names = {name for result in self.run_state.last.findings.results for name in result.services}
+        failed = {name for attempt in self.run_state.last.findings.attempts if attempt.final for name in attempt.heals}
+        for name in sorted(names - failed):
+            if liveness.is_unknown(self.project.services[name], self.store):
+                self._remediator().adopt_if_certain(self.project.services[name])
 
     def _report_to_github(self, code: int) -> None:
         """Write outputs and summary of the step, if the run is one of a GitHub workflow."""

@@ -41,7 +41,6 @@ from remediation.run.report_files import Files, only_lists
 from remediation.run.rounds import Part, Round, combine, read_round
 from remediation.run.run_state import RunState
 from remediation.state.event_log import EventLog, Terminal, terminal
-from remediation.state.history import recorder
 from remediation.supervision import protocol
 from remediation.supervision.attempt_log import NOTE, AttemptLog, Begun
 from remediation.supervision.death import write_stacks_to
@@ -147,7 +146,6 @@ class SessionPlugin:
             write_stacks_to(self._supervisor.stacks)
             self._continue_counting()
         self._warn()
-        self._adopt()
 
     def _warn(self) -> None:
         """Log who else may write what is run here, and before a plan, what runs and is no longer configured."""
@@ -159,19 +157,6 @@ class SessionPlugin:
             from remediation.engines.orphans import log_orphans
 
             log_orphans(self._store, self._event_log())
-
-    def _adopt(self) -> None:
-        """Record running servers of which we know nothing yet, so that the checks find them where a heal would."""
-        if self._files is None or self._later_round or self._heal != "auto" or only_lists(self._config):
-            return
-        unknown = [service for service in self._project.services.values() if liveness.is_unknown(service, self._store)]
-        if unknown and not self._store.paused():
-            from remediation.healing.remediator import Remediator
-
-            event_log = self._event_log()
-            remediator = Remediator(self._store, event_log, record=recorder(self._project, event_log), origin="check")
-            for service in unknown:
-                remediator.adopt_if_certain(service)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self) -> Generator[None, object, object]:
@@ -233,7 +218,6 @@ class SessionPlugin:
         self._log_to(_own_terminal(timeout=_TERMINAL_TIMEOUT))
         self._replay.take(fork.known, self._progress)
         self._continue_counting()
-        self._adopt()
         return self._project.services.values()
 
     @property
