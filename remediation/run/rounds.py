@@ -63,9 +63,14 @@ def read_round(code: int, folders: Iterable[Path]) -> Round:
         # The process was killed at its very end; its XML may be incomplete.
         code = INTERNAL_ERROR
     # A process that started too late to run a check has no results.
-    return Round(code, [part for part in parts if part.findings.results] or parts)
+    return Round(code, _with_results(parts))
 
 
 def combine(first: Round, others: Round) -> Round:
     """Combine the two halves of a round."""
-    return Round(worst([first.code, others.code]), [*first.parts, *others.parts])
+    return Round(worst([first.code, others.code]), _with_results([*first.parts, *others.parts]))
+
+
+def _with_results(parts: list[Part]) -> list[Part]:
+    """Leave out the parts of processes to which others left no check: their reports have no case."""
+    return [part for part in parts if part.findings.results] or parts

@@ -108,3 +108,13 @@ def test_two_halves_of_a_round_are_as_bad_as_the_worse_and_have_the_parts_of_bot
 
     assert combine(sick, well) == Round(FAILED, [*sick.parts, *well.parts])
     assert combine(well, sick) == Round(FAILED, [*well.parts, *sick.parts])
+
+
+def test_a_process_to_which_the_others_left_no_check_has_no_part_in_the_round(tmp_path: Path) -> None:
+    result = CheckResult("a.py::test_a", "test_a", ["api"], at=1.0)
+    idle = Round(PASSED, [Part(tmp_path / "idle.xml", RoundFindings([], []))])
+    busy = Round(FAILED, [Part(tmp_path / "busy.xml", RoundFindings([], [result]))])
+
+    assert combine(idle, busy) == Round(FAILED, busy.parts)
+    assert combine(busy, idle) == Round(FAILED, busy.parts)
+    assert combine(idle, idle) == Round(PASSED, [*idle.parts, *idle.parts])
