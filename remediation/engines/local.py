@@ -318,6 +318,8 @@ class LocalEngine(Engine):
         # With free_port = "never", those who listen may live on: they are obstacles to a start.
         kept = set(ownership.family(service, state)) - set(self.processes(state))
         if living := [root for root in ownership.roots(service, state).own if root not in kept]:
+            # Without our lock, another healer may have started it just now.
+            operation.store.require_lock(service)
             holder = ", ".join(describe(identity.pid) for identity in living)
             raise HealError("lives_on", name=service.name, holder=holder)
         if state.identity:
