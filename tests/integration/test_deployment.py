@@ -104,6 +104,7 @@ def test_a_deployment_that_is_slow_to_start_is_waited_for(stage: Stage) -> None:
     assert stage.rollbacks == []
 
 
+@pytest.mark.soak
 def test_a_deployment_that_crashes_at_its_start_is_rolled_back(stage: Stage) -> None:
     stage.predeploy()
     restarted = stage.deploy("2.0", crashes=True)

@@ -91,7 +91,14 @@ def tags(case: ET.Element) -> tuple[str, ...]:
     return tuple(child.tag for child in case if not child.tag.startswith("system-"))
 
 
-@pytest.fixture(scope="module", params=[[], ["-n", "2"], PREFIXED], ids=["plain", "xdist", "prefixed"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param([], id="plain"),
+        pytest.param(["-n", "2"], id="xdist", marks=pytest.mark.soak),
+        pytest.param(PREFIXED, id="prefixed"),
+    ],
+)
 def everything(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A project with a report of two rounds that has every possible result of a check."""
     for project in sandbox(tmp_path_factory.mktemp("everything")):
