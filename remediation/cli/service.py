@@ -55,9 +55,7 @@ def by_hand(action: str, names: Sequence[str], *, orphans_too: bool = False) -> 
     # Leave out services that cannot do the action, unless the user named them.
     chosen = [service for service in services if service.name in names or _can(action, service)]
     failed = False
-    if not (orphans_too or chosen):
-        chosen = services
-    for service in chosen:
+    for service in chosen or services:
         try:
             act(service)
             if action != "stop":

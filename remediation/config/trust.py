@@ -1,6 +1,6 @@
 """Files that decide what root runs, and that another user may write.
 
-Who may write the configuration or a check can run anything as whoever runs auto-heal.
+A user who can write the configuration or a check can run anything as the user who runs auto-heal.
 """
 
 from __future__ import annotations

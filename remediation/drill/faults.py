@@ -84,9 +84,7 @@ def _kill_all(victims: list[Identity], scene: Scene) -> None:
 
 def _kill_whole_service(scene: Scene, state: ServiceState) -> None:
     """Kill all processes of the service, and those that the main process starts in place of killed ones."""
-    survivors = terminate(lambda: ownership.family(scene.service, state), signum=signal.SIGKILL, timeout=_SECONDS)
-    reap()
-    if survivors:
+    if _kill_found(lambda: ownership.family(scene.service, state)):
         raise SkipError("drill_immortal", name=scene.service.name)
 
 
@@ -223,7 +221,12 @@ _FEWEST_PIDS = 32_768
 def kill(identities: Iterable[Identity]) -> list[Identity]:
     """Send SIGKILL to processes, and return those that survive."""
     fixed = list(identities)
-    survivors = terminate(lambda: fixed, signum=signal.SIGKILL, timeout=_SECONDS)
+    return _kill_found(lambda: fixed)
+
+
+def _kill_found(find: Callable[[], list[Identity]]) -> list[Identity]:
+    survivors = terminate(find, signum=signal.SIGKILL, timeout=_SECONDS)
+    # We may be their parent, if the drill itself has started them.
     reap()
     return survivors
 

@@ -280,7 +280,7 @@ class _Program(msgspec.Struct, frozen=True):
                 return title.startswith("nginx: master process ") and Path(own).name == "nginx" and given == rest
             case "gunicorn":
                 app = re.fullmatch(r"gunicorn: master \[(.+)\]", title)
-                return bool(app) and app[1] in self.arguments if app else False
+                return app is not None and app[1] in self.arguments
             case "npm" | "yarn" | "pnpm" | "unicorn":
                 return title in {f"{self.name} {rest}", f"{self.name} master {rest}"}
             case "php-fpm" | "puma":

@@ -246,14 +246,13 @@ class LocalEngine(Engine):
         service = self.service
         if service.address is None:
             return
-        for left in polls(_OWNERLESS_SECONDS):
+        for _ in polls(_OWNERLESS_SECONDS):
             listeners = ports.listeners(service.address.port, service.address.host)
             if not listeners:
                 return
             holders = ownership.holders(listeners)
-            if None in holders and left > 0:
-                continue
-            break
+            if None not in holders:
+                break
         names = [introduce(pid) for pid in sorted(pid for pid in holders if pid)]
         operation.log_message(Message("spared_listener", {"name": service.name, "url": service.address}))
         raise StillServedError(service.name, str(service.address), ", ".join(names))
@@ -315,9 +314,12 @@ class LocalEngine(Engine):
         if survivors:
             holder = ", ".join(describe(identity.pid) for identity in survivors)
             raise HealError("survivors", name=service.name, holder=holder)
-        # With free_port = "never", those who listen may live on: they are obstacles to a start.
-        kept = set(ownership.family(service, state)) - set(self.processes(state))
-        if living := [root for root in ownership.roots(service, state).own if root not in kept]:
+        living = ownership.roots(service, state).own
+        if living and service.free_port == "never":
+            # Those who listen may live on: they are obstacles to a start.
+            kept = set(ownership.family(service, state)) - set(self.processes(state))
+            living = [root for root in living if root not in kept]
+        if living:
             # Without our lock, another healer may have started it just now.
             operation.store.require_lock(service)
             holder = ", ".join(describe(identity.pid) for identity in living)

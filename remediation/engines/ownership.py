@@ -35,7 +35,7 @@ from remediation.system.process import (
 
 
 def marked_root(service: Service, state: ServiceState) -> Identity | None:
-    """Return the only marked process without a marked ancestor; None if there is none, or more than one."""
+    """Return the only process of the service that descends from no other; None if there is none, or more than one."""
     return _topmost(roots(service, state).own)
 
 

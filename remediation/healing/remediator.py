@@ -55,7 +55,7 @@ class Remediator:
             try:
                 self._actions.stop(service, state)
             except StillServedError:
-                # It is stopped, whoever answers in its place.
+                # The service itself is stopped; another process answers in its place.
                 self._stop_by_hand(service, state)
                 raise
             self._stop_by_hand(service, state)

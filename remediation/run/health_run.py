@@ -113,9 +113,10 @@ class HealthRun(msgspec.Struct):
         """Record servers that the checks found well, and of which we know nothing yet."""
         if self.options.heal != "auto" or self.run_state.last.code not in (PASSED, FAILED) or self.store.paused():
             return
+        findings = self.run_state.last.findings
         # What was checked only: a server that hangs answers slowly.
-        names = {name for result in self.run_state.last.findings.results for name in result.services}
-        failed = {name for attempt in self.run_state.last.findings.attempts if attempt.final for name in attempt.heals}
+        names = {name for result in findings.results for name in result.services}
+        failed = {name for attempt in findings.attempts if attempt.final for name in attempt.heals}
         for name in sorted(names - failed):
             if liveness.is_unknown(self.project.services[name], self.store):
                 self._remediator().adopt_if_certain(self.project.services[name])

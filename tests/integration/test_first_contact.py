@@ -17,6 +17,7 @@ import psutil
 import pytest
 from other_user import as_nobody, give_away, open_project
 from sandbox import DEADLINE, PATIENT, Sandbox, wait_for
+from witnesses import SHELL
 
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity
@@ -60,13 +61,6 @@ signal.signal(signal.SIGTERM, end)
 while True:
     time.sleep(0.1)
 """
-# Takes its standard input as its terminal, starts a process without one, and becomes a shell.
-WITH_TERMINAL = """
-import fcntl, os, subprocess, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-subprocess.Popen(["sleep", "600"], start_new_session=True)
-os.execvp("sh", ["sh"])
-"""
 # Opens a second socket on the port of another server.
 SHARES = """
 import socket, sys
@@ -105,7 +99,7 @@ def shell(project: Sandbox) -> Iterator[subprocess.Popen[bytes]]:
     ours, theirs = pty.openpty()
     mark = {SERVICE_MARK: f"{project.root.resolve()}:api"}
     process = subprocess.Popen(
-        [sys.executable, "-c", WITH_TERMINAL], stdin=theirs, stdout=theirs, stderr=theirs,
+        [sys.executable, "-c", SHELL], stdin=theirs, stdout=theirs, stderr=theirs,
         env=project.environment(**mark), start_new_session=True,
     )  # fmt: skip
     os.close(theirs)

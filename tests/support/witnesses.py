@@ -31,7 +31,7 @@ while True:
     time.sleep(0.2)
 """
 # Takes its standard input as its terminal, starts a process without one, and becomes a shell.
-_SHELL = """
+SHELL = """
 import fcntl, os, subprocess, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 subprocess.Popen(["sleep", "600"], start_new_session=True)
@@ -74,7 +74,7 @@ def witnesses(project: Sandbox) -> Iterator[Witnesses]:
         known.add(forwarder.pid)
         ours, theirs = pty.openpty()
         stack.callback(os.close, ours)
-        shell = stack.enter_context(_ended_at_last([sys.executable, "-c", _SHELL], stdin=theirs, env=marked))
+        shell = stack.enter_context(_ended_at_last([sys.executable, "-c", SHELL], stdin=theirs, env=marked))
         os.close(theirs)
         wait_for(lambda: psutil.Process(shell.pid).children())
         known.add(shell.pid)

@@ -11,7 +11,7 @@ import pytest
 
 from remediation.config import trust
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root is told")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root is warned")
 NOBODY = 65_534
 
 

@@ -26,7 +26,7 @@ def leader() -> Iterator[Identity]:
 
 @pytest.fixture
 def member(project: Sandbox) -> Identity:
-    """A process in the session of somebody else."""
+    """A process that leads no session."""
     identity = Identity.of(project.stranger("sleep", "600").pid)
     assert identity
     return identity
