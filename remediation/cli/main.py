@@ -153,6 +153,7 @@ def _add_services(commands: argparse._SubParsersAction[_Parser]) -> None:
         ("start", "start services, their dependencies first", "auto-heal start api"),
         ("stop", "stop services; nothing heals them until they are started", "auto-heal stop"),
         ("restart", "stop and start services", "auto-heal restart api"),
+        ("reload", "let services read their own configuration again, by the key reload", "auto-heal reload web"),
         ("status", "show state, process and last heal of services", "auto-heal status --json"),
     ):
         command = _add(commands, name, what, example)
@@ -463,6 +464,6 @@ def _init(options: argparse.Namespace, _: list[str]) -> int:
 
 _RUN = {
     "check": _check, "plan": _plan, "monitor": _monitor, "predeploy": _predeploy, "postdeploy": _postdeploy,
-    "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "adopt": _adopt, "status": _status,
+    "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "reload": _by_hand, "adopt": _adopt, "status": _status,
     "drill": _drill, "pause": _pause, "resume": _resume, "report": _report, "init": _init,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`auto-heal start`, `stop` and `restart` control services by hand; `pause` and `resume` turn healing off and on."""
+"""`auto-heal start`, `stop`, `restart` and `reload` act by hand; `pause` and `resume` turn healing off and on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ YES = {"y", "yes", "д", "да"}
 
 
 def by_hand(action: str, names: Sequence[str], *, orphans_too: bool = False) -> int:
-    """Start, stop or restart services, dependencies first (last when stopping); return 0, or 1 if one failed.
+    """Start, stop, restart or reload services, dependencies first (last when stopping); return 0, or 1 if one failed.
 
     `orphans_too` stops those that run and are no longer in the configuration, and only those.
     """
@@ -51,14 +51,16 @@ def by_hand(action: str, names: Sequence[str], *, orphans_too: bool = False) -> 
                 event_log.log("no_orphans")
         else:
             log_orphans(store, event_log)
-    act = {"start": remediator.start, "stop": remediator.stop, "restart": remediator.restart}[action]
+    act = {
+        "start": remediator.start, "stop": remediator.stop, "restart": remediator.restart, "reload": remediator.reload
+    }[action]  # fmt: skip
     # Leave out services that cannot do the action, unless the user named them.
     chosen = [service for service in services if service.name in names or _can(action, service)]
     failed = False
     for service in chosen or services:
         try:
             act(service)
-            if action != "stop":
+            if action in ("start", "restart"):
                 incidents.close(project, service.name)
         except HealError as error:
             failed = True
@@ -98,6 +100,8 @@ def _agrees(project: Project, service: Service, pid: int) -> bool:
 
 def _can(action: str, service: Service) -> bool:
     engine = engine_of(service)
+    if action == "reload":
+        return bool(service.reload)
     return engine.can_stop if action == "stop" else engine.can_start
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from signal import Signals
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -165,7 +166,10 @@ def _learn_secrets(service: Service) -> None:
     if service.address:
         secrets.learn_url(service.address.url)
         secrets.exempt((service.address.host, f"{service.address.host}:{service.address.port}"))
-    commands = (service.command, service.restart_command, service.start_command, service.stop_command)
+    commands = (
+        service.command, service.restart_command, service.start_command, service.stop_command,
+        service.validate_command, () if isinstance(service.reload, Signals) else service.reload,
+    )  # fmt: skip
     step_commands = [step.run for step in (*service.ladder, service.rollback) if step]
     for words in (*commands, service.evidence, *step_commands):
         secrets.learn_words(words)

@@ -105,21 +105,32 @@ class Notices(Struct, frozen=True):
     on: tuple[Event, ...] = ("sick", "healed", "gave-up")
 
 
-class LadderStep(Struct, frozen=True):
-    """One step of the ladder: a restart, after a command if any, which may take `timeout` seconds.
+class Limits(Struct, frozen=True):
+    """`limits = { at_once = 10 }`: how much healing may do at the same time."""
 
-    In the file it is "restart", or a table such as `{ run = ["npm", "ci"], timeout = 120 }`.
+    at_once: Annotated[int, Meta(ge=1, le=1000)] = 10
+    """The most services that are healed at the same time, by all processes together."""
+
+
+class LadderStep(Struct, frozen=True):
+    """One step of the ladder: a reload, or a restart, after a command if any, which may take `timeout` seconds.
+
+    In the file it is "reload", "restart", or a table such as `{ run = ["npm", "ci"], timeout = 120 }`.
     """
 
+    derived: ClassVar[tuple[str, ...]] = ("reloads",)
     run: Command
     timeout: Positive = 120.0
+    reloads: bool = False
 
     def __post_init__(self) -> None:
         force_setattr(self, "run", _words(self.run, "run"))
 
     @property
     def action(self) -> str:
-        """The step as text for the report: `restart` or `npm ci, restart`."""
+        """The step as text for the report: `reload`, `restart` or `npm ci, restart`."""
+        if self.reloads:
+            return "reload"
         return ", ".join(filter(None, [" ".join(redacted_words(self.run)), "restart"]))
 
 
@@ -177,14 +188,16 @@ if TYPE_CHECKING:
     SignalName = Signals
     Ladder = tuple[LadderStep, ...]
     RollbackOrCommand = Rollback
+    CommandOrSignal = tuple[str, ...] | Signals
 else:
     # The types in the file, which msgspec decodes before __post_init__ runs.
     Command = list[str] | str
     FilePath = Text
     Url = Text
     SignalName = Text
-    Ladder = Annotated[tuple[LadderStep | Literal["restart"], ...], Meta(min_length=1)]
+    Ladder = Annotated[tuple[LadderStep | Literal["restart", "reload"], ...], Meta(min_length=1)]
     RollbackOrCommand = Rollback | list[str] | str
+    CommandOrSignal = list[str] | str
 
 
 class Service(Struct, frozen=True, kw_only=True):
@@ -212,6 +225,14 @@ class Service(Struct, frozen=True, kw_only=True):
     stop_signal: SignalName = Signals.SIGTERM
     stop_timeout: NotNegative = 10.0
     start_timeout: Positive = 30.0
+    start_period: NotNegative = 0.0
+    """The seconds after a start in which a failing check starts no heal."""
+    restart_delay: Annotated[float, Meta(gt=0, le=60)] = 1.0
+    """The seconds before the next try of a start that failed; the delay doubles with each try, up to a minute."""
+    validate_command: Command = field(name="validate", default=())
+    """A command that checks the service's own configuration before a running service is stopped."""
+    reload: CommandOrSignal = ()
+    """A command, or a signal for the main process, by which the service reads its configuration again."""
     pid_file: FilePath
     log_file: FilePath
     free_port: FreePort = "own"
@@ -235,7 +256,8 @@ class Service(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Convert the values, and refuse combinations that contradict each other."""
-        for name in ("command", "restart_command", "start_command", "stop_command", "evidence"):
+        commands = ("command", "restart_command", "start_command", "stop_command", "validate_command", "evidence")
+        for name in commands:
             force_setattr(self, name, _words(getattr(self, name), name.removesuffix("_command")))
         for name in ("cwd", "pid_file", "log_file"):
             force_setattr(self, name, self.root / getattr(self, name))
@@ -244,9 +266,8 @@ class Service(Struct, frozen=True, kw_only=True):
         force_setattr(self, "address", self.address and address_of(self.address))
         force_setattr(self, "stop_signal", _signal(self.stop_signal))
         force_setattr(self, "ready", self.ready or ("tcp" if self.address else "none"))
-        force_setattr(
-            self, "ladder", tuple(step if isinstance(step, LadderStep) else LadderStep(()) for step in self.ladder)
-        )
+        force_setattr(self, "reload", _command_or_signal(self.reload))
+        force_setattr(self, "ladder", tuple(map(_ladder_step, self.ladder)))
         if self.rollback is not None and not isinstance(self.rollback, Rollback):
             force_setattr(self, "rollback", Rollback(_words(self.rollback, "rollback")))
         self._check()
@@ -268,11 +289,18 @@ class Service(Struct, frozen=True, kw_only=True):
                 raise InvalidValueError(
                     "needs command beside it: auto-heal gives a user only to what it starts", "user"
                 )
+        self._check_reload()
         self._check_ready()
         if self.version and (self.address is None or self.address.scheme == "tcp"):
             raise InvalidValueError("needs an http or https url, where the version is asked for", "version")
         if self.ca_file and not self.verify:
             raise InvalidValueError("is of no use with verify = false; leave one of them out", "ca_file")
+
+    def _check_reload(self) -> None:
+        if isinstance(self.reload, Signals) and not self.command:
+            raise InvalidValueError("a signal needs command beside it: only then is the main process known", "reload")
+        if not self.reload and any(step.reloads for step in self.ladder):
+            raise InvalidValueError('"reload" needs the key reload: a command, or the name of a signal', "ladder")
 
     def _check_ready(self) -> None:
         is_path = bool(_PATH.fullmatch(self.ready))
@@ -330,6 +358,7 @@ class Project(Struct, frozen=True, kw_only=True):
     evidence: EvidenceLimits = EvidenceLimits()
     latency: LatencyLimits = LatencyLimits()
     notify: Notices = Notices()
+    limits: Limits = Limits()
     services: Mapping[str, Service] = {}
 
     def __post_init__(self) -> None:
@@ -381,10 +410,28 @@ def address_of(url: Address | str) -> Address:
     return Address(url.rstrip("/"), parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
 
 
-def _signal(name: Signals | str) -> Signals:
-    if isinstance(name, Signals):
-        return name
+def _ladder_step(step: LadderStep | str) -> LadderStep:
+    return step if isinstance(step, LadderStep) else LadderStep((), reloads=step == "reload")
+
+
+def _command_or_signal(words: Sequence[str] | Signals | str) -> tuple[str, ...] | Signals:
+    """Return a signal if the text is exactly the name of one, and otherwise a command."""
+    if isinstance(words, Signals):
+        return words
+    signal = _signal_named(words) if isinstance(words, str) else None
+    return signal or _words(words, "reload")
+
+
+def _signal_named(name: str) -> Signals | None:
     for candidate in (name.upper(), f"SIG{name.upper()}"):
         if candidate in Signals.__members__:
             return Signals[candidate]
+    return None
+
+
+def _signal(name: Signals | str) -> Signals:
+    if isinstance(name, Signals):
+        return name
+    if signal := _signal_named(name):
+        return signal
     raise InvalidValueError(f"{name!r} is no signal of this system; SIGTERM and SIGINT are usual", "stop_signal")

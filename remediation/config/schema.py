@@ -40,7 +40,7 @@ _KINDS = {
 _UNIONS = {
     frozenset({"array", "str"}): "a list of strings or one string",
     frozenset({"array", "object", "str"}): "a list of strings, one string or a table",
-    frozenset({"object", "str"}): '"restart" or a table',
+    frozenset({"object", "str"}): '"restart", "reload" or a table',
 }
 
 

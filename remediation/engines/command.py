@@ -5,6 +5,7 @@ Their exit status counts, and then whether the service answers; the engine knows
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from remediation.engines import ownership
@@ -75,7 +76,16 @@ class CommandEngine(Engine):
         """Run the restart command, and wait until the service is ready."""
         self._run(operation, self.service.restart_command)
 
+    def reload(self, operation: Operation) -> None:
+        """Run the reload command, and wait until the service is ready."""
+        command = self.service.reload
+        if not isinstance(command, tuple):
+            raise TypeError("the configuration allows a signal only beside command")
+        operation.run(command, self.service.start_timeout)
+        operation.await_ready(None)
+
     def _run(self, operation: Operation, command: tuple[str, ...]) -> None:
+        operation.state.started_at = time.time()
         operation.run(command, self.service.start_timeout)
         operation.await_ready(None)
 

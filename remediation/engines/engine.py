@@ -82,14 +82,15 @@ class Operation(Protocol):
     def log_message(self, message: Message) -> None:
         """Log a message that already exists."""
 
-    def run(self, command: tuple[str, ...], timeout: float) -> None:
+    def run(self, command: tuple[str, ...], timeout: float, *, as_service: bool = False) -> None:
         """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds.
 
-        The state names the command while it runs, so that the next healer ends it if this one is killed.
+        With `as_service`, it runs as the service's user. The state names the command while it runs, so that the next
+        healer ends it if this one is killed.
         """
 
     def await_ready(self, start: Start | None) -> None:
-        """Wait until the service is ready. HealError after start_timeout, DiedError if `start` dies."""
+        """Wait until the service is ready. SlowStartError after start_timeout, DiedError if `start` dies."""
 
     def falls_silent(self) -> bool:
         """Return whether the service stops answering within stop_timeout; True if there is no probe for it."""
@@ -201,6 +202,13 @@ class Engine(ABC):
     @abstractmethod
     def stop(self, operation: Operation) -> None:
         """End the service, and return when it has ended. A service that is already stopped is not an error."""
+
+    @abstractmethod
+    def reload(self, operation: Operation) -> None:
+        """Let the service read its configuration again by the key `reload`, and return when it is ready.
+
+        HealError if there is no process that could, or if the service is not ready afterwards.
+        """
 
     @abstractmethod
     def restart(self, operation: Operation) -> None:

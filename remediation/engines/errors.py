@@ -14,6 +14,22 @@ class DiedError(HealError):
     """A new process ended before it was ready."""
 
 
+class SlowStartError(HealError):
+    """A service that was started lives, but was not ready in time."""
+
+
+class NotValidError(HealError):
+    """The service's own configuration is invalid, so that a restart would end what runs and start nothing.
+
+    `output` is what the validating command printed, without secrets.
+    """
+
+    def __init__(self, *, output: str, **values: object) -> None:
+        """Report what the command found."""
+        super().__init__("not_valid", **values)
+        self.output = output
+
+
 class CommandLateError(HealError):
     """A command of the configuration did not end in time, and we killed it."""
 

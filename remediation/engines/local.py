@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
+from signal import Signals
 from typing import TYPE_CHECKING
 
 from remediation.config.model import Address
 from remediation.engines import ownership
-from remediation.engines.engine import Condition, Engine, FoundProcess, Operation
+from remediation.engines.engine import Condition, Engine, FoundProcess, Operation, Start
 from remediation.engines.errors import DiedError, HealError, StillServedError
 from remediation.messages.message import Message
 from remediation.probes.readiness import polls
@@ -17,13 +19,17 @@ from remediation.system import ports
 from remediation.system.process import (
     Identity,
     Life,
+    await_death,
     await_removal,
+    catches,
     descendants,
     describe,
     introduce,
+    send,
     terminate,
     zombies,
 )
+from remediation.system.secrets import redacted_words
 
 if TYPE_CHECKING:
     from remediation.engines.spawn import Started
@@ -40,6 +46,23 @@ _AT_ONCE_SECONDS, _REMOVAL_SECONDS = 0.01, 2.0
 _NAMED = 3
 # Seconds, beyond the service's own stop_timeout, to keep ending listeners that something else starts again.
 _FREEING_SECONDS = 5.0
+
+
+class _Reloaded(Start):
+    """A main process that has been told to read its configuration again."""
+
+    def __init__(self, command: str, main: Identity) -> None:
+        self.command = command
+        self._main = main
+
+    def death(self) -> Message | None:
+        return None if self._main.alive else Message("ended_by_reload", {})
+
+    def sleep(self, seconds: float) -> None:
+        await_death(self._main, seconds)
+
+    def log_tail(self) -> list[str]:
+        return []
 
 
 class LocalEngine(Engine):
@@ -270,6 +293,27 @@ class LocalEngine(Engine):
             else:
                 return
 
+    def reload(self, operation: Operation) -> None:
+        """Let the main process read its configuration again, by a signal or a command, and wait until it is ready.
+
+        DiedError if it ends: its successor, or a restart, has to take its place.
+        """
+        service, main = self.service, self.main_process(operation.state)
+        if main is None or main.life is not Life.RUNNING:
+            raise HealError("reload_dead", name=service.name)
+        if isinstance(service.reload, Signals):
+            if not catches(main, service.reload):
+                raise HealError("reload_uncaught", name=service.name, signal=service.reload.name, pid=main.pid)
+            operation.begin_action()
+            operation.log("reloading", name=service.name)
+            send([main], service.reload)
+            words = service.reload.name
+        else:
+            operation.log("reloading", name=service.name)
+            operation.run(service.reload, service.start_timeout, as_service=True)
+            words = " ".join(redacted_words(service.reload))
+        operation.await_ready(_Reloaded(words, main))
+
     def _lost_its_port(self, state: ServiceState) -> bool:
         """Return whether our process died because another one took its port first."""
         address = self.service.address
@@ -386,7 +430,7 @@ class LocalEngine(Engine):
     def _launch(self, operation: Operation) -> None:
         """Start the command, and wait until it is ready."""
         service, state = self.service, operation.state
-        state.start = uuid.uuid4().hex
+        state.start, state.started_at = uuid.uuid4().hex, time.time()
         operation.store.keep(service, state)
         started = self._launched(operation)
         try:

@@ -119,18 +119,23 @@ def launch(service: Service, start: str = "") -> Started:
     HealError if it cannot be started.
     """
     environ = child_environment(service) | ({environment.START_MARK: start} if start else {})
-    child, log_start = spawn(Outliving, service, service.command, environ)
+    child, log_start = spawn(Outliving, service, service.command, environ, as_service=True)
     _children.append(child)
     return Started(child, service.command, service.log_file, log_start)
 
 
 def spawn(
-    kind: Callable[..., Child], service: Service, command: Sequence[str], environ: Mapping[str, str]
+    kind: Callable[..., Child],
+    service: Service,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    as_service: bool,
 ) -> tuple[Child, int | None]:
     """Start a command in a session of its own, without stdin, and append its output to the service's log.
 
-    It inherits no other descriptor. Return it with the offset in the log at which its output begins; None if the
-    output is not kept.
+    With `as_service`, it runs as the service's user. It inherits no other descriptor. Return it with the offset in
+    the log at which its output begins; None if the output is not kept.
     """
     log, is_kept = _open_log(service)
     try:
@@ -143,7 +148,7 @@ def spawn(
             stdout=log,
             stderr=log,
             start_new_session=True,
-            **(_credentials(service) if command is service.command else {}),
+            **(credentials(service) if as_service else {}),
         )
     except OSError as error:
         raise _explained(error, service, command) from None
@@ -152,7 +157,7 @@ def spawn(
     return child, start if is_kept else None
 
 
-def _credentials(service: Service) -> dict[str, Any]:
+def credentials(service: Service) -> dict[str, Any]:
     """Return the arguments of Popen for the user of a service, with all the user's groups."""
     account = service.account
     if account is None or account.pw_uid == os.geteuid():

@@ -6,14 +6,16 @@ The caller holds the service's lock.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from remediation.config.model import Service
 from remediation.engines import engine_of
 from remediation.engines.adoption import lost_variables
 from remediation.engines.engine import Condition, FoundProcess, Operation, Start
-from remediation.engines.errors import DiedError, HealError
+from remediation.engines.errors import DiedError, HealError, NotValidError, SlowStartError
+from remediation.engines.spawn import child_environment, credentials
 from remediation.healing import liveness
-from remediation.healing.commands import run_command
+from remediation.healing.commands import capture, run_command
 from remediation.messages.message import Message
 from remediation.probes import readiness
 from remediation.probes.readiness import polls
@@ -21,9 +23,16 @@ from remediation.state import lock_grants
 from remediation.state.event_log import EventLog
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity, descendants, introduce, terminate
+from remediation.system.secrets import redacted_words
+from remediation.system.tracebacks import redacted_output
 
 # With ready = "none" there is no probe; a command that lives this long counts as started.
 SETTLE_SECONDS = 0.2
+# How long the key `validate` may take, in seconds.
+VALIDATE_SECONDS = 20.0
+# How long a start may take after starts that were too slow, in seconds, unless start_timeout is longer.
+_LONGEST_START = 600.0
+_MOST_OUTPUT = 65_536
 # The least time for one probe, so that the last one before the deadline can still tell why there is no answer.
 _SHORTEST_PROBE = 0.1
 
@@ -37,6 +46,7 @@ class Actions:
         self.event_log = event_log
         self._acted: set[str] = set()
         self._dead: dict[str, set[Identity]] = {}
+        self._valid: set[str] = set()
 
     def has_acted(self, service: Service) -> bool:
         """Return whether anything was signalled, ended or started since `recall` read the service's state."""
@@ -58,6 +68,7 @@ class Actions:
         Two commands must not run at the same time, and the old one may change the state as well.
         """
         self.set_acted(service, acted=False)
+        self._valid.discard(service.name)
         self._dead[service.name] = set()
         state = self.store.recall(service)
         leftover = Identity(*state.command) if state.command else None
@@ -68,11 +79,41 @@ class Actions:
         return state
 
     def restart(self, service: Service, state: ServiceState) -> None:
-        """Restart the service by its engine."""
+        """Restart the service by its engine. NotValidError if it runs, and would not start again."""
+        self.validate(service, state)
         self.event_log.log("restart", name=service.name)
         engine_of(service).restart(self.operation(service, state))
         self.event_log.log("started", name=service.name)
         self.event_log.log("restarted", name=service.name)
+
+    def reload(self, service: Service, state: ServiceState) -> None:
+        """Let the service read its configuration again. NotValidError if it could not use that."""
+        self.validate(service, state)
+        engine_of(service).reload(self.operation(service, state))
+        self.event_log.log("reloaded", name=service.name)
+
+    def validate(self, service: Service, state: ServiceState) -> None:
+        """Run the service's `validate` command if a process of the service may be running, and only once in a heal.
+
+        NotValidError unless it exits with 0: a server that runs must not be ended for one that cannot start.
+        """
+        command = service.validate_command
+        if not command or service.name in self._valid or engine_of(service).is_running(state) is False:
+            return
+        from remediation.system.environment import unmarked
+
+        self.event_log.log("validating", command=" ".join(redacted_words(command)))
+        captured = capture(
+            command, cwd=service.cwd, environ=unmarked(child_environment(service)), timeout=VALIDATE_SECONDS,
+            limit=_MOST_OUTPUT, credentials=credentials(service),
+        )  # fmt: skip
+        if captured.problem:
+            output = redacted_output(captured.output.decode(errors="backslashreplace"))
+            raise NotValidError(
+                name=service.name, command=" ".join(redacted_words(command)), how=captured.problem,
+                last=telling_line(output.splitlines()), output=output,
+            )  # fmt: skip
+        self._valid.add(service.name)
 
     def start(self, service: Service, state: ServiceState) -> None:
         """Start the service; restart it if its process lives but does not serve."""
@@ -131,9 +172,12 @@ class Actions:
             self.event_log.log("taken_over" if found.how == "successor" else "adopted", name=service.name, pid=pid)
         self.store.remember_process(service, state, found.identity, adopted=by_hand)
 
-    def verify(self, service: Service, start: Start | None = None) -> None:
-        """Wait until the service is ready. HealError if it is not ready within start_timeout, or `start` dies."""
-        timeout = service.start_timeout
+    def verify(self, service: Service, start: Start | None = None, *, timeout: float | None = None) -> None:
+        """Wait until the service is ready.
+
+        SlowStartError if it is not ready within `timeout` seconds, by default start_timeout; DiedError if `start` dies.
+        """
+        timeout = service.start_timeout if timeout is None else timeout
         if service.ready == "none":
             timeout = min(timeout, SETTLE_SECONDS)
         problem: str | None = None
@@ -148,7 +192,8 @@ class Actions:
         if service.ready == "none":
             return
         self._log_failed_start(service, start)
-        raise HealError("no_answer", name=service.name, asked=readiness.asked(service), timeout=timeout, last=problem)
+        key = "slow" if start else "no_answer"
+        raise SlowStartError(key, name=service.name, asked=readiness.asked(service), timeout=timeout, last=problem)
 
     def _raise_if_dead(self, service: Service, start: Start | None) -> None:
         if start and (how := start.death()):
@@ -162,11 +207,17 @@ class Actions:
         tail = start.log_tail() if start else []
         for line in tail:
             self.event_log.log("detail", line=line)
-        # Many programs print a trace or a version after the line that names the problem.
-        errors = [line for line in tail if "error" in line.lower()] or tail
-        return errors[-1].strip() if errors else ""
+        return telling_line(tail)
 
-    def run(self, service: Service, state: ServiceState, command: tuple[str, ...], timeout: float) -> None:
+    def run(
+        self,
+        service: Service,
+        state: ServiceState,
+        command: tuple[str, ...],
+        timeout: float,
+        *,
+        as_service: bool = False,
+    ) -> None:
         """Run a command of the configuration. HealError unless it exits with 0 within `timeout` seconds."""
         # If another healer runs us as its command, the state names us; restore that afterwards.
         before = state.command
@@ -181,7 +232,7 @@ class Actions:
 
         self.event_log.log("running_command", command=" ".join(command))
         try:
-            run_command(service, command, timeout=timeout, on_start=on_start)
+            run_command(service, command, timeout=timeout, as_service=as_service, on_start=on_start)
         finally:
             record(None)
 
@@ -198,6 +249,18 @@ class Actions:
             self.run(service, state, command, timeout)
         except HealError as error:
             self.event_log.log_message(error.message)
+
+
+def telling_line(lines: Sequence[str]) -> str:
+    """Return the last line that names an error, or else the last line; empty if there is none."""
+    # Many programs print a trace or a version after the line that names the problem.
+    errors = [line for line in lines if "error" in line.lower()] or [line for line in lines if line.strip()]
+    return errors[-1].strip() if errors else ""
+
+
+def start_allowance(service: Service, state: ServiceState) -> float:
+    """Return how many seconds a start may take: twice as many after each start that was too slow."""
+    return max(service.start_timeout, min(_LONGEST_START, service.start_timeout * 2.0 ** min(state.slow_starts, 32)))
 
 
 class _Operation(Operation):
@@ -227,11 +290,27 @@ class _Operation(Operation):
     def log_message(self, message: Message) -> None:
         self._actions.event_log.log_message(message)
 
-    def run(self, command: tuple[str, ...], timeout: float) -> None:
-        self._actions.run(self._service, self.state, command, timeout)
+    def run(self, command: tuple[str, ...], timeout: float, *, as_service: bool = False) -> None:
+        self._actions.run(self._service, self.state, command, timeout, as_service=as_service)
 
     def await_ready(self, start: Start | None) -> None:
-        self._actions.verify(self._service, start)
+        service, state = self._service, self.state
+        if service.ready == "none":
+            self._actions.verify(service, start)
+            return
+        timeout = start_allowance(service, state)
+        if timeout > service.start_timeout:
+            self.log("slow_before", name=service.name, timeout=timeout, times=state.slow_starts)
+        began = time.monotonic()
+        try:
+            self._actions.verify(service, start, timeout=timeout)
+        except SlowStartError:
+            state.slow_starts += 1
+            self.store.keep(service, state)
+            raise
+        if state.slow_starts and time.monotonic() - began < service.start_timeout:
+            state.slow_starts = 0
+            self.store.keep(service, state)
 
     def falls_silent(self) -> bool:
         return self._actions.falls_silent(self._service)

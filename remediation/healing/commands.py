@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from remediation.config.model import Service
 from remediation.engines.errors import CommandFailedError, CommandLateError
@@ -33,19 +33,20 @@ def run_command(
     command: Sequence[str],
     *,
     timeout: float,
+    as_service: bool = False,
     on_start: Callable[[Identity | None], object] = lambda _: None,
     extra_environ: Mapping[str, str] | None = None,
 ) -> None:
     """Run a command to its end, append its output to the service's log, and add `extra_environ` to its environment.
 
-    After `timeout` seconds the command is ended with all its children. `on_start` gets its process as soon as it
-    runs. HealError unless the command exits with 0.
+    With `as_service`, it runs as the service's user. After `timeout` seconds the command is ended with all its
+    children. `on_start` gets its process as soon as it runs. HealError unless the command exits with 0.
     """
     # Processes that a command leaves running, as systemctl or docker do, are not the service's.
     environ = environment.unmarked(child_environment(service)) | dict(extra_environ or {})
     words = " ".join(command)
     with HeldInterrupts() as interrupts:
-        child, _ = spawn(_Bounded, service, command, environ)
+        child, _ = spawn(_Bounded, service, command, environ, as_service=as_service)
         try:
             on_start(Identity.of(child.pid))
             interrupts.release()
@@ -82,11 +83,19 @@ class Captured(NamedTuple):
     problem: str
 
 
-def capture(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], timeout: float, limit: int) -> Captured:
+def capture(
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environ: Mapping[str, str],
+    timeout: float,
+    limit: int,
+    credentials: Mapping[str, Any] | None = None,
+) -> Captured:
     """Run a command for at most `timeout` seconds, and return the first `limit` bytes of its output.
 
-    The command has no stdin. At the end, it and all that it started get SIGKILL. A process that hangs in the kernel
-    does not hold us up.
+    `credentials` are arguments of Popen for another user. The command has no stdin. At the end, it and all that it
+    started get SIGKILL. A process that hangs in the kernel does not hold us up.
     """
     deadline, mark = time.monotonic() + max(0.0, timeout - _ENDING_SECONDS), uuid.uuid4().hex
     try:
@@ -98,6 +107,7 @@ def capture(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], ti
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            **(credentials or {}),
         )
     except OSError as error:
         return Captured(b"", f"cannot be run: {error.strerror or error}")

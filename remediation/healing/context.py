@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from msgspec.structs import replace
 
 from remediation.config.model import Service
 from remediation.engines.errors import HealError
 from remediation.engines.spawn import reap
-from remediation.healing.actions import Actions
+from remediation.healing.actions import VALIDATE_SECONDS, Actions
 from remediation.healing.incident import Incident
 from remediation.messages.message import Message
 from remediation.state.event_log import EventLog
 from remediation.state.evidence_store import Archive
 from remediation.state.remediation import Origin, Remediation, RemediationResult
 from remediation.state.service_state import ServiceState, Store
-from remediation.system.files import LockLostError, LockTimeoutError
+from remediation.system.files import Folder, LockLostError, LockTimeoutError
 
 # Seconds to wait for another healer beyond the longest heal that the configuration allows.
 _LOCK_MARGIN = 5.0
@@ -73,6 +73,12 @@ class RemediationContext:
         self.event_log.log("evidence", name=incident.service.name, folder=relative)
         return relative
 
+    def add_evidence(self, folder: str, name: str, content: str) -> None:
+        """Write one more file into a folder of evidence; nothing if there is no such folder."""
+        if folder:
+            with suppress(OSError), Folder.at(self.store.project.root / folder) as opened:
+                opened.write(name, content.encode(errors="backslashreplace"))
+
     def skipped(self, incident: Incident, state: ServiceState) -> Remediation | None:
         """Return the remediation of a service that must be left alone; None if we may act on it.
 
@@ -127,5 +133,8 @@ def longest(service: Service) -> float:
     runs = max(step.timeout if step.run else 0.0 for step in service.ladder)
     if service.rollback:
         runs = max(runs, service.rollback.timeout)
-    # Three stops: its processes, the holders of its port, a command left behind. Two starts: launch, readiness.
-    return runs + service.evidence_timeout + 3 * service.stop_timeout + 2 * service.start_timeout + _LOCK_MARGIN
+    if service.validate_command:
+        runs += VALIDATE_SECONDS
+    # Three stops: its processes, the holders of its port, a command left behind. Three starts: tries within
+    # start_timeout, launch, readiness.
+    return runs + service.evidence_timeout + 3 * service.stop_timeout + 3 * service.start_timeout + _LOCK_MARGIN

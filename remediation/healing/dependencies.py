@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from graphlib import TopologicalSorter
 from queue import SimpleQueue
@@ -60,12 +61,16 @@ def heal_all(
             results.put((name, error))
 
     sorter, threads = TopologicalSorter(graph), list[Thread]()
+    waiting, at_work = deque[str](), 0
     sorter.prepare()
     try:
         while sorter.is_active():
-            for name in sorter.get_ready():
-                _begin(work, name, threads)
+            waiting += sorter.get_ready()
+            while waiting and at_work < store.project.limits.at_once:
+                at_work += 1
+                _begin(work, waiting.popleft(), threads)
             name, result = results.get()
+            at_work -= 1
             if isinstance(result, BaseException):
                 raise result
             done[name] = result

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
+from signal import Signals
 
 from remediation.config.model import Service
 from remediation.engines import engine_of
 from remediation.engines.errors import HealError
 from remediation.healing import backoff, liveness
+from remediation.healing.actions import VALIDATE_SECONDS
 from remediation.healing.dependencies import with_dependencies
 from remediation.healing.incident import Incident
 from remediation.messages.message import Message
@@ -69,8 +71,14 @@ def _remediation(incident: Incident, state: ServiceState, store: Store) -> Itera
     step, *others = service.ladder[incident.steps_used :]
     if step.run:
         yield Message("plan_command", {"command": " ".join(step.run), "timeout": step.timeout})
+    if service.validate_command and engine_of(service).is_running(state) is not False:
+        yield Message("plan_validate", {"command": " ".join(service.validate_command), "timeout": VALIDATE_SECONDS})
     try:
-        yield from engine_of(service).plan(state)
+        if step.reloads:
+            how = service.reload.name if isinstance(service.reload, Signals) else " ".join(service.reload)
+            yield Message("plan_reload", {"command": how})
+        else:
+            yield from engine_of(service).plan(state)
     except HealError as error:
         yield Message("plan_fails", {"why": error.message})
     else:

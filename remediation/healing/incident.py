@@ -38,10 +38,11 @@ class Incident(Struct, frozen=True):
         *,
         at: float | None = None,
         evidence: str = "",
+        steps: int = 1,
     ) -> Remediation:
         """Return the remediation of this incident; `at` is when it ended, in epoch seconds, by default now."""
         at = time.time() if at is None else at
         return Remediation(
             self.service.name, at, origin, self.cause, action, result, reason,
-            since=self.since, answered_at=at if result.ok else None, evidence=evidence,
+            since=self.since, answered_at=at if result.ok else None, evidence=evidence, steps=steps,
         )  # fmt: skip

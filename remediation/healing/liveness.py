@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from remediation.config.model import Service
 from remediation.engines import engine_of
 from remediation.engines.engine import Condition, FoundProcess
@@ -48,6 +50,20 @@ def hopeless(service: Service, store: Store) -> str | None:
             return english("replaced", name=service.name)
         case _:
             return None
+
+
+def starting_until(service: Service, store: Store) -> float | None:
+    """Return until when a failing check starts no heal because the service was just started, in epoch seconds.
+
+    None if it was not. A process that has died or was suspended does not become ready by itself.
+    """
+    if not service.start_period:
+        return None
+    started_at, now = store.recall(service).started_at, time.time()
+    if not started_at <= now < started_at + service.start_period:
+        return None
+    is_alive = condition(service, store) in (Condition.RUNNING, Condition.UNKNOWN)
+    return started_at + service.start_period if is_alive else None
 
 
 def is_unknown(service: Service, store: Store) -> bool:

@@ -11,16 +11,28 @@ from msgspec.structs import replace
 from remediation.config.model import LadderStep, Service
 from remediation.engines import engine_of
 from remediation.engines.engine import FoundProcess
-from remediation.engines.errors import ForeignPortError, HealError, StillServedError
+from remediation.engines.errors import (
+    CommandFailedError,
+    DiedError,
+    ForeignPortError,
+    HealError,
+    NotValidError,
+    StillServedError,
+)
 from remediation.healing import backoff
 from remediation.healing.backoff import Spent
 from remediation.healing.context import RemediationContext
 from remediation.healing.incident import Incident
 from remediation.healing.rollback import RollbackRunner
+from remediation.probes import readiness
+from remediation.probes.readiness import polls
 from remediation.state.event_log import EventLog
 from remediation.state.remediation import Origin, Remediation, RemediationResult
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.files import LockTimeoutError
+
+# The output of the key `validate`, in the evidence.
+VALIDATION_FILE = "validate.txt"
 
 
 class Remediator:
@@ -88,6 +100,17 @@ class Remediator:
             self._actions.restart(service, state)
             self._count(service, state, "restart")
 
+    def reload(self, service: Service) -> None:
+        """Let a service read its configuration again. HealError if it cannot, or is not ready afterwards."""
+        if not service.reload:
+            raise HealError("no_reload", name=service.name)
+        with self._held(service) as state:
+            if state.stopped_by_hand:
+                raise HealError("by_hand", name=service.name)
+            self._actions.adopt_at_rest(service, state)
+            self._actions.reload(service, state)
+            self._count(service, state, "reload")
+
     def _count(self, service: Service, state: ServiceState, action: str) -> None:
         """Count an action by hand."""
         now = time.time()
@@ -100,16 +123,16 @@ class Remediator:
     def _reset(self, service: Service, state: ServiceState) -> None:
         """Clear a stop by hand and the budget: a person who starts a service has looked at it."""
         state.stopped_by_hand = False
-        state.restarts = []
-        state.delay = state.not_before = 0.0
+        state.restarts, state.slow_starts = [], 0
+        backoff.reset(state)
         self._store.keep(service, state)
 
     # On behalf of the checks.
 
     def heal(self, incident: Incident) -> Remediation:
-        """Take one step of the ladder, unless there is a reason not to."""
+        """Take one step of the ladder, unless there is a reason not to; wait until few enough heals are under way."""
         try:
-            with self._held(incident.service) as state:
+            with self._store.heal_slot(), self._held(incident.service) as state:
                 return self._heal(incident, state)
         except HealError as error:
             return self._context.refuse(incident, error.message)
@@ -138,56 +161,154 @@ class Remediator:
         if not incident.adopted and self._actions.adopt(service, state):
             adopted = incident.remediation(self._context.origin, RemediationResult.ADOPTED, "found its process again")
             return self._context.count(service, state, adopted)
+        if self._context.origin != "monitor":
+            self._await_next_try(incident, state)
+        if self._is_ready_after_all(incident, state):
+            backoff.count_ready_start(state)
+            recovered = incident.remediation(self._context.origin, RemediationResult.RECOVERED, "was ready after all")
+            self._event_log.log("ready_after_all", name=service.name)
+            return self._context.count(service, state, recovered)
         before = Spent.of(state)
-        if refusal := backoff.refusal(service, state):
+        refusal = backoff.refusal(service, state, since=incident.since)
+        # The next step of the ladder is more than another try, and follows at once.
+        if refusal and not (refusal.waits_for_try and incident.steps_used):
             self._store.keep(service, state)
             # A monitor logs a refusal once, not at every check.
             quiet = self._context.origin == "monitor" and not refusal.first
             return self._context.refuse(incident, refusal.why, quiet=quiet, gave_up=refusal.first)
-        step = service.ladder[incident.steps_used]
         state.port_holder = None
-        # If the step has a command, that may remove the obstacle.
-        if not step.run and (problem := engine_of(service).obstacle(state)):
-            state.port_holder = _port_holder(problem)
+        if hindered := self._hindered(incident, state):
             self._restore_budget(service, state, before)
+            return hindered
+        # Count it before acting: a healer that is killed half-way may have restarted the service.
+        backoff.count_restart(state)
+        self._store.keep(service, state)
+        try:
+            return self._take_step(incident, state)
+        finally:
+            if not self._actions.has_acted(service):
+                self._restore_budget(service, state, before)
+
+    def _await_next_try(self, incident: Incident, state: ServiceState) -> None:
+        """Wait for the next try of a start that failed, if it is due within start_timeout."""
+        service, wait = incident.service, state.not_before - time.time()
+        is_due = not state.failed_starts or state.tried_since < incident.since or wait <= 0
+        if is_due or incident.steps_used or wait > service.start_timeout:
+            return
+        self._event_log.log("trying_again", name=service.name, delay=round(wait, 1))
+        for _ in polls(wait):
+            if self._is_ready_after_all(incident, state):
+                return
+
+    def _is_ready_after_all(self, incident: Incident, state: ServiceState) -> bool:
+        """Return whether a process whose start was too slow is ready by now."""
+        service, last = incident.service, state.last_heal
+        if not state.slow_starts or last is None or last.ok or last.at < incident.since:
+            return False
+        engine = engine_of(service)
+        if engine.knows_process and not (engine.main_process(state) and engine.owns_address(state)):
+            return False
+        return readiness.answers(service, timeout=service.probe_timeout)
+
+    def _hindered(self, incident: Incident, state: ServiceState) -> Remediation | None:
+        """Return the remediation of a service for which the next step would fail; None if nothing is known."""
+        service, step = incident.service, incident.service.ladder[incident.steps_used]
+        if step.run:
+            # The command may remove the obstacle.
+            return None
+        if not step.reloads and (problem := engine_of(service).obstacle(state)):
+            state.port_holder = _port_holder(problem)
             if engine_of(service).is_running(state) is False:
                 self._event_log.log("not_started", name=service.name)
             self._event_log.log_message(problem.message)
             return incident.remediation(self._context.origin, RemediationResult.HINDERED, reason=str(problem))
-        # Count it before acting: a healer that is killed half-way may have restarted the service.
-        state.restarts.append(time.time())
-        self._store.keep(service, state)
         try:
-            return self._take_step(incident, state, step)
-        finally:
-            if not self._actions.has_acted(service):
-                self._restore_budget(service, state, before)
+            self._actions.validate(service, state)
+        except NotValidError as error:
+            return self._not_valid(incident, state, error)
+        state.not_valid = ""
+        return None
+
+    def _not_valid(self, incident: Incident, state: ServiceState, error: NotValidError) -> Remediation:
+        """Keep what is wrong with the service's own configuration; a monitor does so once, not at every check."""
+        evidence = ""
+        if state.not_valid != str(error):
+            evidence = self._context.evidence(incident, state)
+            self._context.add_evidence(evidence, VALIDATION_FILE, error.output)
+        if state.not_valid != str(error) or self._context.origin != "monitor":
+            self._event_log.log_message(error.message)
+        state.not_valid = str(error)
+        return incident.remediation(
+            self._context.origin, RemediationResult.HINDERED, reason=str(error), evidence=evidence
+        )  # fmt: skip
 
     def _restore_budget(self, service: Service, state: ServiceState, before: Spent) -> None:
         """Uncount the restart, since nothing was done; keep the time at which the heal was requested."""
         replace(before, troubled_at=state.troubled_at).put(state)
         self._store.keep(service, state)
 
-    def _take_step(self, incident: Incident, state: ServiceState, step: LadderStep) -> Remediation:
-        service = incident.service
+    def _take_step(self, incident: Incident, state: ServiceState) -> Remediation:
+        """Take the next step of the ladder; a reload that fails is followed by the step after it."""
+        service, taken, reason = incident.service, list[str](), ""
         evidence = self._context.evidence(incident, state)
-        try:
-            if step.run:
-                self._actions.try_running(service, state, step.run, step.timeout)
-            self._actions.restart(service, state)
-            reason = ""
-        except HealError as error:
-            reason = str(error)
-            state.port_holder = _port_holder(error)
-            self._event_log.log_message(error.message)
+        for step in service.ladder[incident.steps_used :]:
+            taken.append(step.action)
+            try:
+                self._act(service, state, step)
+                reason = ""
+            except HealError as error:
+                reason = str(error)
+                state.port_holder = _port_holder(error)
+                self._event_log.log_message(error.message)
+                if isinstance(error, NotValidError):
+                    self._context.add_evidence(evidence, VALIDATION_FILE, error.output)
+                elif step.reloads:
+                    continue
+            break
         if not self._actions.has_acted(service):
             return incident.remediation(
                 self._context.origin, RemediationResult.HINDERED, reason=reason, evidence=evidence
             )  # fmt: skip
         # Count it whether or not it helped: processes that wait for the lock must not repeat it.
         result = RemediationResult.FAILED if reason else RemediationResult.READY
-        remediation = incident.remediation(self._context.origin, result, step.action, reason, evidence=evidence)
+        remediation = incident.remediation(
+            self._context.origin, result, ", ".join(taken), reason, evidence=evidence, steps=len(taken)
+        )  # fmt: skip
         return self._context.count(service, state, remediation)
+
+    def _act(self, service: Service, state: ServiceState, step: LadderStep) -> None:
+        """Take one step of the ladder. HealError if the service is not ready after it."""
+        if step.reloads:
+            self._actions.reload(service, state)
+            return
+        if step.run:
+            self._actions.try_running(service, state, step.run, step.timeout)
+        self._restart(service, state)
+
+    def _restart(self, service: Service, state: ServiceState) -> None:
+        """Restart the service; in a run of its own, try a start that failed again within start_timeout."""
+        deadline = time.monotonic() + service.start_timeout
+        while True:
+            try:
+                self._actions.restart(service, state)
+            except HealError as error:
+                if not self._actions.has_acted(service):
+                    raise
+                backoff.count_failed_start(service, state)
+                self._store.keep(service, state)
+                if self._context.origin == "monitor":
+                    # It goes on in a later cycle.
+                    self._event_log.log("next_try_in", name=service.name, delay=state.delay)
+                    raise
+                can_pass = isinstance(error, (DiedError, CommandFailedError))
+                if not can_pass or time.monotonic() + state.delay > deadline:
+                    raise
+                self._event_log.log_message(error.message)
+                self._event_log.log("trying_again", name=service.name, delay=state.delay)
+                time.sleep(state.delay)
+            else:
+                backoff.count_ready_start(state)
+                return
 
 
 def _port_holder(error: HealError) -> int | None:

@@ -201,6 +201,7 @@ class ForkServer:
             self._server.interval, child.log, child.handover,
         )  # fmt: skip
         cycle.services = self._checks.begin_anew(fork)
+        cycle.is_starting = self._checks.is_starting
         self._cycle = cycle
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

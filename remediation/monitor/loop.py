@@ -20,6 +20,7 @@ from remediation.monitor.service_status import ServiceStatus
 from remediation.monitor.sinks import Sinks
 from remediation.monitor.statistics import RunningStatistics
 from remediation.state.event_log import EventLog, terminal
+from remediation.state.service_state import Store
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
 from remediation.system.files import Lock
 from remediation.system.signals import Signals
@@ -50,6 +51,7 @@ class Monitor:
         self._sessions = SessionPool(arguments, self._terminal_fd)
         self._cycles: dict[int, Cycle] = {}
         self._due = 0.0
+        self._next_tries: dict[str, float] = {}
         self._last_begin = -math.inf
         self._stopping = False
         self._final_code = PASSED
@@ -58,6 +60,7 @@ class Monitor:
     def _configure(self, project: Project) -> None:
         self._project = project
         self._service_status.reload(project.services)
+        self._store = Store(project)
         self._process_watch = ProcessWatch(project, self._service_status)
         self._event_log = EventLog.of(project, terminal=terminal(STDOUT, patience=_TERMINAL_PATIENCE), remember=False)
 
@@ -116,8 +119,10 @@ class Monitor:
             return
         if self._may_begin or not (self._sessions.current or self._sessions.upcoming):
             yield max(self._due, self._sessions.may_wait_until)
-        if self._sessions.current and (moment := self._process_watch.moment):
-            yield moment
+        if self._sessions.current:
+            yield from self._next_tries.values()
+            if moment := self._process_watch.moment:
+                yield moment
 
     # Sessions.
 
@@ -221,7 +226,7 @@ class Monitor:
         self._last_begin = now
         self._due = now + self._project.interval
 
-    def _begin(self, services: list[str] | None) -> None:
+    def _begin(self, services: list[str] | None, why: str = "") -> None:
         session = self._sessions.current
         if session is None:
             return
@@ -231,10 +236,13 @@ class Monitor:
         without = self._busy if services is None else []
         self._cycles[number] = Cycle(number, services, without, session, time.time(), time.monotonic())
         self._service_status.begins(number)
-        if services is not None:
-            self._log("process_died", names=services)
+        if why:
+            self._log(why, names=services)
         self._log("monitor", number=number, time=time.strftime("%H:%M:%S"))
         session.order(Begin(number, services, without, self._project.interval))
+        for name in list(self._next_tries):
+            if self._cycles[number].checks(name):
+                del self._next_tries[name]
 
     def _handle_news(self, session: WarmSession) -> None:
         for news in session.news():
@@ -267,6 +275,7 @@ class Monitor:
         self._statistics.enter(cycle, over, self._project)
         remediations = cycle.report.remediations if cycle.report else ()
         self._process_watch.refresh(remediation.service for remediation in remediations if remediation.ok)
+        self._schedule_next_tries(cycle)
         if not self._stopping:
             left = max(0.0, self._due - time.monotonic())
             self._log("next", seconds=seconds(math.ceil(left) if left >= 1 else left))
@@ -276,7 +285,23 @@ class Monitor:
         if not self._sessions.current:
             return
         if urgent := self._process_watch.urgent(self._checked_since):
-            self._begin(urgent)
+            self._begin(urgent, "process_died")
+        now = time.monotonic()
+        if due := sorted(name for name, moment in self._next_tries.items() if now >= moment):
+            # A cycle that checks a service now tries its start as well.
+            for name in due:
+                del self._next_tries[name]
+            if names := [name for name in due if not any(cycle.checks(name) for cycle in self._cycles.values())]:
+                self._begin(names, "next_try_now")
+
+    def _schedule_next_tries(self, cycle: Cycle) -> None:
+        """Check a service whose start failed again as soon as the next try is due."""
+        for name in cycle.healing:
+            if service := self._project.services.get(name):
+                state = self._store.recall(service)
+                # The cycle may also have come too early for a try that is due by now.
+                if state.failed_starts and state.not_before > cycle.began:
+                    self._next_tries[name] = time.monotonic() + max(0.0, state.not_before - time.time())
 
     def _checked_since(self, service: str) -> float | None:
         """Return when the latest cycle that checks a service began, in epoch seconds."""

@@ -39,7 +39,7 @@ _PATIENCE = 5.0
 _MOST_AT_ONCE = 8
 # How long to wait after a failed accept(2), such as without a free descriptor, in seconds.
 _RETRY_SECONDS = 1.0
-_VERDICTS = ("healthy", "healed", "sick", "unproven", "incomplete")
+_VERDICTS = ("healthy", "healed", "sick", "unproven", "starting", "incomplete")
 
 
 class Metrics:

@@ -72,12 +72,13 @@ class RunningStatistics:
         report = msgspec.structs.replace(report, run=run)
         # An incomplete run does not contain the checks that it did not reach.
         whole = cycle.is_of_all and run.verdict != "incomplete"
-        sick = bool(problem) or run.verdict not in ("healthy", "healed")
+        sick = bool(problem) or run.verdict not in ("healthy", "healed", "starting")
         self.totals.checks += 1
         self.totals.errors += sick or any(result.outcome.has_failed for result in run.results)
         self.totals.heals += sum(remediation.ok for remediation in report.remediations)
         self._log_healthy(run, whole=whole)
-        self._log("status_sick" if sick or not self._service_status.is_healthy else "status_healthy")
+        is_sick = sick or not self._service_status.is_healthy
+        self._log("status_sick" if is_sick else f"status_{'starting' if run.verdict == 'starting' else 'healthy'}")
         self.log_statistics()
         self._record(run, project)
         self._sinks.observe(report, whole=whole)

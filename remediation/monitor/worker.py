@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ class CycleWorker:
         self._number = number
         self._since: dict[str, float] = {}
         self.services: Iterable[Service] = ()
+        self.is_starting: Callable[[str], bool] = lambda _: False
+        """Whether a service is in its start period, in which a failure counts for nothing."""
 
     def note(self, report: pytest.TestReport) -> None:
         """Report a check that failed for good to the monitor at once: the rest of the cycle may take long."""
@@ -42,8 +44,9 @@ class CycleWorker:
         if failed is None:
             return
         since = self._since.setdefault(failed.nodeid, failed.started)
-        if failed.final and failed.heals:
-            self._channel.send(Failed(self._number, sorted(failed.heals), since, failed.message))
+        names = sorted(name for name in failed.heals if not self.is_starting(name))
+        if failed.final and names:
+            self._channel.send(Failed(self._number, names, since, failed.message))
 
     def may_heal(self, incidents: list[Incident]) -> bool:
         """Begin to heal unless the monitor is about to end. From here on, the cycle may run to its end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -39,6 +39,7 @@ from remediation.system.exit_codes import (
     VERDICTS,
     Verdict,
 )
+from remediation.system.files import LockTimeoutError
 from remediation.system.signals import sigterm_interrupts
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from remediation.healing.remediator import Remediator
     from remediation.supervision.attempt_log import AttemptLog
     from remediation.supervision.handover import Handover
+
+# The least time between two rounds while a service is starting, in seconds.
+_SHORTEST_PAUSE = 0.2
 
 Heals = Literal["auto", "plan", "off"]
 """Heal sick services, only print the plan, or do nothing."""
@@ -104,6 +108,7 @@ class HealthRun(msgspec.Struct):
             self.event_log.log("incomplete", reason=str(error))
             self.run_state.rounds.append(replace(self.run_state.rounds.pop(), code=INTERNAL_ERROR))
         self._adopt()
+        self._end_start_periods()
         code = self._conclude()
         self._report_to_github(code)
         self._tidy_up()
@@ -164,9 +169,13 @@ class HealthRun(msgspec.Struct):
         """Climb the ladders as long as that can help; return whether healing was allowed."""
         healed_rounds = 0
         while self._is_failed:
-            incidents = self.run_state.to_heal()
+            starting = self._starting()
+            incidents = [incident for incident in self.run_state.to_heal() if incident.service.name not in starting]
             if not incidents:
-                break
+                if not starting or self._only_reports_starting(starting):
+                    break
+                self._ask_again(starting)
+                continue
             if not self._may_heal(incidents):
                 return False
             if healed_rounds >= self._most_heals:
@@ -176,11 +185,52 @@ class HealthRun(msgspec.Struct):
                 self.event_log.log("healing")
             remediations = self._heal(incidents)
             if not any(remediation.ok for remediation in remediations) and not self._can_continue(remediations):
+                if self.options.origin != "monitor" and self._starting():
+                    continue
                 # Every step was used or refused, so another round would find the same.
                 break
             self.event_log.log("verifying")
             self._run_again(remediations)
         return True
+
+    def _starting(self) -> dict[str, float]:
+        """Return the failing services that are in their start period, each with its end in epoch seconds."""
+        starting = {
+            name: until
+            for name in self.run_state.failing
+            if (until := liveness.starting_until(self.project.services[name], self.store))
+        }
+        self.run_state.excuse(starting)
+        return starting
+
+    def _only_reports_starting(self, starting: Mapping[str, float]) -> bool:
+        """Report, in the monitor, which services are starting; its next cycle asks again."""
+        if self.options.origin != "monitor":
+            return False
+        self._log_starting(starting)
+        return True
+
+    def _log_starting(self, starting: Mapping[str, float]) -> None:
+        until = time.strftime("%H:%M:%S", time.localtime(max(starting.values())))
+        self.event_log.log("starting_still", names=sorted(starting), until=until)
+
+    def _ask_again(self, starting: Mapping[str, float]) -> None:
+        """Run the checks once more, a while later, as long as a service is starting."""
+        self._log_starting(starting)
+        left = min(starting.values()) - time.time()
+        time.sleep(max(_SHORTEST_PAUSE, min(self.project.retry_delay, left)))
+        self._run_again([])
+
+    def _end_start_periods(self) -> None:
+        """End the start period of each service whose checks all pass."""
+        passed = {name for result in self.run_state.last.findings.results for name in result.services}
+        for name in sorted(passed - set(self.run_state.failing)):
+            service = self.project.services[name]
+            if liveness.starting_until(service, self.store):
+                with suppress(LockTimeoutError, OSError), self.store.lock(service, timeout=0):
+                    state = self.store.recall(service)
+                    state.started_at = 0.0
+                    self.store.keep(service, state)
 
     def _can_continue(self, remediations: list[Remediation]) -> bool:
         """Return whether failed heals may be followed by another step or, at the end, by a rollback."""
@@ -301,7 +351,9 @@ class HealthRun(msgspec.Struct):
         # The XML may raise pytest's exit code, never lower it.
         code = FAILED if failed and code == PASSED else code
         self.verdict = verdict if code == PASSED else "sick"
-        if code == FAILED:
+        if code == FAILED and self.options.origin == "monitor" and self.run_state.only_starting:
+            self.verdict = "starting"
+        elif code == FAILED:
             self.event_log.log("sick", checks=", ".join(self.run_state.names(failed)))
         elif code == PASSED and (self.options.origin, self.verdict) != ("monitor", "healthy"):
             # A monitor logs "healthy" itself, because only it knows the services of the whole cycle.

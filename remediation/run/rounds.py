@@ -6,12 +6,13 @@ controller has no items; `-x` leaves a latch that is not reset; junitxml would w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
 
 from remediation.checks.results import RoundFindings
+from remediation.state.records import CheckOutcome
 from remediation.supervision.round_files import FINDINGS_NAME, XML_NAME
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, NO_CHECKS, PASSED, USAGE_ERROR
 
@@ -30,6 +31,8 @@ class Round(msgspec.Struct, frozen=True):
     parts: list[Part]
     healed: tuple[str, ...] = ()
     """The services that were healed just before this round."""
+    starting: tuple[str, ...] = ()
+    """The services that failed in it, but were in their start period: these failures count for nothing."""
 
     @property
     def findings(self) -> RoundFindings:
@@ -38,6 +41,24 @@ class Round(msgspec.Struct, frozen=True):
             [attempt for part in self.parts for attempt in part.findings.attempts],
             [result for part in self.parts for result in part.findings.results],
         )
+
+    @property
+    def counted(self) -> RoundFindings:
+        """The findings without the failures of services that were still starting."""
+        if not self.starting:
+            return self.findings
+        return RoundFindings(
+            [attempt for attempt in self.findings.attempts if not self._is_starting(attempt.heals)],
+            [
+                msgspec.structs.replace(result, outcome=CheckOutcome.SKIPPED)
+                if result.outcome is CheckOutcome.FAILED and self._is_starting(result.services)
+                else result
+                for result in self.findings.results
+            ],
+        )
+
+    def _is_starting(self, services: Collection[str]) -> bool:
+        return bool(services) and set(services) <= set(self.starting)
 
 
 def worst(codes: Iterable[int]) -> int:

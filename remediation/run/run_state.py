@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from remediation.checks import OWN
 from remediation.checks.results import Attempt, CheckResult, over_all_rounds
@@ -93,6 +94,22 @@ class RunState(Struct):
 
     # The incidents.
 
+    @property
+    def failing(self) -> list[str]:
+        """The services with a final failure in the last round."""
+        return sorted(self._last_failures(lambda _: True))
+
+    def excuse(self, starting: Iterable[str]) -> None:
+        """Note that these services were in their start period in the last round."""
+        self.rounds[-1] = replace(self.last, starting=tuple(starting))
+
+    @property
+    def only_starting(self) -> bool:
+        """Whether nothing failed in the last round but services in their start period."""
+        return bool(self.last.starting) and not any(
+            result.outcome is CheckOutcome.FAILED for result in self.last.counted.results
+        )
+
     def to_heal(self) -> list[Incident]:
         """Return the incidents of services that failed in the last round and have a step left."""
         return [
@@ -150,7 +167,8 @@ class RunState(Struct):
         from remediation.healing.incident import Incident
 
         earlier = self._earlier(service.name)
-        failures = [failure for failure in self.attempts if service.name in failure.heals]
+        counted = [attempt for current in self.rounds for attempt in current.counted.attempts]
+        failures = [failure for failure in counted if service.name in failure.heals] or [attempt]
         since = min(failure.started for failure in failures)
         return Incident(
             service,
@@ -179,7 +197,7 @@ class RunState(Struct):
 
     def results(self) -> list[Result]:
         """Return the result of each check and each service."""
-        return over_all_rounds([current.findings for current in self.rounds], self.remediations, self.project.services)
+        return over_all_rounds([current.counted for current in self.rounds], self.remediations, self.project.services)
 
     def changes(self) -> list[Change]:
         """Return the changes since the baseline, and the checks that a heal broke."""

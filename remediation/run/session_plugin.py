@@ -220,6 +220,10 @@ class SessionPlugin:
         self._continue_counting()
         return self._project.services.values()
 
+    def is_starting(self, name: str) -> bool:
+        """Return whether a service is in its start period."""
+        return liveness.starting_until(self._project.services[name], self._store) is not None
+
     @property
     def folder(self) -> Path:
         """The folder for the findings of this process."""
@@ -268,6 +272,7 @@ class SessionPlugin:
         services = [self._project.services[name] for name in names]
         states = [self._store.recall(service) for service in services]
         is_held_back = any(backoff.waits(state) or state.stopped_by_hand for state in states)
+        is_held_back |= any(map(self.is_starting, names))
         return not is_held_back and all(engine_of(service).can_start for service in services)
 
     @pytest.hookimpl(tryfirst=True)

@@ -76,6 +76,8 @@ class Remediation(msgspec.Struct, frozen=True):
     """When we saw the service answer again."""
     evidence: str = ""
     """The folder of the evidence that was collected before; empty if there is none."""
+    steps: int = 1
+    """How many steps of the ladder it used, if it used any: a reload that fails is followed by the next step."""
     number: int = 0
     """The number of heals of the service, this one included; 0 if we did nothing, so that it does not count."""
     rolled_back: bool = False
@@ -117,7 +119,7 @@ class Remediation(msgspec.Struct, frozen=True):
 
 def steps_used(remediations: Iterable[Remediation]) -> int:
     """Return how many steps of the ladder of their service these remediations used."""
-    return sum(remediation.result.used_step for remediation in remediations)
+    return sum(remediation.steps for remediation in remediations if remediation.result.used_step)
 
 
 def fold(remediations: Sequence[Remediation], *, is_sick: bool) -> Remediation:

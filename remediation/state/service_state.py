@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _STATE_LIMIT = 1_000_000
 # PIDs have at most ten digits; a PID file has one, and perhaps a line break.
 _PID_LIMIT = 32
+# How often to look for a place among the heals under way, in seconds.
+_SLOT_POLL = 0.05
 # A run with a heal writes a few dozen KiB, and evidence; a report of thousands of checks would not fit.
 _RESERVE = 1 << 20
 
@@ -54,9 +56,19 @@ class ServiceState(msgspec.Struct):
     stopped_by_hand: bool = False
     restarts: list[float] = []
     delay: float = 0.0
-    """Seconds between heals once the budget is spent; 0 until then."""
+    """Seconds between tries of a start that fails, or between heals once the budget is spent; 0 otherwise."""
     not_before: float = 0.0
     """No heal before this moment, in epoch seconds."""
+    failed_starts: int = 0
+    """How many starts in a row failed before the service was ready; 0 once the budget is spent."""
+    tried_since: float = 0.0
+    """When the last restart that the budget counts began, in epoch seconds; failed starts are further tries of it."""
+    slow_starts: int = 0
+    """How many starts in a row did not become ready in time, although the process lived."""
+    started_at: float = 0.0
+    """When we started the service last, in epoch seconds; 0 once its checks have passed."""
+    not_valid: str = ""
+    """Why its own configuration was found invalid at the last attempt at a restart; empty if it was not."""
     troubled_at: float = 0.0
     """When a heal was last requested, granted or not."""
     heals: int = 0
@@ -232,6 +244,21 @@ class Store:
 
     def _lock_file(self, service: Service) -> Path:
         return self.project.state_folder / f"{service.name}.lock"
+
+    @contextmanager
+    def heal_slot(self) -> Iterator[None]:
+        """Hold one of the places of `limits.at_once` for heals, after waiting until one is free."""
+        places = [self.project.state_folder / f".heal-{number}.lock" for number in range(self.project.limits.at_once)]
+        while True:
+            for place in places:
+                with ExitStack() as stack:
+                    try:
+                        stack.enter_context(files.locked(place, timeout=0))
+                    except LockTimeoutError:
+                        continue
+                    yield
+                    return
+            time.sleep(_SLOT_POLL)
 
     def is_locked(self, service: Service) -> bool:
         """Return whether a process is acting on a service now, without touching anything."""

@@ -408,6 +408,16 @@ def terminate(
     return _allowed(targets)
 
 
+def catches(identity: Identity, signum: signal.Signals) -> bool:
+    """Return whether a process has a handler of its own for a signal, proc(5), SigCgt; False if that is unknown."""
+    try:
+        status = (Path("/proc") / str(identity.pid) / "status").read_text(errors="replace")
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (signum - 1) & 1) and identity.alive
+
+
 def send(identities: Iterable[Identity], signum: signal.Signals) -> None:
     """Signal all but protected processes, without waiting for them."""
     for identity in _allowed(identities):

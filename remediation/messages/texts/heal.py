@@ -10,6 +10,15 @@ HEAL: dict[str, Text] = {
         INFO, "🔄 Restarting the server...", "🔄 Перезапуск сервера...",
         "🔄 Restarting {name}...", "🔄 Перезапуск сервиса {name}...",
     ),
+    "reloading": Text(
+        INFO, "🔄 Reloading the server...", "🔄 Сервер перечитывает конфигурацию...",
+        "🔄 Reloading {name}...", "🔄 Сервис {name} перечитывает конфигурацию...",
+    ),
+    "reloaded": Text(
+        SUCCESS, "✅ Server reloaded", "✅ Сервер перечитал конфигурацию",
+        "✅ {name} reloaded", "✅ Сервис {name} перечитал конфигурацию",
+    ),
+    "validating": Text(INFO, "Validating by `{command}`...", "Проверяем конфигурацию: `{command}`..."),
     "stopping": Text(
         INFO, "Stopping the running server...", "Останавливаем существующий сервер...",
         "Stopping the running {name}...", "Останавливаем работающий сервис {name}...",
@@ -171,6 +180,20 @@ HEAL: dict[str, Text] = {
         ERROR,
         "{name}: restart budget was spent ({restarts} in {window}s); the next restart is tried after {until}",
         "{name}: лимит перезапусков был исчерпан ({restarts} за {window} с); следующая попытка после {until}",
+    ),
+    "next_try": Text(
+        ERROR, "{name}: its last start failed; the next try is at {until}",
+        "{name}: последний запуск не удался; следующая попытка в {until}",
+    ),
+    "next_try_in": Text(
+        WARN, "{name}: the start is tried again in {delay}s", "{name}: повторная попытка запуска через {delay} с"
+    ),
+    "trying_again": Text(
+        WARN, "{name}: trying the start again in {delay}s...", "{name}: пробуем запустить ещё раз через {delay} с..."
+    ),
+    "ready_after_all": Text(
+        SUCCESS, "✅ {name} took longer than its start_timeout, and is ready now",
+        "✅ Сервис {name} запускался дольше, чем start_timeout, и теперь готов",
     ),
     "busy": Text(
         ERROR,

@@ -47,6 +47,8 @@ HELP = {
     "stop services; nothing heals them until they are started":
         "остановить сервисы; до запуска они не восстанавливаются",
     "stop and start services": "остановить и запустить сервисы",
+    "let services read their own configuration again, by the key reload":
+        "дать сервисам перечитать свою конфигурацию",
     "stop what still runs, but is no longer in the configuration":
         "остановить то, что работает, но чего больше нет в конфигурации",
     "take over a server that was started by hand, without a restart":

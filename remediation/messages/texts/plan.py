@@ -22,6 +22,11 @@ PLAN: dict[str, Text] = {
         INFO, "  would run `{command}`, for up to {timeout}s",
         "  будет выполнена команда `{command}`, не дольше {timeout} с",
     ),
+    "plan_validate": Text(
+        INFO, "  would validate by `{command}`, for up to {timeout}s, and do nothing if that fails",
+        "  сначала проверка конфигурации: `{command}`, не дольше {timeout} с; при ошибке действий не будет",
+    ),
+    "plan_reload": Text(INFO, "  would reload it by {command}", "  сервис перечитает конфигурацию: {command}"),
     "plan_end": Text(
         INFO, "  would end {holder}: {signal}, and SIGKILL after {timeout}s",
         "  будет завершён процесс {holder}: {signal}, через {timeout} с — SIGKILL",

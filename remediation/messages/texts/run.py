@@ -37,6 +37,11 @@ RUN: dict[str, Text] = {
         ERROR, "❌ Unproven: {names}; no check of it passed or failed (--allow-unproven accepts that)",
         "❌ Не подтверждено: {names}; ни одна проверка не прошла и не провалилась (--allow-unproven это допускает)",
     ),
+    "starting_still": Text(
+        INFO, "{names} {names:is|are} still starting; failing checks start no heal until {until}",
+        "{names:Сервис|Сервисы|Сервисы} {names} ещё {names:запускается|запускаются|запускаются}; до {until} неудачные "
+        "проверки не ведут к восстановлению",
+    ),
     "healing_off": Text(WARN, "Healing is off", "Автовосстановление выключено"),
     "paused": Text(WARN, "Healing is paused until {until}", "Автовосстановление приостановлено до {until}"),
     "paused_openly": Text(
@@ -52,6 +57,7 @@ RUN: dict[str, Text] = {
     # The monitor.
     "monitor": Text(INFO, "Check #{number} ({time})", "Проверка #{number} ({time})"),
     "status_healthy": Text(SUCCESS, "Status: healthy ✅", "Статус: Здоров ✅"),
+    "status_starting": Text(INFO, "Status: starting", "Статус: Запускается"),
     "status_sick": Text(ERROR, "Status: sick ❌", "Статус: Болен ❌"),
     "statistics": Text(
         INFO,
@@ -68,6 +74,9 @@ RUN: dict[str, Text] = {
         WARN,
         "The {names:process|processes} of {names} died, checking now",
         "{names:Процесс|Процессы|Процессы} {names} {names:завершился|завершились|завершились}, проверяем сейчас",
+    ),
+    "next_try_now": Text(
+        INFO, "Trying the start of {names} again", "Ещё раз запускаем {names}",
     ),
     "cycle_broken": Text(
         ERROR, "❌ The check came to no verdict: {problem}", "❌ Проверка не дала результата: {problem}"

@@ -23,9 +23,43 @@ START: dict[str, Text] = {
     ),
     "no_answer": Text(
         ERROR,
-        "{name}: no answer ({asked}) within {timeout}s of its start; last: {last}",
-        "{name}: нет ответа ({asked}) в течение {timeout} с после запуска; последняя попытка: {last}",
+        "{name}: no answer ({asked}) within {timeout}s of its start, last: {last}; start_timeout may be too short",
+        "{name}: нет ответа ({asked}) в течение {timeout} с после запуска, последняя попытка: {last}; возможно, "
+        "start_timeout слишком мал",
     ),
+    "slow": Text(
+        ERROR,
+        "{name}: it runs, but gave no answer ({asked}) within {timeout}s of its start, last: {last}; it was left "
+        "running, and start_timeout may be too short",
+        "{name}: сервис работает, но за {timeout} с после запуска не дал ответа ({asked}), последняя попытка: {last}; "
+        "он оставлен работать, возможно, start_timeout слишком мал",
+    ),
+    "slow_before": Text(
+        WARN,
+        "{name}: was not ready within its start_timeout {times} {times:time|times} in a row, so this start may take "
+        "{timeout}s",
+        "{name}: не успел запуститься за start_timeout {times} {times:раз|раза|раз} подряд, поэтому этот запуск может "
+        "занять {timeout} с",
+    ),
+    "not_valid": Text(
+        ERROR,
+        "{name}: `{command}` {how}, so nothing was stopped or started: {last}",
+        "{name}: `{command}`: {how}, поэтому ничего не остановлено и не запущено: {last}",
+    ),
+    "no_reload": Text(
+        ERROR,
+        '{name}: has no key reload, such as reload = ["nginx", "-s", "reload"] or "SIGHUP"',
+        '{name}: не задан ключ reload, например reload = ["nginx", "-s", "reload"] или "SIGHUP"',
+    ),
+    "reload_dead": Text(
+        ERROR, "{name}: has no running process that could reload", "{name}: нет работающего процесса для перезагрузки"
+    ),
+    "reload_uncaught": Text(
+        ERROR,
+        "{name}: its process {pid} has no handler for {signal}, which would end it; nothing was sent",
+        "{name}: процесс {pid} не обрабатывает {signal}, и сигнал завершил бы его; ничего не отправлено",
+    ),
+    "ended_by_reload": Text(INFO, "ended the main process", "завершил основной процесс"),
     "asked_path": Text(INFO, "2xx at {path}", "2xx от {path}"),
     "asked_tcp": Text(INFO, "a TCP connection", "TCP-соединение"),
     "command_failed": Text(

@@ -207,7 +207,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("ladder", '["reboot"]', ".ladder[0]: unknown value 'reboot'; known values: 'restart'"),
     ("depends_on", '["x"]', ".depends_on: no service is called 'x'; known services: api"),
     ("depends_on", '"x"', ".depends_on: expected a list"), ("ladder", "[]", ".ladder: expected a list of length >= 1"),
-    ("ladder", "[5]", '.ladder[0]: expected "restart" or a table, got a whole number'),
+    ("ladder", "[5]", '.ladder[0]: expected "restart", "reload" or a table, got a whole number'),
     ("ladder", "[{}]", ".ladder[0].run: missing"),
     ("ladder", "[{ run = 5 }]", ".ladder[0].run: expected a list of strings or one string"),
     ("ladder", '[{ run = "x", timeot = 1 }]', ".ladder[0]: unknown key 'timeot'; did you mean 'timeout'?"),

@@ -298,8 +298,8 @@ def test_an_interruption_ends_the_command_with_its_children(project: Sandbox) ->
 def test_ctrl_c_just_after_the_start_of_a_command_ends_it_too(
     project: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*arguments: Any) -> tuple[subprocess.Popen[bytes], int | None]:
-        started = spawn(*arguments)
+    def interrupted(*arguments: Any, **options: Any) -> tuple[subprocess.Popen[bytes], int | None]:
+        started = spawn(*arguments, **options)
         signal.raise_signal(signal.SIGINT)
         begun.append(started[0].pid)
         return started
