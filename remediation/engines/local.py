@@ -408,7 +408,8 @@ class LocalEngine(Engine):
         service, state = self.service, operation.state
         operation.log("starting", name=service.name)
         if state.identity:
-            operation.dead.add(state.identity)
+            # The process may not be the one that led the session: a successor, or another one with a reused PID.
+            operation.dead.update(filter(None, (state.identity, state.session_leader)))
             # If we die before we record the new PID, `lost_process` must not find the old one in the state.
             operation.store.forget_process(service, state)
         dead = operation.dead.copy()

@@ -113,6 +113,25 @@ def test_a_server_that_does_not_start_beside_its_dead_pid_is_started_when_that_i
 
 
 @needs_linux
+def test_the_dead_leader_of_the_session_is_waited_for_whatever_process_the_state_names(postgres: Sandbox) -> None:
+    with late(postgres, "remediation", "start") as parent:
+        leader = postgres.pid
+        has_died(leader)
+        # As if a successor had died, whose PID then went to another process.
+        state = postgres.state | {"pid": os.getpid()}
+        postgres.write(".auto-heal/api.json", json.dumps(state))
+        check = postgres.start("pytest", "healthtests")
+        wait_for(lambda: SAID.format(leader) in postgres.log or check.poll() is not None)
+        assert parent.stdin is not None
+        parent.stdin.write("now\n")
+        parent.stdin.flush()
+
+        output, _ = check.communicate(timeout=DEADLINE)
+
+        assert check.returncode == 0, output
+
+
+@needs_linux
 def test_a_dead_pid_that_never_goes_is_not_waited_for_for_ever(postgres: Sandbox) -> None:
     with late(postgres, "remediation", "start"):
         old = postgres.pid
