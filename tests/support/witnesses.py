@@ -103,7 +103,7 @@ def _tmux(tmux: str, environ: dict[str, str], stack: ExitStack) -> int:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
     words = [tmux, "-S", str(folder / "socket"), "-f", "/dev/null"]
     environ = environ | {"TERM": "xterm"}
-    subprocess.run([*words, "new-session", "-d", "sleep 600"], env=environ, check=True)
+    subprocess.run([*words, "new-session", "-d", "sleep", "600"], env=environ, check=True)
     stack.callback(subprocess.run, [*words, "kill-server"], env=environ, check=True)
     told = subprocess.run(
         [*words, "display-message", "-p", "#{pid}"], env=environ, check=True, stdout=subprocess.PIPE, text=True
