@@ -38,6 +38,17 @@ def test_a_process_that_we_started_leads_its_session(store: Store, service: Serv
     assert store.recall(service).session_leader == leader
 
 
+@pytest.mark.parametrize("adopted", [False, True])
+def test_the_session_of_an_earlier_start_is_forgotten(
+    store: Store, service: Service, leader: Identity, *, adopted: bool
+) -> None:
+    state = ServiceState(session=(leader.pid, "long ago"))
+
+    store.remember_process(service, state, leader, adopted=adopted)
+
+    assert store.recall(service).session == (None if adopted else (leader.pid, leader.born))
+
+
 def test_a_successor_is_in_the_session_of_the_process_that_we_started(
     store: Store, service: Service, leader: Identity, member: Identity
 ) -> None:
@@ -61,3 +72,11 @@ def test_the_session_of_an_adopted_process_is_not_ours(store: Store, service: Se
 
 def test_a_state_of_the_first_version_names_the_session_by_its_process(leader: Identity) -> None:
     assert ServiceState(pid=leader.pid, born=leader.born).session_leader == leader
+
+
+def test_a_successor_of_a_process_of_the_first_version_is_in_its_session(
+    store: Store, service: Service, leader: Identity, member: Identity
+) -> None:
+    store.remember_process(service, ServiceState(pid=leader.pid, born=leader.born), member)
+
+    assert store.recall(service).session_leader == leader
