@@ -48,7 +48,7 @@ WORDS = {
     "api", "auto", "heal", "python", "pytest", "process", "girls", "health", "root", "main", "NAME",
     "PID", "OK", "FAIL", "HTTP", "TCP", "TLS", "API", "URL", "JSON", "JUnit", "GET", "POST", "TOML", "Uptime",
     "url", "systemd", "crontab", "cron", "Prometheus", "Ctrl", "C", "seed", "N", "S", "conftest", "py", "xml", "toml",
-    "ladder", "latency", "rollback", "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart",
+    "ladder", "latency", "rollback", "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "reload",
     "status", "adopt", "drill", "pause", "resume", "report", "init", "start_timeout", "pyproject", "command", "ready",
     "free_port", "cwd", "xx", "tool", "gitignore", "server", "log", "reports", "lock", "healthtests", "version",
     "count",
@@ -289,8 +289,8 @@ def test_what_github_shows_is_russian(project: Sandbox, *, ill: bool) -> None:
 # Help and wrong use.
 
 COMMANDS = (
-    "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "adopt", "status", "drill",
-    "pause", "resume", "report", "init",
+    "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "reload", "adopt", "status",
+    "drill", "pause", "resume", "report", "init",
 )  # fmt: skip
 FAULTS = (
     "crash", "hang", "deaf", "child", "orphan", "on", "port", "stranger", "stale", "pid", "reused", "full", "healer",

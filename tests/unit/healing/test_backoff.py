@@ -244,3 +244,83 @@ def test_a_budget_that_was_not_spent_waits_for_nothing(clock: Clock) -> None:
     clock.state.troubled_at = clock.now
 
     assert not backoff.waits_still(clock.service, clock.state)
+
+
+# Starts that fail.
+
+
+def fail_for(clock: Clock, seconds: float) -> list[float]:
+    """Try a start that fails whenever it may be tried, for this long; return the moments of the tries."""
+    end, tries = clock.now + seconds, list[float]()
+    while clock.now < end:
+        if backoff.refusal(clock.service, clock.state) is None:
+            backoff.count_restart(clock.state)
+            backoff.count_failed_start(clock.service, clock.state)
+            tries.append(clock.now - START)
+        clock.now += 1.0
+    return tries
+
+
+def test_a_start_that_fails_is_tried_again_after_twice_the_time_up_to_a_minute(clock: Clock) -> None:
+    tries = fail_for(clock, 260)
+
+    assert [after - before for before, after in pairwise(tries)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_tries_of_ten_minutes_are_one_restart_of_the_budget(clock: Clock) -> None:
+    clock.service = replace(clock.service, budget=Budget(3, 7_200.0, calm=7_200.0))
+
+    fail_for(clock, 600)
+    first = len(clock.state.restarts)
+    fail_for(clock, 600)
+
+    assert (first, len(clock.state.restarts)) == (1, 2)
+
+
+def test_a_budget_that_tries_have_spent_is_waited_for_like_any_other(clock: Clock) -> None:
+    clock.service = replace(clock.service, budget=Budget(1, 7_200.0, calm=7_200.0))
+
+    fail_for(clock, 661)
+
+    assert clock.ask() == "budget"
+    assert clock.state.delay == LONGEST_DELAY
+
+
+def test_a_start_that_becomes_ready_ends_the_tries(clock: Clock) -> None:
+    fail_for(clock, 1)
+
+    backoff.count_ready_start(clock.state)
+
+    assert clock.ask() == ""
+    assert clock.state.delay == 0
+
+
+def test_tries_of_an_earlier_incident_are_over(clock: Clock) -> None:
+    fail_for(clock, 8)
+    clock.now += 1
+
+    refused = backoff.refusal(clock.service, clock.state, since=clock.now - 0.5)
+
+    assert refused is None
+    assert clock.state.failed_starts == 0
+    assert not backoff.is_another_try(clock.state)
+
+
+def test_tries_of_this_incident_go_on(clock: Clock) -> None:
+    fail_for(clock, 8)
+
+    refused = backoff.refusal(clock.service, clock.state, since=START - 1)
+
+    assert refused is not None
+    assert refused.waits_for_try
+    assert refused.why.key == "next_try"
+
+
+def test_a_failed_start_after_a_spent_budget_keeps_the_longer_delay(clock: Clock) -> None:
+    clock.sick_for(40)
+    delay, not_before = clock.state.delay, clock.state.not_before
+
+    backoff.count_failed_start(clock.service, clock.state)
+
+    assert delay > 0
+    assert (clock.state.delay, clock.state.not_before, clock.state.failed_starts) == (delay, not_before, 0)
