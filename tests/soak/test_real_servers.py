@@ -20,6 +20,9 @@ from witnesses import Witnesses, await_server, is_free, witnesses
 PAIRS = [(server, fault) for server in SERVERS for fault in FAULTS if server.has_workers or fault is not worker_crashes]
 
 
+FAILING = "import pytest\n\n\n@pytest.mark.heals('api')\ndef test_more():\n    assert False\n"
+
+
 @pytest.fixture
 def project() -> Iterator[Sandbox]:
     """A project in a folder that the workers of a server may enter, whatever user they run as."""
@@ -134,6 +137,44 @@ def test_the_same_server_in_another_folder_and_a_twin_on_another_port_are_not_ha
         assert stopped.code == 0, stopped
         assert known.harmed == []
         assert not any(is_free(port) for _, port in others)
+
+
+# What a server is asked by, in front of a restart, and the signal by which it reads its configuration again.
+VALIDATED = {"nginx": ("-t", "SIGHUP"), "apache": ("-t", "SIGUSR1"), "haproxy": ("-c", "SIGUSR2")}
+
+
+@pytest.mark.parametrize("server", [each for each in SERVERS if each.name in VALIDATED], ids=lambda each: each.name)
+@pytest.mark.usefixtures("near")
+def test_a_server_with_a_typo_in_its_configuration_runs_on_through_a_restart_a_reload_and_a_heal(
+    project: Sandbox, server: Server
+) -> None:
+    command = configure(project, server)
+    flag, name = VALIDATED[server.name]
+    with (project.root / "auto-heal.toml").open("a") as file:
+        file.write(
+            f'validate = {json.dumps([*command.words, flag])}\nreload = "{name}"\nladder = ["reload", "restart"]\n'
+        )
+    assert project.auto_heal("start").code == 0
+    pid = project.pid
+    reloaded = project.auto_heal("reload")
+    (config,) = (path for path in project.root.iterdir() if path.suffix in (".conf", ".cfg"))
+    correct = config.read_text()
+    config.write_text(f"{correct}\nno_such_directive on;\n")
+    failing = project.write("healthtests/test_more.py", FAILING)
+
+    refused = [project.auto_heal("restart"), project.auto_heal("reload"), project.check()]
+
+    assert reloaded.code == 0, reloaded
+    assert [result.code for result in refused] == [1, 1, 1]
+    assert all("so nothing was stopped or started" in result.output for result in refused), refused
+    assert all("no_such_directive" in result.output for result in refused), refused
+    assert project.pid == pid
+    assert not is_free(project.port)
+    failing.unlink()
+    config.write_text(correct)
+    assert project.auto_heal("restart").code == 0
+    assert project.check().code == 0
+    assert project.auto_heal("stop").code == 0
 
 
 @pytest.mark.usefixtures("near")
