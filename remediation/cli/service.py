@@ -12,7 +12,7 @@ from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
 from remediation.engines import adoption, engine_of
 from remediation.engines.engine import FoundProcess
-from remediation.engines.errors import HealError
+from remediation.engines.errors import HealError, NotValidError
 from remediation.engines.orphans import log_orphans, orphans
 from remediation.healing.remediator import Remediator
 from remediation.messages.message import Message
@@ -22,6 +22,7 @@ from remediation.state.history import recorder
 from remediation.state.service_state import Pause, Store
 from remediation.system.exit_codes import FAILED, INTERRUPTED, PASSED
 from remediation.system.process import introduce
+from remediation.system.telling import excerpt
 
 STDOUT = 1
 # Answers that mean yes, in both languages.
@@ -64,8 +65,15 @@ def by_hand(action: str, names: Sequence[str], *, orphans_too: bool = False) -> 
                 incidents.close(project, service.name)
         except HealError as error:
             failed = True
-            event_log.log_message(error.message)
+            _log_failure(event_log, error)
     return int(failed)
+
+
+def _log_failure(event_log: EventLog, error: HealError) -> None:
+    """Log why an action failed, and what the service's own validation printed."""
+    for line in excerpt(error.output.splitlines()).lines if isinstance(error, NotValidError) else ():
+        event_log.log("detail", line=line)
+    event_log.log_message(error.message)
 
 
 def adopt(name: str, *, pid: int | None, agreed: bool) -> int:

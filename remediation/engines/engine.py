@@ -18,6 +18,7 @@ from remediation.engines.errors import HealError
 from remediation.messages.message import Message
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity
+from remediation.system.telling import Excerpt
 
 
 class Condition(Enum):
@@ -55,8 +56,8 @@ class Start(Protocol):
     def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than the service lives."""
 
-    def log_tail(self) -> list[str]:
-        """Return the last lines of its log since this start, without secrets."""
+    def excerpt(self) -> Excerpt:
+        """Return what to show of its log since this start, without secrets."""
 
 
 class Operation(Protocol):

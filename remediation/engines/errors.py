@@ -38,8 +38,8 @@ class CommandFailedError(HealError):
     """A command of the configuration did not exit with status 0; `how` says how it ended."""
 
     def __init__(self, *, how: Message, **values: object) -> None:
-        """Report how the command ended."""
-        super().__init__("command_failed", how=how, **values)
+        """Report how the command ended, and what the log says `last`, if anything."""
+        super().__init__("command_said" if "last" in values else "command_failed", how=how, **values)
         self.how = how
 
 

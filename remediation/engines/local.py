@@ -30,6 +30,7 @@ from remediation.system.process import (
     zombies,
 )
 from remediation.system.secrets import redacted_words
+from remediation.system.telling import NOTHING, Excerpt
 
 if TYPE_CHECKING:
     from remediation.engines.spawn import Started
@@ -61,8 +62,8 @@ class _Reloaded(Start):
     def sleep(self, seconds: float) -> None:
         await_death(self._main, seconds)
 
-    def log_tail(self) -> list[str]:
-        return []
+    def excerpt(self) -> Excerpt:
+        return NOTHING
 
 
 class LocalEngine(Engine):

@@ -20,11 +20,8 @@ from remediation.engines.errors import HealError
 from remediation.messages.message import Message
 from remediation.system import disk, environment, files, logrotate
 from remediation.system.process import Identity, await_death, signal_name
-from remediation.system.tracebacks import redacted_output
+from remediation.system.telling import Excerpt, read_excerpt
 
-# How much of a service's log explains why it did not start.
-TAIL_LINES = 20
-_TAIL_BYTES = 16_384
 # With less space than this for its log, in bytes, a command would soon have none.
 _LOG_ROOM = 65_536
 
@@ -77,16 +74,9 @@ class Started:
         if self.identity:
             await_death(self.identity, seconds)
 
-    def log_tail(self) -> list[str]:
-        """Return the last lines that the command wrote to its log."""
-        if self._log_start is None:
-            return []
-        try:
-            data = files.tail(self._log_file, start=self._log_start, limit=_TAIL_BYTES)
-        except OSError:
-            return []
-        # Redact before splitting into lines: a secret may span several.
-        return redacted_output(data.decode(errors="backslashreplace")).splitlines()[-TAIL_LINES:]
+    def excerpt(self) -> Excerpt:
+        """Return what to show of what the command wrote to its log."""
+        return read_excerpt(self._log_file, start=self._log_start)
 
 
 def ended(status: int) -> Message:

@@ -6,7 +6,6 @@ The caller holds the service's lock.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from remediation.config.model import Service
 from remediation.engines import engine_of
@@ -24,6 +23,7 @@ from remediation.state.event_log import EventLog
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity, descendants, introduce, terminate
 from remediation.system.secrets import redacted_words
+from remediation.system.telling import NOTHING, Excerpt, excerpt
 from remediation.system.tracebacks import redacted_output
 
 # With ready = "none" there is no probe; a command that lives this long counts as started.
@@ -111,7 +111,7 @@ class Actions:
             output = redacted_output(captured.output.decode(errors="backslashreplace"))
             raise NotValidError(
                 name=service.name, command=" ".join(redacted_words(command)), how=captured.problem,
-                last=telling_line(output.splitlines()), output=output,
+                last=excerpt(output.splitlines()).telling, output=output,
             )  # fmt: skip
         self._valid.add(service.name)
 
@@ -191,23 +191,27 @@ class Actions:
         self._raise_if_dead(service, start)
         if service.ready == "none":
             return
-        self._log_failed_start(service, start)
-        key = "slow" if start else "no_answer"
-        raise SlowStartError(key, name=service.name, asked=readiness.asked(service), timeout=timeout, last=problem)
+        found = self._log_failed_start(service, start)
+        if start:
+            self.event_log.log("left_running", name=service.name)
+        values = {"name": service.name, "asked": readiness.asked(service), "timeout": timeout, "last": problem}
+        if found.names_error:
+            raise SlowStartError("no_answer_saying", **values, log=service.log_file.name, said=found.telling)
+        raise SlowStartError("no_answer", **values)
 
     def _raise_if_dead(self, service: Service, start: Start | None) -> None:
         if start and (how := start.death()):
-            last = self._log_failed_start(service, start)
+            last = self._log_failed_start(service, start).telling
             key = "died_saying" if last else "died"
             raise DiedError(key, name=service.name, command=start.command, how=how, last=last)
 
-    def _log_failed_start(self, service: Service, start: Start | None) -> str:
-        """Log that the service did not start, with the last lines of its log; return the most useful line."""
+    def _log_failed_start(self, service: Service, start: Start | None) -> Excerpt:
+        """Log that the service did not start, with an excerpt of its log, and return that."""
         self.event_log.log("not_started", name=service.name)
-        tail = start.log_tail() if start else []
-        for line in tail:
+        found = start.excerpt() if start else NOTHING
+        for line in found.lines:
             self.event_log.log("detail", line=line)
-        return telling_line(tail)
+        return found
 
     def run(
         self,
@@ -249,13 +253,6 @@ class Actions:
             self.run(service, state, command, timeout)
         except HealError as error:
             self.event_log.log_message(error.message)
-
-
-def telling_line(lines: Sequence[str]) -> str:
-    """Return the last line that names an error, or else the last line; empty if there is none."""
-    # Many programs print a trace or a version after the line that names the problem.
-    errors = [line for line in lines if "error" in line.lower()] or [line for line in lines if line.strip()]
-    return errors[-1].strip() if errors else ""
 
 
 def start_allowance(service: Service, state: ServiceState) -> float:

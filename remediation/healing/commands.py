@@ -19,6 +19,7 @@ from remediation.system import environment
 from remediation.system.environment import CAPTURE_MARK
 from remediation.system.process import Identity, await_death, descendants, group, marked, send, terminate
 from remediation.system.signals import HeldInterrupts
+from remediation.system.telling import read_excerpt
 
 # Seconds from SIGTERM to SIGKILL for a command that took too long.
 _COMMAND_GRACE = 2.0
@@ -46,20 +47,35 @@ def run_command(
     environ = environment.unmarked(child_environment(service)) | dict(extra_environ or {})
     words = " ".join(command)
     with HeldInterrupts() as interrupts:
-        child, _ = spawn(_Bounded, service, command, environ, as_service=as_service)
+        child, log_start = spawn(_Bounded, service, command, environ, as_service=as_service)
         try:
             on_start(Identity.of(child.pid))
             interrupts.release()
             status = child.wait(timeout)
         except subprocess.TimeoutExpired:
             _end(child, service)
-            raise CommandLateError("command_late", name=service.name, command=words, timeout=timeout) from None
+            said = _said(service, log_start)
+            raise CommandLateError(
+                "command_late_said" if said else "command_late",
+                name=service.name, command=words, timeout=timeout, limit=_limiting_key(service, command), **said,
+            ) from None  # fmt: skip
         except BaseException:
             _end(child, service)
             raise
     if status:
-        log = service.log_file.name
-        raise CommandFailedError(name=service.name, command=words, how=ended(status), log=log)
+        raise CommandFailedError(name=service.name, command=words, how=ended(status), **_said(service, log_start))
+
+
+def _limiting_key(service: Service, command: Sequence[str]) -> str:
+    """Return the key of the configuration that limits the time of a command."""
+    of_the_service = (service.restart_command, service.start_command, service.stop_command)
+    return "start_timeout" if command in of_the_service else "timeout"
+
+
+def _said(service: Service, log_start: int | None) -> dict[str, str]:
+    """Return the telling line of the log since a command began, and the log's name; nothing if there is no line."""
+    telling = read_excerpt(service.log_file, start=log_start).telling
+    return {"log": service.log_file.name, "last": telling} if telling else {}
 
 
 def _end(child: subprocess.Popen[bytes], service: Service) -> None:

@@ -30,6 +30,7 @@ from remediation.state.event_log import EventLog
 from remediation.state.remediation import Origin, Remediation, RemediationResult
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.files import LockTimeoutError
+from remediation.system.telling import excerpt
 
 # The output of the key `validate`, in the evidence.
 VALIDATION_FILE = "validate.txt"
@@ -189,6 +190,12 @@ class Remediator:
             if not self._actions.has_acted(service):
                 self._restore_budget(service, state, before)
 
+    def _log_not_valid(self, error: NotValidError) -> None:
+        """Log what is wrong with the service's own configuration."""
+        for line in excerpt(error.output.splitlines()).lines:
+            self._event_log.log("detail", line=line)
+        self._event_log.log_message(error.message)
+
     def _await_next_try(self, incident: Incident, state: ServiceState) -> None:
         """Wait for the next try of a start that failed, if it is due within start_timeout."""
         service, wait = incident.service, state.not_before - time.time()
@@ -236,7 +243,7 @@ class Remediator:
             evidence = self._context.evidence(incident, state)
             self._context.add_evidence(evidence, VALIDATION_FILE, error.output)
         if state.not_valid != str(error) or self._context.origin != "monitor":
-            self._event_log.log_message(error.message)
+            self._log_not_valid(error)
         state.not_valid = str(error)
         return incident.remediation(
             self._context.origin, RemediationResult.HINDERED, reason=str(error), evidence=evidence
@@ -259,10 +266,12 @@ class Remediator:
             except HealError as error:
                 reason = str(error)
                 state.port_holder = _port_holder(error)
-                self._event_log.log_message(error.message)
                 if isinstance(error, NotValidError):
+                    self._log_not_valid(error)
                     self._context.add_evidence(evidence, VALIDATION_FILE, error.output)
-                elif step.reloads:
+                    break
+                self._event_log.log_message(error.message)
+                if step.reloads:
                     continue
             break
         if not self._actions.has_acted(service):

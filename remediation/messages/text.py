@@ -44,8 +44,8 @@ INFO, SUCCESS, WARN, ERROR = Level.INFO, Level.SUCCESS, Level.WARN, Level.ERROR
 
 # Values that may be our own English texts, read back from a report or from another process.
 READ_BACK = frozenset({"cause", "problem", "reason", "holder", "why", "last", "how", "what", "action", "more"})
-# The exception: a line of the service's own log.
-QUOTED = frozenset({("died_saying", "last")})
+# The exception: a line of a service's or a command's own output.
+QUOTED = frozenset({("died_saying", "last"), ("command_said", "last"), ("command_late_said", "last")})
 
 
 class Counted(str):

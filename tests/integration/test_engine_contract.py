@@ -203,7 +203,7 @@ def test_a_program_that_is_missing_is_named_and_nothing_counts_as_done(configure
 def test_a_start_that_is_not_ready_in_time_says_so_and_can_be_stopped(configure: Configure) -> None:
     bench = configure(f'env = {{ SLOW = "600" }}\n{SOON}')
 
-    with pytest.raises(HealError, match=r"no answer .*start_timeout"):
+    with pytest.raises(HealError, match=r"no answer"):
         bench.do("start")
     bench.do("stop")
 

@@ -49,7 +49,8 @@ WORDS = {
     "PID", "OK", "FAIL", "HTTP", "TCP", "TLS", "API", "URL", "JSON", "JUnit", "GET", "POST", "TOML", "Uptime",
     "url", "systemd", "crontab", "cron", "Prometheus", "Ctrl", "C", "seed", "N", "S", "conftest", "py", "xml", "toml",
     "ladder", "latency", "rollback", "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart",
-    "reload", "status", "adopt", "drill", "pause", "resume", "report", "init", "start_timeout", "pyproject", "command", "ready",
+    "reload", "status", "adopt", "drill", "pause", "resume", "report", "init", "start_timeout", "pyproject", "command",
+    "ready",
     "free_port", "cwd", "xx", "tool", "gitignore", "server", "log", "reports", "lock", "healthtests", "version",
     "count",
 }  # fmt: skip

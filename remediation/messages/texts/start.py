@@ -23,16 +23,18 @@ START: dict[str, Text] = {
     ),
     "no_answer": Text(
         ERROR,
-        "{name}: no answer ({asked}) within {timeout}s of its start, last: {last}; start_timeout may be too short",
-        "{name}: нет ответа ({asked}) в течение {timeout} с после запуска, последняя попытка: {last}; возможно, "
-        "start_timeout слишком мал",
+        "{name}: no answer ({asked}) within {timeout}s of its start (start_timeout); last: {last}",
+        "{name}: нет ответа ({asked}) в течение {timeout} с после запуска (start_timeout); последняя попытка: {last}",
     ),
-    "slow": Text(
+    "no_answer_saying": Text(
         ERROR,
-        "{name}: it runs, but gave no answer ({asked}) within {timeout}s of its start, last: {last}; it was left "
-        "running, and start_timeout may be too short",
-        "{name}: сервис работает, но за {timeout} с после запуска не дал ответа ({asked}), последняя попытка: {last}; "
-        "он оставлен работать, возможно, start_timeout слишком мал",
+        "{name}: no answer ({asked}) within {timeout}s of its start (start_timeout); last: {last}; {log} says: {said}",
+        "{name}: нет ответа ({asked}) в течение {timeout} с после запуска (start_timeout); последняя попытка: {last}; "
+        "в {log}: {said}",
+    ),
+    "left_running": Text(
+        WARN, "{name}: it was left running; raise start_timeout if it needs longer to start",
+        "{name}: процесс оставлен работать; увеличьте start_timeout, если запуск длится дольше",
     ),
     "slow_before": Text(
         WARN,
@@ -63,13 +65,21 @@ START: dict[str, Text] = {
     "asked_path": Text(INFO, "2xx at {path}", "2xx от {path}"),
     "asked_tcp": Text(INFO, "a TCP connection", "TCP-соединение"),
     "command_failed": Text(
-        ERROR, "{name}: `{command}` {how}; its output is in {log}",
-        "{name}: процесс `{command}` {how}; его вывод в {log}"
+        ERROR, "{name}: `{command}` {how}; it left nothing in its log",
+        "{name}: процесс `{command}` {how}; в журнале от него ничего нет",
+    ),
+    "command_said": Text(
+        ERROR, "{name}: `{command}` {how}; {log} says: {last}", "{name}: процесс `{command}` {how}; в {log}: {last}"
     ),
     "command_late": Text(
         ERROR,
-        "{name}: `{command}` did not end within {timeout}s and was killed",
-        "{name}: процесс `{command}` не завершился за {timeout} с и был убит",
+        "{name}: `{command}` did not end within {timeout}s ({limit}) and was killed",
+        "{name}: процесс `{command}` не завершился за {timeout} с ({limit}) и был убит",
+    ),
+    "command_late_said": Text(
+        ERROR,
+        "{name}: `{command}` did not end within {timeout}s ({limit}) and was killed; {log} says: {last}",
+        "{name}: процесс `{command}` не завершился за {timeout} с ({limit}) и был убит; в {log}: {last}",
     ),
     "log_full": Text(
         WARN, "{name}: the disk under its log {log} is full; what it prints is lost until its next start",

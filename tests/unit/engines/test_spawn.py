@@ -123,7 +123,7 @@ def test_a_service_outlives_whoever_started_it(project: Sandbox) -> None:
     assert Identity.of(int(result.stdout))
 
 
-def test_the_output_is_appended_and_the_tail_is_the_commands_own(project: Sandbox) -> None:
+def test_the_output_is_appended_and_the_excerpt_is_of_the_commands_own(project: Sandbox) -> None:
     script = "import sys; [print('line', n, flush=True) for n in range(30)]; sys.stderr.buffer.write(b'\\xff end\\n')"
     service = configured(project, *python(script))
     project.write("api-server.log", "from before\n")
@@ -132,19 +132,19 @@ def test_the_output_is_appended_and_the_tail_is_the_commands_own(project: Sandbo
     death(started)
 
     assert (project.root / "api-server.log").read_bytes().startswith(b"from before\nline 0\n")
-    assert started.log_tail() == [*(f"line {number}" for number in range(11, 30)), "\\xff end"]
+    assert started.excerpt().lines == [*(f"line {number}" for number in range(11, 30)), "\\xff end"]
 
 
-def test_a_command_that_said_nothing_has_no_tail_though_its_log_is_long(project: Sandbox) -> None:
+def test_a_command_that_said_nothing_has_no_excerpt_though_its_log_is_long(project: Sandbox) -> None:
     service = configured(project, "true")
     project.write("api-server.log", "from before\n" * 9999)
 
     started = launch(service)
     death(started)
 
-    assert started.log_tail() == []
+    assert started.excerpt().lines == []
     service.log_file.unlink()
-    assert started.log_tail() == []
+    assert started.excerpt().lines == []
 
 
 @pytest.mark.parametrize(
@@ -253,11 +253,40 @@ def test_a_command_that_succeeds_says_so_in_the_log_of_the_service(project: Sand
     ("script", "reason"),
     [("exit 7", "exited with status 7"), ("kill -KILL $$", "was killed by SIGKILL")],
 )
-def test_a_command_that_fails_is_told_with_the_place_of_its_output(project: Sandbox, script: str, reason: str) -> None:
+def test_a_command_that_fails_without_a_word_is_told_with_its_end(project: Sandbox, script: str, reason: str) -> None:
+    project.write("api-server.log", "ValueError: from before\n")
+
     with pytest.raises(HealError) as raised:
         run_command(configured(project, "true"), ["sh", "-c", script], timeout=LONG)
 
-    assert str(raised.value) == f"api: `sh -c {script}` {reason}; its output is in api-server.log"
+    assert str(raised.value) == f"api: `sh -c {script}` {reason}; it left nothing in its log"
+
+
+def test_a_command_that_fails_is_told_with_the_line_that_tells_why(project: Sandbox) -> None:
+    project.write("fail.sh", "echo cannot connect with token=abcDEF123xyz987; echo bye; exit 7\n")
+    project.write("api-server.log", "ValueError: from before\n")
+
+    with pytest.raises(HealError) as raised:
+        run_command(configured(project, "true"), ["sh", "fail.sh"], timeout=LONG)
+
+    said = "api-server.log says: cannot connect with token=***"
+    assert str(raised.value) == f"api: `sh fail.sh` exited with status 7; {said}"
+
+
+@pytest.mark.parametrize(("key", "command"), [("start_timeout", 'restart = ["sh", "slow.sh"]'), ("timeout", None)])
+def test_a_command_that_takes_too_long_is_told_with_its_limit_and_what_it_said(
+    project: Sandbox, key: str, command: str | None
+) -> None:
+    project.write("slow.sh", "echo password for root?; sleep 600\n")
+    project.configure(command=command)
+    service = load_project(project.root, {}).services["api"]
+
+    with pytest.raises(HealError) as raised:
+        run_command(service, service.restart_command or ("sh", "slow.sh"), timeout=0.5)
+
+    assert str(raised.value) == (
+        f"api: `sh slow.sh` did not end within 0.5s ({key}) and was killed; api-server.log says: password for root?"
+    )
 
 
 @needs_setsid
@@ -265,7 +294,7 @@ def test_a_command_that_takes_too_long_is_ended_with_its_deaf_and_scattered_chil
     service = configured(project, "true", service="stop_timeout = 0.3")
     script = "setsid sh -c \"trap '' TERM; sleep 600\" & setsid sleep 600 & sleep 600"
 
-    with pytest.raises(HealError, match="did not end within 1s and was killed"):
+    with pytest.raises(HealError, match=r"did not end within 1s \(timeout\) and was killed"):
         run_command(service, ["sh", "-c", script], timeout=1)
 
     assert running_in(project) == []
