@@ -15,15 +15,17 @@ import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 from remediation import __version__
 from remediation.drill.fault_names import FAULTS, listed
 from remediation.messages.formatting import HELP_WIDTH, duration
 from remediation.messages.text import of_environment
+from remediation.system import journal
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, USAGE_ERROR
 from remediation.system.process_exit import exit_at_once
 
+_STDERR = 2
 _LAST_PORT = 65_535
 _MOST_ROUNDS = 1_000
 
@@ -301,6 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from remediation.system.signals import unignore
 
     _open_closed_descriptors()
+    _prepare_streams()
     unignore()
     top = parser()
     options, rest = top.parse_known_args(arguments)
@@ -313,10 +316,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if rest and options.command not in _GIVE_VERDICTS:
         top.error(f"unknown arguments: {' '.join(rest)}")
-    # A terminal or pipe with a narrow encoding gets escapes for characters that it cannot show, not a traceback.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     try:
         return _run(options, [word for word in rest if word != "--"])
     except ConfigError as error:
@@ -365,6 +364,16 @@ def _open_closed_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _prepare_streams() -> None:
+    """Let no character stop our output, and give errors their priority in the journal."""
+    # A terminal or pipe with a narrow encoding gets escapes for characters that it cannot show, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if journal.is_journal(_STDERR):
+        sys.stderr = cast("TextIO", journal.Prioritized(sys.stderr, journal.ERROR))
 
 
 # One function per command, which imports the modules that it needs.

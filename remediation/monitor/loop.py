@@ -159,6 +159,7 @@ class Monitor:
             # No cycle has ever run, so the monitor ends with pytest's code.
             for line in output:
                 self._log("detail", line=line)
+            self._log("not_collected", reason=_reason(output))
             self._code = code if code > FAILED else INTERNAL_ERROR
             return
         self._log("checks_broken" if self._sessions.current else "checks_missing", problem=_reason(output))

@@ -18,6 +18,7 @@ from remediation.supervision.round_files import remove_run_folders
 from remediation.system import python
 from remediation.system.process import pidfd
 from remediation.system.secrets import redacted
+from remediation.system.telling import without_colours
 
 # Without a pidfd, how often to check for the end of a fork server, in seconds.
 _POLL = 0.5
@@ -108,10 +109,11 @@ class WarmSession:
             self._pidfd = None
 
     def last_output(self) -> list[str]:
-        """Return the last lines of its output, without secrets."""
+        """Return the last lines of its output, without secrets and colours."""
         end = self._output.seek(0, os.SEEK_END)
         self._output.seek(max(0, end - _OUTPUT))
-        return redacted(self._output.read().decode(errors="backslashreplace")).splitlines()[-_LINES:]
+        output = without_colours(self._output.read().decode(errors="backslashreplace"))
+        return redacted(output).splitlines()[-_LINES:]
 
 
 # How long a cycle waits for edited checks to be collected before it runs the old ones, in seconds.

@@ -14,9 +14,11 @@ from pathlib import Path
 from remediation.config.model import Project
 from remediation.messages.catalog import CATALOG, Language, Level
 from remediation.messages.message import Message
-from remediation.system import files, logrotate
+from remediation.system import files, journal, logrotate
 
 _COLOURS = {Level.SUCCESS: "\033[32m", Level.WARN: "\033[33m", Level.ERROR: "\033[31m", Level.INFO: ""}
+
+_PRIORITIES = {Level.ERROR: journal.ERROR, Level.WARN: journal.WARNING}
 
 Terminal = Callable[[str, Level], None]
 
@@ -33,16 +35,20 @@ def colourful(stream_fd: int, environ: Mapping[str, str] = os.environ) -> bool:
 def terminal(fd: int, *, patience: float | None = None) -> Terminal:
     """Return a terminal that writes each text as one line to a descriptor; errors of the descriptor are ignored.
 
+    In systemd's journal, each line has the priority of its level.
     It waits for a descriptor that accepts no data, because of Ctrl+S or a slow reader. With `patience`, it waits that
     many seconds once, and after that drops lines without waiting until the descriptor accepts data again.
     """
-    coloured = colourful(fd)
+    in_journal = journal.is_journal(fd)
+    coloured = not in_journal and colourful(fd)
     encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
     left = patience
 
     def show(text: str, level: Level) -> None:
         nonlocal left
         line = f"{_COLOURS[level]}{text}\033[0m" if coloured and _COLOURS[level] else text
+        if in_journal:
+            line = f"{_PRIORITIES.get(level, journal.INFORMATION)}{text}"
         data = f"{line}\n".encode(encoding, errors="backslashreplace")
         if left is not None:
             left = patience if select.select([], [fd], [], left)[1] else 0.0

@@ -67,6 +67,11 @@ _SUMMARY = re.compile(
 )
 
 
+def without_colours(text: str) -> str:
+    """Return a text without the colours of a terminal."""
+    return _COLOUR.sub("", text)
+
+
 class Excerpt(Struct, frozen=True):
     """What to show of an output, without secrets."""
 
@@ -93,7 +98,7 @@ def read_excerpt(log: Path, *, start: int | None) -> Excerpt:
         # A line that lost its beginning may hold the end of a secret that nobody can recognize.
         data = data.partition(b"\n")[2]
     # Redact before splitting into lines, since a secret may span several, but without colours in between.
-    text = redacted_output(_COLOUR.sub("", data.decode(errors="backslashreplace")))
+    text = redacted_output(without_colours(data.decode(errors="backslashreplace")))
     return excerpt(text.splitlines())
 
 

@@ -142,7 +142,8 @@ HEAL: dict[str, Text] = {
         WARN, "⏪ Rolling back by `{command}`...", "⏪ Откат: `{command}`...",
         "⏪ Rolling {name} back by `{command}`...", "⏪ Откат сервиса {name}: `{command}`...",
     ),
-    "detail": Text(ERROR, "{line}", "{line}"),
+    # A line of somebody else's output; what it means, another text says.
+    "detail": Text(INFO, "{line}", "{line}"),
     # What a heal says of a service, always by name: these are also the reasons in a report.
     "recovered": Text(
         SUCCESS, "✅ {name} recovered by itself after {others}", "✅ Сервис {name} восстановился сам после {others}"

@@ -255,3 +255,29 @@ def test_a_narrow_terminal_gets_escapes_for_what_it_cannot_show() -> None:
     )
 
     assert result.stdout == b"\\u2705 \xe9\n"
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        (Level.ERROR, "<3>❌ x\n"),
+        (Level.WARN, "<4>❌ x\n"),
+        (Level.SUCCESS, "<6>❌ x\n"),
+        (Level.INFO, "<6>❌ x\n"),
+    ],
+)
+def test_the_journal_gets_the_level_as_a_priority_and_no_colour(
+    monkeypatch: pytest.MonkeyPatch, level: Level, shown: str
+) -> None:
+    ours, its = os.pipe()
+    try:
+        status = os.fstat(its)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        monkeypatch.setenv("FORCE_COLOR", "1")
+
+        terminal(its)("❌ x", level)
+
+        assert os.read(ours, 99).decode() == shown
+    finally:
+        os.close(ours)
+        os.close(its)
