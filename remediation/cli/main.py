@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     _add_services(commands)
     _add_drill(commands)
     _add_pause(commands)
+    _add_validate(commands)
     _add_report(commands)
     _add_init(commands)
     return top
@@ -218,6 +219,14 @@ def _add_pause(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="end by itself, as 10m, 90s or 1h30m (default: never)",
     )
     _add(commands, "resume", "end a pause", "auto-heal resume")
+
+
+def _add_validate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    validate = _add(
+        commands, "validate", "say whether the configuration is valid",
+        "auto-heal validate\n  auto-heal validate --checks", "exit codes: 0 if it is, 4 if not",
+    )  # fmt: skip
+    validate.add_argument("--checks", action="store_true", help="collect the checks as well")
 
 
 def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -455,6 +464,12 @@ def _resume(_options: argparse.Namespace, _: list[str]) -> int:
     return resume()
 
 
+def _validate(options: argparse.Namespace, _: list[str]) -> int:
+    from remediation.cli.validate import validate
+
+    return validate(checks=options.checks)
+
+
 def _report(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.report import report
 
@@ -474,5 +489,5 @@ def _init(options: argparse.Namespace, _: list[str]) -> int:
 _RUN = {
     "check": _check, "plan": _plan, "monitor": _monitor, "predeploy": _predeploy, "postdeploy": _postdeploy,
     "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "reload": _by_hand, "adopt": _adopt, "status": _status,
-    "drill": _drill, "pause": _pause, "resume": _resume, "report": _report, "init": _init,
+    "drill": _drill, "pause": _pause, "resume": _resume, "validate": _validate, "report": _report, "init": _init,
 }  # fmt: skip

@@ -21,9 +21,13 @@ from remediation.config.schema import ConfigError
 from remediation.healing.context import longest
 from remediation.messages.message import printable
 
-# Exit codes of the monitor that a restart would only repeat: another monitor runs, or the configuration is broken.
-_FINAL_CODES = "1 4"
+# Exit codes of the monitor that a restart would only repeat: another monitor runs; the checks cannot be collected; the
+# configuration is broken; there is no check.
+_FINAL_CODES = "1 2 4 5"
 _WATCHDOG_SECONDS = 60
+# A monitor that dies more often than this is left dead. Even one that hangs each time, until the watchdog ends it,
+# reaches the limit: (60 + 5) s * 20 is less than an hour.
+_STARTS, _STARTS_WITHIN = 20, "1h"
 # The longest command that Debian's cron accepts, in bytes, with its backslashes.
 _CRON_LIMIT = 998
 _ALWAYS_SEARCHED = ("/usr/bin", "/bin")
@@ -54,6 +58,9 @@ Description=auto-heal monitor ({root})
 # Before there is a network, services could seem sick that are not.
 Wants=network-online.target
 After=network-online.target
+# A monitor that always dies becomes failed; `systemctl reset-failed {name}` lets it be started at once.
+StartLimitIntervalSec={within}
+StartLimitBurst={starts}
 
 [Service]
 Type=notify
@@ -63,12 +70,15 @@ WorkingDirectory={folder}
 {strict}# The PATH of whoever wrote this, so that commands are found as they are in the terminal.
 Environment={path}
 ExecStart={start}
+# A reload fails, and changes nothing, if the configuration or the checks are broken.
+ExecReload={validate}
 ExecReload=/bin/kill -HUP $MAINPID
 SyslogIdentifier={name}
 WatchdogSec={watchdog}
 Restart=on-failure
 RestartSec=5
-# 1: another monitor watches this project; 4: its configuration is broken. Neither mends itself.
+# 1: another monitor watches this project; 2, 5: no checks can be collected; 4: the configuration is broken.
+# None of them mends itself: `systemctl restart {name}` once it is mended.
 RestartPreventExitStatus={final}
 # The services that auto-heal started live on when the monitor ends, and the next monitor knows them again.
 # `auto-heal stop` ends them.
@@ -158,7 +168,10 @@ def systemd_unit(project: Project) -> str:
         path=_word(f"PATH={':'.join(_search_path())}"),
         # What root runs by itself, nobody else may write.
         strict="Environment=AUTO_HEAL_STRICT=1\n" if os.geteuid() == 0 else "",
-        start=_start(_representable(sys.executable)),
+        start=_command(_representable(sys.executable), "monitor"),
+        validate=_command(_representable(sys.executable), "validate --checks"),
+        starts=_STARTS,
+        within=_STARTS_WITHIN,
         watchdog=_WATCHDOG_SECONDS,
         final=_FINAL_CODES,
         stop=math.ceil(_longest_heal(project)),
@@ -199,13 +212,13 @@ def _cron_word(text: str) -> str:
     return r"\%".join(shlex.quote(part) if part else "" for part in text.split("%"))
 
 
-def _start(python: str) -> str:
-    """Return the command line of the monitor."""
+def _command(python: str, command: str) -> str:
+    """Return the command line of one of our commands."""
     if re.search(r"""["'\\$]""", python):
         # systemd accepts no program with such a name, so a shell executes it. Only in a command is $ special.
-        words = ("/bin/sh", "-c", 'exec "$0" -m remediation monitor', python)
+        words = ("/bin/sh", "-c", f'exec "$0" -m remediation {command}', python)
         return " ".join(_word(word.replace("$", "$$")) for word in words)
-    return f"{_word(python)} -m remediation monitor"
+    return f"{_word(python)} -m remediation {command}"
 
 
 def _word(text: str) -> str:

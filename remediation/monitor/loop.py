@@ -13,7 +13,7 @@ from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.messages.message import seconds
 from remediation.monitor.cycle import Cycle
-from remediation.monitor.pool import SessionPool, WarmSession
+from remediation.monitor.pool import SessionPool, WarmSession, telling_line
 from remediation.monitor.process_watch import ProcessWatch
 from remediation.monitor.protocol import Begin, Failed, Healing, Over, Ready, Report, Taken
 from remediation.monitor.service_status import ServiceStatus
@@ -159,10 +159,10 @@ class Monitor:
             # No cycle has ever run, so the monitor ends with pytest's code.
             for line in output:
                 self._log("detail", line=line)
-            self._log("not_collected", reason=_reason(output))
+            self._log("not_collected", reason=telling_line(output))
             self._code = code if code > FAILED else INTERNAL_ERROR
             return
-        self._log("checks_broken" if self._sessions.current else "checks_missing", problem=_reason(output))
+        self._log("checks_broken" if self._sessions.current else "checks_missing", problem=telling_line(output))
         self._sinks.begin("the checks cannot be collected")
         self._due = max(self._due, time.monotonic() + (0 if self._sessions.current else self._project.interval))
 
@@ -353,12 +353,3 @@ class Monitor:
         self._sinks.close()
         self._process_watch.close()
         os.close(self._terminal_fd)
-
-
-def _reason(output: list[str]) -> str:
-    """Return the line of pytest's output that explains the failure: one marked with E, an error, or the last."""
-    for mark in ("E ", "ERROR"):
-        for line in reversed(output):
-            if line.startswith(mark):
-                return line.removeprefix("E ").strip()
-    return output[-1] if output else "pytest ended without a word"

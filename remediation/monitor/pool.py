@@ -18,7 +18,7 @@ from remediation.supervision.round_files import remove_run_folders
 from remediation.system import python
 from remediation.system.process import pidfd
 from remediation.system.secrets import redacted
-from remediation.system.telling import without_colours
+from remediation.system.telling import excerpt, without_colours
 
 # Without a pidfd, how often to check for the end of a fork server, in seconds.
 _POLL = 0.5
@@ -114,6 +114,18 @@ class WarmSession:
         self._output.seek(max(0, end - _OUTPUT))
         output = without_colours(self._output.read().decode(errors="backslashreplace"))
         return redacted(output).splitlines()[-_LINES:]
+
+
+def telling_line(output: list[str]) -> str:
+    """Return the line of pytest's output that explains a failed collection: one marked with E, an error, or the last.
+
+    Before the checks, conftest files are loaded; pytest has no mark for an error in one that it did not expect.
+    """
+    for mark in ("E ", "ERROR"):
+        for line in reversed(output):
+            if line.startswith(mark):
+                return line.removeprefix("E ").strip()
+    return excerpt(output).telling or "pytest ended without a word"
 
 
 # How long a cycle waits for edited checks to be collected before it runs the old ones, in seconds.

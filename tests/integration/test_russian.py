@@ -52,7 +52,7 @@ WORDS = {
     "reload", "status", "adopt", "drill", "pause", "resume", "report", "init", "start_timeout", "pyproject", "command",
     "ready",
     "free_port", "cwd", "xx", "tool", "gitignore", "server", "log", "reports", "lock", "healthtests", "version",
-    "count",
+    "count", "validate",
 }  # fmt: skip
 READ_BY_MACHINES = re.compile(
     r"""`[^`]*`                      # commands
@@ -291,7 +291,7 @@ def test_what_github_shows_is_russian(project: Sandbox, *, ill: bool) -> None:
 
 COMMANDS = (
     "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "reload", "adopt", "status",
-    "drill", "pause", "resume", "report", "init",
+    "drill", "pause", "resume", "validate", "report", "init",
 )  # fmt: skip
 FAULTS = (
     "crash", "hang", "deaf", "child", "orphan", "on", "port", "stranger", "stale", "pid", "reused", "full", "healer",

@@ -64,6 +64,8 @@ HELP = {
     "allow no healing, while a deployment is under way; checks still run and report":
         "приостановить восстановление на время развёртывания; проверки и отчёты продолжаются",
     "end a pause": "завершить паузу",
+    "say whether the configuration is valid": "проверить конфигурацию",
+    "collect the checks as well": "также собрать проверки",
     "tell of the past: uptime, failures, heals, latency":
         "показать прошлое: доступность, сбои, восстановления, задержку",
     "write checks and configuration for a project that has none":
@@ -141,6 +143,7 @@ All further options go to pytest as well, such as -k or --junitxml.""":
 `auto-heal check` if there is no telling""":
     """коды завершения: 0, если все проверки проходят; 1, если есть сбои; как у
 `auto-heal check`, если результата нет""",
+    "exit codes: 0 if it is, 4 if not": "коды завершения: 0, если ошибок нет; 4, если есть",
     """exit codes: 0 after Ctrl+C or SIGTERM, 1 if another monitor watches the project,
 2 after a second Ctrl+C, 3 after a fault of its own, pytest's if no check can
 be collected at the start""":

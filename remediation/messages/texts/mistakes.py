@@ -19,6 +19,9 @@ MISTAKES = {
     "{folder} is a symbolic link, which is not followed; auto-heal keeps there what it remembers, so remove it":
         "{folder} — символическая ссылка, auto-heal по ней не переходит; там хранятся его данные, удалите её",
     "{folder}: is not a folder": "{folder}: это не папка",
+    "the checks cannot be collected within {limit}s": "не удалось собрать проверки за {limit} с",
+    "the checks cannot be collected: {problem}": "не удалось собрать проверки: {problem}",
+    "there is no check in {folder}": "в {folder} нет проверок",
     # The keys.
     "unknown key {key}; did you mean {near}?": "неизвестный ключ {key}; возможно, имелся в виду {near}",
     "unknown key {key}; known keys: {keys}": "неизвестный ключ {key}; есть такие: {keys}",

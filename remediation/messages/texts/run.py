@@ -54,6 +54,7 @@ RUN: dict[str, Text] = {
     "no_summary": Text(WARN, "No summary for GitHub: {problem}", "Нет сводки для GitHub: {problem}"),
     "no_outputs": Text(WARN, "No outputs for GitHub: {problem}", "Нет выходных данных для GitHub: {problem}"),
     "incomplete": Text(ERROR, "❌ No verdict: {reason}", "❌ Результата нет: {reason}"),
+    "valid": Text(SUCCESS, "{file}: valid; services: {names}", "{file}: ошибок нет; сервисы: {names}"),
     # The monitor.
     "monitor": Text(INFO, "Check #{number} ({time})", "Проверка #{number} ({time})"),
     "status_healthy": Text(SUCCESS, "Status: healthy ✅", "Статус: Здоров ✅"),

@@ -12,7 +12,7 @@ from sandbox import REPOSITORY
 
 COMMANDS = (
     "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "adopt", "status", "drill",
-    "pause", "resume", "report", "init",
+    "pause", "resume", "validate", "report", "init",
 )  # fmt: skip
 
 
