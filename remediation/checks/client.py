@@ -14,11 +14,12 @@ from remediation.config.model import Address, Project, Service
 from remediation.config.schema import ConfigError
 from remediation.engines import engine_of
 from remediation.engines.engine import Engine
+from remediation.engines.listening import elsewhere
 from remediation.healing import liveness
 from remediation.messages.message import english
 from remediation.probes import readiness
 from remediation.state.service_state import ServiceState, Store
-from remediation.system.process import introduce
+from remediation.system.process import Identity, introduce
 
 if TYPE_CHECKING:
     import psutil
@@ -94,13 +95,19 @@ class Handle:
             raise ServiceDown(english("process_gone", name=self.name))
         address = self._service.address
         if address and not engine.owns_address(state):
-            raise ServiceDown(english("not_listening", name=self.name, pid=process.pid, port=address.port))
+            raise ServiceDown(self._not_listening(process.pid, address))
         if rivals := engine.rivals(state):
             others = ", ".join(introduce(pid) for pid in rivals)
             raise ServiceDown(
                 english("rivals", name=self.name, url=address, holder=introduce(process.pid), others=others)
             )
         return process
+
+    def _not_listening(self, pid: int, address: Address) -> str:
+        """Return that a process does not listen on the service's address, and where else it listens."""
+        if (identity := Identity.of(pid)) and (there := elsewhere(self._service, identity)):
+            return english("listens_elsewhere", name=self.name, pid=pid, there=there, place=address.place)
+        return english("not_listening", name=self.name, pid=pid, port=address.port)
 
     def _unrecorded(self, engine: Engine, state: ServiceState) -> psutil.Process | None:
         """Return the process that the run adopts, or will; ServiceDown if one that cannot be adopted answers well."""

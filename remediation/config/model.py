@@ -174,8 +174,13 @@ class Address(Struct, frozen=True):
 
     def __str__(self) -> str:
         """The address without a path or credentials, for messages."""
+        return f"{self.scheme}://{self.place}"
+
+    @property
+    def place(self) -> str:
+        """Where a server has to listen: host and port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{host}:{self.port}"
 
 
 # Some values have one form in the file and another in use. msgspec calls `dec_hook` only for types that it does not

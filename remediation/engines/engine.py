@@ -49,6 +49,8 @@ class Start(Protocol):
 
     command: str
     """The command line, for messages."""
+    identity: Identity | None
+    """The process; None if it was gone before we could read its birth."""
 
     def death(self) -> Message | None:
         """Return how the service ended, or None while it lives."""

@@ -54,13 +54,13 @@ class _Reloaded(Start):
 
     def __init__(self, command: str, main: Identity) -> None:
         self.command = command
-        self._main = main
+        self.identity = main
 
     def death(self) -> Message | None:
-        return None if self._main.alive else Message("ended_by_reload", {})
+        return None if self.identity.alive else Message("ended_by_reload", {})
 
     def sleep(self, seconds: float) -> None:
-        await_death(self._main, seconds)
+        await_death(self.identity, seconds)
 
     def excerpt(self) -> Excerpt:
         return NOTHING

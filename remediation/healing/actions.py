@@ -12,6 +12,7 @@ from remediation.engines import engine_of
 from remediation.engines.adoption import lost_variables
 from remediation.engines.engine import Condition, FoundProcess, Operation, Start
 from remediation.engines.errors import DiedError, HealError, NotValidError, SlowStartError
+from remediation.engines.listening import elsewhere
 from remediation.engines.spawn import child_environment, credentials
 from remediation.healing import liveness
 from remediation.healing.commands import capture, run_command
@@ -192,9 +193,13 @@ class Actions:
         if service.ready == "none":
             return
         found = self._log_failed_start(service, start)
+        values = {"name": service.name, "asked": readiness.asked(service), "timeout": timeout, "last": problem}
+        if start and start.identity and (there := elsewhere(service, start.identity)):
+            raise SlowStartError(
+                "no_answer_elsewhere", **values, there=there, place=service.address and service.address.place
+            )
         if start:
             self.event_log.log("left_running", name=service.name)
-        values = {"name": service.name, "asked": readiness.asked(service), "timeout": timeout, "last": problem}
         if found.names_error:
             raise SlowStartError("no_answer_saying", **values, log=service.log_file.name, said=found.telling)
         raise SlowStartError("no_answer", **values)

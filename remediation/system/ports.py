@@ -135,6 +135,43 @@ def _listening_inodes(port: int, address: str | None = None) -> set[int]:
     return inodes
 
 
+def listening(pids: set[int]) -> list[str]:
+    """Return where processes listen: `127.0.0.1:80`, `[::1]:80`, or the path of a Unix socket."""
+    if not has_proc():
+        import psutil
+
+        entries = {entry.laddr for _, entry in _sockets_of(pids) if entry.status == psutil.CONN_LISTEN}
+        return sorted(_place(ip, port) for ip, port in entries)
+    inodes, found = _inodes_of(pids), set()
+    for table in ("tcp", "tcp6"):
+        for columns in _rows(table):
+            if columns[_STATE_COLUMN] == _LISTEN and int(columns[_INODE_COLUMN]) in inodes:
+                address, _, port = columns[_ADDRESS_COLUMN].partition(b":")
+                found.add(_place(_address(address), int(port, 16)))
+    for columns in _rows("unix"):
+        # Sockets without a name, and names that are no paths, are of no use to a client of ours.
+        path = os.fsdecode(b" ".join(columns[_UNIX_PATH_COLUMN:]))
+        is_listening = int(columns[_UNIX_FLAGS_COLUMN], 16) & _ACCEPTS
+        if is_listening and path.startswith("/") and int(columns[_UNIX_INODE_COLUMN]) in inodes:
+            found.add(path)
+    return sorted(found)
+
+
+# In /proc/net/unix: the flags, with __SO_ACCEPTCON of linux/net.h, the inode, and the path if the socket has one.
+_UNIX_FLAGS_COLUMN, _UNIX_INODE_COLUMN, _UNIX_PATH_COLUMN, _ACCEPTS = 3, 6, 7, 1 << 16
+
+
+def _rows(table: str) -> Iterator[list[bytes]]:
+    """Yield the rows of a table in /proc/net, without its heading."""
+    with suppress(FileNotFoundError), Path(f"/proc/net/{table}").open("rb") as lines:
+        next(lines, None)
+        yield from map(bytes.split, lines)
+
+
+def _place(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if _version(address) == IPV6 else f"{address}:{port}"
+
+
 def _address(printed: bytes) -> str:
     """Return an address that the kernel has printed as numbers of 32 bits, each in the machine's own byte order."""
     words = [int(printed[index : index + 8], 16) for index in range(0, len(printed), 8)]

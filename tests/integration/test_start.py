@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sandbox import IMPATIENT, PYTHON, SERVE, Sandbox, is_healed
+from sandbox import IMPATIENT, PYTHON, SERVE, Sandbox, free_port, is_healed
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,18 @@ def test_a_start_that_answers_wrongly_says_how(project: Sandbox) -> None:
 
     assert result.code == 1, result
     assert "no answer (2xx at /nowhere) within 0.5s of its start (start_timeout); last: status 404" in result.output
+
+
+def test_a_start_that_listens_in_another_place_says_where(project: Sandbox) -> None:
+    other = free_port()
+    project.configure(f'env = {{ PORT = "{other}" }}\nstart_timeout = 1')
+
+    result = project.auto_heal("start")
+    status = project.auto_heal("check", "--no-heal", "-k", "process")
+
+    assert result.code == 1, result
+    assert f"it listens on 127.0.0.1:{other}, not on 127.0.0.1:{project.port}; change url" in result.output
+    assert f"listens on 127.0.0.1:{other}, not on 127.0.0.1:{project.port}" in status.output, status
 
 
 def test_a_service_stopped_by_hand_is_left_alone_until_it_is_started(healthy: Sandbox) -> None:

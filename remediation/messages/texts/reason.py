@@ -40,6 +40,11 @@ REASON: dict[str, Text] = {
         "{name}: its process {pid} does not listen on port {port}",
         "{name}: процесс {pid} не слушает порт {port}",
     ),
+    "listens_elsewhere": Text(
+        ERROR,
+        "{name}: its process {pid} listens on {there}, not on {place}; change url, or where it listens",
+        "{name}: процесс {pid} слушает {there}, а не {place}; измените url или адрес, который он слушает",
+    ),
     "run_by_others": Text(
         ERROR,
         "{name}: something else runs it, so its process is not ours to know",

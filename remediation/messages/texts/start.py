@@ -62,6 +62,13 @@ START: dict[str, Text] = {
         "{name}: процесс {pid} не обрабатывает {signal}, и сигнал завершил бы его; ничего не отправлено",
     ),
     "ended_by_reload": Text(INFO, "ended the main process", "завершил основной процесс"),
+    "no_answer_elsewhere": Text(
+        ERROR,
+        "{name}: no answer ({asked}) within {timeout}s of its start (start_timeout); last: {last}; it listens on "
+        "{there}, not on {place}; change url, or where it listens",
+        "{name}: нет ответа ({asked}) в течение {timeout} с после запуска (start_timeout); последняя попытка: {last}; "
+        "сервис слушает {there}, а не {place}; измените url или адрес, который он слушает",
+    ),
     "asked_path": Text(INFO, "2xx at {path}", "2xx от {path}"),
     "asked_tcp": Text(INFO, "a TCP connection", "TCP-соединение"),
     "command_failed": Text(
