@@ -51,10 +51,39 @@ _SHORTEST_PASSPHRASE = 4
 _OPAQUE = re.compile(r"(?=\D*\d)[\w:=~-]{16,}")
 _SHORTEST_LINE = 16
 
-# All known secrets in all spellings, the longest first, so that a secret that contains another is replaced whole.
-_known_secrets: tuple[str, ...] = ()
-# The project's own names of services, hosts and paths.
-_exempt: frozenset[str] = frozenset()
+
+class _Register:
+    """The secrets of this process in all spellings, and the words that are none.
+
+    It costs as much as what is added: a project may have thousands of services, each with words and secrets.
+    """
+
+    def __init__(self) -> None:
+        self.exempt: set[str] = set()
+        self._exempt_spellings: set[str] = set()
+        self._spellings: set[str] = set()
+        self._sorted: tuple[str, ...] | None = ()
+
+    def add(self, spellings: Iterable[str]) -> None:
+        if new := set(spellings) - self._spellings:
+            self._spellings |= new
+            self._sorted = None
+
+    def add_exempt(self, word: str) -> None:
+        if word not in self.exempt:
+            self.exempt.add(word)
+            self._exempt_spellings |= _spellings(word)
+            self._sorted = None
+
+    def spellings(self) -> tuple[str, ...]:
+        """Return the longest first, so that a secret that contains another is replaced whole."""
+        if self._sorted is None:
+            known = self._spellings - self._exempt_spellings
+            self._sorted = tuple(sorted(known, key=lambda secret: (-len(secret), secret)))
+        return self._sorted
+
+
+_known = _Register()
 
 
 def redacted(text: str) -> str:
@@ -122,7 +151,7 @@ def redacted_words(words: Iterable[str]) -> list[str]:
 
 
 def _without_known(text: str) -> str:
-    for secret in _known_secrets:
+    for secret in _known.spellings():
         if secret in text:
             text = text.replace(secret, MASK)
     return text
@@ -135,10 +164,8 @@ def _not_shown(error: OSError) -> str:
 
 def exempt(ordinary: Iterable[str]) -> None:
     """Never treat a project's names of services, hosts and paths as secrets."""
-    global _known_secrets, _exempt  # noqa: PLW0603 - a secret is one in every text of the process
-    _exempt |= frozenset(ordinary)
-    spellings = set[str]().union(*(_spellings(word) for word in _exempt))
-    _known_secrets = tuple(secret for secret in _known_secrets if secret not in spellings)
+    for word in ordinary:
+        _known.add_exempt(word)
 
 
 def learn(named: Mapping[str, str]) -> None:
@@ -193,23 +220,19 @@ def _pieces(parts: SplitResult) -> list[str]:
 
 
 def _add(*secrets: str, basic: tuple[str, str] | None = None, is_sure: bool = True) -> None:
-    global _known_secrets  # noqa: PLW0603 - a secret is one in every text of the process
-    known = set(_known_secrets)
     for secret in secrets:
         if _is_unmistakable(secret, is_sure=is_sure):
-            known |= _spellings(secret)
+            _known.add(_spellings(secret))
         lines = [line.strip() for line in secret.splitlines()] if "\n" in secret else []
         long = [line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----")]
-        known |= {line for line in long if _is_unmistakable(line, is_sure=False)}
+        _known.add(line for line in long if _is_unmistakable(line, is_sure=False))
     if basic and basic[1]:
-        known.add(_base64(":".join(basic)))
-    if len(known) > len(_known_secrets):
-        _known_secrets = tuple(sorted(known, key=lambda secret: (-len(secret), secret)))
+        _known.add([_base64(":".join(basic))])
 
 
 def _is_unmistakable(value: str, *, is_sure: bool) -> bool:
     """Return whether a value is so unlike ordinary text that it is a secret wherever it appears."""
-    if len(value.strip()) < _SHORTEST or not re.search(r"\w", value) or value in _exempt or is_place(value):
+    if len(value.strip()) < _SHORTEST or not re.search(r"\w", value) or value in _known.exempt or is_place(value):
         return False
     if len(value) < _SHORTEST_ORDINARY and _ORDINARY.fullmatch(value):
         return False

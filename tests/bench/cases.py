@@ -9,6 +9,8 @@ from report import Table, ratio, times
 from stopwatch import Pace, Series, Time, race
 
 UNIT_TESTS = 50
+# How many services, all down, and how many times as many.
+SERVICES, TIMES_AS_MANY = 50, 20
 
 
 def healthy(place: Ground, pace: Pace) -> Table:
@@ -49,6 +51,22 @@ def unit_tests(place: Ground, pace: Pace) -> Table:
         times(ours), times(without), times(again),
         ratio("with / without", ours, (without,), "1, as far as the noise allows"),
         ratio("without, again / without", again, (without,), "the noise"),
+    ])  # fmt: skip
+
+
+def status(place: Ground, pace: Pace) -> Table:
+    """`auto-heal status` of many services that are down, against that of a few: the configuration costs linearly."""
+
+    def contestant(services: int) -> Series:
+        project = place.crowded_project(f"status-{services}", services=services)
+        words = ("-m", "remediation", "status")
+        return Series(f"status of {services} services", lambda: place.python(project, *words).finish(expect=1))
+
+    few, many = contestant(SERVICES), contestant(SERVICES * TIMES_AS_MANY)
+    race((few, many), rounds=pace.rounds)
+    return Table("Services in one configuration", rows=[
+        times(few), times(many),
+        ratio(f"{SERVICES * TIMES_AS_MANY} / {SERVICES}", many, (few,), f"less than {TIMES_AS_MANY}"),
     ])  # fmt: skip
 
 

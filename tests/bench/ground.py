@@ -77,6 +77,14 @@ ready = "/api/health"
 budget = {{ restarts = 1000000 }}
 """
 
+_MANY = """\
+[services.s{number}]
+command = ["{python}", "{server}", "{number}"]
+url = "http://127.0.0.1:{port}"
+ready = "/health/{number}"
+env = {{ API_TOKEN = "s3cr3t-{number}-t0ken" }}
+"""
+
 
 class Ground:
     """The folder, the port, the service, and the ways to start something there."""
@@ -121,6 +129,15 @@ class Ground:
             f"def test_{number}():\n    assert {number} + 1 == {number + 1}\n\n\n" for number in range(tests)
         )
         (folder / "tests" / "test_unit.py").write_text(text)
+        return folder
+
+    def crowded_project(self, name: str, *, services: int) -> Path:
+        """Make a project of services that nobody has started."""
+        folder = self._project(name)
+        values = {"python": sys.executable, "server": SERVER}
+        # Few of these ports have a listener, and none that answers as a service would.
+        text = "".join(_MANY.format(number=number, port=1 + number, **values) for number in range(services))
+        (folder / "auto-heal.toml").write_text(text)
         return folder
 
     # Processes.

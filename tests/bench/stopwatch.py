@@ -167,10 +167,10 @@ class Command:
             time.sleep(_POLL_SECONDS)
         return self.elapsed()
 
-    def finish(self) -> Time:
-        """Wait for its end and return its time; BenchError unless it exits with 0."""
+    def finish(self, *, expect: int = 0) -> Time:
+        """Wait for its end and return its time; BenchError unless it exits with the expected code."""
         self._ended(0)
-        if self._code:
+        if self._code != expect:
             raise self._error(f"exited with {self._code}")
         return self._time
 

@@ -16,8 +16,7 @@ from remediation.system.secrets import learn, learn_url, learn_words, redacted, 
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was told neither a secret yet nor what is none."""
-    monkeypatch.setattr(secrets, "_known_secrets", ())
-    monkeypatch.setattr(secrets, "_exempt", frozenset())
+    monkeypatch.setattr(secrets, "_known", secrets._Register())
 
 
 @pytest.mark.parametrize(

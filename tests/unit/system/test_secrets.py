@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("nothing_known")
 @pytest.fixture
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was told no secret yet."""
-    monkeypatch.setattr(secrets, "_known_secrets", ())
+    monkeypatch.setattr(secrets, "_known", secrets._Register())
 
 
 # By their form.

@@ -13,7 +13,7 @@ from remediation.system.secrets import learn_words, redacted, redacted_source, r
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that was told no secret yet."""
-    monkeypatch.setattr(secrets, "_known_secrets", ())
+    monkeypatch.setattr(secrets, "_known", secrets._Register())
 
 
 @pytest.mark.parametrize(
