@@ -179,12 +179,15 @@ class Handle:
 
 def _new_session(service: Service, deadline: float) -> requests.Session:
     """Make the HTTP session of a service in at most half of the time until `deadline`."""
-    from remediation.checks.transport import MOST_REDIRECTS, Adapter, Session
+    from remediation.checks.transport import MOST_REDIRECTS, Adapter, Authorization, Session
 
     session = Session()
     session.max_redirects = MOST_REDIRECTS
     session.adapters.clear()
     session.mount("", Adapter())
+    session.headers.update(service.request_headers)
+    if authorization := session.headers.pop("Authorization", None):
+        session.auth = Authorization(str(authorization))
     session.verify = str(service.ca_file) if service.ca_file else service.verify
     if address := service.address:
         # Proxies from the environment and a .netrc do not apply to requests of this machine to itself.

@@ -224,8 +224,24 @@ class Answer(requests.Response):
         return "utf-8"
 
 
+class Authorization(requests.auth.AuthBase):
+    """The service's Authorization, which precedes that of a .netrc; a check may send its own."""
+
+    def __init__(self, value: str) -> None:
+        """Send this value."""
+        self._value = value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header to a request."""
+        request.headers.setdefault("Authorization", self._value)
+        return request
+
+
 class Session(requests.Session):
-    """Follows redirects with a valid target."""
+    """Follows redirects with a valid target, and sends the same headers there: they never leave the service."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Keep the credentials: a redirect to another host, port or scheme but https is refused."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return the target of a redirect. ElsewhereError if it is not a URL."""

@@ -52,7 +52,7 @@ def init(folder: str, *, name: str, command: str | None, url: str | None, ready:
     values = {"command": words, "url": url or _URL, "ready": ready or _READY}
     # The same rules as for the file that init writes.
     check_keys({name: values}, Mapping[str, Service], "init: ")
-    resolve_service(name, values, project=Project(source=root / OWN_FILE), where="init: ", url=None)
+    resolve_service(name, values, project=Project(source=root / OWN_FILE), where="init: ")
     table = _configuration(name, values)
     text = Words(of_environment(os.environ))
     try:

@@ -18,6 +18,7 @@ from remediation.config import trust
 from remediation.config.model import LONGEST, InvalidValueError, Project, Service, address_of
 from remediation.config.resolve import resolve_service
 from remediation.config.schema import ConfigError, check_keys, read, refuse_nul
+from remediation.config.variables import Variables
 from remediation.messages.text import Language, of_environment
 from remediation.system import files, secrets
 
@@ -59,9 +60,11 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         raise ConfigError(f"{where}services: there is none; add [{source.prefix}services.NAME] with command and url")
     files.never_make(project.root)
     _check_state_folder(project.state_folder)
-    override = _url_override(tables, environ)
+    override, outside = _url_override(tables, environ), Variables(environ)
     services = {
-        name: resolve_service(name, values, project=project, where=f"{where}services.", url=override.get(name))
+        name: resolve_service(
+            name, values, project=project, where=f"{where}services.", url=override.get(name), outside=outside
+        )
         for name, values in tables.items()
     }
     for service in services.values():
@@ -70,12 +73,12 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     _check_conflicts(services, f"{where}services")
     for url in project.notify.urls:
         secrets.learn_url(url, whole=True)
-    untrusted = tuple(trust.problems(project.root, project.source))
+    project = replace(project, services=services)
+    untrusted = tuple(trust.problems(project.root, (project.source, *sorted(project.env_files))))
     if untrusted and (project.strict or environ.get("AUTO_HEAL_STRICT")):
         raise ConfigError(f"strict: {untrusted[0]}, and root would run what it says; give it to root, or chmod go-w it")
     return replace(
         project,
-        services=services,
         untrusted=untrusted,
         interval=_override("CHECK_INTERVAL", environ, project.interval, least=0.001),
         retries=_override("MAX_RETRIES", environ, project.retries, least=1),
@@ -162,6 +165,7 @@ def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) ->
 def _learn_secrets(service: Service) -> None:
     """Register the secrets of a service, so that no output shows them."""
     secrets.learn(service.env)
+    secrets.learn_values(service.headers.values())
     secrets.exempt((service.name, service.ready))
     if service.address:
         secrets.learn_url(service.address.url)

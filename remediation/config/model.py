@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from base64 import b64encode
 from collections.abc import Container, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from pwd import getpwnam, struct_passwd
 from signal import Signals
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
@@ -35,6 +36,11 @@ Event = Literal["sick", "healed", "gave-up"]
 # The folder of our state, beside the configuration.
 STATE_FOLDER = ".auto-heal"
 
+# The name and the value of a header, RFC 9110 section 5.6.2 and 5.5, without the obsolete bytes above ASCII.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
+# Those that tell where a request ends, and what becomes of the connection.
+_OWN_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
 # A path in an HTTP request, RFC 3986 section 3.3, with percent-encoding.
 _PATH = re.compile(r"/[!-~]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -172,6 +178,13 @@ class Address(Struct, frozen=True):
     host: str
     port: int
 
+    @property
+    def credentials(self) -> str | None:
+        """User and password, joined by a colon; None if the URL has neither."""
+        user_info, at, _ = urlsplit(self.url).netloc.rpartition("@")
+        user, _, password = user_info.partition(":")
+        return f"{unquote(user)}:{unquote(password)}" if at else None
+
     def __str__(self) -> str:
         """The address without a path or credentials, for messages."""
         return f"{self.scheme}://{self.place}"
@@ -212,7 +225,7 @@ class Service(Struct, frozen=True, kw_only=True):
     do so. A service with neither is checked but never healed.
     """
 
-    derived: ClassVar[tuple[str, ...]] = ("name", "root", "probe_timeout", "log_size", "evidence_timeout")
+    derived: ClassVar[tuple[str, ...]] = ("name", "root", "probe_timeout", "log_size", "evidence_timeout", "file_env")
     name: str
     root: Path
     """The folder of the configuration."""
@@ -220,10 +233,14 @@ class Service(Struct, frozen=True, kw_only=True):
     log_size: int
     evidence_timeout: float
     """The seconds that a heal may spend on evidence before it acts; 0 collects none."""
+    file_env: Mapping[str, str] = {}
+    """The variables in `env_file`."""
 
     command: Command = ()
     cwd: FilePath = Path()
     env: Mapping[str, str] = {}
+    env_file: FilePath | None = None
+    """A file of further variables, in the format of docker's --env-file; `env` takes precedence."""
     address: Url | None = field(name="url", default=None)
     ready: Text = ""
     """A path, "tcp" or "none"; the default is "tcp" with an address, otherwise "none"."""
@@ -250,6 +267,8 @@ class Service(Struct, frozen=True, kw_only=True):
     stop_command: Command = field(name="stop", default=())
     ladder: Ladder = (LadderStep(()),)
     rollback: RollbackOrCommand | None = None
+    headers: Mapping[str, str] = {}
+    """Headers of every request to the service: readiness, version and checks."""
     version: Version | None = None
     budget: Budget = Budget()
     evidence: Command = ()
@@ -266,8 +285,9 @@ class Service(Struct, frozen=True, kw_only=True):
             force_setattr(self, name, _words(getattr(self, name), name.removesuffix("_command")))
         for name in ("cwd", "pid_file", "log_file"):
             force_setattr(self, name, self.root / getattr(self, name))
-        if self.ca_file is not None:
-            force_setattr(self, "ca_file", self.root / self.ca_file)
+        for name in ("ca_file", "env_file"):
+            if getattr(self, name) is not None:
+                force_setattr(self, name, self.root / getattr(self, name))
         force_setattr(self, "address", self.address and address_of(self.address))
         force_setattr(self, "stop_signal", _signal(self.stop_signal))
         force_setattr(self, "ready", self.ready or ("tcp" if self.address else "none"))
@@ -285,6 +305,7 @@ class Service(Struct, frozen=True, kw_only=True):
         for name in self.env:
             if not name or "=" in name:
                 raise InvalidValueError("is no name of an environment variable", f"env.{name}")
+        self._check_headers()
         if self.user:
             try:
                 getpwnam(self.user)
@@ -321,6 +342,34 @@ class Service(Struct, frozen=True, kw_only=True):
             raise InvalidValueError(f'a path needs an http or https url; with {self.address} use "tcp"', "ready")
         if self.ready == "none" and not self.address and not self.command:
             raise InvalidValueError("has neither command nor url; there is nothing to check or to start", "")
+
+    def _check_headers(self) -> None:
+        if self.headers and (self.address is None or self.address.scheme == "tcp"):
+            raise InvalidValueError("needs an http or https url, to which the headers are sent", "headers")
+        seen = set[str]()
+        for name, value in self.headers.items():
+            # The place is the table: after the name of a header, all would be masked as its value.
+            if not _HEADER_NAME.fullmatch(name):
+                raise InvalidValueError(f"{name!r} is no name of a header", "headers")
+            if not _HEADER_VALUE.fullmatch(value):
+                raise InvalidValueError(
+                    f"the value of {name} begins or ends with a space, or has a character other than printable ASCII",
+                    "headers",
+                )
+            if name.lower() in _OWN_HEADERS:
+                raise InvalidValueError(f"{name} is set by auto-heal itself", "headers")
+            if name.lower() in seen:
+                raise InvalidValueError(f"{name} is there twice; in names of headers, case does not matter", "headers")
+            seen.add(name.lower())
+        if "authorization" in seen and self.address and self.address.credentials:
+            raise InvalidValueError("has Authorization, and the url has a user or password; keep one", "headers")
+
+    @property
+    def request_headers(self) -> dict[str, str]:
+        """The headers of every request to the service, with the credentials in its url."""
+        credentials = self.address.credentials if self.address else None
+        basic = {"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"} if credentials else {}
+        return basic | dict(self.headers)
 
     @property
     def user_id(self) -> int:
@@ -379,6 +428,11 @@ class Project(Struct, frozen=True, kw_only=True):
     def state_folder(self) -> Path:
         """The folder for locks and for the state of each service."""
         return self.root / STATE_FOLDER
+
+    @property
+    def env_files(self) -> set[Path]:
+        """The files of variables that the services name."""
+        return {service.env_file for service in self.services.values() if service.env_file}
 
     @property
     def baseline(self) -> Path:

@@ -9,12 +9,15 @@ from msgspec.structs import replace
 
 from remediation.config.model import Project, Service, Text
 from remediation.config.schema import ConfigError, read
+from remediation.config.variables import Variables
 
 # In bytes. A bundle of all public certificate authorities takes a few hundred kilobytes.
 _CA_LIMIT = 16_000_000
 
 
-def resolve_service(name: str, values: object, *, project: Project, where: str, url: str | None) -> Service:
+def resolve_service(
+    name: str, values: object, *, project: Project, where: str, url: str | None = None, outside: Variables | None = None
+) -> Service:
     """Return the service called `name` of `project`; a `url` from the environment overrides its own.
 
     Raises ConfigError, which says what is wrong, where, and how to fix it.
@@ -22,14 +25,19 @@ def resolve_service(name: str, values: object, *, project: Project, where: str, 
     where = f"{where}{name}."
     table = {"pid_file": f".{name}-server.pid", "log_file": f"{name}-server.log"} | read(values, dict[str, Any], where)
     if url:
-        read(table.get("url", url), Text, f"{where}url")
-        table["url"] = url
+        read(table.pop("url", url), Text, f"{where}url")
+    outside, variables = outside or Variables({}), dict[str, str]()
+    if "env_file" in table:
+        path = project.root / read(table["env_file"], Text, f"{where}env_file")
+        variables = outside.of_file(path, f"{where}env_file")
+    table = outside.substituted(table, variables, where) | ({"url": url} if url else {})
     table |= {
         "name": name,
         "root": project.root,
         "probe_timeout": project.timeout,
         "log_size": project.log_size,
         "evidence_timeout": project.evidence.timeout,
+        "file_env": variables,
     }
     service = read(table, Service, where)
     _check_ca_file(service, f"{where}ca_file")

@@ -15,13 +15,16 @@ from pwd import getpwuid
 _CHECKS = ("conftest.py", "healthtests", "healthtests/conftest.py")
 
 
-def problems(root: Path, source: Path) -> list[str]:
-    """Return, as root, which users other than root may write the configuration or the checks; empty for others."""
+def problems(root: Path, sources: Iterable[Path]) -> list[str]:
+    """Return, as root, which users other than root may write the checks or the `sources`; empty for others.
+
+    The sources are the configuration and the files of variables: LD_PRELOAD alone decides what a program does.
+    """
     if os.geteuid() != 0:
         return []
     checks = [root / name for name in _CHECKS]
     checks += sorted((root / "healthtests").glob("*.py"))
-    return [f"{path} can be written by {who}" for path, who in _writable([source, *checks])]
+    return [f"{path} can be written by {who}" for path, who in _writable([*sources, *checks])]
 
 
 def _writable(files: Iterable[Path]) -> Iterator[tuple[Path, str]]:

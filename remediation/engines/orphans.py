@@ -25,7 +25,7 @@ def orphans(store: Store) -> list[Service]:
             continue
         # What it was started by is unknown, and is not needed: an orphan is never started again.
         values = {"command": ["orphan"], "ready": "none"}
-        service = resolve_service(name, values, project=project, where="", url=None)
+        service = resolve_service(name, values, project=project, where="")
         state = store.recall(service)
         if state.pid and LocalEngine(service).is_running(state):
             found.append(service)

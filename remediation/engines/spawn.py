@@ -87,7 +87,7 @@ def ended(status: int) -> Message:
 
 
 def child_environment(service: Service) -> dict[str, str]:
-    """Return the environment of a service: our own, PORT and HOST from its url, its `env`, and its mark.
+    """Return the environment of a service: our own, PORT and HOST from its url, its env_file, `env` and its mark.
 
     With `user`, HOME, USER and LOGNAME are that user's, as after su(1).
     """
@@ -100,7 +100,7 @@ def child_environment(service: Service) -> dict[str, str]:
         environ |= {"PORT": str(service.address.port), "HOST": service.address.host}
     if account := service.account:
         environ |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
-    return environ | dict(service.env) | {environment.SERVICE_MARK: service.mark}
+    return environ | dict(service.file_env) | dict(service.env) | {environment.SERVICE_MARK: service.mark}
 
 
 def launch(service: Service, start: str = "") -> Started:

@@ -23,9 +23,10 @@ _TICK = 0.05
 class Sources:
     """The files that a session was collected from, as they were before it read them."""
 
-    def __init__(self, root: Path) -> None:
-        """Record the current state of the files."""
+    def __init__(self, root: Path, env_files: Iterable[Path] = ()) -> None:
+        """Record the current state of the files; `env_files` are those that the configuration names."""
         self._root = root
+        self._fixed = {*(root / name for name in _FIXED), *env_files}
         self._recorded_at = time.time()
         self._files: set[Path] = set()
         self._stamps = self._current_stamps()
@@ -51,8 +52,7 @@ class Sources:
         return self._current_stamps() != self._stamps
 
     def _current_stamps(self) -> dict[Path, Stamp | None]:
-        fixed = [self._root / name for name in _FIXED]
-        return {path: _stamp(path) for path in {*fixed, *_tree(self._root / FOLDER), *self._files}}
+        return {path: _stamp(path) for path in {*self._fixed, *_tree(self._root / FOLDER), *self._files}}
 
 
 def _tree(folder: Path) -> Iterable[Path]:

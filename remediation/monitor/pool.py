@@ -162,7 +162,7 @@ class SessionPool:
 
         OSError if no process can be started; the current session stays.
         """
-        sources = Sources(project.root)
+        sources = Sources(project.root, project.env_files)
         if self.upcoming:
             self.upcoming.kill()
             self.upcoming.wait()
@@ -175,7 +175,7 @@ class SessionPool:
 
     def accept_files(self, project: Project) -> None:
         """Treat the files as unchanged from now on, although they cannot be used."""
-        self._sources = Sources(project.root)
+        self._sources = Sources(project.root, project.env_files)
 
     def take_over(self, session: WarmSession, ready: Ready) -> None:
         """Make a session that has collected the current one. The previous one ends with its last cycle."""

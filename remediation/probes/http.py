@@ -55,7 +55,7 @@ def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answe
             context = tls.context(verify=service.verify, ca_file=service.ca_file)
             connection.sock = context.wrap_socket(connection.sock, server_hostname=address.host)
         target = urlsplit(address.url).path + path
-        connection.request("GET", target, headers={"Connection": "close", "User-Agent": "auto-heal"})
+        connection.request("GET", target, headers=_headers(service))
         connection.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
         with connection.getresponse() as response:
             answer = Answer(response.status)
@@ -66,6 +66,12 @@ def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answe
         raise ValueError(deadline_io.no_http(error)) from error
     finally:
         connection.close()
+
+
+def _headers(service: Service) -> dict[str, str]:
+    given = service.request_headers
+    agent = {} if any(name.lower() == "user-agent" for name in given) else {"User-Agent": "auto-heal"}
+    return {"Connection": "close"} | agent | given
 
 
 def _response(connection: socket.socket, *, deadline: float, method: str | None = None) -> HTTPResponse:

@@ -24,8 +24,8 @@ from remediation.system.secret_names import (
 from remediation.system.secret_options import passwords_in
 
 __all__ = [
-    "MASK", "exempt", "is_secret", "learn", "learn_url", "learn_words", "redacted", "redacted_parts", "redacted_source",
-    "redacted_value", "redacted_words",
+    "MASK", "exempt", "is_secret", "learn", "learn_url", "learn_values", "learn_words", "redacted", "redacted_parts",
+    "redacted_source", "redacted_value", "redacted_words",
 ]  # fmt: skip
 
 MASK = "***"
@@ -176,6 +176,16 @@ def learn(named: Mapping[str, str]) -> None:
         elif is_secret(name) and not (value.startswith("/") and os.path.lexists(value)):
             # As in a header, the secret may follow a scheme.
             _add(value, *value.split(" ")[1:2], is_sure=is_surely_secret(name))
+
+
+def learn_values(values: Iterable[str]) -> None:
+    """Register values that are secrets whatever their names: those of request headers and of a file of variables."""
+    for value in values:
+        if "://" in value:
+            learn_url(value, whole=True)
+        else:
+            # As in a header, the secret may follow a scheme.
+            _add(value, *value.split(" ")[1:2])
 
 
 def learn_words(words: Iterable[str]) -> None:

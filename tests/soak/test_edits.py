@@ -50,6 +50,21 @@ def test_an_edited_check_takes_effect_in_the_next_cycle(edited: Sandbox) -> None
         assert monitor.count("Checks or configuration were edited; reading them again") == 1
 
 
+def test_an_edited_file_of_variables_takes_effect_in_the_next_cycle(project: Sandbox) -> None:
+    project.write(".env", "GREETING=hello\n")
+    project.configure('env_file = ".env"\nenv = { SHOWN = "${GREETING}" }', top=SOON)
+    shown = 'services.show(greeting=services["api"]._service.env["SHOWN"])'
+    project.write("healthtests/test_it.py", f"def test_it(services):\n    {shown}\n")
+    with watching(project) as monitor:
+        monitor.ends_check(1)
+
+        project.write(".env", "GREETING=hullo\n")
+        cycle = goes_on(monitor)
+
+        assert "✅ test_it OK (greeting: hullo)" in told_in(monitor, cycle), monitor
+        assert monitor.count("Checks or configuration were edited; reading them again") == 1
+
+
 def test_a_new_check_is_taken_up_and_a_deleted_one_is_let_go(edited: Sandbox) -> None:
     with watching(edited) as monitor:
         monitor.ends_check(1)

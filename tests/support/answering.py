@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain, repeat
+from typing import Any
 
 from sandbox import DEADLINE, free_port
 
@@ -62,12 +63,14 @@ def bomb(*codings: str) -> Iterable[bytes]:
 class Server:
     """Answers the first request of each connection and closes it; `answers` take turns, one per connection."""
 
-    def __init__(self, *answers: Answer, context: ssl.SSLContext | None = None, reset: bool = False) -> None:
-        """Listen on a free port; with `reset`, connections end by RST."""
+    def __init__(
+        self, *answers: Answer, context: ssl.SSLContext | None = None, plain_too: bool = False, reset: bool = False
+    ) -> None:
+        """Listen on a free port, in TLS if there is a context; with `reset`, connections end by RST."""
         self.requests: list[bytes] = []
         self.finished = 0
         """How many answers were sent to their end, because the client took it all."""
-        self._answers, self._context, self._reset = answers, context, reset
+        self._answers, self._context, self._plain_too, self._reset = answers, context, plain_too, reset
         self._over = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", free_port()))
         self._listener.settimeout(0.05)
@@ -99,7 +102,10 @@ class Server:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _secured(self, client: socket.socket) -> socket.socket:
-        return self._context.wrap_socket(client, server_side=True) if self._context else client
+        # A handshake begins with this type of record, RFC 8446 section 5.1.
+        if self._context is None or (self._plain_too and client.recv(1, socket.MSG_PEEK) != b"\x16"):
+            return client
+        return self._context.wrap_socket(client, server_side=True)
 
     def close(self) -> None:
         """Stop, and wait until all connections have ended."""
@@ -114,8 +120,8 @@ def serving() -> Iterator[Callable[..., Server]]:
     """Yield a function that starts servers, and close them afterwards."""
     with ExitStack() as stack:
 
-        def serve(*answers: Answer | bytes, context: ssl.SSLContext | None = None, reset: bool = False) -> Server:
-            made = Server(*([one] if isinstance(one, bytes) else one for one in answers), context=context, reset=reset)
+        def serve(*answers: Answer | bytes, **options: Any) -> Server:
+            made = Server(*([one] if isinstance(one, bytes) else one for one in answers), **options)
             stack.callback(made.close)
             return made
 

@@ -68,6 +68,32 @@ MISTAKES = {
     "{path} cannot be read: {problem}": "не удалось прочитать {path}: {problem}",
     "{path} holds no certificate, which in PEM begins with BEGIN CERTIFICATE":
         "в {path} нет сертификата; в PEM он начинается с BEGIN CERTIFICATE",
+    # Variables and headers.
+    "{file}, line {line}: {problem}": "{file}, строка {line}: {problem}",
+    "is not UTF-8": "не в UTF-8",
+    "has no name, or one with a space; write NAME=value, as for docker, without `export`":
+        "нет имени, или в нём пробел; формат — NAME=value, как для docker, без `export`",
+    "holds a NUL character, which no variable can": "содержит символ NUL, недопустимый в переменных",
+    "{path} is longer than {limit} bytes, which is too much for an environment":
+        "{path} длиннее {limit} байт, это слишком много для переменных окружения",
+    "needs ${{{variable}}}, which is set neither in the environment nor in env_file":
+        "нужна переменная ${{{variable}}}, но её нет ни в окружении, ни в env_file",
+    "{name} needs ${{{variable}}}, which is set neither in the environment nor in env_file":
+        "для {name} нужна переменная ${{{variable}}}, но её нет ни в окружении, ни в env_file",
+    "has a ${{ that begins no ${{NAME}}; for a $ of its own, write $$":
+        "есть ${{, с которого не начинается ${{NAME}}; сам знак $ пишется как $$",
+    "{name} has a ${{ that begins no ${{NAME}}; for a $ of its own, write $$":
+        "в {name} есть ${{, с которого не начинается ${{NAME}}; сам знак $ пишется как $$",
+    "needs an http or https url, to which the headers are sent":
+        "нужен url http или https: заголовки отправляются туда",
+    "{name} is no name of a header": "{name} — не имя заголовка",
+    "the value of {name} begins or ends with a space, or has a character other than printable ASCII":
+        "значение {name} начинается или кончается пробелом, или в нём не только печатные символы ASCII",
+    "{name} is set by auto-heal itself": "{name} задаёт сам auto-heal",
+    "{name} is there twice; in names of headers, case does not matter":
+        "{name} задан дважды; регистр букв в именах заголовков не важен",
+    "has Authorization, and the url has a user or password; keep one":
+        "задан Authorization, а в url есть имя или пароль; оставьте одно",
     "there is none; add [{table}] with command and url": "нет ни одного; добавьте [{table}] с command и url",
     "depends_on goes round in a circle: {circle}": "depends_on замкнуто в круг: {circle}",
     "is that of {other} too; each needs its own": "то же, что у {other}; у каждого должно быть своё",

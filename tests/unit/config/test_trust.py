@@ -21,7 +21,7 @@ def root() -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "healthtests").mkdir()
-        for name in ("auto-heal.toml", "conftest.py", "healthtests/test_a.py"):
+        for name in ("auto-heal.toml", ".env", "conftest.py", "healthtests/test_a.py"):
             (place / name).touch(mode=0o644)
         yield place
 
@@ -29,7 +29,8 @@ def root() -> Iterator[Path]:
 def problems(root: Path) -> list[str]:
     """Return the problems, without the path of the project."""
     return [
-        problem.removeprefix(f"{root}").removeprefix("/") for problem in trust.problems(root, root / "auto-heal.toml")
+        problem.removeprefix(f"{root}").removeprefix("/")
+        for problem in trust.problems(root, [root / "auto-heal.toml", root / ".env"])
     ]
 
 
@@ -37,7 +38,7 @@ def test_what_only_root_may_write_is_no_problem(root: Path) -> None:
     assert problems(root) == []
 
 
-@pytest.mark.parametrize("name", ["auto-heal.toml", "conftest.py", "healthtests/test_a.py", "healthtests"])
+@pytest.mark.parametrize("name", ["auto-heal.toml", ".env", "conftest.py", "healthtests/test_a.py", "healthtests"])
 def test_a_file_of_another_user_is_one(root: Path, name: str) -> None:
     os.chown(root / name, NOBODY, -1)
 

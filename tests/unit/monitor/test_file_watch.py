@@ -112,6 +112,18 @@ def test_what_is_no_source_is_not_noticed(root: Path, name: str) -> None:
     assert not sources.changed()
 
 
+def test_an_edit_of_a_file_of_variables_is_noticed_wherever_it_lies(root: Path, tmp_path: Path) -> None:
+    for folder in (root, tmp_path / "elsewhere"):
+        file = folder / ".env"
+        sources = Sources(root, [file])
+        sources.add([])
+        before = sources.changed()
+
+        write(file, "A=1")
+
+        assert (before, sources.changed()) == (False, True)
+
+
 def test_what_is_read_again_counts_from_then_on(root: Path) -> None:
     write(root / "healthtests/test_one.py", "a = 2\n")
 
