@@ -4,3 +4,5 @@
 FOLDER = "healthtests"
 # The prefix of the node IDs of built-in checks, which are not in a file.
 OWN = "auto-heal::"
+# The name of what is shown of a response that came by a redirect.
+REDIRECTED = "redirected to"

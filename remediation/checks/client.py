@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from remediation.checks import REDIRECTED
 from remediation.checks.errors import ServiceDown
 from remediation.config.load import load_project
 from remediation.config.model import Address, Project, Service
@@ -37,12 +38,20 @@ _PROJECT = pytest.StashKey[tuple[Project, Store, dict[str, "requests.Session"]]]
 class Handle:
     """One service, as a check sees it."""
 
-    def __init__(self, service: Service, store: Store, sessions: dict[str, requests.Session], deadline: float) -> None:
-        """End every request by `deadline`, on the monotonic clock."""
+    def __init__(
+        self,
+        service: Service,
+        store: Store,
+        sessions: dict[str, requests.Session],
+        deadline: float,
+        properties: list[tuple[str, object]],
+    ) -> None:
+        """End every request by `deadline`, on the monotonic clock; add what a person should know to `properties`."""
         self._service = service
         self._store = store
         self._sessions = sessions
         self._deadline = deadline
+        self._properties = properties
 
     @property
     def name(self) -> str:
@@ -158,7 +167,17 @@ class Handle:
             # pytest-timeout's alarm struck because the server sent single bytes slowly.
             raise (error if isinstance(error, ServiceDown) else ServiceDown(f"{what}: {self._late_reason}")) from None
         answer.what = what
+        if answer.history:
+            self._show_redirect(answer)
         return answer
+
+    def _show_redirect(self, answer: Answer) -> None:
+        """Show beside a passing check where its response came from: a page to log in by proves little."""
+        from urllib.parse import urlsplit
+
+        shown = (REDIRECTED, urlsplit(answer.url).path or "/")
+        if shown not in self._properties:
+            self._properties.append(shown)
 
     @property
     def _late_reason(self) -> str:
@@ -228,7 +247,9 @@ class Services(Mapping[str, Handle]):
         deadline = time.monotonic() + project.timeout - headstart
         self._project = project
         self._properties = properties
-        self._handles = {name: Handle(service, store, sessions, deadline) for name, service in project.services.items()}
+        self._handles = {
+            name: Handle(service, store, sessions, deadline, properties) for name, service in project.services.items()
+        }
 
     def __getitem__(self, name: str) -> Handle:
         try:

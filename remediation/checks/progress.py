@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from remediation.checks import REDIRECTED
 from remediation.checks.results import attempt, report_outcome
+from remediation.messages.message import Message
 from remediation.state.event_log import EventLog
 from remediation.supervision.attempt_log import NOTE, ReportOutcome
 
@@ -54,7 +56,7 @@ class ProgressReporter:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", "")
             self._event_log.log("skipped", check=check, reason=reason.removeprefix("Skipped: "))
         elif outcome is ReportOutcome.PASSED and report.when == "call":
-            shown = ", ".join(f"{name}: {value}" for name, value in report.user_properties)
+            shown = [_shown(name, value) for name, value in report.user_properties]
             self._event_log.log("passed_showing" if shown else "passed", check=check, shown=shown)
 
     def _log_failure(self, report: pytest.TestReport, check: str) -> None:
@@ -62,3 +64,7 @@ class ProgressReporter:
         self._event_log.log("failed" if number > 1 else "failed_once", check=check, attempts=number)
         if failed := attempt(report):
             self._event_log.log("because", check=check, reason=failed.message)
+
+
+def _shown(name: str, value: object) -> Message | str:
+    return Message("redirected_to", {"place": value}) if name == REDIRECTED else f"{name}: {value}"

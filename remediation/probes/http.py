@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import socket
     from http.client import HTTPResponse
 
-# The first digit of every HTTP status that means success, RFC 9110 section 15.3.
-_SUCCESS = 2
+# The first digit of every HTTP status that means success or a redirect, RFC 9110 section 15.3 and 15.4.
+_SUCCESS, _REDIRECT = 2, 3
+_REFUSED = (401, 403)
 
 
 class Answer(NamedTuple):
@@ -25,11 +26,19 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes = b""
+    location: str = ""
+    """Where a redirect leads."""
 
     @property
     def problem(self) -> str | None:
         """Why the answer is not a success, or None if it is one."""
-        return None if self.status // 100 == _SUCCESS else english("status", status=self.status)
+        if self.status // 100 == _SUCCESS:
+            return None
+        if self.status // 100 == _REDIRECT and self.location:
+            # A query may hold a token.
+            place = deadline_io.beginning(self.location.partition("?")[0])
+            return english("status_redirect", status=self.status, place=place)
+        return english("status_refused" if self.status in _REFUSED else "status", status=self.status)
 
 
 def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answer:
@@ -58,7 +67,7 @@ def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answe
         connection.request("GET", target, headers=_headers(service))
         connection.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
         with connection.getresponse() as response:
-            answer = Answer(response.status)
+            answer = Answer(response.status, location=response.headers.get("Location", ""))
             return answer if answer.problem or not most else Answer(response.status, _body(response, most))
     except http.client.IncompleteRead:
         raise ValueError(english("breaks_off")) from None

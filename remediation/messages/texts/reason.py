@@ -76,6 +76,13 @@ REASON: dict[str, Text] = {
     "late": Text(ERROR, "no whole answer within {seconds}s", "нет полного ответа за {seconds} с"),
     "timed_out": Text(ERROR, "timed out", "время ожидания истекло"),
     "status": Text(ERROR, "status {status}", "код ответа {status}"),
+    "status_refused": Text(
+        ERROR, "status {status}; if it asks for credentials, set headers, or user and password in url",
+        "код ответа {status}; если нужны учётные данные, задайте headers или имя и пароль в url",
+    ),
+    "status_redirect": Text(
+        ERROR, "status {status}, a redirect to {place}", "код ответа {status}, перенаправление на {place}"
+    ),
     "no_url": Text(ERROR, "it has no url", "у сервиса нет url"),
     "breaks_off": Text(ERROR, "its answer breaks off", "ответ обрывается"),
     "too_long": Text(ERROR, "its answer is longer than {size} bytes", "ответ длиннее {size} байт"),

@@ -9,6 +9,7 @@ RUN: dict[str, Text] = {
     "checking": Text(INFO, "Checking {check}...", "Проверяем {check}..."),
     "passed": Text(SUCCESS, "✅ {check} OK", "✅ {check} OK"),
     "passed_showing": Text(SUCCESS, "✅ {check} OK ({shown})", "✅ {check} OK ({shown})"),
+    "redirected_to": Text(INFO, "redirected to {place}", "перенаправление на {place}"),
     "skipped": Text(INFO, "{check} skipped: {reason}", "{check}: пропущено — {reason}"),
     "retry": Text(
         WARN,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from answering import redirect, serving, whole
 from sandbox import Sandbox, free_port
 
 from remediation.checks.client import Services
@@ -202,6 +203,20 @@ def test_two_requests_share_the_time_of_an_attempt(project: Sandbox, serve: Call
             api.get("/")
 
     assert time.monotonic() - start < 4
+
+
+def test_where_a_redirect_led_is_kept_with_the_check(project: Sandbox) -> None:
+    properties: list[tuple[str, object]] = []
+    with serving() as serve:
+        server = serve(redirect("/login?next=/items"), whole(b""))
+        project.configure(f'url = "http://127.0.0.1:{server.port}"', command='restart = ["true"]')
+        found = load_project(project.root, {})
+        api = Services(found, Store(found), sessions={}, properties=properties)["api"]
+
+        for _ in range(2):
+            api.get("/items")
+
+    assert properties == [("redirected to", "/login")]
 
 
 def test_a_name_that_is_not_configured_is_told_with_those_that_are(project: Sandbox) -> None:

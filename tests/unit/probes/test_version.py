@@ -177,7 +177,7 @@ def test_a_version_is_told_over_tls_as_well(project: Sandbox, serve: Serve) -> N
     [
         (http(b'{"version": "2"}', 500), "status 500"),
         (http(b'{"version": "2"}', 404), "status 404"),
-        (http(b"", 302, "Location: /elsewhere"), "status 302"),
+        (http(b"", 302, "Location: /elsewhere"), "status 302, a redirect to '/elsewhere'"),
         (http(b"", 204), "the answer is no JSON"),
         (http(b"<html>2</html>"), "the answer is no JSON"),
         (http(b'{"version": "2"'), "the answer is no JSON"),
