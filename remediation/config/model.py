@@ -41,6 +41,14 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
 # Those that tell where a request ends, and what becomes of the connection.
 _OWN_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
+# What of a command a shell leaves as it is.
+_QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
+# What only a shell understands: a word that joins or redirects, a `;` at the end of one, and what it replaces.
+_OPERATOR = re.compile(r"^(?:&&?|\|[|&]?|\d?[<>].*|&>.*)$|;$|\$[\w({]|`|^~(?=$|/)")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_BUILTINS = frozenset({"cd", "exec", "export", "source", "ulimit", "umask"})
+# The last part of the path of a page to log in by.
+_LOGIN = re.compile(r"(?:wp-)?(?:log|sign)[-_]?in(?:\.\w+)?", re.IGNORECASE)
 # A path in an HTTP request, RFC 3986 section 3.3, with percent-encoding.
 _PATH = re.compile(r"/[!-~]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -62,9 +70,25 @@ def _words(words: Sequence[str] | str, key: str) -> tuple[str, ...]:
         split = tuple(shlex.split(words) if isinstance(words, str) else words)
     except ValueError as error:
         raise InvalidValueError(f"cannot be split as a shell would: {error}", key) from None
+    if isinstance(words, str) and (sign := _shell_syntax(words)):
+        raise InvalidValueError(
+            f"{sign} is for a shell, and no shell runs this; set cwd and env beside it, "
+            'or start one: ["sh", "-c", "..."]',
+            key,
+        )
     if not split or not split[0].strip():
         raise InvalidValueError('is empty; give a program and its arguments, such as ["node", "index.js"]', key)
     return split
+
+
+def _shell_syntax(command: str) -> str | None:
+    """Return the first sign that a command was written for a shell; None if it has none outside quotes."""
+    words = _QUOTED.sub("x", command).split()
+    if words and _ASSIGNMENT.match(words[0]):
+        return "NAME=value"
+    if words and words[0] in _BUILTINS:
+        return words[0]
+    return next((sign[0] for word in words if (sign := _OPERATOR.search(word))), None)
 
 
 class Budget(Struct, frozen=True):
@@ -340,6 +364,12 @@ class Service(Struct, frozen=True, kw_only=True):
             raise InvalidValueError(f'missing; ready = "{self.ready}" has to ask somewhere', "url")
         if is_path and self.address and self.address.scheme == "tcp":
             raise InvalidValueError(f'a path needs an http or https url; with {self.address} use "tcp"', "ready")
+        if is_path and _LOGIN.fullmatch(urlsplit(self.ready).path.rstrip("/").rpartition("/")[2]):
+            raise InvalidValueError(
+                f"{self.ready!r} looks like a page to log in by, which answers well while all behind it fails; "
+                'name a path that needs no login, such as "/health", or set headers, or use "tcp"',
+                "ready",
+            )
         if self.ready == "none" and not self.address and not self.command:
             raise InvalidValueError("has neither command nor url; there is nothing to check or to start", "")
 

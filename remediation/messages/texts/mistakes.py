@@ -35,6 +35,13 @@ MISTAKES = {
         "заданы и command, и restart, start или stop; оставьте один способ запуска",
     "start and stop need restart beside them": "start и stop задаются только вместе с restart",
     "cannot be split as a shell would: {error}": "не удалось разбить на слова, как в оболочке: {error}",
+    '{sign} is for a shell, and no shell runs this; set cwd and env beside it, or start one: ["sh", "-c", "..."]':
+        '{sign} — для оболочки, а команда выполняется без неё; рядом можно задать cwd и env '
+        'или запустить оболочку: ["sh", "-c", "..."]',
+    '{path} looks like a page to log in by, which answers well while all behind it fails; '
+    'name a path that needs no login, such as "/health", or set headers, or use "tcp"':
+        '{path} похож на страницу входа: она отвечает, даже когда за ней ничего не работает; '
+        'укажите путь без входа, например "/health", задайте headers или "tcp"',
     'is empty; give a program and its arguments, such as ["node", "index.js"]':
         'пусто; задайте программу и её аргументы, например ["node", "index.js"]',
     "{url} is no URL: {error}": "{url} — не URL: {error}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -78,6 +79,66 @@ def test_a_rollback_may_have_its_own_time_and_may_do_without_a_restart(tmp_path:
 def test_from_when_on_a_check_is_slower_can_be_said(tmp_path: Path) -> None:
     assert load(tmp_path, API).latency == LatencyLimits(5, 2, 0.05)
     assert load(tmp_path, f"latency = {{ calls = 9, factor = 3, margin = 1 }}\n{API}").latency == LatencyLimits(9, 3, 1)
+
+
+SHELL = [
+    ("cd app && npm start", "cd"), ("npm ci && npm start", "&&"), ("a || b", "||"), ("a | tee log", "|"),
+    ("a; b", ";"), ("a ; b", ";"), ("a &", "&"), ("a > log", ">"), ("a >log", ">log"), ("a 2>&1", "2>&1"),
+    ("a &> log", "&>"), ("a < in", "<"), ("a --port $PORT", "$P"), ("a ${PORT}", "${"), ("a $(date)", "$("),
+    ("a `date`", "`"), ("a ~/data", "~"), ("PASSWORD=hunter2 node x", "NAME=value"), ("exec a", "exec"),
+    ("export A=b", "export"), ('a "b" && c', "&&"),
+]  # fmt: skip
+NO_SHELL = [
+    "sh -c 'cd app && npm start > log; echo $HOME'", 'sh -c "a && b | c"', 'nginx -g "daemon off;"', "a --x=b&c d|e",
+    "curl http://h/?a=1&b=2", "a '$X' \\$X ~x b~ 5$ '~/y'", "env A=b c", "./cd a", "a A=b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "sign"), SHELL)
+@pytest.mark.parametrize("key", ["command", "restart", "rollback", "run"])
+def test_what_is_written_for_a_shell_is_refused_with_what_to_set_instead(
+    tmp_path: Path, key: str, command: str, sign: str
+) -> None:
+    value = json.dumps(command)
+    line = f"ladder = [{{ run = {value} }}]" if key == "run" else f"{key} = {value}"
+    (tmp_path / "auto-heal.toml").write_text(f'[services.api]\nurl = "http://h"\n{line}\n')
+
+    told = refusal(tmp_path)
+
+    assert f": {sign} is for a shell, and no shell runs this; set cwd and env beside it" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("command", NO_SHELL)
+def test_what_only_looks_as_if_for_a_shell_is_taken(tmp_path: Path, command: str) -> None:
+    (tmp_path / "auto-heal.toml").write_text(f"[services.api]\ncommand = {json.dumps(command)}\n")
+
+    assert load_project(tmp_path, {}).services["api"].command
+
+
+def test_the_words_of_a_list_are_taken_as_they_are(tmp_path: Path) -> None:
+    words = ["A=b", "cd", "&&", "|", "$X", "~"]
+    (tmp_path / "auto-heal.toml").write_text(f"[services.api]\ncommand = {json.dumps(words)}\n")
+
+    assert load_project(tmp_path, {}).services["api"].command == tuple(words)
+
+
+@pytest.mark.parametrize(
+    "ready",
+    [
+        "/login", "/login/", "/signin", "/auth/login", "/accounts/login/", "/users/sign_in", "/Sign-In",
+        "/wp-login.php", "/login.html", "/login?next=/",
+    ],
+)  # fmt: skip
+def test_a_page_to_log_in_by_is_refused_as_ready(tmp_path: Path, ready: str) -> None:
+    (tmp_path / "auto-heal.toml").write_text(f'{API}ready = "{ready}"\n')
+
+    assert f"services.api.ready: '{ready}' looks like a page to log in by, which answers well" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("ready", ["/login/health", "/health?login=1", "/logins", "/auth", "/blogin", "/plugin"])
+def test_another_path_with_such_a_word_is_taken(tmp_path: Path, ready: str) -> None:
+    assert load(tmp_path, f'{API}ready = "{ready}"\n').services["api"].ready == ready
 
 
 def test_a_version_can_only_be_asked_for_by_http(tmp_path: Path) -> None:
