@@ -67,8 +67,8 @@ class Handle:
 
     @property
     def port(self) -> int | None:
-        """The TCP port of the URL."""
-        return self._service.address.port if self._service.address else None
+        """The TCP port of the URL; None for a Unix socket."""
+        return (self._service.address.port or None) if self._service.address else None
 
     @property
     def process(self) -> psutil.Process | None:
@@ -116,7 +116,8 @@ class Handle:
         """Return that a process does not listen on the service's address, and where else it listens."""
         if (identity := Identity.of(pid)) and (there := elsewhere(self._service, identity)):
             return english("listens_elsewhere", name=self.name, pid=pid, there=there, place=address.place)
-        return english("not_listening", name=self.name, pid=pid, port=address.port)
+        place = {"socket": address.socket} if address.socket else {"port": address.port}
+        return english("not_listening_socket" if address.socket else "not_listening", name=self.name, pid=pid, **place)
 
     def _unrecorded(self, engine: Engine, state: ServiceState) -> psutil.Process | None:
         """Return the process that the run adopts, or will; ServiceDown if one that cannot be adopted answers well."""
@@ -150,10 +151,12 @@ class Handle:
             raise ServiceDown(reason, retry_is_pointless=True)
         from urllib3.exceptions import HTTPError
 
-        from remediation.checks.transport import Limits
+        from remediation.checks.transport import SOCKET_URL, Limits
 
         path = f"/{path}" if path and path[0] not in "/?" else path
         what, url = f"{self.name}: GET {path or '/'}", self.url
+        if self._service.address and self._service.address.socket:
+            url = SOCKET_URL
         session = self._session()
         if self._service.ca_file or not self._service.verify:
             # Passed with each request, because REQUESTS_CA_BUNDLE would take precedence for a remote service.
@@ -203,7 +206,7 @@ def _new_session(service: Service, deadline: float) -> requests.Session:
     session = Session()
     session.max_redirects = MOST_REDIRECTS
     session.adapters.clear()
-    session.mount("", Adapter())
+    session.mount("", Adapter(service.address.socket if service.address else None))
     session.headers.update(service.request_headers)
     if authorization := session.headers.pop("Authorization", None):
         session.auth = Authorization(str(authorization))
@@ -218,6 +221,8 @@ def _is_local(address: Address, deadline: float) -> bool:
     from remediation.probes import deadline_io
     from remediation.system import ports
 
+    if address.socket:
+        return True
     try:
         return all(ports.is_local(ip) for ip in deadline_io.addresses(address.host, address.port, deadline))
     except OSError:

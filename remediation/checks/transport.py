@@ -29,10 +29,12 @@ from remediation.messages.message import Message, english, printable
 from remediation.probes import deadline_io, tls
 
 
-def _connect(connection: HTTPConnection) -> socket.socket:
-    """Do what `_new_conn` does, but for all addresses of the host within one timeout."""
+def _connect(connection: HTTPConnection, path: str | None = None) -> socket.socket:
+    """Do what `_new_conn` does, but for all addresses of the host within one timeout, or to the socket at a path."""
     deadline = _deadline(connection)
     try:
+        if path:
+            return deadline_io.connect_to_socket(path, deadline)
         # `host` lacks the trailing dot that makes a name absolute.
         sock = deadline_io.connect(getattr(connection, "_dns_host", connection.host), connection.port, deadline)
     except socket.gaierror as error:
@@ -93,6 +95,21 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 POOLS = {"http": _PlainPool, "https": _SecurePool}
+# What a request over a Unix socket asks for: no name leads there.
+SOCKET_URL = "http://localhost"
+
+
+def _pools_of(path: str) -> dict[str, type[HTTPConnectionPool]]:
+    """Return the pools whose connections all lead to a Unix socket."""
+
+    class OverSocket(_Plain):
+        def _new_conn(self) -> socket.socket:
+            return _connect(self, path)
+
+    class SocketPool(HTTPConnectionPool):
+        ConnectionCls = OverSocket
+
+    return {"http": SocketPool}
 
 
 # The limit for the decompressed bodies of a response and of the redirects to it, in bytes.
@@ -262,10 +279,15 @@ class Session(requests.Session):
 class Adapter(requests.adapters.HTTPAdapter):
     """Sends requests to the service only, and enforces the limits of the response."""
 
+    def __init__(self, path: str | None = None) -> None:
+        """Send all requests to the Unix socket at a path, if one is given."""
+        self._path = path
+        super().__init__()
+
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Use connections with a deadline."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = POOLS
+        self.poolmanager.pool_classes_by_scheme = _pools_of(self._path) if self._path else POOLS
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
         """Use such connections to a proxy as well, except for SOCKS, which has its own."""
@@ -279,6 +301,8 @@ class Adapter(requests.adapters.HTTPAdapter):
         limits: Limits = options["timeout"]
         url = request.url or ""
         limits.check_url(url)
+        if self._path and not url.startswith("http:"):
+            raise ElsewhereError(deadline_io.beginning(url.partition("?")[0]))
         if options.get("verify") is True and url.startswith("https:"):
             options["verify"] = tls.trusted()
         response = super().send(request, **{**options, "stream": True, "timeout": limits.timeout()})

@@ -39,6 +39,8 @@ class Status(msgspec.Struct, frozen=True):
     uptime: float | None
     memory: int | None
     port: int | None
+    socket: str | None
+    """The path of the Unix socket that its url names."""
     last_heal: Remediation | None
     helped: bool | None = None
     """Whether the service passed in the next run that checked it; None if there was no such run, or no heal."""
@@ -81,7 +83,8 @@ def examine(service: Service, store: Store) -> Status:
         pid=identity.pid if identity else None,
         uptime=uptime,
         memory=used,
-        port=service.address.port if service.address else None,
+        port=(service.address.port or None) if service.address else None,
+        socket=service.address.socket if service.address else None,
         last_heal=state.last_heal,
         helped=_helped(store.project, service, state.last_heal),
     )
@@ -146,7 +149,7 @@ def _row(status: Status, words: Words) -> tuple[str, ...]:
         status.pid,
         None if status.uptime is None else whole(int(status.uptime), words.language),
         None if status.memory is None else words("mebibytes", size=f"{status.memory / 2**20:.1f}"),
-        status.port,
+        status.port or status.socket,
         _last_heal(status, words),
     )
     return tuple("-" if cell is None else str(cell) for cell in cells)

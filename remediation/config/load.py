@@ -204,13 +204,13 @@ def _check_dependencies(services: Mapping[str, Service], where: str) -> None:
 
 
 def _check_conflicts(services: Mapping[str, Service], where: str) -> None:
-    """Refuse two services that we start ourselves with the same port or PID file: each would end the other."""
+    """Refuse two services that we start ourselves with the same port, socket or PID file: each would end the other."""
     users: dict[object, str] = {}
     for service in services.values():
         if not service.command:
             continue
-        port = service.address.port if service.address else None
-        for key, value in (("url", port), ("pid_file", service.pid_file)):
+        place = (service.address.socket or service.address.port) if service.address else None
+        for key, value in (("url", place), ("pid_file", service.pid_file)):
             other = users.setdefault((key, value), service.name) if value else service.name
             if other != service.name:
                 raise ConfigError(f"{where}.{service.name}.{key}: is that of {other} too; each needs its own")

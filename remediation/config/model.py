@@ -24,6 +24,9 @@ from msgspec.structs import force_setattr
 
 from remediation.system.secrets import redacted_words
 
+if TYPE_CHECKING:
+    from remediation.system.endpoints import Endpoint
+
 # The most seconds of any setting, three years. TOML also has `inf`, but a deadline must be finite.
 LONGEST = 1e8
 Positive = Annotated[float, Meta(gt=0, le=LONGEST)]
@@ -41,6 +44,8 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
 # Those that tell where a request ends, and what becomes of the connection.
 _OWN_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
+# In bytes, without the final NUL, unix(7).
+_LONGEST_SOCKET = 107
 # What of a command a shell leaves as it is.
 _QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 # What only a shell understands: a word that joins or redirects, a `;` at the end of one, and what it replaces.
@@ -195,12 +200,29 @@ class Version(Struct, frozen=True):
 
 
 class Address(Struct, frozen=True):
-    """The network address of a service."""
+    """The address of a service. That of a Unix socket has its path as host, and port 0."""
 
     url: str
     scheme: str
     host: str
     port: int
+
+    @property
+    def socket(self) -> str | None:
+        """The path of the Unix socket; None for a port."""
+        return self.host if self.scheme == "unix" else None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens."""
+        from remediation.system.endpoints import TcpEndpoint, UnixEndpoint
+
+        return UnixEndpoint(self.host) if self.socket else TcpEndpoint(self.host, self.port)
+
+    @property
+    def base_path(self) -> str:
+        """The path that precedes that of each request."""
+        return "" if self.socket else urlsplit(self.url).path
 
     @property
     def credentials(self) -> str | None:
@@ -211,11 +233,13 @@ class Address(Struct, frozen=True):
 
     def __str__(self) -> str:
         """The address without a path or credentials, for messages."""
-        return f"{self.scheme}://{self.place}"
+        return self.url if self.socket else f"{self.scheme}://{self.place}"
 
     @property
     def place(self) -> str:
-        """Where a server has to listen: host and port."""
+        """Where a server has to listen: host and port, or the path of a Unix socket."""
+        if self.socket:
+            return self.socket
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -312,7 +336,7 @@ class Service(Struct, frozen=True, kw_only=True):
         for name in ("ca_file", "env_file"):
             if getattr(self, name) is not None:
                 force_setattr(self, name, self.root / getattr(self, name))
-        force_setattr(self, "address", self.address and address_of(self.address))
+        force_setattr(self, "address", self.address and address_of(self.address, self.root))
         force_setattr(self, "stop_signal", _signal(self.stop_signal))
         force_setattr(self, "ready", self.ready or ("tcp" if self.address else "none"))
         force_setattr(self, "reload", _command_or_signal(self.reload))
@@ -479,10 +503,15 @@ class Project(Struct, frozen=True, kw_only=True):
         return os.path.relpath(path, self.root) if path.is_relative_to(self.root) else str(path)
 
 
-def address_of(url: Address | str) -> Address:
-    """Return the address of a URL; raise InvalidValueError with the problem if it is invalid."""
+def address_of(url: Address | str, root: Path = Path()) -> Address:
+    """Return the address of a URL; raise InvalidValueError with the problem if it is invalid.
+
+    The path of a Unix socket is relative to `root`.
+    """
     if isinstance(url, Address):
         return url
+    if url.startswith("unix:"):
+        return _socket_of(url, root)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -497,6 +526,19 @@ def address_of(url: Address | str) -> Address:
     if port == 0 or (port is None and parts.scheme == "tcp"):
         raise InvalidValueError(f"{url!r} has no port", "url")
     return Address(url.rstrip("/"), parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
+
+
+def _socket_of(url: str, root: Path) -> Address:
+    # Three slashes, as for files, stand for the one of an absolute path.
+    path = url.removeprefix("unix:").removeprefix("//" if url.startswith("unix:///") else "")
+    if not path or path.startswith("//") or path.endswith("/") or not path.isprintable():
+        raise InvalidValueError(f"{url!r} is no socket such as unix:/run/app.sock", "url")
+    path = os.path.normpath(root / path)
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        raise InvalidValueError(
+            f"{path} is longer than the {_LONGEST_SOCKET} bytes that a socket's path may have", "url"
+        )
+    return Address(f"unix:{path}", "unix", path, 0)
 
 
 def _ladder_step(step: LadderStep | str) -> LadderStep:

@@ -68,7 +68,7 @@ class Bystanders:
 
     def _neighbouring_ports(self) -> list[int]:
         """Return the ports near the service's, the nearest first, without those of other services."""
-        if self._service.address is None:
+        if self._service.address is None or self._service.address.socket:
             return []
         own = self._service.address.port
         taken = {service.address.port for service in self._project.services.values() if service.address}

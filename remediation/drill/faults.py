@@ -59,8 +59,8 @@ class Scene(Struct, frozen=True):
 
     @property
     def address(self) -> Address:
-        """The address of the service. SkipError if it has none."""
-        if self.service.address is None:
+        """The address of the service. SkipError if it has no port."""
+        if self.service.address is None or self.service.address.socket:
             raise SkipError("drill_no_port", name=self.service.name)
         return self.service.address
 

@@ -26,7 +26,7 @@ def is_up(service: Service, store: Store, *, owns_port: bool) -> bool:
         return False
     if not readiness.answers(service, timeout=service.probe_timeout):
         return False
-    return not owns_port or service.address is None or ownership.owns_port(service.address.port, identity.pid)
+    return not owns_port or service.address is None or ownership.owns(service.address.endpoint, identity.pid)
 
 
 def is_back(service: Service, store: Store, injected: InjectedFault, *, owns_port: bool) -> bool:

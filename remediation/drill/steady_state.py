@@ -50,7 +50,7 @@ class SteadyState:
             self._touched.append(service)
             self._make_ready(service)
             identity = self._store.proven_process(service)
-            if identity and service.address and ownership.owns_port(service.address.port, identity.pid):
+            if identity and service.address and ownership.owns(service.address.endpoint, identity.pid):
                 self._owners.add(service.name)
 
     def _make_ready(self, service: Service) -> None:

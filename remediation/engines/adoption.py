@@ -18,7 +18,6 @@ from remediation.engines import ownership
 from remediation.engines.errors import HealError
 from remediation.engines.spawn import child_environment, find_program
 from remediation.messages.message import Message
-from remediation.system import ports
 from remediation.system.capabilities import has_proc
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.process import Identity, introduce, protected, session_of, user_of, value_of
@@ -67,7 +66,7 @@ def search(service: Service, own: Iterable[Identity] = ()) -> Search:
         return Search([], {})
     found: dict[Identity, Candidate] = {}
     others: dict[int | None, Message] = {}
-    listening = ownership.holders(ports.listeners(address.port, address.host)) - {each.pid for each in own}
+    listening = ownership.holders(address.endpoint.listeners()) - {each.pid for each in own}
     for pid in sorted(listening, key=lambda pid: pid or 0):
         match = _match(service, pid) if pid else Message("why_other_user", {})
         if isinstance(match, Candidate):
@@ -128,7 +127,7 @@ def named(service: Service, pid: int | None) -> tuple[Candidate, Message | None]
     holder = introduce(chosen)
     why = refusal(service, chosen, any_user=True) if identity else Message("why_no_process", {})
     address = service.address
-    if why is None and address and not ownership.owns_port(address.port, chosen):
+    if why is None and address and not ownership.owns(address.endpoint, chosen):
         why = Message("why_not_listening", {"url": address})
     if why or identity is None:
         raise HealError("not_adopted", name=service.name, holder=holder, why=why)
@@ -144,7 +143,7 @@ def _listener(service: Service) -> int:
     address = service.address
     if address is None:
         raise HealError("adopt_needs_pid", name=service.name)
-    holders = {pid for pid in ownership.holders(ports.listeners(address.port, address.host)) if pid}
+    holders = {pid for pid in ownership.holders(address.endpoint.listeners()) if pid}
     topmost = sorted(pid for pid in holders if not _ancestors(pid) & holders)
     if not topmost:
         raise HealError("nobody_listens", name=service.name, url=address)

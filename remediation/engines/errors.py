@@ -53,10 +53,14 @@ class StillServedError(HealError):
 
 
 class ForeignPortError(HealError):
-    """A process that we may not end holds the port; `pid` is None if the kernel hides which process that is."""
+    """A process that we may not end holds the port, or the socket at a path.
 
-    def __init__(self, *, name: str, port: int, pid: int | None, why: Message) -> None:
+    `pid` is None if the kernel hides which process that is.
+    """
+
+    def __init__(self, *, name: str, port: int, socket: str | None, pid: int | None, why: Message) -> None:
         """Report which process holds the port, and why we may not end it."""
         holder = introduce(pid) if pid else Message("somebody", {})
-        super().__init__("foreign_port", name=name, port=port, holder=holder, why=why)
+        place = {"socket": socket} if socket else {"port": port}
+        super().__init__("foreign_socket" if socket else "foreign_port", name=name, holder=holder, why=why, **place)
         self.pid = pid

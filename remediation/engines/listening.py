@@ -16,7 +16,7 @@ def elsewhere(service: Service, main: Identity) -> str:
     if address is None:
         return ""
     tree = {member.pid for member in descendants([main])}
-    if tree & {listener.pid for listener in ports.listeners(address.port, address.host)}:
+    if tree & {listener.pid for listener in address.endpoint.listeners()}:
         return ""
     places = ports.listening(tree)
     others = f" (+{len(places) - _NAMED})" if len(places) > _NAMED else ""

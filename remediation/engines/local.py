@@ -15,7 +15,6 @@ from remediation.engines.errors import DiedError, HealError, StillServedError
 from remediation.messages.message import Message
 from remediation.probes.readiness import polls
 from remediation.state.service_state import ServiceState, Store
-from remediation.system import ports
 from remediation.system.process import (
     Identity,
     Life,
@@ -85,7 +84,7 @@ class LocalEngine(Engine):
     def out_of_reach(self) -> HealError | None:
         """Return an error for a service whose url is on another machine, where we cannot start a process."""
         service = self.service
-        if service.address and not ports.is_local(service.address.host):
+        if service.address and not service.address.endpoint.is_local():
             return HealError("not_here", name=service.name, url=service.address)
         return None
 
@@ -98,7 +97,7 @@ class LocalEngine(Engine):
         if life is Life.RUNNING:
             return Condition.RUNNING
         address = self.service.address
-        if address is None or ports.refuses(address.host, address.port):
+        if address is None or address.endpoint.refuses():
             return Condition.DEAD
         return Condition.REPLACED if state.identity else Condition.UNKNOWN
 
@@ -115,8 +114,8 @@ class LocalEngine(Engine):
         # Then nobody who listens is ended but the main process and what descends from it.
         main = self.main_process(state)
         tree = set(descendants([main] if main else []))
-        number = service.address.port
-        return [member for member in members if member in tree or not ports.listens({member.pid}, number)]
+        endpoint = service.address.endpoint
+        return [member for member in members if member in tree or not endpoint.listens({member.pid})]
 
     def is_running(self, state: ServiceState) -> bool | None:
         """Return whether any process of the service lives."""
@@ -125,7 +124,7 @@ class LocalEngine(Engine):
     def owns_address(self, state: ServiceState) -> bool:
         """Return whether the main process, or a descendant of it, listens on the service's port."""
         process, address = self.main_process(state), self.service.address
-        return process is not None and (address is None or ownership.owns_port(address.port, process.pid))
+        return process is not None and (address is None or ownership.owns(address.endpoint, process.pid))
 
     def lost_process(self, state: ServiceState, store: Store) -> FoundProcess | None:
         """Return the main process that is missing from PID file or state.
@@ -137,7 +136,7 @@ class LocalEngine(Engine):
         if identity and identity.alive:
             is_lost = identity.life is Life.RUNNING and store.pid_file_problem(service) is not None
             return FoundProcess(identity, "again") if is_lost else None
-        if service.ready == "none" or (service.address and ports.refuses(service.address.host, service.address.port)):
+        if service.ready == "none" or (service.address and service.address.endpoint.refuses()):
             # Without a probe, we cannot tell the service from a child that it left behind.
             return None
         if identity is None and (root := ownership.marked_root(service, state)):
@@ -161,10 +160,10 @@ class LocalEngine(Engine):
         if service.address is None or main is None:
             return []
         own = {member.pid for member in descendants([main])}
-        number = service.address.port
-        if not ports.others_listen(number, own):
+        endpoint = service.address.endpoint
+        if not endpoint.others_listen(own):
             return []
-        holders = ownership.holders(ports.listeners(number, service.address.host))
+        holders = ownership.holders(endpoint.listeners())
         # Of a socket that workers share with their parent, one that is just ending is no rival.
         return sorted(pid for pid in holders - own if pid and Identity.of(pid))
 
@@ -200,16 +199,16 @@ class LocalEngine(Engine):
         service = self.service
         if service.address is None:
             return None
-        number = service.address.port
+        endpoint = service.address.endpoint
         own = {member.pid for member in self.processes(state)}
-        if ports.listens(own, number) and not ports.others_listen(number, own):
+        if endpoint.listens(own) and not endpoint.others_listen(own):
             # To find the owners of all sockets takes long.
             return None
-        listeners = ports.listeners(number, service.address.host)
+        listeners = endpoint.listeners()
         strangers = [listener for listener in listeners if listener.pid and listener.pid not in own]
         # A socket without an owner may belong to a process that is just ending; the heal waits for it.
         holders = ownership.holders(strangers) - own
-        return ownership.obstacle(service, number, sorted(pid for pid in holders if pid))
+        return ownership.obstacle(service, service.address.port, sorted(pid for pid in holders if pid))
 
     def plan(self, state: ServiceState) -> Iterator[Message]:
         """Yield the processes and listeners that would be ended, and the command that would be started."""
@@ -227,11 +226,11 @@ class LocalEngine(Engine):
         yield Message("plan_start", {"command": " ".join(service.command), "cwd": service.cwd})
 
     def _freeing(self, address: Address, own: set[int]) -> Iterator[Message]:
-        strangers = ownership.holders(ports.listeners(address.port, address.host)) - own
+        strangers = ownership.holders(address.endpoint.listeners()) - own
         if problem := ownership.obstacle(self.service, address.port, strangers):
             raise problem
         for pid in sorted(filter(None, strangers)):
-            yield Message("plan_free", {"port": address.port, "holder": describe(pid)})
+            yield _about("plan_free", address, holder=describe(pid))
 
     # Changes.
 
@@ -271,7 +270,7 @@ class LocalEngine(Engine):
         if service.address is None:
             return
         for _ in polls(_OWNERLESS_SECONDS):
-            listeners = ports.listeners(service.address.port, service.address.host)
+            listeners = service.address.endpoint.listeners()
             if not listeners:
                 return
             holders = ownership.holders(listeners)
@@ -320,7 +319,7 @@ class LocalEngine(Engine):
         address = self.service.address
         if address is None or self.main_process(state):
             return False
-        return bool(ports.listeners(address.port, address.host))
+        return bool(address.endpoint.listeners())
 
     def _end_and_free(self, operation: Operation) -> None:
         service, store = self.service, operation.store
@@ -378,27 +377,27 @@ class LocalEngine(Engine):
         service = self.service
         if service.address is None:
             return None
-        number, host = service.address.port, service.address.host
+        address = service.address
         limit = service.stop_timeout + _FREEING_SECONDS
         for left in polls(limit):
-            if not (listeners := ports.listeners(number, host)):
+            if not (listeners := address.endpoint.listeners()):
                 return None
             holders = ownership.holders(listeners)
             if limit - left < _OWNERLESS_SECONDS and None in holders:
                 continue
-            if obstacle := ownership.obstacle(service, number, holders):
+            if obstacle := ownership.obstacle(service, address.port, holders):
                 return obstacle
-            self._end_holders(operation, number, {pid for pid in holders if pid})
-        return ownership.foreign(service, number, listeners[0].pid, Message("why_returns", {}))
+            self._end_holders(operation, address, {pid for pid in holders if pid})
+        return ownership.foreign(service, address.port, listeners[0].pid, Message("why_returns", {}))
 
-    def _end_holders(self, operation: Operation, number: int, pids: set[int]) -> None:
+    def _end_holders(self, operation: Operation, address: Address, pids: set[int]) -> None:
         identities = [identity for pid in sorted(pids) if (identity := Identity.of(pid))]
         # Check again now that the identities are fixed: a PID may have been reused since.
-        holders = [identity for identity in identities if ports.listens({identity.pid}, number)]
+        holders = [identity for identity in identities if address.endpoint.listens({identity.pid})]
         for holder in holders:
             operation.begin_action()
             operation.log("ending", holder=introduce(holder.pid))
-            operation.log("freeing", name=self.service.name, port=number, pid=holder.pid)
+            operation.log_message(_about("freeing", address, name=self.service.name, pid=holder.pid))
         # End these alone: a child that does not listen does not hold the port.
         terminate(lambda: holders, timeout=self.service.stop_timeout)
 
@@ -460,3 +459,9 @@ class LocalEngine(Engine):
             operation.has_acted = before
             operation.log("not_started", name=self.service.name)
             raise
+
+
+def _about(key: str, address: Address, **values: object) -> Message:
+    """Return a text about the port of an address, or its variant about a socket."""
+    place = {"socket": address.socket} if address.socket else {"port": address.port}
+    return Message(f"{key}_socket" if address.socket else key, {**values, **place})

@@ -16,6 +16,7 @@ from remediation.engines.errors import ForeignPortError, HealError
 from remediation.messages.message import Message
 from remediation.state.service_state import ServiceState
 from remediation.system import ports
+from remediation.system.endpoints import Endpoint
 from remediation.system.environment import SERVICE_MARK, START_MARK
 from remediation.system.ports import Listener
 from remediation.system.process import (
@@ -49,7 +50,7 @@ def successor(service: Service, state: ServiceState) -> Identity | None:
     if topmost is None or address is None or topmost.life is not Life.RUNNING:
         return None
     tree = descendants([topmost])
-    return topmost if len(tree) > 1 and ports.listens({member.pid for member in tree}, address.port) else None
+    return topmost if len(tree) > 1 and address.endpoint.listens({member.pid for member in tree}) else None
 
 
 def _topmost(members: list[Identity]) -> Identity | None:
@@ -99,7 +100,7 @@ def _of_persons(service: Service, by_mark: list[Identity]) -> list[Identity]:
     above = {pid for each in with_terminal for pid in (each.pid, *_ancestors(each))}
     persons = set(descendants(each for each in by_mark if each.pid in above))
     address = service.address
-    return [each for each in by_mark if each in persons and not (address and ports.listens({each.pid}, address.port))]
+    return [each for each in by_mark if each in persons and not (address and address.endpoint.listens({each.pid}))]
 
 
 def _marked(service: Service, state: ServiceState) -> list[Identity]:
@@ -126,12 +127,12 @@ def family(service: Service, state: ServiceState) -> list[Identity]:
     ]
 
 
-def owns_port(number: int, pid: int) -> bool:
-    """Return whether the process, or one of its descendants, listens on a port."""
-    if ports.listens({pid}, number):
+def owns(endpoint: Endpoint, pid: int) -> bool:
+    """Return whether the process, or one of its descendants, listens there."""
+    if endpoint.listens({pid}):
         return True
     identity = Identity.of(pid)
-    return identity is not None and ports.listens({member.pid for member in descendants([identity])}, number)
+    return identity is not None and endpoint.listens({member.pid for member in descendants([identity])})
 
 
 def untouchable(service: Service, state: ServiceState) -> HealError | None:
@@ -169,8 +170,9 @@ def _obstacle(service: Service, number: int, pid: int | None) -> HealError | Non
 
 
 def foreign(service: Service, number: int, pid: int | None, why: Message) -> HealError:
-    """Return the error for a port whose holder we may not end."""
-    return ForeignPortError(name=service.name, port=number, pid=pid, why=why)
+    """Return the error for a port or socket whose holder we may not end."""
+    socket = service.address.socket if service.address else None
+    return ForeignPortError(name=service.name, port=number, socket=socket, pid=pid, why=why)
 
 
 def _protection(pid: int) -> Protection | None:

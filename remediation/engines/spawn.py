@@ -96,7 +96,7 @@ def child_environment(service: Service) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _NOT_INHERITED and not name.startswith((environment.PREFIX, "PYTEST_XDIST_"))
     }
-    if service.address:
+    if service.address and not service.address.socket:
         environ |= {"PORT": str(service.address.port), "HOST": service.address.host}
     if account := service.account:
         environ |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from remediation.config.model import Service
+from remediation.config.model import Address, Service
 from remediation.engines import engine_of, ownership
 from remediation.engines.spawn import child_environment
 from remediation.healing.commands import capture
@@ -118,8 +118,9 @@ def _parts(service: Service, service_state: ServiceState, incident: Incident, de
     ]
     if members:
         parts.append(_Part("processes.json", partial(_processes, members)))
-    if service.address and ports.is_local(service.address.host):
-        parts.append(_Part("port.json", partial(_port, service.address.host, service.address.port, members)))
+    if service.address and service.address.endpoint.is_local():
+        name = "socket.json" if service.address.socket else "port.json"
+        parts.append(_Part(name, partial(_place, service.address, members)))
     environ = environment.unmarked(child_environment(service)) | {environment.EVIDENCE_MARK: service.mark}
     run = partial(_printed, cwd=service.cwd, environ=environ, deadline=deadline)
     py_spy = _py_spy() if members else None
@@ -166,18 +167,21 @@ def _processes(members: list[Identity]) -> Iterator[object]:
         processes = (*processes, facts)
 
 
-def _port(host: str, number: int, members: list[Identity]) -> Iterator[object]:
+def _place(address: Address, members: list[Identity]) -> Iterator[object]:
     own = {member.pid for member in members}
-    listeners = ports.listeners(number, host)
+    listeners = address.endpoint.listeners()
     holders = [
         {"pid": pid, "who": describe(pid) if pid else "a process of another user", "of_the_service": pid in own}
         for pid in ownership.holders(listeners)
     ]
-    yield _without_secrets({"port": number, "holders": holders})
+    if address.socket:
+        yield _without_secrets({"socket": address.socket, "holders": holders})
+        return
+    yield _without_secrets({"port": address.port, "holders": holders})
     if listeners:
         # Many connections that wait to be closed or accepted explain why a server accepts no more.
-        connections = ports.connections(number)
-        yield _without_secrets({"port": number, "holders": holders, "connections": connections})
+        connections = ports.connections(address.port)
+        yield _without_secrets({"port": address.port, "holders": holders, "connections": connections})
 
 
 def _machine(service: Service) -> Iterator[object]:

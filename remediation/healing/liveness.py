@@ -10,7 +10,6 @@ from remediation.engines.engine import Condition, FoundProcess
 from remediation.messages.message import english
 from remediation.probes import readiness
 from remediation.state.service_state import ServiceState, Store
-from remediation.system import ports
 
 # Seconds that a process that listens in place of a dead one has to answer: a server started by hand answers,
 # an unrelated silent process does not.
@@ -74,7 +73,7 @@ def is_unknown(service: Service, store: Store) -> bool:
     state = store.recall(service)
     if state.stopped_by_hand or engine.main_process(state):
         return False
-    return not ports.refuses(service.address.host, service.address.port)
+    return not service.address.endpoint.refuses()
 
 
 def lost_process(service: Service, state: ServiceState, store: Store) -> FoundProcess | None:

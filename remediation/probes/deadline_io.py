@@ -19,8 +19,12 @@ from remediation.system import ports
 if TYPE_CHECKING:
     from http.client import HTTPException
 
+    from remediation.config.model import Address
+
 # How many characters of an answer to show: enough to tell a banner from a page.
 _SHOWN = 60
+# Seconds between two tries to connect to a socket whose queue is full.
+_QUEUE_POLL = 0.01
 # The beginning of a TLS alert, by which a server rejects plain HTTP, RFC 8446 section 5.1 and 6.
 _TLS_ALERT = "\x15\x03"
 
@@ -37,6 +41,33 @@ def connect(host: str, number: int, deadline: float) -> socket.socket:
         except OSError as failure:
             error = failure
     raise error
+
+
+def connect_to(address: Address, deadline: float) -> socket.socket:
+    """Connect to the port or the Unix socket of a service; OSError if that fails before `deadline`."""
+    if address.socket:
+        return connect_to_socket(address.socket, deadline)
+    return connect(address.host, address.port, deadline)
+
+
+def connect_to_socket(path: str, deadline: float) -> socket.socket:
+    """Connect to the Unix socket at a path; OSError if that fails before `deadline`, on the monotonic clock."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        while True:
+            connection.settimeout(_left(deadline))
+            try:
+                connection.connect(path)
+            except FileNotFoundError:
+                raise FileNotFoundError(errno.ENOENT, english("no_socket")) from None
+            except BlockingIOError:
+                # Its queue is full, and the kernel does not let us wait, unix(7).
+                time.sleep(_QUEUE_POLL)
+            else:
+                return connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def addresses(host: str, number: int, deadline: float) -> list[str]:

@@ -48,23 +48,22 @@ def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answe
     if the body has more than `most` bytes; `why` explains the error.
     """
     import http.client
-    from urllib.parse import urlsplit
 
     address = service.address
     if address is None:
         raise ValueError(english("no_url"))
     secure = address.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = kind(address.host, address.port)
+    # Over a socket, the name in the Host header says nothing.
+    connection = kind("localhost") if address.socket else kind(address.host, address.port)
     try:
-        connection.sock = deadline_io.connect(address.host, address.port, deadline)
+        connection.sock = deadline_io.connect_to(address, deadline)
         if secure:
             from remediation.probes import tls
 
             context = tls.context(verify=service.verify, ca_file=service.ca_file)
             connection.sock = context.wrap_socket(connection.sock, server_hostname=address.host)
-        target = urlsplit(address.url).path + path
-        connection.request("GET", target, headers=_headers(service))
+        connection.request("GET", address.base_path + path, headers=_headers(service))
         connection.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
         with connection.getresponse() as response:
             answer = Answer(response.status, location=response.headers.get("Location", ""))

@@ -43,7 +43,7 @@ def unready(service: Service, *, timeout: float) -> str | None:
     deadline = time.monotonic() + timeout
     try:
         if service.ready == "tcp":
-            deadline_io.connect(address.host, address.port, deadline).close()
+            deadline_io.connect_to(address, deadline).close()
             return None
         return http.get(service, service.ready, deadline=deadline).problem
     except (OSError, ValueError) as error:

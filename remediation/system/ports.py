@@ -28,7 +28,10 @@ _BROADCAST = "255.255.255.255"
 
 
 class Listener(Struct, frozen=True):
-    """A listening socket; `pid` is None if the kernel hides its owner from us."""
+    """A listening socket; `pid` is None if the kernel hides its owner from us.
+
+    The address of a Unix socket is its path, and its port 0.
+    """
 
     pid: int | None
     address: str
@@ -113,7 +116,7 @@ def others_listen(port: int, pids: set[int]) -> bool:
     """
     if not has_proc():
         return any(pid not in pids for pid, _ in _listening(_sockets(), port))
-    return bool(_listening_inodes(port) - _inodes_of(pids))
+    return bool(_listening_inodes(port) - inodes_of(pids))
 
 
 # In /proc/net/tcp, proc_pid_net(5): the state of a listening socket, and the columns of address, state and inode.
@@ -142,7 +145,7 @@ def listening(pids: set[int]) -> list[str]:
 
         entries = {entry.laddr for _, entry in _sockets_of(pids) if entry.status == psutil.CONN_LISTEN}
         return sorted(_place(ip, port) for ip, port in entries)
-    inodes, found = _inodes_of(pids), set()
+    inodes, found = inodes_of(pids), set()
     for table in ("tcp", "tcp6"):
         for columns in _rows(table):
             if columns[_STATE_COLUMN] == _LISTEN and int(columns[_INODE_COLUMN]) in inodes:
@@ -179,7 +182,8 @@ def _address(printed: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, packed)
 
 
-def _inodes_of(pids: Iterable[int]) -> set[int]:
+def inodes_of(pids: Iterable[int]) -> set[int]:
+    """Return the inodes of the sockets that these processes hold, as far as the kernel shows them."""
     inodes = set()
     for pid in pids:
         with suppress(OSError):
@@ -199,10 +203,13 @@ def connections(port: int) -> dict[str, int]:
 
 def sharers(listener: Listener) -> set[int]:
     """Return the PIDs of all processes that hold a listening socket open; lists of sockets name only one."""
+    if not listener.port:
+        # Of a Unix socket, every holder is a listener of its own.
+        return {listener.pid} if listener.pid else set()
     holders = {listener.pid} if listener.pid else set()
     if has_proc():
         wanted = _listening_inodes(listener.port, listener.address)
-        return holders | {pid for pid in all_pids() if wanted & _inodes_of([pid])}
+        return holders | {pid for pid in all_pids() if wanted & inodes_of([pid])}
     import psutil
 
     sockets = _listening(_sockets_of(psutil.pids()), listener.port)

@@ -91,7 +91,7 @@ DRILL: dict[str, Text] = {
     ),
     # Why a fault is skipped.
     "drill_no_process": Text(WARN, "{name} has no process of its own now", "у {name} сейчас нет своего процесса"),
-    "drill_no_port": Text(WARN, "{name} has no url, so no port", "у {name} нет url, а значит, и порта"),
+    "drill_no_port": Text(WARN, "{name} has no url with a port", "у {name} нет url с портом"),
     "drill_immortal": Text(
         WARN, "a process of {name} cannot be killed", "процесс {name} не удаётся убить"
     ),

@@ -23,6 +23,9 @@ HEAL: dict[str, Text] = {
         INFO, "Stopping the running server...", "Останавливаем существующий сервер...",
         "Stopping the running {name}...", "Останавливаем работающий сервис {name}...",
     ),
+    "freeing_socket": Text(
+        INFO, "Freeing the socket {socket} (PID: {pid})...", "Освобождаем сокет {socket} (PID: {pid})..."
+    ),
     "freeing": Text(INFO, "Freeing port {port} (PID: {pid})...", "Освобождаем порт {port} (PID: {pid})..."),
     "stopped": Text(INFO, "Server stopped", "Сервер остановлен", "{name} stopped", "Сервис {name} остановлен"),
     "starting": Text(
@@ -210,6 +213,13 @@ HEAL: dict[str, Text] = {
         ERROR,
         "{name}: left alone, since {others} could not be healed",
         "{name}: не трогаем, так как не удалось восстановить {others}",
+    ),
+    "foreign_socket": Text(
+        ERROR,
+        "{name}: the socket {socket} is held by {holder}; auto-heal may not end it, since it {why}. "
+        "Stop it, or change url or free_port",
+        "{name}: сокет {socket} занят: {holder}; auto-heal не вправе завершить этот процесс: {why}. "
+        "Остановите его или измените url или free_port",
     ),
     "foreign_port": Text(
         ERROR,

@@ -49,6 +49,9 @@ MISTAKES = {
     "{url} has a query or a fragment; paths are put after it, so it has to end before":
         "в {url} есть запрос или фрагмент, а после него добавляются пути; уберите их",
     "{url} has no port": "в {url} нет порта",
+    "{url} is no socket such as unix:/run/app.sock": "{url} — не сокет вида unix:/run/app.sock",
+    "{path} is longer than the {limit} bytes that a socket's path may have":
+        "{path} длиннее {limit} байт, допустимых для пути сокета",
     '{ready} is neither a path such as "/health" (other characters percent-encoded) nor "tcp" nor "none"':
         '{ready} — не путь вида "/health" (прочие символы в виде %XX), не "tcp" и не "none"',
     'missing; ready = "{ready}" has to ask somewhere': 'не задано; для ready = "{ready}" нужен адрес',

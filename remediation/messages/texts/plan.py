@@ -31,6 +31,10 @@ PLAN: dict[str, Text] = {
         INFO, "  would end {holder}: {signal}, and SIGKILL after {timeout}s",
         "  будет завершён процесс {holder}: {signal}, через {timeout} с — SIGKILL",
     ),
+    "plan_free_socket": Text(
+        INFO, "  would free the socket {socket} from {holder}",
+        "  будет освобождён сокет {socket}: его занимает {holder}",
+    ),
     "plan_free": Text(
         INFO, "  would free port {port} from {holder}", "  будет освобождён порт {port}: его занимает {holder}"
     ),

@@ -45,6 +45,11 @@ REASON: dict[str, Text] = {
         "{name}: its process {pid} listens on {there}, not on {place}; change url, or where it listens",
         "{name}: процесс {pid} слушает {there}, а не {place}; измените url или адрес, который он слушает",
     ),
+    "not_listening_socket": Text(
+        ERROR,
+        "{name}: its process {pid} does not listen on the socket {socket}",
+        "{name}: процесс {pid} не слушает сокет {socket}",
+    ),
     "run_by_others": Text(
         ERROR,
         "{name}: something else runs it, so its process is not ours to know",
@@ -83,6 +88,7 @@ REASON: dict[str, Text] = {
     "status_redirect": Text(
         ERROR, "status {status}, a redirect to {place}", "код ответа {status}, перенаправление на {place}"
     ),
+    "no_socket": Text(ERROR, "there is no such socket", "такого сокета нет"),
     "no_url": Text(ERROR, "it has no url", "у сервиса нет url"),
     "breaks_off": Text(ERROR, "its answer breaks off", "ответ обрывается"),
     "too_long": Text(ERROR, "its answer is longer than {size} bytes", "ответ длиннее {size} байт"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from sandbox import REPOSITORY
 from remediation.config.load import language, load_project
 from remediation.config.model import Address, Budget, LadderStep, LatencyLimits, Project, Rollback, Service, Version
 from remediation.config.schema import ConfigError, keys
+from remediation.engines.spawn import child_environment
 
 OTHER = '[services.db]\nrestart = "x"\nurl = "tcp://localhost:5432"\n'
 
@@ -44,6 +46,45 @@ def test_a_service_has_what_is_configured_and_a_default_for_everything_else(tmp_
     assert (api.stop_signal, api.stop_timeout, api.start_timeout, api.probe_timeout) == (SIGTERM, 10, 30, 5)
     assert (api.pid_file, api.log_file) == (root / ".api-server.pid", root / "api-server.log")
     assert (api.ladder, api.rollback, api.budget) == ((LadderStep(()),), None, Budget(5, 600, calm=600))
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("unix:/run/app.sock", "/run/app.sock"), ("unix:///run/app.sock", "/run/app.sock"),
+        ("unix:app.sock", "{root}/app.sock"), ("unix:./sub/../app.sock", "{root}/app.sock"),
+        ("unix:a b?c#d%20.sock", "{root}/a b?c#d%20.sock"),
+    ],
+)  # fmt: skip
+def test_an_address_may_be_a_unix_socket(tmp_path: Path, url: str, path: str) -> None:
+    api = load(tmp_path, f'[services.api]\nurl = "{url}"\nheaders = {{ X = "y" }}\n').services["api"]
+
+    path = path.format(root=tmp_path.resolve())
+    assert api.address == Address(f"unix:{path}", "unix", path, 0)
+    assert (str(api.address), api.address.socket, api.address.base_path) == (f"unix:{path}", path, "")
+    assert (api.ready, api.request_headers) == ("tcp", {"X": "y"})
+    assert not {"PORT", "HOST"} & child_environment(api).keys() - os.environ.keys()
+    assert load(tmp_path, OTHER, API_URL=url).services["db"].address == api.address
+
+
+@pytest.mark.parametrize("url", ["unix:", "unix://", "unix://host/app.sock", "unix:/run/", "unix:a\\u0007b"])
+def test_what_is_no_socket_is_refused(tmp_path: Path, url: str) -> None:
+    (tmp_path / "auto-heal.toml").write_text(f'[services.api]\nurl = "{url}"\n')
+
+    assert "is no socket such as unix:/run/app.sock" in refusal(tmp_path)
+
+
+def test_a_socket_with_a_long_path_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "auto-heal.toml").write_text(f'[services.api]\nurl = "unix:/{"a" * 107}"\n')
+
+    assert "is longer than the 107 bytes that a socket's path may have" in refusal(tmp_path)
+
+
+def test_two_services_on_one_socket_are_refused(tmp_path: Path) -> None:
+    text = '[services.{}]\ncommand = "x"\nurl = "unix:{}"\n'
+    (tmp_path / "auto-heal.toml").write_text(text.format("a", "x/../s") + text.format("b", "s"))
+
+    assert refusal(tmp_path) == "auto-heal.toml: services.b.url: is that of a too; each needs its own"
 
 
 def test_every_key_is_taken(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from remediation.config.model import Service
 from remediation.engines import ownership
 from remediation.engines.errors import ForeignPortError, HealError
 from remediation.state.service_state import ServiceState
+from remediation.system.endpoints import TcpEndpoint
 from remediation.system.environment import SERVICE_MARK, START_MARK
 from remediation.system.ports import Listener
 from remediation.system.process import Identity, Life, describe, value_of
@@ -235,10 +236,10 @@ def test_a_service_whose_processes_may_all_be_ended_can_be(service: Service, sta
 
 
 def test_a_process_owns_a_port_on_which_it_or_a_descendant_listens(listening: int, start: Start) -> None:
-    assert ownership.owns_port(listening, os.getpid())
-    assert ownership.owns_port(listening, os.getppid())
-    assert not ownership.owns_port(listening, start().pid)
-    assert not ownership.owns_port(listening, GONE)
+    assert ownership.owns(TcpEndpoint("127.0.0.1", listening), os.getpid())
+    assert ownership.owns(TcpEndpoint("127.0.0.1", listening), os.getppid())
+    assert not ownership.owns(TcpEndpoint("127.0.0.1", listening), start().pid)
+    assert not ownership.owns(TcpEndpoint("127.0.0.1", listening), GONE)
 
 
 def test_the_holders_of_a_port_are_its_processes_and_none_if_one_is_hidden(listening: int) -> None:

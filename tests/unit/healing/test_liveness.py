@@ -20,6 +20,7 @@ from remediation.engines.engine import Condition
 from remediation.healing import liveness
 from remediation.probes import readiness
 from remediation.state.service_state import ServiceState, Store
+from remediation.system.endpoints import TcpEndpoint
 from remediation.system.process import Identity, descendants, terminate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -301,10 +302,10 @@ def test_a_port_is_owned_by_its_listener_and_its_ancestors_but_by_nobody_else(pr
     assert root is not None
     family = descendants([root])
     try:
-        assert ownership.owns_port(project.port, server.pid)
-        assert ownership.owns_port(project.port, family[-1].pid)
-        assert not ownership.owns_port(project.port, bystander.pid)
-        assert not ownership.owns_port(project.port, 2**22 + 1)
-        assert not ownership.owns_port(project.port + 1, server.pid)
+        assert ownership.owns(TcpEndpoint("127.0.0.1", project.port), server.pid)
+        assert ownership.owns(TcpEndpoint("127.0.0.1", project.port), family[-1].pid)
+        assert not ownership.owns(TcpEndpoint("127.0.0.1", project.port), bystander.pid)
+        assert not ownership.owns(TcpEndpoint("127.0.0.1", project.port), 2**22 + 1)
+        assert not ownership.owns(TcpEndpoint("127.0.0.1", project.port + 1), server.pid)
     finally:
         terminate(lambda: family, timeout=DEADLINE)

@@ -1,0 +1,189 @@
+"""Where a service listens: at a port, or at a Unix socket. Only who listens matters here, not what it answers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+from remediation.system import ports
+from remediation.system.capabilities import has_proc
+from remediation.system.ports import Listener
+from remediation.system.process import pids as all_pids
+
+# As for a port: the kernel refuses at once. No answer within this many seconds is not a refusal.
+_REFUSAL_SECONDS = 0.5
+# In /proc/net/unix: the flag of a listening socket, and the columns of flags and inode; the name is the rest.
+_ACCEPTS, _FLAGS_COLUMN, _INODE_COLUMN, _COLUMNS = b"00010000", 3, 6, 7
+# The credentials of the peer, unix(7): PID, user and group.
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Endpoint(Protocol):
+    """Where a service listens."""
+
+    def is_local(self) -> bool:
+        """Return whether it belongs to this machine."""
+
+    def refuses(self) -> bool:
+        """Return whether the kernel refuses a connection at once because nobody listens."""
+
+    def listeners(self) -> list[Listener]:
+        """Return the sockets that a client would reach."""
+
+    def listens(self, pids: set[int]) -> bool:
+        """Return whether one of these processes listens there."""
+
+    def others_listen(self, pids: set[int]) -> bool:
+        """Return whether a socket listens there that none of these processes holds; faster than `listeners`."""
+
+
+class TcpEndpoint(Struct, frozen=True):
+    """A port of a host."""
+
+    host: str
+    port: int
+
+    def is_local(self) -> bool:
+        """Return whether every address of the host belongs to this machine."""
+        return ports.is_local(self.host)
+
+    def refuses(self) -> bool:
+        """Return whether the kernel refuses a connection at once because the port has no listener."""
+        return ports.refuses(self.host, self.port)
+
+    def listeners(self) -> list[Listener]:
+        """Return the listeners that a client of the host would reach."""
+        return ports.listeners(self.port, self.host)
+
+    def listens(self, pids: set[int]) -> bool:
+        """Return whether one of these processes listens on the port, at any address."""
+        return ports.listens(pids, self.port)
+
+    def others_listen(self, pids: set[int]) -> bool:
+        """Return whether a socket listens on the port, at any address, that none of these processes holds."""
+        return ports.others_listen(self.port, pids)
+
+
+class UnixEndpoint(Struct, frozen=True):
+    """A Unix socket, unix(7).
+
+    The file that a dead server leaves behind is the next server's affair: nobody listens there, and we never remove it.
+    """
+
+    path: str
+
+    def is_local(self) -> bool:
+        """Return True: a Unix socket connects processes of one machine."""
+        return True
+
+    def refuses(self) -> bool:
+        """Return whether nobody listens: the file is missing, is no socket, or its server is gone."""
+        try:
+            self._connect().close()
+        except OSError as error:
+            return error.errno in (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR, errno.ENOTSOCK, errno.EPROTOTYPE)
+        return False
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(_REFUSAL_SECONDS)
+            connection.connect(self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def listeners(self) -> list[Listener]:
+        """Return all processes that hold the socket.
+
+        A server that is replaced may still hold a socket of this name, which no client reaches any more.
+        """
+        if self.refuses():
+            return []
+        holders = dict(self._holders(all_pids()))
+        inodes = set().union(*holders.values())
+        if len(inodes) > 1 and (reached := holders.get(self._peer())):
+            holders = {pid: held for pid, held in holders.items() if held & reached}
+        # Without a name, the holder belongs to another user, whose descriptors the kernel hides.
+        return [Listener(pid, self.path, 0) for pid in sorted(holders)] or [Listener(None, self.path, 0)]
+
+    def _peer(self) -> int:
+        """Return the PID of the process that made the socket listen; 0 if the system does not say it."""
+        if not hasattr(socket, "SO_PEERCRED"):
+            return 0
+        with suppress(OSError), self._connect() as connection:
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            return int(_CREDENTIALS.unpack(credentials)[0])
+        return 0
+
+    def listens(self, pids: set[int]) -> bool:
+        """Return whether one of these processes listens on the socket, and a client would reach somebody there."""
+        return any(True for _ in self._holders(pids)) and not self.refuses()
+
+    def others_listen(self, pids: set[int]) -> bool:
+        """Return whether a client may reach a socket that none of these processes holds."""
+        if has_proc() and self._names().keys() <= ports.inodes_of(pids):
+            # To find the owners of all sockets takes long.
+            return False
+        own = set[int]().union(*(held for _, held in self._holders(pids)))
+        return any(not held & own for _, held in self._holders(all_pids())) and not self.refuses()
+
+    def _holders(self, pids: set[int] | list[int]) -> Iterator[tuple[int, set[int]]]:
+        """Yield those of these processes that listen on a socket of this name, with the sockets' numbers."""
+        if not has_proc():
+            yield from self._holders_elsewhere(pids)
+            return
+        if not (names := self._names()):
+            return
+        for pid in pids:
+            inodes = {inode for inode in ports.inodes_of([pid]) & names.keys() if self._is_here(names[inode], pid)}
+            if inodes:
+                yield pid, inodes
+
+    def _names(self) -> dict[int, str]:
+        """Return the names of the listening sockets that may be this one, by inode."""
+        base, names = os.path.basename(self.path), dict[int, str]()  # noqa: PTH119 - a word
+        with suppress(FileNotFoundError), Path("/proc/net/unix").open("rb") as lines:
+            for line in lines:
+                columns = line.rstrip(b"\n").split(None, _COLUMNS)
+                if len(columns) > _COLUMNS and columns[_FLAGS_COLUMN] == _ACCEPTS:
+                    name = os.fsdecode(columns[_COLUMNS])
+                    if name.rpartition("/")[2] == base:
+                        names[int(columns[_INODE_COLUMN])] = name
+        return names
+
+    def _is_here(self, name: str, pid: int) -> bool:
+        """Return whether a name that a process has bound is this socket; it may be relative to its folder."""
+        if name == self.path:
+            return True
+        try:
+            folder = "/" if name.startswith("/") else str(Path(f"/proc/{pid}/cwd").readlink())
+        except OSError:
+            return False
+        return _is_same(Path(folder, name), self.path)
+
+    def _holders_elsewhere(self, pids: set[int] | list[int]) -> Iterator[tuple[int, set[int]]]:
+        """Yield the processes with a socket of this name: without /proc, nothing tells whether it listens."""
+        import psutil
+
+        for pid in pids:
+            with suppress(psutil.Error):
+                process = psutil.Process(pid)
+                names = [str(entry.laddr) for entry in process.net_connections(kind="unix") if entry.laddr]
+                if any(_is_same(Path(process.cwd(), name), self.path) for name in names):
+                    yield pid, {pid}
+
+
+def _is_same(name: Path, path: str) -> bool:
+    """Return whether two paths name the same file, which need not exist any more."""
+    folder, base = os.path.split(path)
+    return name.name == base and os.path.realpath(name.parent) == os.path.realpath(folder)
