@@ -50,9 +50,11 @@ def init(folder: str, *, name: str, command: str | None, url: str | None, ready:
     except ValueError as error:
         raise ConfigError(f"--command: cannot be split as a shell would: {error}") from None
     values = {"command": words, "url": url or _URL, "ready": ready or _READY}
-    # The same rules as for the file that init writes.
+    # The same rules as for the file that init writes, and as for a command of one string.
     check_keys({name: values}, Mapping[str, Service], "init: ")
-    resolve_service(name, values, project=Project(source=root / OWN_FILE), where="init: ")
+    resolve_service(
+        name, values | {"command": command or words}, project=Project(source=root / OWN_FILE), where="init: "
+    )
     table = _configuration(name, values)
     text = Words(of_environment(os.environ))
     try:

@@ -62,6 +62,16 @@ def test_init_beside_hooks_of_the_project_itself_works_at_once(project: Sandbox)
     assert "🎉 Healed!" in result.output
 
 
+def test_init_refuses_a_command_for_a_shell_and_writes_nothing(project: Sandbox) -> None:
+    (project.root / "auto-heal.toml").unlink()
+
+    result = project.auto_heal("init", "--command", "cd app && npm start")
+
+    assert result.code == 4
+    assert "init: api.command: cd is for a shell, and no shell runs this; set cwd and env beside it" in result.output
+    assert not (project.root / "pyproject.toml").exists()
+
+
 def test_init_refuses_a_table_that_it_cannot_add_to_and_writes_nothing(tmp_path: Path) -> None:
     text = "tool = { other = 1 }\n"
     (tmp_path / "pyproject.toml").write_text(text)

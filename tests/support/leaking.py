@@ -12,6 +12,8 @@ KNOWN = {
     "env of the service": "Env-s3cr3t-of-api",
     "URL in env of the service": "Url-s3cr3t-of-db",
     "URL of the service": "Url-s3cr3t-of-api",
+    "env_file of the service": "File0s3cr3t1of2api",
+    "headers of the service": "Head0s3cr3t1of2api",
     "command line": "Cmd-s3cr3t-of-api",
     "rung": "LadderStep-s3cr3t-of-api",
     "our environment": "Our-s3cr3t/+&'key",
@@ -35,12 +37,14 @@ import http.server, json, os, pathlib, sys
 if pathlib.Path("broken").exists():
     print("-----BEGIN PRIVATE KEY-----", "PRIVATE_KEY", "-----END PRIVATE KEY-----", sep="\\n")
     print("this is", sys.argv[2], "as", os.environ["DATABASE_URL"].split(":")[2].split("@")[0])
-    print("connecting to", os.environ["DATABASE_URL"], "by", os.environ["API_TOKEN"], sys.argv, flush=True)
+    print("connecting to", os.environ["DATABASE_URL"], "by", os.environ["API_TOKEN"], sys.argv)
+    print("at", os.environ["PLACE"], flush=True)
     sys.exit(3)
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({"status": "ok", "password": "BODY", "by": os.environ["API_TOKEN"]}).encode()
+        body = json.dumps({"status": "ok", "password": "BODY", "by": os.environ["API_TOKEN"], "at": os.environ["PLACE"],
+                           "asked": self.headers["X-Mine"]}).encode()
         self.send_response(200)
         self.send_header("Set-Cookie", "session=ANSWERED; HttpOnly")
         self.send_header("Content-Length", str(len(body)))
@@ -152,6 +156,8 @@ def test_subtests(request):
 def leak(project: Sandbox) -> None:
     """Put secrets everywhere in a project, and add checks that print them in every way."""
     project.write("service.py", fill(SERVICE))
+    # Their names tell nothing.
+    project.write(".env", f"PLACE={KNOWN['env_file of the service']}\nMINE={KNOWN['headers of the service']}\n")
     project.write("healthtests/test_leaks.py", fill(CHECKS))
     for shipped in ("health", "items", "process"):
         (project.root / "healthtests" / f"test_{shipped}.py").unlink()
@@ -163,6 +169,7 @@ def leak(project: Sandbox) -> None:
         service=(
             f'url = "http://joe:{KNOWN["URL of the service"]}@127.0.0.1:{project.port}"\n'
             f"ladder = [{{ run = {rung} }}]\n"
+            'env_file = ".env"\nheaders = { X-Mine = "${MINE}" }\n'
             f'env = {{ API_TOKEN = "{KNOWN["env of the service"]}", '
             f'DATABASE_URL = "postgres://app:{KNOWN["URL in env of the service"]}@db/x" }}\n'
             "budget = { restarts = 100, window = 600 }"
@@ -193,7 +200,7 @@ def leaks(project: Sandbox, output: str) -> list[str]:
     texts = {"output": output}
     for path in project.root.rglob("*"):
         own = (
-            path.name in ("auto-heal.toml", "service.py", "api-server.log", "test_leaks.py")
+            path.name in ("auto-heal.toml", ".env", "service.py", "api-server.log", "test_leaks.py")
             or "__pycache__" in path.parts
         )
         if path.is_file() and not own:
