@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from remediation.messages.formatting import aligned, spoken
 from remediation.messages.message import first_line, printable
 from remediation.messages.translation import translated, translated_action
 from remediation.messages.words import Words
+from remediation.state import incidents
 from remediation.state.event_log import colourful
 from remediation.state.history import History, HistoryError
 from remediation.state.remediation import Remediation
@@ -72,17 +73,25 @@ def report(*, since: float, as_json: bool) -> int:
         return FAILED
     if as_json:
         heals = [heal.stored() | {"downtime": heal.downtime} for heal in last]
-        print(json.dumps(document(chapters, since=since, now=now) | {"heals": heals}, indent=2))
+        opened = {key: incident.id for key, incident in incidents.current(project).items()}
+        print(json.dumps(document(chapters, opened, since=since, now=now) | {"heals": heals}, indent=2))
     else:
         words = Words(project.language)
         print("\n".join([*page(chapters, words, since=since, now=now), *_last(last, words)]))
     return 0
 
 
-def document(chapters: Sequence[Chapter], *, since: float, now: float) -> dict[str, Any]:
-    """Return the figures for programs: the window, the services with their checks, and the checks without a service."""
+def document(chapters: Sequence[Chapter], opened: Mapping[str, str], *, since: float, now: float) -> dict[str, Any]:
+    """Return the figures for programs: the window, the services with their checks, and the checks without a service.
+
+    `opened` has the ids of the open incidents.
+    """
     services = [
-        {**_entry(chapter.service), "checks": [_entry(check) for check in chapter.checks]}
+        {
+            **_entry(chapter.service),
+            "incident": opened.get(chapter.service.key),
+            "checks": [_entry(check) for check in chapter.checks],
+        }
         for chapter in chapters
         if chapter.service
     ]

@@ -21,6 +21,8 @@ from remediation.messages.formatting import aligned, whole
 from remediation.messages.translation import translated_action
 from remediation.messages.words import Words
 from remediation.probes import readiness
+from remediation.state import incidents
+from remediation.state.incidents import OpenIncident
 from remediation.state.remediation import Remediation
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import Identity
@@ -54,12 +56,12 @@ class Status(msgspec.Struct, frozen=True):
 def status(names: Sequence[str], *, as_json: bool) -> int:
     """Print the state of services; return 0 if all are up, 1 if one is not."""
     project = load_project(Path.cwd())
-    store = Store(project)
+    store, opened = Store(project), incidents.current(project)
     statuses = [examine(service, store) for service in selected(project, names)]
     if not names:
         statuses += [msgspec.structs.replace(examine(service, store), state="orphan") for service in orphans(store)]
     if as_json:
-        print(json.dumps([_entry(status) for status in statuses], indent=2))
+        print(json.dumps([_entry(status, opened.get(status.service)) for status in statuses], indent=2))
     else:
         print("\n".join(table(statuses, project.language)))
         if pause := store.paused():
@@ -67,9 +69,12 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
     return 0 if all(status.up for status in statuses if status.state != "orphan") else 1
 
 
-def _entry(status: Status) -> dict[str, Any]:
-    """Return the status of a service, for programs."""
-    return msgspec.structs.asdict(status) | {"last_heal": status.last_heal.brief() if status.last_heal else None}
+def _entry(status: Status, incident: OpenIncident | None) -> dict[str, Any]:
+    """Return the status of a service and its open incident, for programs."""
+    return msgspec.structs.asdict(status) | {
+        "last_heal": status.last_heal.brief() if status.last_heal else None,
+        "incident": incident.id if incident else None,
+    }
 
 
 def examine(service: Service, store: Store) -> Status:

@@ -131,6 +131,7 @@ def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence
         service, cause, dependent.since, store.recall(service).heals,
         steps_used=steps_used(earlier),
         adopted=any(remediation.result is RemediationResult.ADOPTED for remediation in earlier),
+        id=dependent.id,
     )  # fmt: skip
 
 

@@ -239,6 +239,7 @@ def _pythons(members: list[Identity]) -> list[int]:
 def _about(service: Service, incident: Incident, parts: list[_Part]) -> object:
     about = {
         "service": service.name,
+        "incident": incident.id,
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "cause": incident.cause,
         "sick_since": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(incident.since)),

@@ -26,6 +26,8 @@ class Incident(Struct, frozen=True):
     """How many steps of its ladder this run has used; once it has used all, it does no more for the service."""
     adopted: bool = False
     """Whether this run has already found its process again, without success."""
+    id: str = ""
+    """What log, report, history and messages call it; empty for the first start of a service, which is no incident."""
     story: str = ""
     """The full output of its failed attempts, for the evidence."""
 
@@ -44,5 +46,5 @@ class Incident(Struct, frozen=True):
         at = time.time() if at is None else at
         return Remediation(
             self.service.name, at, origin, self.cause, action, result, reason,
-            since=self.since, answered_at=at if result.ok else None, evidence=evidence, steps=steps,
+            since=self.since, answered_at=at if result.ok else None, evidence=evidence, incident=self.id, steps=steps,
         )  # fmt: skip

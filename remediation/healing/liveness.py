@@ -76,6 +76,23 @@ def is_unknown(service: Service, store: Store) -> bool:
     return not service.address.endpoint.refuses()
 
 
+def never_ran(service: Service, store: Store) -> bool:
+    """Return whether a service is yet to be started for the first time: nobody started it, and it never answered."""
+    if not engine_of(service).owns_processes:
+        return False
+    state = store.recall(service)
+    if state.pid or state.start or state.heals or state.stopped_by_hand or state.session:
+        return False
+    from remediation.state.history import History, HistoryError
+    from remediation.state.statistics import has_passed
+
+    try:
+        with History(store.project).reading() as database:
+            return not has_passed(database, service.name)
+    except HistoryError:
+        return True
+
+
 def lost_process(service: Service, state: ServiceState, store: Store) -> FoundProcess | None:
     """Return a main process that answers, but is missing from PID file or state; None if there is none."""
     found = engine_of(service).lost_process(state, store)

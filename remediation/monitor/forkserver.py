@@ -155,7 +155,7 @@ class ForkServer:
     def _prepare(self, session: pytest.Session) -> None:
         """Import what a cycle and its heals need, and send `Ready` to the monitor."""
         config = session.config
-        project, _, sessions = project_of(config)
+        project, self._store, sessions = project_of(config)
         preload(project)
         prepare(project, sessions)
         items = list(session.items)
@@ -195,13 +195,12 @@ class ForkServer:
         self._heartbeat.outside()
         self._log, self._handover = child.log, child.handover
         write_stacks_to(child.stacks)
-        cycle = CycleWorker(channel, self._heartbeats, slot, round_.number)
+        cycle = CycleWorker(channel, self._heartbeats, slot, round_.number, self._store)
         fork = Fork(
             round_.selected, folder, later, cycle.others, cycle.again, cycle.may_heal, cycle.ended,
             self._server.interval, child.log, child.handover,
         )  # fmt: skip
         cycle.services = self._checks.begin_anew(fork)
-        cycle.is_starting = self._checks.is_starting
         self._cycle = cycle
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

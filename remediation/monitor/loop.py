@@ -257,8 +257,8 @@ class Monitor:
                         self._service_status.failed(number, name, since, message)
                 case Healing(number, causes, since):
                     self._cycles[number].healing |= causes
-                    for name, cause in causes.items():
-                        self._service_status.heals(number, name, since[name], cause)
+                    for name, moment in since.items():
+                        self._service_status.heals(number, name, moment, causes[name])
                 case Report(number):
                     self._cycles[number].report = news
                 case Over(number):

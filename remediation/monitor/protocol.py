@@ -57,7 +57,7 @@ class Taken(msgspec.Struct, frozen=True, tag=True):
 
 
 class Healing(msgspec.Struct, frozen=True, tag=True):
-    """From a cycle: a heal begins. It sends the causes and the times of the first failure, in epoch seconds."""
+    """From a cycle: a heal begins. It sends the causes and, of incidents, the first failure, in epoch seconds."""
 
     number: int
     causes: dict[str, str]

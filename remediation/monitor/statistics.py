@@ -13,6 +13,7 @@ from remediation.monitor.cycle import Cycle
 from remediation.monitor.protocol import Over, Report
 from remediation.monitor.service_status import ServiceStatus
 from remediation.monitor.sinks import Sinks
+from remediation.state import incidents
 from remediation.state.history import History, HistoryError
 from remediation.state.records import Run
 from remediation.system.exit_codes import VERDICTS
@@ -68,13 +69,13 @@ class RunningStatistics:
             run = Run(cycle.began, time.time(), "monitor", "incomplete", project.interval, [])
             remediations, gave_up = (report.remediations, report.gave_up) if report else ([], [])
             report = Report(cycle.number, over.code, run, remediations, gave_up)
-        run = self._service_status.enter(cycle, report.run)
+        run = incidents.note(project, self._service_status.enter(cycle, report.run), self._log)
         report = msgspec.structs.replace(report, run=run)
         # An incomplete run does not contain the checks that it did not reach.
         whole = cycle.is_of_all and run.verdict != "incomplete"
         sick = bool(problem) or run.verdict not in ("healthy", "healed", "starting")
         self.totals.checks += 1
-        self.totals.errors += sick or any(result.outcome.has_failed for result in run.results)
+        self.totals.errors += run.verdict != "healthy" or any(result.outcome.has_failed for result in run.results)
         self.totals.heals += sum(remediation.ok for remediation in report.remediations)
         self._log_healthy(run, whole=whole)
         is_sick = sick or not self._service_status.is_healthy

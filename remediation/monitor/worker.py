@@ -5,14 +5,16 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remediation.checks import results
 from remediation.config.model import Service
+from remediation.healing import liveness
 from remediation.healing.context import longest
 from remediation.monitor.protocol import Again, Failed, Gather, Healing, Report, RoundEnded
+from remediation.state.service_state import Store
 from remediation.supervision.channel import Channel
 from remediation.supervision.heartbeat import FOR_EVER, GRACE, Heartbeats, Phase
 from remediation.system.exit_codes import INTERRUPTED, PASSED
@@ -27,16 +29,15 @@ if TYPE_CHECKING:
 class CycleWorker:
     """The cycle in the fork that runs its checks."""
 
-    def __init__(self, channel: Channel, heartbeats: Heartbeats, slot: int, number: int) -> None:
+    def __init__(self, channel: Channel, heartbeats: Heartbeats, slot: int, number: int, store: Store) -> None:
         """Send messages over `channel`, and heartbeats at `slot`."""
+        self._store = store
         self._channel = channel
         self._heartbeats = heartbeats
         self._slot = slot
         self._number = number
         self._since: dict[str, float] = {}
         self.services: Iterable[Service] = ()
-        self.is_starting: Callable[[str], bool] = lambda _: False
-        """Whether a service is in its start period, in which a failure counts for nothing."""
 
     def note(self, report: pytest.TestReport) -> None:
         """Report a check that failed for good to the monitor at once: the rest of the cycle may take long."""
@@ -44,9 +45,15 @@ class CycleWorker:
         if failed is None:
             return
         since = self._since.setdefault(failed.nodeid, failed.started)
-        names = sorted(name for name in failed.heals if not self.is_starting(name))
-        if failed.final and names:
+        if failed.final and (names := [name for name in sorted(failed.heals) if self._is_outage(name)]):
             self._channel.send(Failed(self._number, names, since, failed.message))
+
+    def _is_outage(self, name: str) -> bool:
+        """Return whether a failure of a service counts: not at its first start, and not in its start period."""
+        service = self._store.project.services.get(name)
+        if service is None:
+            return True
+        return not (liveness.never_ran(service, self._store) or liveness.starting_until(service, self._store))
 
     def may_heal(self, incidents: list[Incident]) -> bool:
         """Begin to heal unless the monitor is about to end. From here on, the cycle may run to its end."""
@@ -58,7 +65,7 @@ class CycleWorker:
             self._heartbeats.put(self._slot, time.monotonic() + GRACE)
             return False
         causes = {incident.service.name: incident.cause for incident in incidents}
-        since = {incident.service.name: incident.since for incident in incidents}
+        since = {incident.service.name: incident.since for incident in incidents if incident.id}
         self._channel.send(Healing(self._number, causes, since))
         return True
 

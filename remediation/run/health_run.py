@@ -19,6 +19,7 @@ from remediation.healing import liveness
 from remediation.run.junit import IncompleteReportError
 from remediation.run.rounds import Round, read_round
 from remediation.run.run_state import RunState
+from remediation.state import incidents
 from remediation.state.event_log import EventLog
 from remediation.state.evidence_store import Archive
 from remediation.state.history import recorder
@@ -100,6 +101,7 @@ class HealthRun(msgspec.Struct):
         self.run_state.rounds.append(first)
         try:
             with sigterm_interrupts():
+                self._open_incidents()
                 if self._heal_and_repeat():
                     self._roll_back()
         except KeyboardInterrupt:
@@ -113,6 +115,25 @@ class HealthRun(msgspec.Struct):
         self._report_to_github(code)
         self._tidy_up()
         return code
+
+    def _open_incidents(self, *, at_end: bool = False) -> None:
+        """Open an incident for whatever fails now and has none. Nothing else in a run opens one.
+
+        The first start of a service is no incident, unless the service fails after it or at the end of the run.
+        """
+        run_state = self.run_state
+        if not at_end:
+            self._excuse_starting()
+        failing = run_state.failing
+        if len(run_state.rounds) == 1 and not at_end:
+            names = failing.keys() & self.project.services
+            run_state.first_starts = frozenset(
+                name for name in names if liveness.never_ran(self.project.services[name], self.store)
+            )
+            failing = {name: since for name, since in failing.items() if name not in run_state.first_starts}
+        if failing:
+            run_state.open_incidents(failing, self.event_log.log)
+            self.event_log.incidents = {name: incident.id for name, incident in run_state.opened.items()}
 
     def _adopt(self) -> None:
         """Record servers that the checks found well, and of which we know nothing yet."""
@@ -135,7 +156,8 @@ class HealthRun(msgspec.Struct):
 
         run_state, deployment = self.run_state, self.deployment
         step.tell(
-            self.to_record(), remediations=run_state.folded(), changes=run_state.changes(), baseline=run_state.baseline,
+            replace(self.to_record(), results=run_state.results()), remediations=run_state.folded(),
+            changes=run_state.changes(), baseline=run_state.baseline,
             deployed=deployment is not None and deployment.phase == "after",
             versions=versions.answering(self.project) if deployment else {},
             places=places(completed.findings for completed in run_state.rounds),
@@ -153,15 +175,15 @@ class HealthRun(msgspec.Struct):
 
     def to_record(self) -> Run:
         """Return the record of this run for the history."""
-        options = self.options
-        return Run(self.began, time.time(), options.origin, self.verdict, options.interval, self.run_state.results())
+        options, results = self.options, self.run_state.recorded_results()
+        return Run(self.began, time.time(), options.origin, self.verdict, options.interval, results)
 
     def record(self) -> None:
         """Write this run into the history, or log why that failed."""
         from remediation.state.history import History, HistoryError
 
         try:
-            History(self.project).record_run(self.to_record())
+            History(self.project).record_run(incidents.note(self.project, self.to_record(), self.event_log.log))
         except HistoryError as error:
             self.event_log.log("no_history", problem=error)
 
@@ -169,7 +191,7 @@ class HealthRun(msgspec.Struct):
         """Climb the ladders as long as that can help; return whether healing was allowed."""
         healed_rounds = 0
         while self._is_failed:
-            starting = self._starting()
+            starting = self.run_state.last.starting
             incidents = [incident for incident in self.run_state.to_heal() if incident.service.name not in starting]
             if not incidents:
                 if not starting or self._only_reports_starting(starting):
@@ -182,10 +204,11 @@ class HealthRun(msgspec.Struct):
                 break
             healed_rounds += 1
             if not self._only_waits(incidents):
+                self._log_older(incidents)
                 self.event_log.log("healing")
             remediations = self._heal(incidents)
             if not any(remediation.ok for remediation in remediations) and not self._can_continue(remediations):
-                if self.options.origin != "monitor" and self._starting():
+                if self.options.origin != "monitor" and self._excuse_starting():
                     continue
                 # Every step was used or refused, so another round would find the same.
                 break
@@ -193,15 +216,15 @@ class HealthRun(msgspec.Struct):
             self._run_again(remediations)
         return True
 
-    def _starting(self) -> dict[str, float]:
-        """Return the failing services that are in their start period, each with its end in epoch seconds."""
+    def _excuse_starting(self) -> bool:
+        """Excuse the failures of services that are in their start period; return whether there are any."""
         starting = {
             name: until
-            for name in self.run_state.failing
+            for name in self.run_state.failing_services
             if (until := liveness.starting_until(self.project.services[name], self.store))
         }
         self.run_state.excuse(starting)
-        return starting
+        return bool(starting)
 
     def _only_reports_starting(self, starting: Mapping[str, float]) -> bool:
         """Report, in the monitor, which services are starting; its next cycle asks again."""
@@ -224,13 +247,21 @@ class HealthRun(msgspec.Struct):
     def _end_start_periods(self) -> None:
         """End the start period of each service whose checks all pass."""
         passed = {name for result in self.run_state.last.findings.results for name in result.services}
-        for name in sorted(passed - set(self.run_state.failing)):
+        for name in sorted(passed - set(self.run_state.failing_services)):
             service = self.project.services[name]
             if liveness.starting_until(service, self.store):
                 with suppress(LockTimeoutError, OSError), self.store.lock(service, timeout=0):
                     state = self.store.recall(service)
                     state.started_at = 0.0
                     self.store.keep(service, state)
+
+    def _log_older(self, incidents: list[Incident]) -> None:
+        """Name the incidents that an earlier run has opened; those of this run were logged when they began."""
+        for incident in incidents:
+            opened = self.run_state.opened.get(incident.service.name)
+            if len(self.run_state.rounds) == 1 and opened and opened.began < self.began:
+                since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(opened.began))
+                self.event_log.log("incident_goes_on", name=incident.service.name, id=opened.id, since=since)
 
     def _can_continue(self, remediations: list[Remediation]) -> bool:
         """Return whether failed heals may be followed by another step or, at the end, by a rollback."""
@@ -327,6 +358,7 @@ class HealthRun(msgspec.Struct):
             new_round = Round(INTERNAL_ERROR, [])
         healed = tuple(remediation.service for remediation in remediations if remediation.action)
         rounds.append(replace(new_round, healed=healed))
+        self._open_incidents()
         for change in self.run_state.newly_harmed():
             self.event_log.log_message(change.message)
 
@@ -337,6 +369,7 @@ class HealthRun(msgspec.Struct):
             self.event_log.log("incomplete", reason=f"round {len(self.run_state.rounds)} broke off")
         if code in (INTERNAL_ERROR, USAGE_ERROR):
             return code
+        self._open_incidents(at_end=True)
         self._compare()
         unproven = self.run_state.unproven() if code == PASSED and not self.options.allow_unproven else None
         verdict_if_passed: Verdict = "unproven" if unproven else self.run_state.verdict_if_passed

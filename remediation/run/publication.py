@@ -33,6 +33,8 @@ class Publication(Struct, frozen=True):
     prefix: str | None
     services: Sequence[str] = ()
     """The services that were checked, if not all of the project were."""
+    incidents: Mapping[str, str] = {}
+    """The incident of each service that failed."""
 
     def write(self, path: Path, verdict: Verdict, *, empty: bool) -> list[Address]:
         """Write the report with a `verdict`, or as sick if a check failed; return the failed checks.
@@ -58,6 +60,7 @@ class Publication(Struct, frozen=True):
             if done.downtime is not None:
                 values["downtime"] = f"{done.downtime:.3f}"
             properties |= {f"auto-heal.{done.service}.{name}": text for name, text in values.items() if text}
+        properties |= {f"auto-heal.{service}.incident": id_ for service, id_ in self.incidents.items()}
         parts = [part for completed in self.rounds for part in completed.parts]
         reports = [RoundReport(part.xml, part.findings.attempts) for part in parts]
         notes = {junit.address(nodeid, self.prefix): note for nodeid, note in self.notes.items()}

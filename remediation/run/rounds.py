@@ -6,7 +6,7 @@ controller has no items; `-x` leaves a latch that is not reset; junitxml would w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -31,8 +31,11 @@ class Round(msgspec.Struct, frozen=True):
     parts: list[Part]
     healed: tuple[str, ...] = ()
     """The services that were healed just before this round."""
-    starting: tuple[str, ...] = ()
-    """The services that failed in it, but were in their start period: these failures count for nothing."""
+    starting: Mapping[str, float] = {}
+    """The services that failed in it, but were in their start period, each with its end in epoch seconds.
+
+    These failures count for nothing.
+    """
 
     @property
     def findings(self) -> RoundFindings:
@@ -58,7 +61,7 @@ class Round(msgspec.Struct, frozen=True):
         )
 
     def _is_starting(self, services: Collection[str]) -> bool:
-        return bool(services) and set(services) <= set(self.starting)
+        return bool(services) and set(services) <= self.starting.keys()
 
 
 def worst(codes: Iterable[int]) -> int:

@@ -19,6 +19,7 @@ from remediation.run.junit import IncompleteReportError
 from remediation.run.publication import Publication
 from remediation.run.rounds import Round
 from remediation.state import incidents
+from remediation.state.incidents import Open
 from remediation.state.records import CheckOutcome, Result
 from remediation.state.remediation import Remediation, RemediationResult, fold, steps_used
 from remediation.system.exit_codes import Verdict
@@ -65,7 +66,9 @@ class RunState(Struct):
     rounds: list[Round] = field(default_factory=list)
     remediations: dict[str, list[Remediation]] = field(default_factory=dict)
     """By service, in order."""
-    _open: dict[str, float] | None = None
+    first_starts: frozenset[str] = frozenset()
+    """The services that never ran before this run."""
+    _opened: Open | None = None
 
     def add(self, remediations: Iterable[Remediation]) -> None:
         """Add remediations."""
@@ -95,13 +98,13 @@ class RunState(Struct):
     # The incidents.
 
     @property
-    def failing(self) -> list[str]:
+    def failing_services(self) -> list[str]:
         """The services with a final failure in the last round."""
         return sorted(self._last_failures(lambda _: True))
 
-    def excuse(self, starting: Iterable[str]) -> None:
-        """Note that these services were in their start period in the last round."""
-        self.rounds[-1] = replace(self.last, starting=tuple(starting))
+    def excuse(self, starting: Mapping[str, float]) -> None:
+        """Note that these services were in their start period in the last round, each with its end."""
+        self.rounds[-1] = replace(self.last, starting=starting)
 
     @property
     def only_starting(self) -> bool:
@@ -109,6 +112,28 @@ class RunState(Struct):
         return bool(self.last.starting) and not any(
             result.outcome is CheckOutcome.FAILED for result in self.last.counted.results
         )
+
+    @property
+    def opened(self) -> Open:
+        """The open incidents, as of the last round with a failure."""
+        if self._opened is None:
+            self._opened = incidents.current(self.project)
+        return self._opened
+
+    def open_incidents(self, since: Mapping[str, float], log: Callable[..., None]) -> None:
+        """Open an incident for each service and check that has none, since its first failed attempt."""
+        self._opened = incidents.begin(self.project, since, log)
+
+    @property
+    def failing(self) -> dict[str, float]:
+        """The services, and the checks that name none, that fail now, each with its first failed attempt."""
+        if not any(result.outcome is CheckOutcome.FAILED for result in self.last.findings.results):
+            return {}
+        return {
+            result.key: result.failed_at
+            for result in self.results()
+            if result.has_incidents and result.outcome is CheckOutcome.FAILED and result.failed_at is not None
+        }
 
     def to_heal(self) -> list[Incident]:
         """Return the incidents of services that failed in the last round and have a step left."""
@@ -166,18 +191,19 @@ class RunState(Struct):
     def _incident(self, service: Service, attempt: Attempt, *, used: int = 0) -> Incident:
         from remediation.healing.incident import Incident
 
-        earlier = self._earlier(service.name)
+        earlier, opened = self._earlier(service.name), self.opened.get(service.name)
         counted = [attempt for current in self.rounds for attempt in current.counted.attempts]
         failures = [failure for failure in counted if service.name in failure.heals] or [attempt]
         since = min(failure.started for failure in failures)
         return Incident(
             service,
             cause=failures[0].message,
-            since=min(since, self._began_before.get(service.name, since)),
+            since=min(since, opened.began if opened else since),
             # A failed step of this run, after which no check ran, must not count as a heal by another run.
             seen=max([attempt.heals[service.name], *(remediation.number for remediation in earlier)]),
             steps_used=used,
             adopted=any(remediation.result is RemediationResult.ADOPTED for remediation in earlier),
+            id=opened.id if opened else "",
             story=self._story(service.name),
         )
 
@@ -198,6 +224,21 @@ class RunState(Struct):
     def results(self) -> list[Result]:
         """Return the result of each check and each service."""
         return over_all_rounds([current.counted for current in self.rounds], self.remediations, self.project.services)
+
+    def recorded_results(self) -> list[Result]:
+        """Return the results for the history: a first start that went well counts as healthy since then."""
+        results = self.results()
+        starting = {result.key for result in results if result.outcome is CheckOutcome.HEALED} & self.first_starts
+        starting -= self.opened.keys()
+        return [
+            replace(result, at=result.passed_at, outcome=CheckOutcome.PASSED, failed_at=None, message=None)
+            if result.outcome is CheckOutcome.HEALED
+            and result.passed_at is not None
+            and not starting.isdisjoint([result.key, *result.services])
+            and self.opened.keys().isdisjoint(result.services)
+            else result
+            for result in results
+        ]
 
     def changes(self) -> list[Change]:
         """Return the changes since the baseline, and the checks that a heal broke."""
@@ -226,13 +267,6 @@ class RunState(Struct):
     def counted(self) -> list[Remediation]:
         """The remediations by this run itself."""
         return [remediation for remediation in self._all_remediations if remediation.number]
-
-    @property
-    def _began_before(self) -> dict[str, float]:
-        """The start times of incidents that earlier runs have left open, by service."""
-        if self._open is None:
-            self._open = incidents.began(self.project)
-        return self._open
 
     @property
     def _all_remediations(self) -> list[Remediation]:
@@ -276,7 +310,12 @@ class RunState(Struct):
         }
         checked = [result.key for result in self.results() if result.kind == "service"]
         some_services = checked if len(checked) < len(self.project.services) else []
-        return Publication(self.rounds, self.folded(), self._notes(), failures, lines, self.prefix, some_services)
+        ids = {
+            result.key: self.opened[result.key].id
+            for result in self.results()
+            if result.kind == "service" and result.outcome.has_failed and result.key in self.opened
+        }
+        return Publication(self.rounds, self.folded(), self._notes(), failures, lines, self.prefix, some_services, ids)
 
     def _notes(self) -> dict[str, str]:
         """Return additional notes on failed checks, by node ID."""

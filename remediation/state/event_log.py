@@ -19,6 +19,8 @@ from remediation.system import files, journal, logrotate
 _COLOURS = {Level.SUCCESS: "\033[32m", Level.WARN: "\033[33m", Level.ERROR: "\033[31m", Level.INFO: ""}
 
 _PRIORITIES = {Level.ERROR: journal.ERROR, Level.WARN: journal.WARNING}
+# What only somebody who searches the log needs, by the id of an incident.
+_LOG_ONLY = frozenset({"incident", "incident_goes_on"})
 
 Terminal = Callable[[str, Level], None]
 
@@ -91,6 +93,8 @@ class EventLog:
         self._lock = threading.Lock()
         self.lines: list[str] = []
         """All lines, as in the log file; empty without `remember`."""
+        self.incidents: dict[str, str] = {}
+        """The ids of the open incidents, by service."""
 
     @classmethod
     def of(cls, project: Project, *, terminal: Terminal | None = None, remember: bool = True) -> EventLog:
@@ -113,7 +117,7 @@ class EventLog:
             if self._remember:
                 self.lines.append(line)
             self._write(line)
-            if self._terminal:
+            if self._terminal and message.key not in _LOG_ONLY:
                 self._terminal(_without_commands(text) if os.environ.get("GITHUB_ACTIONS") == "true" else text, level)
 
     def show(self, line: str) -> None:

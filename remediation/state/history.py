@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from remediation.config.model import HistoryLimits, Project
-from remediation.state import incidents
 from remediation.state.event_log import EventLog
 from remediation.state.records import Result, Run
 from remediation.state.remediation import Remediation
@@ -74,7 +73,7 @@ def _delete_through(database: sqlite3.Connection, number: int) -> None:
         database.execute("DELETE FROM subjects WHERE id NOT IN (SELECT subject FROM results)")
 
 
-VERSION = 2
+VERSION = 3
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL NOT NULL, origin TEXT NOT NULL, verdict TEXT NOT NULL,
@@ -87,17 +86,21 @@ CREATE TABLE IF NOT EXISTS subjects (
 );
 CREATE TABLE IF NOT EXISTS results (
     run INTEGER NOT NULL, subject INTEGER NOT NULL, at REAL NOT NULL, failed_at REAL, passed_at REAL, latency REAL,
-    attempts INTEGER NOT NULL, message TEXT, PRIMARY KEY (run, subject)
+    attempts INTEGER NOT NULL, message TEXT, incident TEXT, PRIMARY KEY (run, subject)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS heals (
     id INTEGER PRIMARY KEY, service TEXT NOT NULL, at REAL NOT NULL, origin TEXT NOT NULL, cause TEXT NOT NULL,
     action TEXT NOT NULL, ok INTEGER NOT NULL, reason TEXT NOT NULL, since REAL, answered_at REAL,
-    evidence TEXT NOT NULL DEFAULT ''
+    evidence TEXT NOT NULL DEFAULT '', incident TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS heals_at ON heals (at);
 """
-# The statements that migrate the tables of an older version.
-_MIGRATIONS = {1: "ALTER TABLE heals ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"}
+# The columns that the tables of older versions lack.
+_ADDED = (
+    ("heals", "evidence", "TEXT NOT NULL DEFAULT ''"),
+    ("heals", "incident", "TEXT NOT NULL DEFAULT ''"),
+    ("results", "incident", "TEXT"),
+)
 # The suffixes of the files that SQLite creates next to the database.
 _SUFFIXES = ("-wal", "-shm")
 # Seconds that a writer waits for the others; each of them writes for a few milliseconds.
@@ -141,20 +144,17 @@ class History:
 
     def record_run(self, run: Run) -> None:
         """Add a run with all its results. HistoryError if that is not possible."""
-        # If this cannot be written, the history cannot be either, and its error is reported.
-        with suppress(OSError):
-            incidents.note(self._project, run)
         with self._writing() as database:
             row = (run.began, run.ended, run.origin, run.verdict, run.interval)
             number = database.execute(
                 "INSERT INTO runs (began, ended, origin, verdict, interval) VALUES (?, ?, ?, ?, ?)", row
             ).lastrowid
             database.executemany(
-                "INSERT OR REPLACE INTO results (run, subject, at, failed_at, passed_at, latency, attempts, message)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO results (run, subject, at, failed_at, passed_at, latency, attempts, message,"
+                " incident) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (number, _subject(database, result), result.at, result.failed_at, result.passed_at, result.latency,
-                     result.attempts, _storable(result.message))
+                     result.attempts, _storable(result.message), result.incident or None)
                     for result in run.results
                 ],
             )  # fmt: skip
@@ -166,8 +166,9 @@ class History:
         # Wait until it is on disk: a heal is rarer than a check, and its loss is worse.
         with self._writing(durable=True) as database:
             database.execute(
-                "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at, evidence)"
-                " VALUES (:service, :at, :origin, :cause, :action, :ok, :reason, :since, :answered_at, :evidence)",
+                "INSERT INTO heals (service, at, origin, cause, action, ok, reason, since, answered_at, evidence,"
+                " incident) VALUES (:service, :at, :origin, :cause, :action, :ok, :reason, :since, :answered_at,"
+                " :evidence, :incident)",
                 {name: _storable(value) for name, value in remediation.stored().items()},
             )
 
@@ -277,9 +278,13 @@ class History:
             # This has an effect only on an empty database.
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
-            # Read the version under the lock: another process may just have migrated the tables.
-            migration = _MIGRATIONS.get(_version(database), "")
-            database.executescript(f"BEGIN IMMEDIATE; {migration} {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+            # Look at the columns under the lock: another process may just have migrated the tables.
+            added = " ".join(
+                f"ALTER TABLE {table} ADD COLUMN {column} {kind};"
+                for table, column, kind in _ADDED
+                if (columns := _columns(database, table)) and column not in columns
+            )
+            database.executescript(f"BEGIN IMMEDIATE; {_TABLES} {added} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _layout_lock(self) -> AbstractContextManager[object]:
         return files.locked(self.path.with_name(".history.new.lock"), timeout=_BUSY_TIMEOUT)
@@ -305,6 +310,11 @@ class History:
             if not _is_broken(error):
                 raise
             return False
+
+
+def _columns(database: sqlite3.Connection, table: str) -> set[str]:
+    """Return the columns of a table; none if it does not exist."""
+    return {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
 
 
 def _version(database: sqlite3.Connection) -> int:

@@ -77,6 +77,13 @@ class Result(msgspec.Struct, frozen=True):
     message: str | None = None
     only_slower: bool = False
     """Whether it failed only because it took longer than before a deployment."""
+    incident: str = ""
+    """The incident that it belongs to or ends; empty if it was healthy, or before the run was noted."""
+
+    @property
+    def has_incidents(self) -> bool:
+        """Whether it has incidents of its own: those of a check that names services are the services'."""
+        return self.kind == "service" or not self.services
 
 
 class Run(msgspec.Struct, frozen=True):

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Origin = Literal["check", "monitor", "hand"]
 
-_STORED = ("service", "at", "origin", "cause", "action", "ok", "reason", "since", "answered_at", "evidence")
+_STORED = (
+    "service", "at", "origin", "cause", "action", "ok", "reason", "since", "answered_at", "evidence", "incident",
+)  # fmt: skip
 _BRIEF = ("at", "action", "ok", "reason")
 
 
@@ -78,6 +80,8 @@ class Remediation(msgspec.Struct, frozen=True):
     """The folder of the evidence that was collected before; empty if there is none."""
     steps: int = 1
     """How many steps of the ladder it used, if it used any: a reload that fails is followed by the next step."""
+    incident: str = ""
+    """The id of its incident; empty for an action by hand, and for the first start of a service."""
     number: int = 0
     """The number of heals of the service, this one included; 0 if we did nothing, so that it does not count."""
     rolled_back: bool = False

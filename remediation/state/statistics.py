@@ -136,6 +136,10 @@ _NEXT_RESULT = f"""
     WHERE ended >= {{at}} AND NOT {_IS_SKIPPED}
     ORDER BY ended, runs.id LIMIT 1
 """  # noqa: S608 - as above
+_HAS_PASSED = """
+    SELECT 1 FROM results JOIN subjects ON id = subject
+    WHERE kind = 'service' AND key = ? AND passed_at IS NOT NULL LIMIT 1
+"""
 _HELPED = _NEXT_RESULT.format(service="heals.service", at="heals.at")
 # An action by hand does not count as a heal.
 _HEALS = f"""
@@ -236,6 +240,11 @@ def helped(database: sqlite3.Connection, service: str, at: float) -> bool | None
     """Return whether a service was healthy in the first run since a moment that checked it; None without such a run."""
     row = database.execute(_NEXT_RESULT.format(service="?", at="?"), (service, at)).fetchone()
     return None if row is None else bool(row[0])
+
+
+def has_passed(database: sqlite3.Connection, service: str) -> bool:
+    """Return whether any run found a service healthy."""
+    return database.execute(_HAS_PASSED, (service,)).fetchone() is not None
 
 
 def last_remediations(database: sqlite3.Connection, *, since: float, now: float, most: int) -> list[Remediation]:

@@ -83,7 +83,7 @@ def test_heals_of_a_history_of_before_are_told(project: Sandbox) -> None:
 
     (heal,) = json.loads(project.auto_heal("report", "--json").output)["heals"]
 
-    assert tuple(heal.values()) == (*row[:5], False, *row[6:], None)
+    assert tuple(heal.values()) == (*row[:5], False, *row[6:], "", None)
     assert list(heal) == [*remediation().stored(), "downtime"]
 
 

@@ -31,6 +31,14 @@ RUN: dict[str, Text] = {
     "healing": Text(
         WARN, "⚠️ Problems found, healing...", "⚠️ Обнаружены проблемы, выполняем автовосстановление..."
     ),
+    "incident": Text(
+        INFO, "Incident {id} begins", "Начало инцидента {id}",
+        "{name}: incident {id} begins", "{name}: начало инцидента {id}",
+    ),
+    "incident_goes_on": Text(
+        INFO, "Incident {id} goes on, since {since}", "Инцидент {id} продолжается с {since}",
+        "{name}: incident {id} goes on, since {since}", "{name}: инцидент {id} продолжается с {since}",
+    ),
     "verifying": Text(INFO, "Checking health after the heal...", "Проверяем здоровье после восстановления..."),
     "healed": Text(SUCCESS, "🎉 Healed!", "🎉 Автовосстановление успешно!"),
     "sick": Text(ERROR, "❌ Still sick: {checks}", "❌ Не проходят: {checks}"),

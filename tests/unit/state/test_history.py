@@ -31,23 +31,25 @@ def history(tmp_path: Path) -> History:
 
 def test_what_is_recorded_is_there(history: History) -> None:
     check = Result(
-        "check", "t.py::test_a", "/a", ["api", "db"], 2.0, CheckOutcome.HEALED, 3.0, 4.0, 0.25, 3, "no answer"
-    )
+        "check", "t.py::test_a", "/a", ["api", "db"], 2.0, CheckOutcome.HEALED, 3.0, 4.0, 0.25, 3, "no answer",
+        incident="1f",
+    )  # fmt: skip
     skipped = Result("check", "t.py::test_b", "/b", [], 5.0, CheckOutcome.SKIPPED)
     heal = remediation(
-        at=6.0, ok=False, origin="hand", reason="exited", since=2.5, answered_at=5.5, evidence=".auto-heal/evidence/1"
-    )
+        at=6.0, ok=False, origin="hand", reason="exited", since=2.5, answered_at=5.5,
+        evidence=".auto-heal/evidence/1", incident="1f",
+    )  # fmt: skip
 
     history.record_run(Run(1.0, 6.0, "monitor", "healed", 30.0, [check, skipped]))
     history.record_remediation(heal)
 
     assert rows(history, "SELECT * FROM runs") == [(1, 1.0, 6.0, "monitor", "healed", 30.0)]
     assert rows(history, "SELECT kind, key, name, services, results.* FROM results JOIN subjects ON id = subject") == [
-        ("check", "t.py::test_a", "/a", "api db", 1, 1, 2.0, 3.0, 4.0, 0.25, 3, "no answer"),
-        ("check", "t.py::test_b", "/b", "", 1, 2, 5.0, None, None, None, 1, None),
+        ("check", "t.py::test_a", "/a", "api db", 1, 1, 2.0, 3.0, 4.0, 0.25, 3, "no answer", "1f"),
+        ("check", "t.py::test_b", "/b", "", 1, 2, 5.0, None, None, None, 1, None, None),
     ]
     assert rows(history, "SELECT * FROM heals") == [
-        (1, "api", 6.0, "hand", "dead", "restart", 0, "exited", 2.5, 5.5, ".auto-heal/evidence/1")
+        (1, "api", 6.0, "hand", "dead", "restart", 0, "exited", 2.5, 5.5, ".auto-heal/evidence/1", "1f")
     ]  # fmt: skip
     assert heal.downtime == 3.0
 

@@ -22,11 +22,13 @@ READY = (RemediationResult.READY, RemediationResult.ADOPTED, RemediationResult.R
 
 
 def test_what_is_stored_has_the_names_that_history_and_report_have() -> None:
-    found = remediation(at=5.0, reason="why", since=1.0, answered_at=4.0, evidence="folder", number=7, rolled_back=True)
+    found = remediation(
+        at=5.0, reason="why", since=1.0, answered_at=4.0, evidence="folder", number=7, rolled_back=True, incident="1f"
+    )
 
     assert list(found.stored().items()) == [
         ("service", "api"), ("at", 5.0), ("origin", "check"), ("cause", "dead"), ("action", "restart"), ("ok", True),
-        ("reason", "why"), ("since", 1.0), ("answered_at", 4.0), ("evidence", "folder"),
+        ("reason", "why"), ("since", 1.0), ("answered_at", 4.0), ("evidence", "folder"), ("incident", "1f"),
     ]  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def test_the_figures_of_a_random_history_are_those_of_a_naive_count(history: His
     for moment, ok in heals:
         heal(history, moment, ok=ok)
 
-    (found,) = document(chapters(history), since=SINCE, now=NOW)["services"]
+    (found,) = document(chapters(history), {}, since=SINCE, now=NOW)["services"]
 
     expected = naive(rounds, heals)
     assert expected["failures"] > 20
