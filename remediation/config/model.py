@@ -34,7 +34,7 @@ NotNegative = Annotated[float, Meta(ge=0, le=LONGEST)]
 Megabytes = Annotated[float, Meta(ge=1, le=LONGEST)]
 Text = Annotated[str, Meta(min_length=1)]
 FreePort = Literal["own", "user", "never"]
-Event = Literal["sick", "healed", "gave-up"]
+Event = Literal["sick", "healed", "gave-up", "flapping"]
 
 # The folder of our state, beside the configuration.
 STATE_FOLDER = ".auto-heal"
@@ -137,7 +137,9 @@ class Notices(Struct, frozen=True):
     """`[tool.auto-heal.notify]`: the recipients of messages about incidents (apprise URLs), and the events to send."""
 
     urls: tuple[Text, ...] = ()
-    on: tuple[Event, ...] = ("sick", "healed", "gave-up")
+    on: tuple[Event, ...] = ("sick", "healed", "gave-up", "flapping")
+    flap_window: Positive = 600.0
+    """The seconds within which three incidents are flapping, and after which one that did not change is steady."""
 
 
 class Limits(Struct, frozen=True):

@@ -142,6 +142,17 @@ def _is_spent(state: ServiceState) -> bool:
     return state.delay > 0 and not state.failed_starts
 
 
+def next_try(service: Service, state: ServiceState) -> float | None:
+    """Return when the next restart is granted, in epoch seconds; None if that never happens."""
+    budget = service.budget
+    if is_another_try(state):
+        return state.not_before
+    if not budget.restarts:
+        return None
+    is_spent = state.restarts_within(budget) >= budget.restarts
+    return max(state.not_before, state.restarts[-budget.restarts] + budget.window if is_spent else 0.0)
+
+
 def left(service: Service, state: ServiceState) -> int:
     """Return how many restarts in a row would be granted now: 0 if, and only if, the next is refused."""
     scratch = copy(state)

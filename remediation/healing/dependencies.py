@@ -121,11 +121,13 @@ def _dependencies(name: str, services: Mapping[str, Service]) -> set[str]:
 def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence[Remediation]) -> Incident | None:
     """Return an incident for a dependency that is down, even if no check of its own fails; None if it is up."""
     condition = liveness.condition(service, store)
-    if condition is Condition.RUNNING:
+    # The process of a service that another auto-heal starts lives before it answers.
+    is_starting = condition is Condition.RUNNING and store.is_locked(service)
+    if condition is Condition.RUNNING and not is_starting:
         return None
-    if condition is Condition.UNKNOWN and readiness.answers(service, timeout=service.probe_timeout):
+    if (condition is Condition.UNKNOWN or is_starting) and readiness.answers(service, timeout=service.probe_timeout):
         return None
-    state = "down" if condition is Condition.UNKNOWN else condition.value
+    state = "down" if condition is Condition.UNKNOWN or is_starting else condition.value
     cause = f"{dependent.service.name} depends on it and it is {state}"
     return Incident(
         service, cause, dependent.since, store.recall(service).heals,

@@ -19,6 +19,7 @@ from remediation.monitor.protocol import Begin, Failed, Healing, Over, Ready, Re
 from remediation.monitor.service_status import ServiceStatus
 from remediation.monitor.sinks import Sinks
 from remediation.monitor.statistics import RunningStatistics
+from remediation.state import incidents
 from remediation.state.event_log import EventLog, terminal
 from remediation.state.service_state import Store
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
@@ -274,6 +275,7 @@ class Monitor:
             # The monitor has interrupted it.
             return
         self._statistics.enter(cycle, over, self._project)
+        self._event_log.incidents = {name: one.id for name, one in incidents.current(self._project).items()}
         remediations = cycle.report.remediations if cycle.report else ()
         self._process_watch.refresh(remediation.service for remediation in remediations if remediation.ok)
         self._schedule_next_tries(cycle)

@@ -43,8 +43,14 @@ _ENDING = 0.2
 _LONGEST_LIFE = 60
 _NICENESS = 5
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
-# The HTTP status of an answer, the only part of apprise's log lines that is never a secret.
+# The HTTP status of an answer and the kind of a failure, the only parts of apprise's log lines that are never secrets.
 _STATUS = re.compile(r"error=(\d{3})\b")
+_LATE, _NOT_CONNECTED = re.compile(r"\btimed out\b"), re.compile(r"connect timeout=|ConnectTimeout")
+# How long to wait for an answer, in seconds, unless the URL says so (rto=N). apprise's own 4 s are too few for some.
+_ANSWER_TIMEOUT = 10.0
+
+
+Colour = Literal["failure", "success", "warning"]
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -52,7 +58,7 @@ class Notification(msgspec.Struct, frozen=True):
 
     title: str
     body: str
-    kind: Literal["failure", "success"]
+    kind: Colour
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -250,14 +256,25 @@ class Messengers:
 # What runs in a messenger.
 
 
-class _Statuses(logging.Handler):
-    """A log handler that keeps the last HTTP status from apprise."""
+class _Failures(logging.Handler):
+    """A log handler that keeps the last HTTP status from apprise, and whether an answer came too late."""
 
-    last: str | None = None
+    status: str | None = None
+    is_late = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if match := _STATUS.search(record.getMessage()):
-            self.last = match[1]
+        text = record.getMessage()
+        if match := _STATUS.search(text):
+            self.status = match[1]
+        self.is_late |= bool(_LATE.search(text)) and not _NOT_CONNECTED.search(text)
+
+    def problem(self, timeout: float) -> str:
+        """Return why a message did not arrive, or may not have arrived."""
+        if self.status:
+            return f"the answer was status {self.status}"
+        if self.is_late:
+            return f"no answer within {seconds(timeout)}s; it may have arrived"
+        return "it could not be reached"
 
 
 def send(delivery: Delivery) -> list[str]:
@@ -266,8 +283,9 @@ def send(delivery: Delivery) -> list[str]:
         import apprise
     except ImportError as error:
         return [f"apprise cannot be imported: {error}"]
-    statuses = _Statuses()
-    logging.getLogger("apprise").addHandler(statuses)
+    logger = logging.getLogger("apprise")
+    # It logs the errors of connections at this level.
+    logger.setLevel(logging.DEBUG)
     asset = apprise.AppriseAsset(app_id="auto-heal", app_desc="auto-heal", async_mode=False)
     problems = []
     for where, url in delivery.urls.items():
@@ -275,14 +293,19 @@ def send(delivery: Delivery) -> list[str]:
         if not notifier.add(url):
             problems.append(f"{where}: apprise does not take this URL; `apprise --details` lists those that it does")
             continue
-        statuses.last = None
+        (server,) = notifier
+        if "socket_read_timeout" not in vars(server):
+            # The URL does not set it.
+            server.socket_read_timeout = _ANSWER_TIMEOUT
+        failures = _Failures()
+        logger.addHandler(failures)
         arrived = [
             bool(notifier.notify(message.body, title=message.title, notify_type=message.kind, body_format="text"))
             for message in delivery.messages
         ]
+        logger.removeHandler(failures)
         if not all(arrived):
-            problem = f"the answer was status {statuses.last}" if statuses.last else "it could not be reached"
-            problems.append(f"{where}: {problem}")
+            problems.append(f"{where}: {failures.problem(server.socket_read_timeout)}")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Notify people that a service is sick, is healed, or was given up, each once per incident.
+"""Notify people that a service is sick, is healed, flaps or was given up, each once per incident and its dependents.
 
 This module decides from runs what to send. Other processes send it (`notification_worker`), so a notification service
 that hangs or fails never delays a heal.
@@ -7,32 +7,19 @@ that hangs or fails never delays a heal.
 from __future__ import annotations
 
 import importlib.util
-import os
-import re
 import time
-from collections.abc import Callable, Collection, Iterable
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from msgspec import Struct
-
-from remediation.config.model import Project
+from remediation.config.model import Event, Project
 from remediation.config.schema import ConfigError
-from remediation.messages.catalog import Language
-from remediation.messages.message import first_line, printable, seconds
-from remediation.messages.texts.notification import NOTIFICATION
-from remediation.messages.translation import translated, translated_action
-from remediation.monitor.notification_worker import Messengers, Notification, refused
-from remediation.state.records import CheckOutcome, Result, Run
+from remediation.monitor.flapping import Flapping
+from remediation.monitor.notification_texts import Incident, Texts, described
+from remediation.monitor.notification_worker import Messengers, refused
+from remediation.state import incidents
+from remediation.state.records import CheckOutcome, Kind, Result, Run
 from remediation.state.remediation import Remediation
-from remediation.system.secrets import redacted
 
-Event = Literal["sick", "healed", "gave-up"]
-
-# External text is cut to this many characters: some receivers refuse messages beyond a few thousand.
-_LONGEST_VALUE = 500
-# How much of an external text is examined, in characters.
-_LONGEST_INPUT = 10_000
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")
+Key = tuple[Kind, str]
 
 
 def require(project: Project) -> None:
@@ -45,68 +32,84 @@ def require(project: Project) -> None:
         raise ConfigError(f"{project.source.name}: {problem}")
 
 
-class _Incident(Struct):
-    """The incident of a service or check, from the first failed attempt until it passes again."""
-
-    name: str
-    since: float
-    cause: str
-    action: str = ""
-    gave_up: bool = False
-
-
 class Notifier:
-    """Finds incidents in runs, and sends notifications about them.
+    """Finds incidents in runs, and sends notifications about them: one for a cause and all that fails because of it.
 
     An event loop waits for `fds` to become readable and for `deadline`, and calls `attend` on either.
     """
 
     def __init__(self, project: Project, *, log: Callable[..., None]) -> None:
         """Notify the URLs of the project. Each failure is logged once, as `not_notified`."""
+        self._log = log
         self._messengers = Messengers(log)
-        self._incidents: dict[tuple[str, str], _Incident] = {}
+        self._incidents: dict[Key, Incident] = {}
+        self._flapping = Flapping[Key]()
         self.reload(project)
 
     def reload(self, project: Project) -> None:
         """Notify the URLs of the new configuration, and forget the services that it no longer has."""
         self._project = project
+        self._texts = Texts(project)
         self._messengers.address(project.notify.urls)
         for kind, key in list(self._incidents):
             if kind == "service" and key not in project.services:
-                del self._incidents[kind, key]
+                self._forget((kind, key))
 
     def observe(
-        self, run: Run, remediations: Iterable[Remediation], gave_up: Collection[str], *, whole: bool = True
+        self,
+        run: Run,
+        remediations: Iterable[Remediation],
+        gave_up: Collection[str],
+        *,
+        whole: bool = True,
+        down: Collection[str] = (),
     ) -> None:
         """Process a run that ended, its remediations, and the services whose restart budget it found exhausted.
 
-        A run that is not `whole` checked only some of the services.
+        A run that is not `whole` checked only some of the services; `down` names those that are down by other signs.
         """
         if not self._project.notify.urls:
             return
-        by_service: dict[str, list[Remediation]] = {}
+        done: dict[str, list[Remediation]] = {}
         for remediation in remediations:
-            by_service.setdefault(remediation.service, []).append(remediation)
-        services = {result.key: result for result in run.results if result.kind == "service"}
-        for name in {**by_service, **dict.fromkeys(gave_up)}:
-            services.setdefault(name, _unchecked(name, run, by_service.get(name, []), gave_up=name in gave_up))
-        for name, result in services.items():
-            self._follow(result, run, by_service.get(name, []), gave_up=name in gave_up)
-        # A check that names services counts as part of them. A check that names none has incidents of its own.
-        checks = [result for result in run.results if result.kind == "check"]
-        for result in checks:
-            if not result.services:
-                self._follow(result, run)
+            done.setdefault(remediation.service, []).append(remediation)
+        results = self._with_incidents(run, done, gave_up)
+        changed: dict[Key, Incident] = {
+            (result.kind, result.key): incident
+            for result in results
+            if (incident := self._follow(result, done.get(result.key, ()), gave_up=result.key in gave_up))
+        }
+        self._gather(run, changed)
+        ended = {(result.kind, result.key): result for result in results if result.outcome.is_well}
+        for key in ended:
+            self._incidents.pop(key, None)
+        sick = {name for kind, name in self._incidents if kind == "service"} | set(down)
+        involved = sick | {name for kind, name in changed if kind == "service"}
+        for key, incident in changed.items():
+            # Whoever depends on the cause says nothing of its own, unless it stays sick when the cause is over.
+            needs = self._needs(key) & (involved if key in ended else sick)
+            if not incident.is_known and (needs or (incident.is_held and key in ended)):
+                incident.is_held = True
+                continue
+            self._report(key, incident, run.ended, needs=bool(needs), healed=ended.get(key))
+        self._settle(run.ended)
         if whole:
-            self._forget_checks_but(result.key for result in checks)
+            self._forget_checks_but(result.key for result in run.results if result.kind == "check")
         self.attend()
 
-    def report_down(self, name: str, since: float, cause: str) -> None:
-        """Report a service as sick since a moment in epoch seconds, before a run has ended that says so."""
-        if self._project.notify.urls and ("service", name) not in self._incidents:
-            incident = self._incidents["service", name] = _Incident(name, since, cause)
-            self._add("sick", incident, time.time())
-            self.attend()
+    def report_down(self, name: str, since: float, cause: str, down: Collection[str] = ()) -> None:
+        """Report a service as sick since a moment in epoch seconds, before a run has ended that says so.
+
+        A service is silent if one that it needs is `down`, too.
+        """
+        key: Key = ("service", name)
+        if not self._project.notify.urls or key in self._incidents or self._needs(key) & set(down):
+            return
+        opened = incidents.begin(self._project, {name: since}, self._log)
+        incident = self._incidents[key] = Incident(name, since, cause, opened[name].id)
+        incident.dependents = {other: None for other in down if name in self._needs(("service", other))}
+        self._report(key, incident, time.time())
+        self.attend()
 
     def fds(self) -> list[int]:
         """Return the descriptors that turn readable when there is something to attend to."""
@@ -124,81 +127,119 @@ class Notifier:
         """Wait for the deliveries under way, at most `timeout` seconds."""
         self._messengers.close(timeout)
 
-    def _follow(self, result: Result, run: Run, done: Iterable[Remediation] = (), *, gave_up: bool = False) -> None:
-        key, events = (result.kind, result.key), list[Event]()
+    def _with_incidents(
+        self, run: Run, done: Mapping[str, list[Remediation]], gave_up: Collection[str]
+    ) -> list[Result]:
+        """Return the results that have incidents, and one for each service that was healed and no check names."""
+        results = [result for result in run.results if result.has_incidents]
+        checked = {result.key for result in results}
+        for name in {**done, **dict.fromkeys(gave_up)}:
+            if name not in checked:
+                failed = [one for one in results if one.outcome.has_failed and name in self._needs((one.kind, one.key))]
+                results.append(_unchecked(name, run, done.get(name, []), failed, gave_up=name in gave_up))
+        return sorted(results, key=lambda result: result.kind == "check")
+
+    def _follow(self, result: Result, done: Iterable[Remediation], *, gave_up: bool) -> Incident | None:
+        """Bring the incident of a result up to date, and return it; None if there is none."""
+        key, done = (result.kind, result.key), list(done)
         if result.failed_at is not None and key not in self._incidents:
             # The incident may be older than this monitor.
             since = min([result.failed_at, *(item.since for item in done if item.since is not None)])
-            self._incidents[key] = _Incident(result.name, since, result.message or "")
-            events.append("sick")
+            self._incidents[key] = Incident(result.name, since, result.message or "", result.incident)
         if (incident := self._incidents.get(key)) is None:
-            return
+            return None
         for remediation in done:
-            reason = "" if remediation.ok else remediation.reason
-            incident.action = ": ".join(filter(None, [remediation.action, reason]))
-        if gave_up and not incident.gave_up:
-            incident.gave_up = True
-            events.append("gave-up")
-        if result.outcome.is_well:
-            del self._incidents[key]
-            events.append("healed")
-        until = run.ended if result.passed_at is None else result.passed_at
-        for event in events:
-            self._add(event, incident, until)
+            action = described(remediation.action, "" if remediation.ok else remediation.reason)
+            incident.tried += [action] if action else []
+        incident.gave_up |= gave_up
+        return incident
 
-    def _add(self, event: Event, incident: _Incident, until: float) -> None:
+    def _gather(self, run: Run, changed: Mapping[Key, Incident]) -> None:
+        """Note for each incident which services fail because of it, and which checks fail."""
+        needs = {key: self._needs(key) for key in {**self._incidents, **changed}}
+        for (kind, name), incident in changed.items():
+            affected = [other for (_, other), names in needs.items() if kind == "service" and name in names]
+            incident.dependents |= dict.fromkeys(affected)
+            incident.checks |= {
+                result.name: None
+                for result in run.results
+                if result.kind == "check"
+                and result.outcome.has_failed
+                and not {name, *affected}.isdisjoint(result.services)
+            }
+
+    def _needs(self, key: Key) -> set[str]:
+        """Return all direct and indirect dependencies of a service."""
+        kind, name = key
+        found, pending = set[str](), [name] if kind == "service" else []
+        while pending:
+            service = self._project.services.get(pending.pop())
+            new = set(service.depends_on) - found if service else set()
+            found |= new
+            pending += new
+        return found
+
+    def _report(
+        self, key: Key, incident: Incident, moment: float, *, needs: bool = False, healed: Result | None = None
+    ) -> None:
+        """Send what people do not know yet of an incident; with `needs`, only that it is over."""
+        if not incident.is_known:
+            incident.is_known = True
+            self._turned_sick(key, incident, moment)
+        if incident.gave_up and not incident.is_given_up and not needs:
+            incident.is_given_up = True
+            self._add("gave-up", key, incident, moment)
+        if healed and ("flapping" not in self._project.notify.on or self._flapping.turned_well(key, now=moment)):
+            self._add("healed", key, incident, moment if healed.passed_at is None else healed.passed_at)
+
+    def _add(self, event: Event, key: Key, incident: Incident, until: float) -> None:
         if event in self._project.notify.on:
-            self._messengers.add(self._message(event, incident, until))
+            service = self._project.services.get(key[1])
+            self._messengers.add(self._texts.message(event, incident, until, service))
+
+    def _turned_sick(self, key: Key, incident: Incident, now: float) -> None:
+        """Send that something is sick or, once, that it flaps."""
+        notify = self._project.notify
+        event: Event | None = "sick"
+        if "flapping" in notify.on:
+            event = self._flapping.turned_sick(key, incident.since, now=now, window=notify.flap_window)
+        if event:
+            self._add(event, key, incident, now)
+
+    def _settle(self, now: float) -> None:
+        """Send what flaps no more."""
+        for key, changed in self._flapping.settled(now=now, window=self._project.notify.flap_window).items():
+            if "flapping" in self._project.notify.on:
+                incident = self._incidents.get(key)
+                self._messengers.add(self._texts.steady(incident.name if incident else key[1], incident, changed))
+
+    def _forget(self, key: Key) -> None:
+        self._incidents.pop(key, None)
+        self._flapping.forget(key)
 
     def _forget_checks_but(self, keys: Iterable[str]) -> None:
         """Forget the checks that a run no longer has, unless the run had no checks at all."""
         present = set(keys)
         for kind, key in list(self._incidents):
             if present and kind == "check" and key not in present:
-                del self._incidents[kind, key]
-
-    def _message(self, event: Event, incident: _Incident, until: float) -> Notification:
-        where = self._text("where", folder=_safe(self._project.root.name or "/"), host=_safe(os.uname().nodename))
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(incident.since))
-        language = self._project.language
-        lines = [
-            self._text("cause", value=translated(_safe(incident.cause), language)) if incident.cause else "",
-            self._text("action", value=_translate(language, _safe(incident.action))) if incident.action else "",
-            self._text("no_action") if event == "healed" and not incident.action else "",
-            self._text("since", value=since),
-            # Until the heal, the downtime is not final.
-            self._text("downtime", value=seconds(max(0.0, until - incident.since))) if event == "healed" else "",
-        ]
-        return Notification(
-            title=self._text(event, name=_safe(incident.name), where=where),
-            body="\n".join(filter(None, lines)),
-            kind="success" if event == "healed" else "failure",
-        )
-
-    def _text(self, key: str, **values: str) -> str:
-        return NOTIFICATION[key].template(self._project.language, named=False).format_map(values)
+                self._forget((kind, key))
 
 
-def _unchecked(name: str, run: Run, done: list[Remediation], *, gave_up: bool) -> Result:
-    """Return the result of a service that no check names, from its remediations alone."""
+def _unchecked(name: str, run: Run, done: list[Remediation], failed: list[Result], *, gave_up: bool) -> Result:
+    """Return the result of a service that no check names, from its remediations alone.
+
+    It failed if it could not be healed, or if services that need it have `failed`.
+    """
     since = next((item.since for item in done if item.since is not None), run.began)
     answered = [item.answered_at or run.ended for item in done if item.ok]
-    outcome = CheckOutcome.FAILED if gave_up else CheckOutcome.PASSED if answered else CheckOutcome.SKIPPED
+    outcome = CheckOutcome.FAILED if gave_up else CheckOutcome.SKIPPED
+    if answered and not gave_up:
+        outcome = CheckOutcome.HEALED if failed else CheckOutcome.PASSED
+    ids = [*(item.incident for item in done), *(result.incident for result in failed)]
     return Result(
         "service", name, name, [name], run.began, outcome,
-        failed_at=since if outcome is CheckOutcome.FAILED else None,
-        passed_at=answered[-1] if outcome is CheckOutcome.PASSED else None,
+        failed_at=since if outcome.has_failed else None,
+        passed_at=answered[-1] if outcome.is_well else None,
         message=done[0].cause if done else None,
+        incident=next(filter(None, ids), ""),
     )  # fmt: skip
-
-
-def _translate(language: Language, action: str) -> str:
-    """Translate an action and the reason why it failed."""
-    done, colon, reason = action.partition(": ")
-    return f"{translated_action(done, language)}{colon}{translated(reason, language)}"
-
-
-def _safe(text: str) -> str:
-    """Return external text as one line of limited length, without the credentials in its URLs."""
-    shown = printable(first_line(_CREDENTIALS.sub("", redacted(text[:_LONGEST_INPUT]))))
-    return shown if len(shown) <= _LONGEST_VALUE else f"{shown[: _LONGEST_VALUE - 1]}…"

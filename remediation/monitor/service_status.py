@@ -94,6 +94,11 @@ class ServiceStatus:
         with self._lock:
             return False if name in self._outages else True if name in self._up else None
 
+    def is_healing(self, name: str) -> bool:
+        """Return whether a cycle heals a service now."""
+        with self._lock:
+            return bool(self._healing.get(name))
+
     def downtime(self, name: str) -> float:
         """Return the total downtime of a service until now, in seconds. The value never decreases."""
         with self._lock:

@@ -13,7 +13,7 @@ from remediation.monitor.metrics import Metrics
 from remediation.monitor.notifications import Notifier, require
 from remediation.monitor.protocol import Report
 from remediation.monitor.sd_notify import Systemd
-from remediation.monitor.service_status import ServiceStatus
+from remediation.monitor.service_status import Outage, ServiceStatus
 
 # How long to wait for the last notifications at the end, in seconds.
 _LAST_MESSAGES = 5.0
@@ -29,6 +29,7 @@ class Sinks:
     ) -> None:
         """Create the configured receivers. ConfigError if a package for one is missing."""
         require(project)
+        self._project = project
         _refuse_port_of_service(project, metrics_port)
         self._service_status = service_status
         self._systemd = Systemd(os.environ)
@@ -39,6 +40,7 @@ class Sinks:
 
     def reload(self, project: Project) -> None:
         """Go on with another configuration."""
+        self._project = project
         self._notifier.reload(project)
         if self._metrics:
             self._metrics.reload(project)
@@ -55,7 +57,9 @@ class Sinks:
         """Report the result of a cycle. A cycle that is not `whole` checked only some of the services."""
         if self._metrics:
             self._metrics.observe(report.run, report.remediations, whole=whole)
-        self._notifier.observe(report.run, report.remediations, report.gave_up, whole=whole)
+        self._notifier.observe(
+            report.run, report.remediations, report.gave_up, whole=whole, down=self._service_status.down
+        )
 
     @property
     def fds(self) -> list[int]:
@@ -67,7 +71,7 @@ class Sinks:
         """The moments, on the monotonic clock, at which `attend` has something to do."""
         deadline = self._notifier.deadline()
         ping = [self._next_ping] if self._systemd.watchdog_interval else []
-        long = [outage.began + LONG for outage in self._service_status.outages.values() if not outage.reported]
+        long = [outage.began + LONG for outage in self._unreported.values()]
         return [*ping, *([deadline] if deadline is not None else []), *long]
 
     def attend(self, status: str) -> None:
@@ -83,10 +87,23 @@ class Sinks:
             self._next_ping = now + interval
 
     def _report_long_outages(self) -> None:
-        for name, outage in self._service_status.outages.items():
-            if not outage.reported and time.monotonic() >= outage.began + LONG:
-                self._notifier.report_down(name, outage.since, outage.cause)
+        for name, outage in self._unreported.items():
+            if time.monotonic() >= outage.began + LONG:
+                self._notifier.report_down(name, outage.since, outage.cause, self._service_status.down)
                 outage.reported = True
+
+    @property
+    def _unreported(self) -> dict[str, Outage]:
+        """The outages that may be reported before a run has ended.
+
+        A service with dependencies waits until all checks of its cycle have run, since these may show the cause.
+        """
+        status, services = self._service_status, self._project.services
+        return {
+            name: outage
+            for name, outage in status.outages.items()
+            if not outage.reported and (status.is_healing(name) or not services[name].depends_on)
+        }
 
     def stopping(self) -> None:
         """Report that monitoring is about to end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import selectors
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from outcomes import outcome_of
@@ -33,10 +33,10 @@ def run(*results: Result, ended: float = 1000.0) -> Run:
     return Run(0.0, ended, "monitor", "sick", 1.0, list(results))
 
 
-def result(name: str, state: str) -> Result:
+def result(name: str, state: str, *, ended: float = 1000.0) -> Result:
     """Return the result of a service or, with a slash in its name, of a check that names no service."""
-    failed_at = 900.0 if state in ("sick", "healed") else None
-    passed_at = 990.0 if state in ("healed", "well") else None
+    failed_at = ended - 100 if state in ("sick", "healed") else None
+    passed_at = ended - 10 if state in ("healed", "well") else None
     kind: Kind = "check" if "/" in name else "service"
     services = [name] if kind == "service" else []
     return Result(
@@ -56,12 +56,13 @@ SICK = run(result("api", "sick"))
 WELL = run(result("api", "well"))
 
 
-def observe(notifier: Notifier, words: str) -> None:
+def observe(notifier: Notifier, words: str, *, ended: float = 1000.0, down: Collection[str] = ()) -> None:
     """Observe a run, described as `api=sick db=well db+healed db+gave-up`."""
     pairs = [word.split("=") for word in words.split() if "=" in word]
     heals = [heal(word.partition("+")[0]) for word in words.split() if word.endswith("+healed")]
     gave_up = [word.partition("+")[0] for word in words.split() if word.endswith("+gave-up")]
-    notifier.observe(run(*(result(name, state) for name, state in pairs)), heals, gave_up)
+    found = run(*(result(name, state, ended=ended) for name, state in pairs), ended=ended)
+    notifier.observe(found, heals, gave_up, down=down)
 
 
 # Observers.
@@ -82,12 +83,13 @@ def notifying(project: Sandbox, told: list[str]) -> Iterator[Make]:
     """Yield a function that makes a notifier for these URLs, which reports problems; end its processes afterwards."""
     made: list[Notifier] = []
 
-    def make(*urls: str, on: list[str] | None = None, top: str = "") -> Notifier:
+    def make(*urls: str, on: list[str] | None = None, top: str = "", more: str | None = None) -> Notifier:
         def tell(key: str, **values: object) -> None:
-            assert (key, [*values]) == ("not_notified", ["problem"])
-            told.append(str(values["problem"]))
+            assert key in ("not_notified", "incident")
+            if key == "not_notified":
+                told.append(str(values["problem"]))
 
-        made.append(Notifier(configured(project, *urls, on=on, top=top), log=tell))
+        made.append(Notifier(configured(project, *urls, on=on, top=top, more=more), log=tell))
         return made[-1]
 
     try:
@@ -96,6 +98,11 @@ def notifying(project: Sandbox, told: list[str]) -> Iterator[Make]:
         for notifier in made:
             notifier.close(0)
     assert not messengers()
+
+
+def titles(notifier: Notifier) -> list[str]:
+    """Return what the messages that are not sent yet are about."""
+    return [message.title.removeprefix("auto-heal: ").partition(" (")[0] for message in waiting(notifier)]
 
 
 def waiting(notifier: Notifier) -> list[notification_worker.Notification]:

@@ -23,6 +23,9 @@ class Receiver:
     def __init__(self) -> None:
         """Listen on a free port."""
         self.status = 200
+        self.answers = threading.Event()
+        """Whether it answers what it has got; set at first."""
+        self.answers.set()
         self.got: list[dict[str, Any]] = []
         receiver = self
 
@@ -30,6 +33,7 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.got.append(json.loads(body) if "json" in self.headers["Content-Type"] else {})
+                receiver.answers.wait()
                 self.send_response(receiver.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -49,6 +53,7 @@ class Receiver:
 
     def close(self) -> None:
         """Stop."""
+        self.answers.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

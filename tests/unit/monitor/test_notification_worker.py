@@ -180,7 +180,7 @@ def test_urls_take_turns(
 
 @pytest.mark.usefixtures("unsent")
 def test_when_too_many_wait_the_oldest_go_and_it_is_told_once(make: Make, told: list[str]) -> None:
-    notifier = make("json://127.0.0.1:9/")
+    notifier = make("json://127.0.0.1:9/", on=["sick", "healed"])
 
     for _ in range(notification_worker.MOST_WAITING):
         observe(notifier, "api=healed")

@@ -152,15 +152,17 @@ def test_what_waits_for_a_url_that_is_no_longer_configured_is_dropped(project: S
             "en",
             ["auto-heal: api is sick ({} on {})", "auto-heal: gave up on api ({} on {})",
              "auto-heal: api is healed ({} on {})"],
-            ["Cause: no answer|Action: restart: did not start|Since: {}"] * 2
-            + ["Cause: no answer|Action: restart|Since: {}|Downtime: 90s"],
+            ["Cause: no answer|Action: restart: did not start|Since: {}",
+             "Cause: no answer|Tried: restart: did not start|Since: {}",
+             "Cause: no answer|Action: restart|Since: {}|Downtime: 90s"],
         ),
         (
             "ru",
             ["auto-heal: api не работает ({} на {})", "auto-heal: api: восстановить не удаётся, прекращаем ({} на {})",
              "auto-heal: api снова работает ({} на {})"],
-            ["Причина: no answer|Действие: перезапуск: did not start|Начало: {}"] * 2
-            + ["Причина: no answer|Действие: перезапуск|Начало: {}|Простой: 90 с"],
+            ["Причина: no answer|Действие: перезапуск: did not start|Начало: {}",
+             "Причина: no answer|Предпринято: перезапуск: did not start|Начало: {}",
+             "Причина: no answer|Действие: перезапуск|Начало: {}|Простой: 90 с"],
         ),
     ],
 )  # fmt: skip

@@ -93,6 +93,36 @@ def test_each_url_of_an_errand_is_told_with_what_befell_it(receiver: Receiver) -
     )
 
 
+def test_a_slow_receiver_is_told_apart_from_one_that_cannot_be_reached(receiver: Receiver) -> None:
+    receiver.answers.clear()
+    urls = {"slow": f"{receiver.url}?rto=0.3"}
+    errand = notification_worker.Delivery(urls, [notification_worker.Notification("title", "body", "failure")])
+
+    done = subprocess.run(
+        notification_worker._COMMAND,
+        cwd=notification_worker._HOME,
+        input=msgspec.json.encode(errand),
+        capture_output=True,
+    )
+
+    assert done.stderr.decode() == "slow: no answer within 0.3s; it may have arrived\n"
+    assert receiver.titles == ["title"]
+
+
+def test_a_receiver_has_longer_to_answer_than_apprise_gives_it() -> None:
+    code = (
+        "from apprise.plugins.custom_json import NotifyJSON\n"
+        "from remediation.monitor.notification_worker import Delivery, Notification, send\n"
+        "NotifyJSON.send = lambda self, **_: print(self.socket_read_timeout) or True\n"
+        "urls = {'plain': 'json://127.0.0.1/', 'own': 'json://127.0.0.1/?rto=3'}\n"
+        "print(send(Delivery(urls, [Notification('title', 'body', 'failure')])))\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=notification_worker._HOME, capture_output=True, text=True)
+
+    assert done.stdout.split() == ["10.0", "3.0", "[]"], done
+
+
 def test_a_messenger_says_one_line_of_its_own_whatever_else_is_printed(tmp_path: Any) -> None:
     (tmp_path / "apprise.py").write_text(
         "import os, sys\n"
