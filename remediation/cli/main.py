@@ -209,7 +209,7 @@ def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _add_pause(commands: argparse._SubParsersAction[_Parser]) -> None:
     pause = _add(
         commands, "pause", "allow no healing, while a deployment is under way; checks still run and report",
-        "auto-heal pause --for 10m",
+        "auto-heal pause --for 10m\n  auto-heal pause api db --for 2h",
     )  # fmt: skip
     pause.add_argument(
         "--for",
@@ -218,7 +218,12 @@ def _add_pause(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="TIME",
         help="end by itself, as 10m, 90s or 1h30m (default: never)",
     )
-    _add(commands, "resume", "end a pause", "auto-heal resume")
+    resume = _add(commands, "resume", "end a pause", "auto-heal resume\n  auto-heal resume api")
+    for command, what in (
+        (pause, "pause only these; the others are healed (default: all)"),
+        (resume, "end the pause of these (default: that of all services)"),
+    ):
+        command.add_argument("services", nargs="*", metavar="SERVICE", help=what)
 
 
 def _add_validate(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -455,13 +460,13 @@ def _drill(options: argparse.Namespace, _: list[str]) -> int:
 def _pause(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.service import pause
 
-    return pause(options.seconds)
+    return pause(options.services, options.seconds)
 
 
-def _resume(_options: argparse.Namespace, _: list[str]) -> int:
+def _resume(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.service import resume
 
-    return resume()
+    return resume(options.services)
 
 
 def _validate(options: argparse.Namespace, _: list[str]) -> int:

@@ -129,18 +129,31 @@ def selected(project: Project, names: Sequence[str], *, with_dependencies: bool 
     return [project.services[name] for name in wanted]
 
 
-def pause(seconds: float | None) -> int:
-    """Pause healing for some seconds, or until `resume`; return 0."""
+def pause(names: Sequence[str], seconds: float | None) -> int:
+    """Pause the healing of the named services, or all healing, for some seconds or until `resume`; return 0."""
     project = load_project(Path.cwd())
     new_pause = Pause() if seconds is None else Pause.lasting(seconds)
-    Store(project).pause(new_pause)
-    EventLog.of(project, terminal=terminal(STDOUT)).log_message(new_pause.message)
+    store, event_log = Store(project), EventLog.of(project, terminal=terminal(STDOUT))
+    for name in _named(project, names):
+        store.pause(new_pause, name)
+        event_log.log_message(new_pause.message_of(name))
     return 0
 
 
-def resume() -> int:
-    """Allow healing again; return 0."""
+def resume(names: Sequence[str]) -> int:
+    """End the pause of the named services, or that of all; log which pauses are left, and return 0."""
     project = load_project(Path.cwd())
-    Store(project).resume()
-    EventLog.of(project, terminal=terminal(STDOUT)).log("resumed")
+    store, event_log = Store(project), EventLog.of(project, terminal=terminal(STDOUT))
+    for name in _named(project, names):
+        store.resume(name)
+        event_log.log("resumed_one" if name else "resumed", name=name)
+    left = {name: store.paused(name) for name in ("", *project.services)}
+    for name, paused in left.items():
+        if paused:
+            event_log.log_message(paused.message_of(name))
     return 0
+
+
+def _named(project: Project, names: Sequence[str]) -> list[str]:
+    """Return the names of configured services, or an empty one for all of them."""
+    return [service.name for service in selected(project, names)] if names else [""]

@@ -61,19 +61,21 @@ def status(names: Sequence[str], *, as_json: bool) -> int:
     if not names:
         statuses += [msgspec.structs.replace(examine(service, store), state="orphan") for service in orphans(store)]
     if as_json:
-        print(json.dumps([_entry(status, opened.get(status.service)) for status in statuses], indent=2))
+        print(json.dumps([_entry(status, opened.get(status.service), store) for status in statuses], indent=2))
     else:
         print("\n".join(table(statuses, project.language)))
-        if pause := store.paused():
-            print(pause.message.render(project.language, named=False))
+        for name in ("", *(status.service for status in statuses)):
+            if pause := store.paused(name):
+                print(pause.message_of(name).render(project.language, named=False))
     return 0 if all(status.up for status in statuses if status.state != "orphan") else 1
 
 
-def _entry(status: Status, incident: OpenIncident | None) -> dict[str, Any]:
-    """Return the status of a service and its open incident, for programs."""
+def _entry(status: Status, incident: OpenIncident | None, store: Store) -> dict[str, Any]:
+    """Return the status of a service, its open incident and whether it is paused, for programs."""
     return msgspec.structs.asdict(status) | {
         "last_heal": status.last_heal.brief() if status.last_heal else None,
         "incident": incident.id if incident else None,
+        "paused": store.why_paused(status.service) is not None,
     }
 
 

@@ -109,8 +109,8 @@ class Drill:
         return results
 
     def _begin(self, ready: Sequence[Service]) -> None:
-        if pause := self._store.paused():
-            raise RefusedError("drill_paused", pause=pause.message)
+        if paused := next(filter(None, (self._store.why_paused(service.name) for service in ready)), None):
+            raise RefusedError("drill_paused", pause=paused)
         self._steady_state.prepare(ready)
         self._interrupts.raise_if_asked()
         self._event_log.log("drill_looks")

@@ -82,12 +82,14 @@ class RemediationContext:
     def skipped(self, incident: Incident, state: ServiceState) -> Remediation | None:
         """Return the remediation of a service that must be left alone; None if we may act on it.
 
-        We leave a service alone that was stopped by hand, or that another process healed since it failed.
+        We leave a service alone that was stopped by hand or is paused, or that another process healed since it failed.
         """
         if state.stopped_by_hand:
             why = Message("by_hand", {"name": incident.service.name})
             # A monitor's check has just logged it.
             return self.refuse(incident, why, quiet=self.origin == "monitor")
+        if paused := self.store.why_paused(incident.service.name):
+            return self.refuse(incident, paused)
         if state.heals != incident.seen and state.last_heal:
             remediation = self._healed_elsewhere(incident, state.last_heal)
             if state.rolled_back > incident.seen:

@@ -45,15 +45,16 @@ def nothing_may_be_done(incidents: list[Incident], services: Mapping[str, Servic
     by_name, _ = with_dependencies(incidents, services, store)
     for incident in by_name.values():
         state = store.recall(incident.service)
-        if not state.stopped_by_hand and _refusal(incident.service, state) is None:
+        is_held = state.stopped_by_hand or store.why_paused(incident.service.name)
+        if not is_held and _refusal(incident.service, state) is None:
             return False
     return True
 
 
 def _skip_reason(service: Service, state: ServiceState, store: Store) -> Message | None:
     """Return why nothing would be done for a service, not even a rollback; None if something would."""
-    if pause := store.paused():
-        return pause.message
+    if paused := store.why_paused(service.name):
+        return paused
     if state.stopped_by_hand:
         return Message("by_hand", {"name": service.name})
     return Message("plan_at_work", {}) if store.is_locked(service) else None

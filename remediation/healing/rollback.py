@@ -101,7 +101,8 @@ class RollbackRunner:
             return self._context.refuse(incident, Message("rollback_within", {"name": incident.service.name}))
         # A restart by another process is not a reason: the ladder's own restarts did not help either.
         again = state.rolled_back > incident.seen
-        return self._context.skipped(incident, state) if again or state.stopped_by_hand else None
+        is_held = state.stopped_by_hand or self._store.why_paused(incident.service.name)
+        return self._context.skipped(incident, state) if again or is_held else None
 
     def _case(self, incident: Incident, state: ServiceState) -> _Case:
         """Count a restart of the service, and keep the evidence. The last resort may exceed the budget."""

@@ -72,7 +72,7 @@ class Gauges:
         up, left, gave_up = self._service_status.is_up(name), None, None
         if engine_of(service).can_start:
             # 0 means that the next heal will be refused, for whatever reason.
-            left = 0 if paused else backoff.left(service, state)
+            left = 0 if paused or store.paused(name) else backoff.left(service, state)
             gave_up = backoff.waits_still(service, state) and not up
         return _State(up, self._service_status.downtime(name), left, gave_up, state.stopped_by_hand)
 

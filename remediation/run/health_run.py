@@ -144,7 +144,7 @@ class HealthRun(msgspec.Struct):
         names = {name for result in findings.results for name in result.services}
         failed = {name for attempt in findings.attempts if attempt.final for name in attempt.heals}
         for name in sorted(names - failed):
-            if liveness.is_unknown(self.project.services[name], self.store):
+            if not self.store.paused(name) and liveness.is_unknown(self.project.services[name], self.store):
                 self._remediator().adopt_if_certain(self.project.services[name])
 
     def _report_to_github(self, code: int) -> None:

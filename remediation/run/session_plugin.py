@@ -273,6 +273,7 @@ class SessionPlugin:
         states = [self._store.recall(service) for service in services]
         is_held_back = any(backoff.waits(state) or state.stopped_by_hand for state in states)
         is_held_back |= any(map(self.is_starting, names))
+        is_held_back |= any(self._store.paused(service.name) is not None for service in services)
         return not is_held_back and all(engine_of(service).can_start for service in services)
 
     @pytest.hookimpl(tryfirst=True)

@@ -105,7 +105,7 @@ class ServiceState(msgspec.Struct):
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """A pause of healing until a moment in epoch seconds, or until a user ends it."""
+    """A pause of all healing, or of that of one service, until a moment in epoch seconds, or until a user ends it."""
 
     until: float | None = None
     boot: str = ""
@@ -128,10 +128,15 @@ class Pause(msgspec.Struct, frozen=True):
 
     @property
     def message(self) -> Message:
-        """The pause in words."""
+        """The pause of all services in words."""
+        return self.message_of("")
+
+    def message_of(self, service: str) -> Message:
+        """Return the pause of one service in words, or that of all."""
+        key, names = ("paused_one", {"name": service}) if service else ("paused", {})
         if self.until is None:
-            return Message("paused_openly", {})
-        return Message("paused", {"until": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.until))})
+            return Message(f"{key}_openly", names)
+        return Message(key, names | {"until": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.until))})
 
 
 def _steady() -> float:
@@ -270,27 +275,36 @@ class Store:
         except LockTimeoutError:
             return True
 
-    def pause(self, pause: Pause) -> None:
-        """Allow no healing while the pause lasts."""
-        self._write(self._pause_file, msgspec.json.encode(pause))
+    def pause(self, pause: Pause, service: str = "") -> None:
+        """Allow no healing, or none of one service, while the pause lasts."""
+        self._write(self._pause_file(service), msgspec.json.encode(pause))
 
-    def resume(self) -> None:
-        """End the pause."""
-        self._pause_file.unlink(missing_ok=True)
+    def resume(self, service: str = "") -> None:
+        """End the pause of all services, or that of one; neither ends the other."""
+        self._pause_file(service).unlink(missing_ok=True)
 
-    def paused(self) -> Pause | None:
-        """Return the current pause, or None; to be safe, an unreadable file counts as a pause without an end."""
+    def why_paused(self, service: str) -> Message | None:
+        """Return the pause that forbids to heal a service, in words; None if there is none."""
+        if pause := self.paused():
+            return pause.message
+        own = self.paused(service)
+        return own.message_of(service) if own else None
+
+    def paused(self, service: str = "") -> Pause | None:
+        """Return the current pause of all services, or that of one, or None.
+
+        To be safe, an unreadable file counts as a pause without an end.
+        """
         try:
-            pause = msgspec.json.decode(files.read(self._pause_file, limit=_STATE_LIMIT), type=Pause)
+            pause = msgspec.json.decode(files.read(self._pause_file(service), limit=_STATE_LIMIT), type=Pause)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
             return Pause()
         return None if pause.is_over else pause
 
-    @property
-    def _pause_file(self) -> Path:
-        return self.project.state_folder / ".pause.json"
+    def _pause_file(self, service: str) -> Path:
+        return self.project.state_folder / (f".{service}.pause.json" if service else ".pause.json")
 
     def remember_process(
         self, service: Service, state: ServiceState, identity: Identity, *, adopted: bool = False

@@ -66,6 +66,10 @@ HELP = {
     "end a pause": "завершить паузу",
     "say whether the configuration is valid": "проверить конфигурацию",
     "collect the checks as well": "также собрать проверки",
+    "pause only these; the others are healed (default: all)":
+        "приостановить только эти; остальные восстанавливаются (по умолчанию: все)",
+    "end the pause of these (default: that of all services)":
+        "завершить паузу этих (по умолчанию: общую паузу всех сервисов)",
     "tell of the past: uptime, failures, heals, latency":
         "показать прошлое: доступность, сбои, восстановления, задержку",
     "write checks and configuration for a project that has none":

@@ -58,6 +58,15 @@ RUN: dict[str, Text] = {
         "Healing is paused; run `auto-heal resume` to resume it",
         "Автовосстановление приостановлено; чтобы возобновить, выполните `auto-heal resume`",
     ),
+    "paused_one": Text(
+        WARN, "{name}: healing is paused until {until}", "{name}: восстановление приостановлено до {until}"
+    ),
+    "paused_one_openly": Text(
+        WARN,
+        "{name}: healing is paused; run `auto-heal resume {name}` to resume it",
+        "{name}: восстановление приостановлено; чтобы возобновить, выполните `auto-heal resume {name}`",
+    ),
+    "resumed_one": Text(INFO, "{name}: healing is on", "{name}: восстановление включено"),
     "resumed": Text(INFO, "Healing is on", "Автовосстановление включено"),
     "no_history": Text(WARN, "Not recorded: {problem}", "Не записано в историю: {problem}"),
     "no_summary": Text(WARN, "No summary for GitHub: {problem}", "Нет сводки для GitHub: {problem}"),

@@ -39,3 +39,22 @@ def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
 
     assert healed == ["db", "api"]
     assert [outcome.service for outcome in outcomes] == ["db", "api"]
+
+
+def test_a_dependency_that_another_auto_heal_starts_now_is_down_although_its_process_lives(project: Sandbox) -> None:
+    project.configure(
+        'depends_on = ["db"]',
+        more=f'[services.db]\ncommand = ["sleep", "99"]\nurl = "http://127.0.0.1:{free_port()}"\n',
+    )
+    loaded = load_project(project.root, {})
+    store, db = Store(loaded), loaded.services["db"]
+    incident = Incident(loaded.services["api"], "ill", 0.0, 0, id="1f")
+    with store.lock(db, timeout=1):
+        store.remember_process(db, ServiceState(), Identity.own())
+
+        started, _ = dependencies.with_dependencies([incident], loaded.services, store)
+    ready, _ = dependencies.with_dependencies([incident], loaded.services, store)
+
+    assert started["db"].cause == "api depends on it and it is down"
+    assert started["db"].id == "1f"
+    assert ready.keys() == {"api"}

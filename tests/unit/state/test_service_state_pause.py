@@ -112,3 +112,30 @@ def test_what_is_no_file_in_place_of_a_pause_is_one_without_an_end(store: Store,
     pause_file.mkdir()
 
     assert store.paused() == Pause()
+
+
+def test_a_pause_of_one_service_is_independent_of_that_of_all(store: Store) -> None:
+    store.pause(Pause(), "api")
+
+    alone = store.paused(), store.why_paused("api"), store.why_paused("db")
+    store.pause(Pause(9e9))
+    store.resume("api")
+    together = store.paused("api"), store.why_paused("api"), store.why_paused("db")
+    store.resume()
+
+    assert alone == (None, Message("paused_one_openly", {"name": "api"}), None)
+    assert together == (None, Pause(9e9).message, Pause(9e9).message)
+    assert store.why_paused("api") is None
+
+
+def test_a_pause_of_one_service_that_cannot_be_read_has_no_end(store: Store) -> None:
+    store.project.state_folder.mkdir()
+    (store.project.state_folder / ".api.pause.json").write_text("{")
+
+    assert store.paused("api") == Pause()
+
+
+def test_a_pause_of_one_service_names_it_and_its_end() -> None:
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1000))
+
+    assert str(Pause(1000.0).message_of("api")) == f"api: healing is paused until {moment}"
