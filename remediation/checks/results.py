@@ -17,6 +17,11 @@ from remediation.system.secrets import redacted
 
 # The escape sequences with which pytest colours a difference on a terminal, ECMA-48 section 8.3.117.
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
+# A quoted string in a failure's message, as repr() writes it, and an escaped line end in it.
+_QUOTED = re.compile(r"""(['"])(?:\\.|(?!\1)[^\\])*(?:\1|\Z)""", re.DOTALL)
+_LINE_END = re.compile(r"(?<!\\)((?:\\\\)*)(?:\\r)?\\n")
+# Where an object is in memory says nothing, and differs in each attempt.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{6,}\b")
 # The longest message, in characters; the report has the whole text.
 _LONGEST_MESSAGE = 2_000
 
@@ -106,7 +111,13 @@ def _text_and_message(report: pytest.TestReport) -> tuple[str, str]:
     crash = getattr(report.longrepr, "reprcrash", None)
     # Not longreprtext, which with xdist begins with the worker's name and version.
     text = _plain(str(report.longrepr or "")).strip()
-    return text, (_plain(crash.message) if crash else _sentence(text))[:_LONGEST_MESSAGE]
+    return text, _readable(_plain(crash.message) if crash else _sentence(text))[:_LONGEST_MESSAGE]
+
+
+def _readable(message: str) -> str:
+    """Return a message with line ends in quoted strings as signs, and without the addresses of objects."""
+    message = _QUOTED.sub(lambda quoted: _LINE_END.sub(r"\1↵", quoted[0]), message)
+    return _ADDRESS.sub("", message)
 
 
 def first_line(report: pytest.TestReport) -> str:

@@ -151,6 +151,25 @@ def test_an_attempt_has_the_number_of_its_note_or_of_its_report_or_is_the_first(
     assert failed().number == 0
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (r"assert 'a\nb\r\nc' == 'a\nfine'", "assert 'a↵b↵c' == 'a↵fine'"),
+        (r"it begins with '<html>\n<head>'", "it begins with '<html>↵<head>'"),
+        (r"""assert "it's\nso" in 'x'""", """assert "it's↵so" in 'x'"""),
+        (r"assert 'C:\\new' == 'a\tb'", r"assert 'C:\\new' == 'a\tb'"),
+        (r"assert 'cut\noff", "assert 'cut↵off"),
+        (r"C:\new is missing", r"C:\new is missing"),
+        ("assert <shop.Foo object at 0x7fb0c01dac50> == 3", "assert <shop.Foo object> == 3"),
+        ("assert <function get at 0x7f11>() is None", "assert <function get at 0x7f11>() is None"),
+        ("<HTTPConnection(port=1) at 0x7fa500142710>: refused", "<HTTPConnection(port=1)>: refused"),
+        ("the flag is 0xdeadbeef", "the flag is 0xdeadbeef"),
+    ],
+)
+def test_a_message_has_neither_escaped_line_ends_nor_addresses_of_objects(message: str, shown: str) -> None:
+    assert failed(longrepr=crash(message)).message == shown
+
+
 def test_a_message_is_cut_and_a_text_is_not() -> None:
     found = failed(longrepr=crash("x" * 2001, text="x" * 2001))
 

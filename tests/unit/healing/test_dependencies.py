@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, cast
 
 import pytest
 from remediations import remediation
-from sandbox import Sandbox
+from sandbox import Sandbox, free_port
 
 from remediation.config.load import load_project
 from remediation.healing import dependencies
 from remediation.healing.incident import Incident
 from remediation.state.event_log import EventLog
 from remediation.state.remediation import Remediation
-from remediation.state.service_state import Store
+from remediation.state.service_state import ServiceState, Store
+from remediation.system.process import Identity
 
 
 def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
@@ -50,7 +52,9 @@ def test_a_dependency_that_another_auto_heal_starts_now_is_down_although_its_pro
     store, db = Store(loaded), loaded.services["db"]
     incident = Incident(loaded.services["api"], "ill", 0.0, 0, id="1f")
     with store.lock(db, timeout=1):
-        store.remember_process(db, ServiceState(), Identity.own())
+        ours = Identity.of(os.getpid())
+        assert ours is not None
+        store.remember_process(db, ServiceState(), ours)
 
         started, _ = dependencies.with_dependencies([incident], loaded.services, store)
     ready, _ = dependencies.with_dependencies([incident], loaded.services, store)
