@@ -19,6 +19,8 @@ from remediation.engines import ownership
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
 from remediation.probes import readiness
+from remediation.state.history import History
+from remediation.state.records import CheckOutcome, Result, Run
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.endpoints import TcpEndpoint
 from remediation.system.process import Identity, descendants, terminate
@@ -309,3 +311,42 @@ def test_a_port_is_owned_by_its_listener_and_its_ancestors_but_by_nobody_else(pr
         assert not ownership.owns(TcpEndpoint("127.0.0.1", project.port + 1), server.pid)
     finally:
         terminate(lambda: family, timeout=DEADLINE)
+
+
+# The first start.
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        ServiceState(pid=4, born="1"), ServiceState(start="mark"), ServiceState(heals=1),
+        ServiceState(stopped_by_hand=True), ServiceState(session=(4, "1")),
+    ],
+    ids=["process", "start", "heal", "stop", "session"],
+)  # fmt: skip
+def test_a_service_that_anybody_started_or_stopped_has_run(project: Sandbox, state: ServiceState) -> None:
+    service, store = configured(project)
+    before = liveness.never_ran(service, store)
+
+    store.keep(service, state)
+
+    assert before
+    assert not liveness.never_ran(service, store)
+
+
+@pytest.mark.parametrize(("passed_at", "never"), [(2.0, False), (None, True)])
+def test_a_service_that_a_run_found_healthy_has_run(project: Sandbox, passed_at: float | None, *, never: bool) -> None:
+    service, store = configured(project)
+    failed_at = 1.0 if passed_at is None else None
+    outcome = CheckOutcome.FAILED if passed_at is None else CheckOutcome.PASSED
+    found = Result("service", "api", "api", ["api"], 1.0, outcome, failed_at, passed_at)
+
+    History(store.project).record_run(Run(1.0, 2.0, "check", "", None, [found]))
+
+    assert liveness.never_ran(service, store) is never
+
+
+def test_a_service_that_something_else_runs_has_no_first_start(project: Sandbox) -> None:
+    service, store = configured(project, command='restart = ["true"]')
+
+    assert not liveness.never_ran(service, store)
