@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -105,16 +105,15 @@ class UnixEndpoint(Struct, frozen=True):
     def listeners(self) -> list[Listener]:
         """Return all processes that hold the socket.
 
-        A server that is replaced may still hold a socket of this name, which no client reaches any more.
+        A server that was replaced may still hold a socket of this name, which no client reaches any more.
         """
-        if self.refuses():
-            return []
         holders = dict(self._holders(all_pids()))
-        inodes = set().union(*holders.values())
-        if len(inodes) > 1 and (reached := holders.get(self._peer())):
+        if not holders:
+            # Somebody may listen all the same, whose descriptors the kernel hides: another user.
+            return [] if self.refuses() else [Listener(None, self.path, 0)]
+        if len(set().union(*holders.values())) > 1 and (reached := holders.get(self._peer())):
             holders = {pid: held for pid, held in holders.items() if held & reached}
-        # Without a name, the holder belongs to another user, whose descriptors the kernel hides.
-        return [Listener(pid, self.path, 0) for pid in sorted(holders)] or [Listener(None, self.path, 0)]
+        return [Listener(pid, self.path, 0) for pid in sorted(holders)]
 
     def _peer(self) -> int:
         """Return the PID of the process that made the socket listen; 0 if the system does not say it."""
@@ -126,32 +125,38 @@ class UnixEndpoint(Struct, frozen=True):
         return 0
 
     def listens(self, pids: set[int]) -> bool:
-        """Return whether one of these processes listens on the socket, and a client would reach somebody there."""
-        return any(True for _ in self._holders(pids)) and not self.refuses()
+        """Return whether one of these processes listens on the socket."""
+        return any(True for _ in self._holders(pids))
 
     def others_listen(self, pids: set[int]) -> bool:
-        """Return whether a client may reach a socket that none of these processes holds."""
-        if has_proc() and self._names().keys() <= ports.inodes_of(pids):
-            # To find the owners of all sockets takes long.
-            return False
-        own = set[int]().union(*(held for _, held in self._holders(pids)))
-        return any(not held & own for _, held in self._holders(all_pids())) and not self.refuses()
+        """Return whether somebody listens on a socket of this name that none of these processes holds."""
+        if not has_proc():
+            return any(pid not in pids for pid, _ in self._holders(all_pids()))
+        own = ports.inodes_of(pids)
+        others = {name for inode, name in self._names().items() if inode not in own}
+        # Only if one may be another socket is it worth while to find its owner.
+        return self.path in others or bool(others and any(not held & own for _, held in self._holders(all_pids())))
 
-    def _holders(self, pids: set[int] | list[int]) -> Iterator[tuple[int, set[int]]]:
-        """Yield those of these processes that listen on a socket of this name, with the sockets' numbers."""
+    def _holders(self, pids: Iterable[int]) -> Iterator[tuple[int, set[int]]]:
+        """Yield those of these processes that listen on a socket of this name, with the sockets' inodes."""
         if not has_proc():
             yield from self._holders_elsewhere(pids)
-            return
-        if not (names := self._names()):
-            return
-        for pid in pids:
-            inodes = {inode for inode in ports.inodes_of([pid]) & names.keys() if self._is_here(names[inode], pid)}
-            if inodes:
-                yield pid, inodes
+        elif names := self._names():
+            for pid in pids:
+                inodes = {inode for inode in ports.inodes_of([pid]) & names.keys() if self._is_here(names[inode], pid)}
+                if inodes:
+                    yield pid, inodes
+
+    @property
+    def _exists(self) -> bool:
+        """Whether the socket is there; if it was removed, no client reaches the server that has bound it."""
+        return Path(self.path).is_socket()
 
     def _names(self) -> dict[int, str]:
         """Return the names of the listening sockets that may be this one, by inode."""
         base, names = os.path.basename(self.path), dict[int, str]()  # noqa: PTH119 - a word
+        if not self._exists:
+            return names
         with suppress(FileNotFoundError), Path("/proc/net/unix").open("rb") as lines:
             for line in lines:
                 columns = line.rstrip(b"\n").split(None, _COLUMNS)
@@ -171,11 +176,11 @@ class UnixEndpoint(Struct, frozen=True):
             return False
         return _is_same(Path(folder, name), self.path)
 
-    def _holders_elsewhere(self, pids: set[int] | list[int]) -> Iterator[tuple[int, set[int]]]:
+    def _holders_elsewhere(self, pids: Iterable[int]) -> Iterator[tuple[int, set[int]]]:
         """Yield the processes with a socket of this name: without /proc, nothing tells whether it listens."""
         import psutil
 
-        for pid in pids:
+        for pid in pids if self._exists else ():
             with suppress(psutil.Error):
                 process = psutil.Process(pid)
                 names = [str(entry.laddr) for entry in process.net_connections(kind="unix") if entry.laddr]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from configurations import API, load
@@ -96,9 +98,17 @@ def test_a_file_that_is_missing_or_none_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, "env_file = 1") == "env_file: expected a string, got a whole number"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.open
+
+    # Root may read everything.
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == ".env":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(path, *arguments, **options)
+
     (tmp_path / ".env").touch(mode=0)
+    monkeypatch.setattr(Path, "open", refuse)
 
     assert refusal(tmp_path, 'env_file = ".env"') == "env_file: .env cannot be read: Permission denied"
 

@@ -116,6 +116,43 @@ def test_a_server_that_was_replaced_is_no_listener_any_more(tmp_path: Path, list
     assert [listener.pid for listener in endpoint.listeners()] == [successor]
 
 
+@pytest.mark.usefixtures("system")
+def test_nobody_reaches_a_server_whose_socket_was_removed(tmp_path: Path, listen: Callable[..., list[int]]) -> None:
+    (pid,) = listen()
+    (tmp_path / "app.sock").unlink()
+    endpoint = UnixEndpoint(str(tmp_path / "app.sock"))
+
+    assert endpoint.refuses()
+    assert endpoint.listeners() == []
+    assert not endpoint.listens({pid})
+    assert not endpoint.others_listen(set())
+
+
+def test_a_listener_whose_process_the_kernel_hides_is_noticed(
+    tmp_path: Path, listen: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen(f"{tmp_path}/app.sock")
+    monkeypatch.setattr("remediation.system.ports.inodes_of", lambda _: set())
+    endpoint = UnixEndpoint(str(tmp_path / "app.sock"))
+
+    assert endpoint.listeners() == [Listener(None, endpoint.path, 0)]
+    assert endpoint.others_listen({os.getpid()})
+
+
+def test_to_look_who_listens_disturbs_no_server(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "app.sock"))
+        server.listen()
+        server.setblocking(False)
+        endpoint = UnixEndpoint(str(tmp_path / "app.sock"))
+
+        found = endpoint.listeners(), endpoint.listens({os.getpid()}), endpoint.others_listen({os.getpid()})
+
+        assert found == ([Listener(os.getpid(), endpoint.path, 0)], True, False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
 def test_a_full_queue_is_no_refusal(tmp_path: Path) -> None:
     with ExitStack() as stack:
         server = stack.enter_context(socket.socket(socket.AF_UNIX))
