@@ -20,8 +20,6 @@ from remediation.system.process import pids as all_pids
 
 # As for a port: the kernel refuses at once. No answer within this many seconds is not a refusal.
 _REFUSAL_SECONDS = 0.5
-# In /proc/net/unix: the flag of a listening socket, and the columns of flags and inode; the name is the rest.
-_ACCEPTS, _FLAGS_COLUMN, _INODE_COLUMN, _COLUMNS = b"00010000", 3, 6, 7
 # The credentials of the peer, unix(7): PID, user and group.
 _CREDENTIALS = struct.Struct("3i")
 
@@ -154,17 +152,10 @@ class UnixEndpoint(Struct, frozen=True):
 
     def _names(self) -> dict[int, str]:
         """Return the names of the listening sockets that may be this one, by inode."""
-        base, names = os.path.basename(self.path), dict[int, str]()  # noqa: PTH119 - a word
         if not self._exists:
-            return names
-        with suppress(FileNotFoundError), Path("/proc/net/unix").open("rb") as lines:
-            for line in lines:
-                columns = line.rstrip(b"\n").split(None, _COLUMNS)
-                if len(columns) > _COLUMNS and columns[_FLAGS_COLUMN] == _ACCEPTS:
-                    name = os.fsdecode(columns[_COLUMNS])
-                    if name.rpartition("/")[2] == base:
-                        names[int(columns[_INODE_COLUMN])] = name
-        return names
+            return {}
+        base = os.path.basename(self.path)  # noqa: PTH119 - a word
+        return {inode: name for inode, name in ports.unix_listeners().items() if name.rpartition("/")[2] == base}
 
     def _is_here(self, name: str, pid: int) -> bool:
         """Return whether a name that a process has bound is this socket; it may be relative to its folder."""

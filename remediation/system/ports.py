@@ -151,13 +151,18 @@ def listening(pids: set[int]) -> list[str]:
             if columns[_STATE_COLUMN] == _LISTEN and int(columns[_INODE_COLUMN]) in inodes:
                 address, _, port = columns[_ADDRESS_COLUMN].partition(b":")
                 found.add(_place(_address(address), int(port, 16)))
-    for columns in _rows("unix"):
-        # Sockets without a name, and names that are no paths, are of no use to a client of ours.
-        path = os.fsdecode(b" ".join(columns[_UNIX_PATH_COLUMN:]))
-        is_listening = int(columns[_UNIX_FLAGS_COLUMN], 16) & _ACCEPTS
-        if is_listening and path.startswith("/") and int(columns[_UNIX_INODE_COLUMN]) in inodes:
-            found.add(path)
+    # Names that are no paths are of no use to a client of ours.
+    found |= {name for inode, name in unix_listeners().items() if inode in inodes and name.startswith("/")}
     return sorted(found)
+
+
+def unix_listeners() -> dict[int, str]:
+    """Return the names of all listening Unix sockets by inode, as they were bound; only with /proc."""
+    names = {}
+    for columns in _rows("unix"):
+        if int(columns[_UNIX_FLAGS_COLUMN], 16) & _ACCEPTS and len(columns) > _UNIX_PATH_COLUMN:
+            names[int(columns[_UNIX_INODE_COLUMN])] = os.fsdecode(b" ".join(columns[_UNIX_PATH_COLUMN:]))
+    return names
 
 
 # In /proc/net/unix: the flags, with __SO_ACCEPTCON of linux/net.h, the inode, and the path if the socket has one.
