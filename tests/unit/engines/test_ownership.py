@@ -16,9 +16,10 @@ import pytest
 from msgspec.structs import replace
 from sandbox import Sandbox, free_port, wait_for
 
-from remediation.config.model import Service
+from remediation.config.model import Address, Service
 from remediation.engines import ownership
 from remediation.engines.errors import ForeignPortError, HealError
+from remediation.messages.message import Message
 from remediation.state.service_state import ServiceState
 from remediation.system.endpoints import TcpEndpoint
 from remediation.system.environment import SERVICE_MARK, START_MARK
@@ -282,6 +283,22 @@ def test_one_holder_that_may_not_be_ended_is_an_obstacle_whatever_the_others(ser
     error = ownership.obstacle(free, 8787, [start().pid, os.getpid()])
     assert isinstance(error, ForeignPortError)
     assert error.pid == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "place"),
+    [
+        (Address("unix:/run/x", "unix", "/run/x", 0), "foreign_socket", {"socket": "/run/x"}),
+        (None, "foreign_port", {"port": 8787}),
+    ],
+)
+def test_an_obstacle_names_the_socket_of_a_service_that_has_one(
+    service: Service, address: Address | None, key: str, place: dict[str, object]
+) -> None:
+    error = ownership.foreign(replace(service, address=address, ready="none"), 8787, None, Message("why_never", {}))
+
+    assert error.message.key == key
+    assert place.items() <= error.message.values.items()
 
 
 # A session that we made.
