@@ -253,13 +253,13 @@ class Monitor:
                     self._collected(session, news)
                 case Taken():
                     session.confirmed(is_busy=self._is_busy(session))
-                case Failed(number, services, since, message):
+                case Failed(number, services, since, message, starting):
                     for name in services:
-                        self._service_status.failed(number, name, since, message)
-                case Healing(number, causes, since):
+                        self._service_status.failed(number, name, since, message, starting=name in starting)
+                case Healing(number, causes, since, starting):
                     self._cycles[number].healing |= causes
-                    for name, moment in since.items():
-                        self._service_status.heals(number, name, moment, causes[name])
+                    for name, cause in causes.items():
+                        self._service_status.heals(number, name, since[name], cause, starting=name in starting)
                 case Report(number):
                     self._cycles[number].report = news
                 case Over(number):

@@ -57,11 +57,13 @@ class Taken(msgspec.Struct, frozen=True, tag=True):
 
 
 class Healing(msgspec.Struct, frozen=True, tag=True):
-    """From a cycle: a heal begins. It sends the causes and, of incidents, the first failure, in epoch seconds."""
+    """From a cycle: a heal begins. It sends the causes and the times of the first failure, in epoch seconds."""
 
     number: int
     causes: dict[str, str]
     since: dict[str, float] = {}
+    starting: list[str] = []
+    """The services that are started for the first time, which is no outage."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -71,6 +73,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     services: list[str]
     since: float
     message: str
+    starting: list[str] = []
+    """Those of them that never ran."""
 
 
 class Report(msgspec.Struct, frozen=True, tag=True):

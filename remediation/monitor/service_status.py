@@ -39,6 +39,8 @@ class Outage(msgspec.Struct):
     """Whether a run contains it."""
     reported: bool = False
     """Whether it was reported, by a run or before one."""
+    is_start: bool = False
+    """Whether the service is down because it is started for the first time, which is no downtime."""
 
 
 class ServiceStatus:
@@ -103,7 +105,7 @@ class ServiceStatus:
         """Return the total downtime of a service until now, in seconds. The value never decreases."""
         with self._lock:
             total = self._past.get(name, 0.0)
-            if outage := self._outages.get(name):
+            if (outage := self._outages.get(name)) and not outage.is_start:
                 total += self._monotonic() - outage.began
             # We learn of a recovery only after it, and then the total is smaller.
             self._reported[name] = max(total, self._reported.get(name, 0.0))
@@ -131,16 +133,16 @@ class ServiceStatus:
             elif name in self._up:
                 self._worsen(name, self._clock(), self._number, cause)
 
-    def failed(self, number: int, name: str, since: float, cause: str) -> None:
+    def failed(self, number: int, name: str, since: float, cause: str, *, starting: bool = False) -> None:
         """Note that a check of a service failed for good in a running cycle, first at `since`, in epoch seconds."""
         with self._lock:
-            self._worsen(name, since, number, cause, by=number)
+            self._worsen(name, since, number, cause, by=number, starting=starting)
 
-    def heals(self, number: int, name: str, since: float, cause: str) -> None:
+    def heals(self, number: int, name: str, since: float, cause: str, *, starting: bool = False) -> None:
         """Note that a cycle begins to heal a service. Its first failed attempt was at `since`, in epoch seconds."""
         with self._lock:
             self._healing.setdefault(name, set()).add(number)
-            self._worsen(name, since, number, cause, by=number)
+            self._worsen(name, since, number, cause, by=number, starting=starting)
 
     def returned(self, name: str, at: float) -> None:
         """Note that another process has restored a service, ready since `at`, in epoch seconds."""
@@ -223,20 +225,22 @@ class ServiceStatus:
         return at >= outage.latest
 
     def _worsen(
-        self, name: str, at: float, number: int, cause: str, *, by: int | None = None, earliest: float = 0.0
-    ) -> Outage:
+        self, name: str, at: float, number: int, cause: str, *, by: int | None = None, earliest: float = 0.0,
+        starting: bool = False,
+    ) -> Outage:  # fmt: skip
         outage = self._outages.get(name)
         if outage is None:
-            outage = Outage(at, self._moment(at, earliest), at, number, by, cause)
+            outage = Outage(at, self._moment(at, earliest), at, number, by, cause, is_start=starting)
             if name in self._services:
                 self._outages[name] = outage
         else:
             outage.latest, outage.number, outage.by = max(outage.latest, at), max(outage.number, number), by
+            outage.is_start &= starting
         return outage
 
     def _end(self, name: str, at: float) -> None:
         """End the outage of a service, if it has one."""
-        if outage := self._outages.pop(name, None):
+        if (outage := self._outages.pop(name, None)) and not outage.is_start:
             lasted = self._moment(at, outage.began) - outage.began
             self._past[name] = self._past.get(name, 0.0) + lasted
 

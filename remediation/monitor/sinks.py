@@ -102,7 +102,7 @@ class Sinks:
         return {
             name: outage
             for name, outage in status.outages.items()
-            if not outage.reported and (status.is_healing(name) or not services[name].depends_on)
+            if not (outage.reported or outage.is_start) and (status.is_healing(name) or not services[name].depends_on)
         }
 
     def stopping(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,15 +45,16 @@ class CycleWorker:
         if failed is None:
             return
         since = self._since.setdefault(failed.nodeid, failed.started)
-        if failed.final and (names := [name for name in sorted(failed.heals) if self._is_outage(name)]):
-            self._channel.send(Failed(self._number, names, since, failed.message))
+        # A failure in the start period counts for nothing.
+        names = [name for name in sorted(failed.heals) if not self._is_so(liveness.starting_until, name)]
+        if failed.final and names:
+            starting = [name for name in names if self._is_so(liveness.never_ran, name)]
+            self._channel.send(Failed(self._number, names, since, failed.message, starting))
 
-    def _is_outage(self, name: str) -> bool:
-        """Return whether a failure of a service counts: not at its first start, and not in its start period."""
+    def _is_so(self, condition: Callable[[Service, Store], object], name: str) -> bool:
+        """Return whether a condition of liveness holds for a service of the project."""
         service = self._store.project.services.get(name)
-        if service is None:
-            return True
-        return not (liveness.never_ran(service, self._store) or liveness.starting_until(service, self._store))
+        return service is not None and bool(condition(service, self._store))
 
     def may_heal(self, incidents: list[Incident]) -> bool:
         """Begin to heal unless the monitor is about to end. From here on, the cycle may run to its end."""
@@ -65,8 +66,9 @@ class CycleWorker:
             self._heartbeats.put(self._slot, time.monotonic() + GRACE)
             return False
         causes = {incident.service.name: incident.cause for incident in incidents}
-        since = {incident.service.name: incident.since for incident in incidents if incident.id}
-        self._channel.send(Healing(self._number, causes, since))
+        since = {incident.service.name: incident.since for incident in incidents}
+        starting = [incident.service.name for incident in incidents if not incident.id]
+        self._channel.send(Healing(self._number, causes, since, starting))
         return True
 
     def again(self, folder: Path) -> tuple[int, list[Path]]:

@@ -47,7 +47,7 @@ with History(load_project(Path.cwd(), {}))._writing() as database:
     database.execute("PRAGMA cache_size = 5")
     database.execute("DELETE FROM runs")
     half = [("x" * 500,)] * 2000
-    database.executemany("INSERT INTO heals VALUES (NULL, '', 0, '', '', ?, 0, '', 0, 0, '')", half)
+    database.executemany("INSERT INTO heals VALUES (NULL, '', 0, '', '', ?, 0, '', 0, 0, '', '')", half)
     print("inside", flush=True)
     time.sleep(600)
 """

@@ -300,14 +300,15 @@ def test_the_report_of_a_cycle_of_some_names_them(project: Sandbox) -> None:
         assert before == "all"
 
 
-def test_a_service_that_never_came_up_is_down_while_it_is_started(project: Sandbox) -> None:
+def test_a_service_that_is_started_for_the_first_time_is_down_meanwhile_but_has_no_downtime(project: Sandbox) -> None:
     project.write("held", "")
     with scraped(project) as watched:
         watched.monitor.says("Starting")
         wait_for(lambda: watched.is_up("api") is False)
-        watched.grows()
         watched.held.unlink()
         wait_for(lambda: watched.is_up("api"))
+
+        assert watched.number("downtime_seconds_total", service="api") == 0
 
 
 def test_a_service_whose_heals_fail_stays_down_and_is_given_up(project: Sandbox) -> None:

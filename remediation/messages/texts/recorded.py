@@ -65,6 +65,15 @@ SYSTEM = {
 # What is said of a process, a round, a report or the history where no key of the catalogue goes with it.
 SENTENCES = {
     "{program} (PID {pid}, user {user})": "{program} (PID {pid}, пользователь {user})",
+    "{place}: it could not be reached": "{place}: получатель недоступен",
+    "{place}: no answer within {seconds}s; it may have arrived":
+        "{place}: нет ответа за {seconds} с; сообщение могло дойти",
+    "{place}: the answer was status {status}": "{place}: код ответа {status}",
+    "{place}: not done within {seconds}s": "{place}: не отправлено за {seconds} с",
+    "{place}: not done when the monitor ended": "{place}: не отправлено до остановки монитора",
+    "{name} depends on it and it is down": "сервис не работает, а от него зависит {name}",
+    "{name} depends on it and it is dead": "процесс сервиса завершился, а от него зависит {name}",
+    "{name} depends on it and it is {how}": "от него зависит {name}, его состояние: {how}",
     "its process ended": "его процесс завершился",
     "its process ended with {code}": "процесс завершился с кодом {code}",
     "{reason}: skipped, after an attempt that failed: {problem}":

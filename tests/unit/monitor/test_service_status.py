@@ -319,3 +319,42 @@ def test_a_long_heal_is_told_of_before_it_ends(project: Sandbox) -> None:
 
         assert receiver.titles == ["auto-heal: api is sick"]
         assert 0 < min(soon) - time.monotonic() <= LONG
+
+
+# The first start.
+
+
+def test_a_first_start_is_no_downtime_although_the_service_is_down_meanwhile() -> None:
+    history = History()
+    history.begins()
+    history.service_status.failed(1, "api", 1000.0, "no answer", starting=True)
+    history.service_status.heals(1, "api", 1000.0, "no answer", starting=True)
+    history.waits(60)
+    meanwhile = history.api
+
+    history.ends(service("api", None, 1060.0), verdict="healed")
+
+    assert meanwhile == (False, 0.0)
+    assert history.api == (True, 0.0)
+
+
+def test_a_first_start_after_which_the_service_fails_is_downtime_from_the_first_failure_on() -> None:
+    history = History()
+    history.begins()
+    history.service_status.failed(1, "api", 1000.0, "no answer", starting=True)
+    history.waits(60)
+
+    history.ends(service("api", 1000.0))
+
+    assert history.api == (False, 60.0)
+
+
+def test_a_service_that_dies_while_its_first_start_lasts_is_down() -> None:
+    history = History()
+    history.begins()
+    history.service_status.failed(1, "api", 1000.0, "no answer", starting=True)
+    history.waits(60)
+
+    history.service_status.failed(1, "api", 1060.0, "no answer")
+
+    assert history.api == (False, 60.0)
