@@ -34,6 +34,7 @@ NotNegative = Annotated[float, Meta(ge=0, le=LONGEST)]
 Megabytes = Annotated[float, Meta(ge=1, le=LONGEST)]
 Text = Annotated[str, Meta(min_length=1)]
 FreePort = Literal["own", "user", "never"]
+LogFormat = Literal["text", "json"]
 Event = Literal["sick", "healed", "gave-up", "flapping"]
 
 # The folder of our state, beside the configuration.
@@ -460,6 +461,8 @@ class Project(Struct, frozen=True, kw_only=True):
     log_file: FilePath = Path("auto-heal.log")
     log_size: Annotated[int, Meta(ge=10_000, le=int(1e12))] = 5_000_000
     """The size in bytes at which our log and that of each service are rotated."""
+    log_format: LogFormat = "text"
+    """Whether our log has lines of text, or JSON objects."""
     report: FilePath = Path("reports/health.xml")
     language: Literal["en", "ru"] = "en"
     strict: bool = False

@@ -52,6 +52,11 @@ class Message(Struct, frozen=True):
         """Return the text as one line that is safe for a terminal or a log."""
         return rendered(CATALOG, self.key, self.values, language, named=named)
 
+    def plain(self, language: Language) -> dict[str, object]:
+        """Return the values for a program: numbers as they are, lists of texts, and texts as they are shown."""
+        known = {name: value for name, value in self.values.items() if value is not None}
+        return {name: _plain(self.key, name, value, language) for name, value in known.items()}
+
     def __str__(self) -> str:
         return self.render("en", named=True)
 
@@ -86,6 +91,14 @@ def _shown(key: str, name: str, value: object, language: Language) -> str:
 
         text = translated(text, language)
     return Counted.of(printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"), 1)
+
+
+def _plain(key: str, name: str, value: object, language: Language) -> object:
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(key, name, item, language) for item in value]
+    return str.__str__(_shown(key, name, value, language))
 
 
 class MessageError(Exception):

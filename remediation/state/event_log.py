@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from remediation.config.model import Project
+from remediation.config.model import LogFormat, Project
+from remediation.config.schema import NAME
 from remediation.messages.catalog import CATALOG, Language, Level
 from remediation.messages.message import Message
 from remediation.system import files, journal, logrotate
@@ -78,21 +79,24 @@ class EventLog:
         named: bool,
         terminal: Terminal | None = None,
         log_size: int = 5_000_000,
+        log_format: LogFormat = "text",
         remember: bool = True,
     ) -> None:
         """Log in `language`; with `named`, add the name of the service.
 
-        At `log_size` bytes, the log file is renamed to NAME.1. A process that runs for long should not `remember`.
+        The log file has lines of text, or JSON objects. At `log_size` bytes, it is renamed to NAME.1. A process that
+        runs for long should not `remember`.
         """
         self.language: Language = language
         self._log_file = log_file
         self._named = named
         self._terminal = terminal
         self._log_size = log_size
+        self._log_format = log_format
         self._remember = remember
         self._lock = threading.Lock()
         self.lines: list[str] = []
-        """All lines, as in the log file; empty without `remember`."""
+        """All lines of text; empty without `remember`."""
         self.incidents: dict[str, str] = {}
         """The ids of the open incidents, by service."""
 
@@ -102,7 +106,7 @@ class EventLog:
         named = len(project.services) > 1
         return cls(
             language=project.language, log_file=project.log_file, named=named, terminal=terminal,
-            log_size=project.log_size, remember=remember,
+            log_size=project.log_size, log_format=project.log_format, remember=remember,
         )  # fmt: skip
 
     def log(self, key: str, **values: object) -> None:
@@ -116,9 +120,32 @@ class EventLog:
         with self._lock:
             if self._remember:
                 self.lines.append(line)
-            self._write(line)
+            self._write(self._as_json(message, level, text) if self._log_format == "json" else line)
             if self._terminal and message.key not in _LOG_ONLY:
                 self._terminal(_without_commands(text) if os.environ.get("GITHUB_ACTIONS") == "true" else text, level)
+
+    def _as_json(self, message: Message, level: Level, text: str) -> str:
+        """Return an event as a JSON object: RFC 3339 time, level, key, text, values, service and open incident."""
+        from datetime import datetime
+
+        import msgspec
+
+        values = message.plain(self.language)
+        event: dict[str, object] = {
+            "ts": datetime.now().astimezone().isoformat(timespec="milliseconds"),
+            "level": level.value,
+            "event": message.key,
+            "text": text,
+        }
+        # Some texts name several services in one value.
+        name = str(values.pop("name", ""))
+        if NAME.fullmatch(name):
+            event["service"] = name
+            if incident := self.incidents.get(name):
+                event["incident"] = incident
+        elif name:
+            values["name"] = name
+        return msgspec.json.encode(event | ({"values": values} if values else {})).decode()
 
     def show(self, line: str) -> None:
         """Show a line on the terminal only, unchanged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from sandbox import REPOSITORY
 
 from remediation.messages.catalog import Language, Level
-from remediation.messages.message import printable
+from remediation.messages.message import Message, printable
 from remediation.state.event_log import EventLog, colourful, terminal
 
 EVIL = "a\x1b[31mred\r\n2025-01-01 00:00:00 [INFO] forged\x00\x07\x9b\x85\u2028\u202e\udcff\tb"
@@ -281,3 +283,85 @@ def test_the_journal_gets_the_level_as_a_priority_and_no_colour(
     finally:
         os.close(ours)
         os.close(its)
+
+
+# JSON.
+
+
+def json_log(log_file: Path, language: Language = "en") -> EventLog:
+    """Return an event log that writes JSON."""
+    return EventLog(language=language, log_file=log_file, named=True, log_format="json")
+
+
+def test_a_line_of_json_says_when_what_and_of_which_service(tmp_path: Path) -> None:
+    before = datetime.now().astimezone()
+    speaker = json_log(tmp_path / "log")
+    speaker.incidents["api"] = "k3x7"
+
+    speaker.log("freeing", name="api", port=8787, pid=12)
+    speaker.log("pid", name="db", pid=13)
+    speaker.log("healed")
+
+    events = [json.loads(line) for line in (tmp_path / "log").read_text(encoding="utf-8").splitlines()]
+    for event in events:
+        moment = datetime.fromisoformat(event.pop("ts"))
+        assert moment.utcoffset() == before.utcoffset()
+        assert before - timedelta(seconds=1) <= moment <= datetime.now().astimezone()
+    assert events == [
+        {
+            "level": "INFO", "event": "freeing", "text": "Freeing port 8787 (PID: 12)...", "service": "api",
+            "incident": "k3x7", "values": {"port": 8787, "pid": 12},
+        },
+        {
+            "level": "INFO", "event": "pid", "text": "db started with PID: 13", "service": "db", "values": {"pid": 13},
+        },
+        {"level": "SUCCESS", "event": "healed", "text": "🎉 Healed!"},
+    ]  # fmt: skip
+    assert speaker.lines[-1].endswith("[SUCCESS] 🎉 Healed!")
+
+
+def test_json_has_the_text_in_the_language_and_the_event_in_none(tmp_path: Path) -> None:
+    json_log(tmp_path / "log", "ru").log("process_died", names=["api", "db"])
+
+    event = json.loads((tmp_path / "log").read_text(encoding="utf-8"))
+
+    assert event["event"] == "process_died"
+    assert event["text"].startswith("Процессы api, db")
+    assert event["values"] == {"names": ["api", "db"]}
+    assert "service" not in event
+
+
+def test_json_holds_no_secret_and_one_line_whatever_is_logged(tmp_path: Path) -> None:
+    speaker = json_log(tmp_path / "log")
+
+    speaker.log("detail", line=f"{EVIL} password=hunter2xyz postgres://u:hunter2@db")
+    speaker.log("died_saying", name="api", command="x", how=Message("exited", {"status": 3}), last=EVIL)
+
+    text = (tmp_path / "log").read_text(encoding="utf-8")
+    first, second = map(json.loads, text.splitlines())
+    assert "hunter2" not in text
+    assert "\\u001b" not in text
+    assert first["values"]["line"].startswith(r"a\x1b[31mred\r\n2025")
+    assert second["values"]["how"] == "exited with status 3"
+
+
+def test_a_log_in_json_is_rotated_too(tmp_path: Path) -> None:
+    speaker = EventLog(language="en", log_file=tmp_path / "log", named=False, log_size=1, log_format="json")
+
+    speaker.log("healed")
+    speaker.log("healed")
+
+    for name in ("log", "log.1"):
+        assert json.loads((tmp_path / name).read_text(encoding="utf-8"))["event"] == "healed"
+
+
+def test_the_terminal_shows_text_beside_a_log_in_json(tmp_path: Path) -> None:
+    shown: list[str] = []
+    speaker = EventLog(
+        language="en", log_file=tmp_path / "log", named=False, log_format="json",
+        terminal=lambda text, _: shown.append(text),
+    )  # fmt: skip
+
+    speaker.log("healed")
+
+    assert shown == ["🎉 Healed!"]
