@@ -184,7 +184,10 @@ def test_a_pause_is_told(project: Sandbox) -> None:
 def test_a_spent_budget_is_told_and_not_noted(project: Sandbox) -> None:
     project.configure("budget = { restarts = 0, window = 60 }")
 
-    assert why_not(project) == "api: restart budget spent (0 in 60s), giving up"
+    assert why_not(project) == (
+        "api: restart budget spent (0 in 60s), giving up; "
+        "raise budget, or mend the cause and run `auto-heal restart api`"
+    )
     assert state(project) == {}
 
 

@@ -52,7 +52,7 @@ WORDS = {
     "reload", "status", "adopt", "drill", "pause", "resume", "report", "init", "start_timeout", "pyproject", "command",
     "ready",
     "free_port", "cwd", "xx", "tool", "gitignore", "server", "log", "reports", "lock", "healthtests", "version",
-    "count", "validate",
+    "count", "validate", "timeout", "stop_timeout", "depends_on", "budget", "user", "log_file",
 }  # fmt: skip
 READ_BY_MACHINES = re.compile(
     r"""`[^`]*`                      # commands

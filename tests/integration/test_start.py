@@ -16,7 +16,7 @@ from sandbox import IMPATIENT, PYTHON, SERVE, Sandbox, free_port, is_healed
     [
         ("", 'command = ["no-such-program"]', "'no-such-program' was not found"),
         ("", 'command = ["./data.txt"]', "'./data.txt' is not executable"),
-        ('cwd = "nowhere"', None, "nowhere does not exist"),
+        ('cwd = "nowhere"', None, "nowhere (cwd) does not exist"),
         ('env = { CRASH = "3" }', None, "exited with status 3"),
         ("", 'command = ["sh", "-c", "kill -SEGV $$"]', "was killed by SIGSEGV"),
     ],

@@ -66,8 +66,8 @@ def test_json_of_another_shape_is_told_in_one_sentence(
     ("answer", "reason"),
     [
         (lambda: bomb("gzip"), "the answer is longer than 8 MiB, which is as much as a check takes in"),
-        (lambda: drip(reply(b""), b"x"), "no whole answer within 2s"),
-        (lambda: drip(b"HTTP/1.1 200 OK\r\nX: ", b"x"), "no whole answer within 2s"),
+        (lambda: drip(reply(b""), b"x"), "no whole answer within 2s (timeout)"),
+        (lambda: drip(b"HTTP/1.1 200 OK\r\nX: ", b"x"), "no whole answer within 2s (timeout)"),
         (lambda: [redirect("/")], "redirected more than 20 times"),
         (lambda: [whole(b"<html>")], "no JSON: expecting value at line 1, column 1; it begins with '<html>'"),
         (lambda: [b"SSH-2.0-x\r\n"], "no HTTP: its answer begins with 'SSH-2.0-x'"),

@@ -113,7 +113,7 @@ def test_a_command_that_cannot_be_started_is_told(deployed: Deployed) -> None:
 
     outcome = deployed.roll_back()
 
-    how = "'./gone.sh' was not found; check its name and PATH"
+    how = "'./gone.sh' was not found; check its name, PATH and cwd"
     assert outcome["action"] == f"rollback by ./gone.sh (failed: {how}), restart"
     assert outcome["ok"]
     assert deployed.starts == ["2", "2"]

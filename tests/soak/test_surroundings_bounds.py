@@ -101,7 +101,7 @@ def test_a_service_whose_working_directory_is_gone_is_not_restarted_while_it_is_
 
     assert well.code == 0, well
     assert dead.code == 1, dead
-    assert f"api: its working directory {project.root}/in does not exist" in dead.output
+    assert f"api: its working directory {project.root}/in (cwd) does not exist" in dead.output
 
 
 # What checks may take away.

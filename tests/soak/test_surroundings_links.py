@@ -71,7 +71,7 @@ def test_a_service_whose_log_or_lock_is_planted_is_not_started_and_the_reason_to
     second = project.auto_heal("start")
 
     assert first.code == 1, first
-    assert f"api: its log {log} cannot be written: " in first.output
+    assert f"api: its log_file {log} cannot be written: " in first.output
     if kind == "fifo":
         # Nothing is written to a lock, or read from it.
         assert second.code == 0, second

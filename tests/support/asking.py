@@ -16,7 +16,7 @@ from remediation.state.service_state import Store
 
 CHUNKED = reply(b"", "Transfer-Encoding: chunked")
 CHUNK = b"10000\r\n" + bytes(65_536) + b"\r\n"
-LATE = "no whole answer within 0.5s"
+LATE = "no whole answer within 0.5s (timeout)"
 LONG = "the answer is longer than 8 MiB, which is as much as a check takes in"
 
 

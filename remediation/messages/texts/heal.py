@@ -129,8 +129,11 @@ HEAL: dict[str, Text] = {
         "{name}: по адресу {url} отвечает чужой процесс; его не трогаем",
     ),
     "still_served": Text(
-        ERROR, "{name}: none of its processes is left, but {url} is still served by {holder}",
-        "{name}: процессов сервиса не осталось, но адрес {url} по-прежнему обслуживает {holder}",
+        ERROR,
+        "{name}: none of its processes is left, but {url} is still served by {holder}; if that is the service, "
+        "`auto-heal adopt {name}` takes it over",
+        "{name}: процессов сервиса не осталось, но адрес {url} по-прежнему обслуживает {holder}; если это и есть "
+        "сервис, возьмите его под управление: `auto-heal adopt {name}`",
     ),
     "evidence": Text(
         INFO, "Evidence is in {folder}", "Диагностика сохранена в {folder}",
@@ -177,13 +180,17 @@ HEAL: dict[str, Text] = {
     ),
     "budget": Text(
         ERROR,
-        "{name}: restart budget spent ({restarts} in {window}s), giving up",
-        "{name}: лимит перезапусков исчерпан ({restarts} за {window} с), прекращаем",
+        "{name}: restart budget spent ({restarts} in {window}s), giving up; raise budget, or mend the cause and run "
+        "`auto-heal restart {name}`",
+        "{name}: лимит перезапусков исчерпан ({restarts} за {window} с), прекращаем; увеличьте budget или устраните "
+        "причину и выполните `auto-heal restart {name}`",
     ),
     "budget_wait": Text(
         ERROR,
-        "{name}: restart budget was spent ({restarts} in {window}s); the next restart is tried after {until}",
-        "{name}: лимит перезапусков был исчерпан ({restarts} за {window} с); следующая попытка после {until}",
+        "{name}: restart budget was spent ({restarts} in {window}s); the next restart is tried after {until}, or "
+        "now by `auto-heal restart {name}`",
+        "{name}: лимит перезапусков был исчерпан ({restarts} за {window} с); следующая попытка после {until} или "
+        "сейчас: `auto-heal restart {name}`",
     ),
     "next_try": Text(
         ERROR, "{name}: its last start failed; the next try is at {until}",
@@ -211,8 +218,8 @@ HEAL: dict[str, Text] = {
     ),
     "dependency": Text(
         ERROR,
-        "{name}: left alone, since {others} could not be healed",
-        "{name}: не трогаем, так как не удалось восстановить {others}",
+        "{name}: left alone, since {others} could not be healed (depends_on)",
+        "{name}: не трогаем, так как не удалось восстановить {others} (depends_on)",
     ),
     "foreign_socket": Text(
         ERROR,
@@ -224,9 +231,9 @@ HEAL: dict[str, Text] = {
     "foreign_port": Text(
         ERROR,
         "{name}: port {port} is held by {holder}; auto-heal may not end it, since it {why}. "
-        "Stop it, or change url or free_port",
+        "Stop it, take it over by `auto-heal adopt {name}`, or change url or free_port",
         "{name}: порт {port} занят: {holder}; auto-heal не вправе завершить этот процесс: {why}. "
-        "Остановите его или измените url или free_port",
+        "Остановите его, возьмите под управление (`auto-heal adopt {name}`) или измените url или free_port",
     ),
     "out_of_bounds": Text(
         ERROR,
@@ -235,8 +242,8 @@ HEAL: dict[str, Text] = {
     ),
     "still_answers": Text(
         ERROR,
-        "{name}: `{command}` ended, but {url} still answers",
-        "{name}: команда `{command}` завершилась, но {url} всё ещё отвечает",
+        "{name}: `{command}` ended, but {url} still answers (stop_timeout)",
+        "{name}: команда `{command}` завершилась, но {url} всё ещё отвечает (stop_timeout)",
     ),
     "survivors": Text(
         ERROR,

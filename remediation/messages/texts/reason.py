@@ -37,8 +37,8 @@ REASON: dict[str, Text] = {
     "process_gone": Text(ERROR, "{name}: its process is gone", "{name}: процесс сервиса исчез"),
     "not_listening": Text(
         ERROR,
-        "{name}: its process {pid} does not listen on port {port}",
-        "{name}: процесс {pid} не слушает порт {port}",
+        "{name}: its process {pid} does not listen on port {port} (url)",
+        "{name}: процесс {pid} не слушает порт {port} (url)",
     ),
     "listens_elsewhere": Text(
         ERROR,
@@ -78,7 +78,7 @@ REASON: dict[str, Text] = {
         "PID-файл {file} указывает на {holder}; auto-heal не запускал этот процесс и не трогает его",
     ),
     # The answer.
-    "late": Text(ERROR, "no whole answer within {seconds}s", "нет полного ответа за {seconds} с"),
+    "late": Text(ERROR, "no whole answer within {seconds}s (timeout)", "нет полного ответа за {seconds} с (timeout)"),
     "timed_out": Text(ERROR, "timed out", "время ожидания истекло"),
     "status": Text(ERROR, "status {status}", "код ответа {status}"),
     "status_refused": Text(
@@ -149,7 +149,8 @@ REASON: dict[str, Text] = {
     "wrong_byte": Text(ERROR, "byte {byte} at {place}", "байт {byte}, позиция {place}"),
     # The version.
     "version_unset": Text(
-        ERROR, "it is not configured where its version is told", "не задано, где сервис сообщает версию"
+        ERROR, "it is not configured where its version is told (version)",
+        "не задано, где сервис сообщает версию (version)",
     ),
     "no_json": Text(ERROR, "the answer is no JSON", "ответ не JSON"),
     "no_object": Text(ERROR, "the answer is no JSON object", "ответ не объект JSON"),

@@ -93,23 +93,23 @@ START: dict[str, Text] = {
         "{name}: диск с журналом {log} заполнен; вывод сервиса теряется до следующего запуска",
     ),
     "no_log": Text(
-        ERROR, "{name}: its log {log} cannot be written: {problem}",
-        "{name}: не удалось записать журнал {log}: {problem}"
+        ERROR, "{name}: its log_file {log} cannot be written: {problem}",
+        "{name}: не удалось записать log_file {log}: {problem}"
     ),
     "no_folder": Text(
         ERROR,
-        "{name}: its working directory {cwd} does not exist",
-        "{name}: рабочий каталог {cwd} не существует",
+        "{name}: its working directory {cwd} (cwd) does not exist",
+        "{name}: рабочий каталог {cwd} (cwd) не существует",
     ),
     "not_a_folder": Text(
         ERROR,
-        "{name}: its working directory {cwd} is not a directory",
-        "{name}: рабочий каталог {cwd} — это не каталог",
+        "{name}: its working directory {cwd} (cwd) is not a directory",
+        "{name}: рабочий каталог {cwd} (cwd) — это не каталог",
     ),
     "not_found": Text(
         ERROR,
-        "{name}: {program} was not found; check its name and PATH",
-        "{name}: программа {program} не найдена; проверьте имя и PATH",
+        "{name}: {program} was not found; check its name, PATH and cwd",
+        "{name}: программа {program} не найдена; проверьте имя, PATH и cwd",
     ),
     "no_interpreter": Text(
         ERROR,
@@ -122,8 +122,9 @@ START: dict[str, Text] = {
         "{name}: {program} нельзя выполнить; проверьте права (chmod +x)",
     ),
     "needs_root": Text(
-        ERROR, "{name}: only root can start it as the user {user}",
-        "{name}: запустить сервис от имени пользователя {user} может только root",
+        ERROR, "{name}: only root can start it as the user {user}; run auto-heal as root, or take out user",
+        "{name}: запустить сервис от имени пользователя {user} может только root; запустите auto-heal от root или "
+        "уберите user",
     ),
     "unstoppable": Text(
         ERROR,
@@ -132,8 +133,8 @@ START: dict[str, Text] = {
         "запустите auto-heal от root",
     ),
     "no_folder_access": Text(
-        ERROR, "{name}: the user {user} may not enter its working directory {cwd}",
-        "{name}: у пользователя {user} нет доступа к рабочему каталогу {cwd}",
+        ERROR, "{name}: the user {user} may not enter its working directory {cwd} (cwd)",
+        "{name}: у пользователя {user} нет доступа к рабочему каталогу {cwd} (cwd)",
     ),
     "not_runnable": Text(
         ERROR, "{name}: {program} cannot be executed: {problem}", "{name}: {program} нельзя выполнить: {problem}"

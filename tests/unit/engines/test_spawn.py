@@ -190,13 +190,13 @@ def test_a_live_process_has_no_death_and_a_dead_one_stays_no_zombie(project: San
 @pytest.mark.parametrize(
     ("program", "service", "reason"),
     [
-        ("no-such-program", "", "'no-such-program' was not found; check its name and PATH"),
+        ("no-such-program", "", "'no-such-program' was not found; check its name, PATH and cwd"),
         ("./none", "", "'./none' was not found"),
         ("./data", "", "'./data' is not executable"),
         ("./orphan", "", "'./orphan' needs an interpreter that was not found"),
         ("./noformat", "", "'./noformat' cannot be executed: Exec format error"),
-        ("true", 'cwd = "nowhere"', "nowhere does not exist"),
-        ("true", 'cwd = "data"', "data is not a directory"),
+        ("true", 'cwd = "nowhere"', "nowhere (cwd) does not exist"),
+        ("true", 'cwd = "data"', "data (cwd) is not a directory"),
         ("true", 'log_file = "link"', "link cannot be written: "),
         ("true", 'log_file = "fifo"', "fifo cannot be written: "),
         ("true", 'log_file = "data/log"', "log cannot be written: "),
