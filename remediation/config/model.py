@@ -429,6 +429,11 @@ class Service(Struct, frozen=True, kw_only=True):
         return basic | dict(self.headers)
 
     @property
+    def has_credentials(self) -> bool:
+        """Whether requests to the service carry anything by which it could know us."""
+        return bool(self.request_headers)
+
+    @property
     def user_id(self) -> int:
         """The user ID with which the service's processes start."""
         return self.account.pw_uid if self.account else os.getuid()

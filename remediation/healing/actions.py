@@ -185,9 +185,11 @@ class Actions:
         for left in polls(timeout, start.sleep if start else time.sleep):
             self._raise_if_dead(service, start)
             if service.ready != "none":
-                problem = readiness.unready(service, timeout=min(max(left, _SHORTEST_PROBE), service.probe_timeout))
-                if problem is None:
+                probed = readiness.probe(service, timeout=min(max(left, _SHORTEST_PROBE), service.probe_timeout))
+                if (problem := probed.problem) is None:
                     self._raise_if_dead(service, start)
+                    if probed.asks_credentials:
+                        self.event_log.log("asks_credentials", name=service.name, path=service.ready)
                     return
         self._raise_if_dead(service, start)
         if service.ready == "none":

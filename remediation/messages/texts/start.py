@@ -32,6 +32,13 @@ START: dict[str, Text] = {
         "{name}: нет ответа ({asked}) в течение {timeout} с после запуска (start_timeout); последняя попытка: {last}; "
         "в {log}: {said}",
     ),
+    "asks_credentials": Text(
+        WARN,
+        "{name}: answers with status 401 at {path}, so it is up; set headers, or user and password in url, for an "
+        "answer that proves more",
+        "{name}: отвечает кодом 401 на {path}, то есть работает; чтобы ответ доказывал больше, задайте headers или "
+        "имя и пароль в url",
+    ),
     "left_running": Text(
         WARN, "{name}: it was left running; raise start_timeout if it needs longer to start",
         "{name}: процесс оставлен работать; увеличьте start_timeout, если запуск длится дольше",

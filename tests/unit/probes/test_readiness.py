@@ -74,10 +74,7 @@ def test_an_address_that_swallows_packets_is_given_up_in_time(project: Sandbox, 
         (b"\x00\xff\x1b[2J", r"no HTTP: its answer begins with '\x00ÿ\x1b[2J'"),
         (redirect("/login?token=abc"), "status 302, a redirect to '/login'"),
         (whole(b"", status="302 Found"), "status 302"),
-        (
-            whole(b"", status="401 Unauthorized"),
-            "status 401; if it asks for credentials, set headers, or user and pass",
-        ),
+        (whole(b"", status="403 No"), "status 403; if it asks for credentials, set headers, or user and pass"),
         (whole(b"", status="503 Sorry"), "status 503"),
     ],
     ids=[
@@ -92,7 +89,7 @@ def test_an_address_that_swallows_packets_is_given_up_in_time(project: Sandbox, 
         "binary",
         "redirect",
         "nowhere",
-        "401",
+        "403",
         "503",
     ],
 )
@@ -163,3 +160,21 @@ def test_a_name_server_that_keeps_silent_does_not_stretch_the_time(project: Sand
         "no name server answered in time",
         "api: GET /: its name does not resolve: no name server answered in time",
     ], asked
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [("", None), ('headers = { Authorization = "Bearer stale" }', "status 401; if it asks for credentials")],
+    ids=["without", "with"],
+)
+def test_a_service_that_asks_for_credentials_is_up_unless_it_refuses_ours(
+    project: Sandbox, serve: Serve, keys: str, expected: str | None
+) -> None:
+    handle(project, serve(whole(b"", status="401 Unauthorized")).port, more=f'ready = "/"\n{keys}')
+    service = load_project(project.root, {}).services["api"]
+
+    found = readiness.probe(service, timeout=2.0)
+
+    assert found.asks_credentials is (expected is None)
+    assert (found.problem or "").startswith(expected or "")
+    assert (found.problem is None) is (expected is None)
