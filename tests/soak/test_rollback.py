@@ -105,7 +105,7 @@ def test_a_command_that_fails_is_told_and_the_service_restarted_all_the_same(
     assert outcome["action"] == f"{RUN} (failed: {how}), restart"
     assert outcome["rolled_back"]
     assert outcome["ok"] == ("server.py" not in step)
-    assert f"api: `sh rollback.sh` {how}; it left nothing in its log" in deployed.project.log
+    assert f"api: `sh rollback.sh` {how}; api-server.log says: on the way" in deployed.project.log
 
 
 def test_a_command_that_cannot_be_started_is_told(deployed: Deployed) -> None:
