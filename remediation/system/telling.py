@@ -50,13 +50,13 @@ _IN_USE = re.compile(r"\b(?:address|port|connection|socket)\b.{0,40}\bin use\b",
 _SPOKEN = re.compile(
     r"\b(?:errors?|exception|fatal|critical|crit|alert|severe|panic|fail(?:ed|ure|s)?|can(?:not|'t)|could(?: not|n't)"
     r"|unable|den(?:ied|ies)|not found|no such|refused|invalid|illegal|unknown|unrecogni[sz]ed|unexpected|missing"
-    r"|not permitted|not allowed|in use|abort(?:ed|ing)?|must (?:not )?be|required|undefined)\b",
+    r"|not permitted|not allowed|in use|abort(?:ed|ing)?|must (?:not )?be)\b",
     re.IGNORECASE,
 )
-# Lines of a level below an error, and lines that only sum up or point elsewhere.
+# Lines of a level below an error or that count none, and lines that only sum up or point elsewhere.
 _QUIET = re.compile(
     r"\b(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING)\b|\[(?:debug|info|notice|warn)\]|\blevel=(?:debug|info|warn\w*)\b"
-    r'|"level":[ ]?"(?:trace|debug|info|warn\w*)"'
+    r'|"level":[ ]?"(?:trace|debug|info|warn\w*)"|\b(?:0|no|without) (?:errors?|failures?|problems?)\b'
 )
 _SUMMARY = re.compile(
     r"<HaltServer | still could not bind\(\)$|configuration file .* test failed"  # gunicorn, nginx

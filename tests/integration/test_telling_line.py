@@ -27,7 +27,7 @@ def broken(project: Sandbox, name: str, file: str, old: str, new: str) -> None:
     for path, before, after in (
         (project.root / file, old, new),
         # Those that watch their files live on, and would be waited for.
-        (project.root / "auto-heal.toml", "stop_timeout = 5", "stop_timeout = 5\nstart_timeout = 4"),
+        (project.root / "auto-heal.toml", "stop_timeout = 5", "stop_timeout = 5\nstart_timeout = 10"),
     ):
         text = path.read_text()
         assert before in text

@@ -258,7 +258,15 @@ def test_the_telling_line_is_the_last_that_names_an_error(output: str, telling: 
 
 @pytest.mark.parametrize(
     "output",
-    ["listening on port 8080\nbye\n", "INFO: 0 errors\nbye\n", "WARNING: cannot read the cache\nbye\n", "one\nbye\n\n"],
+    [
+        "listening on port 8080\nbye\n",
+        "Loading required modules\nbye\n",
+        "done: 0 errors, 0 failures\nbye\n",
+        "started without errors\nbye\n",
+        "INFO: 0 errors\nbye\n",
+        "WARNING: cannot read the cache\nbye\n",
+        "one\nbye\n\n",
+    ],
 )
 def test_the_last_line_stands_for_an_output_that_names_no_error(output: str) -> None:
     found = excerpt(output.splitlines())
