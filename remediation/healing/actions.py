@@ -120,6 +120,7 @@ class Actions:
         """Start the service; restart it if its process lives but does not serve."""
         engine, operation = engine_of(service), self.operation(service, state)
         if engine.main_process(state):
+            self.validate(service, state)
             engine.restart(operation)
         else:
             engine.start(operation)

@@ -74,7 +74,7 @@ def refusal(service: Service, state: ServiceState, *, since: float | None = None
         reset(state)
     state.troubled_at = now
     # A later moment was written before the clock was set back.
-    state.not_before = min(state.not_before, now + (LONGEST_TRY_DELAY if state.failed_starts else LONGEST_DELAY))
+    state.not_before = min(state.not_before, now + (LONGEST_SERIES if state.failed_starts else LONGEST_DELAY))
     values = {"name": service.name, "restarts": budget.restarts, "window": budget.window}
     if state.failed_starts and now < state.not_before:
         return Refusal(Message("next_try", {"name": service.name, "until": _clock(state)}), waits_for_try=True)
@@ -106,14 +106,17 @@ def count_restart(state: ServiceState) -> None:
         state.restarts.append(state.tried_since)
 
 
-def count_failed_start(service: Service, state: ServiceState) -> None:
-    """Note that a start failed before the service was ready; the next try follows after a delay."""
+def count_failed_start(service: Service, state: ServiceState, *, patience: float = 0.0) -> None:
+    """Note that a start failed before the service was ready; the next try follows after a delay.
+
+    A process that may still be booting is given `patience` seconds more, if that is longer than the delay.
+    """
     if _is_spent(state):
         # The longer delay of the budget applies already.
         return
     state.failed_starts += 1
     state.delay = min(LONGEST_TRY_DELAY, max(service.restart_delay, 2 * state.delay))
-    state.not_before = time.time() + state.delay
+    state.not_before = time.time() + max(state.delay, patience)
 
 
 def count_ready_start(state: ServiceState) -> None:

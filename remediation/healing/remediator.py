@@ -17,9 +17,11 @@ from remediation.engines.errors import (
     ForeignPortError,
     HealError,
     NotValidError,
+    SlowStartError,
     StillServedError,
 )
 from remediation.healing import backoff
+from remediation.healing.actions import start_allowance
 from remediation.healing.backoff import Spent
 from remediation.healing.context import RemediationContext
 from remediation.healing.incident import Incident
@@ -259,8 +261,11 @@ class Remediator:
         service, taken, reason = incident.service, list[str](), ""
         evidence = self._context.evidence(incident, state)
         for step in service.ladder[incident.steps_used :]:
-            taken.append(step.action)
             try:
+                if taken and not step.run and (problem := engine_of(service).obstacle(state)):
+                    # After a reload that failed: it must not end what it could not replace.
+                    raise problem
+                taken.append(step.action)
                 self._act(service, state, step)
                 reason = ""
             except HealError as error:
@@ -303,11 +308,13 @@ class Remediator:
             except HealError as error:
                 if not self._actions.has_acted(service):
                     raise
-                backoff.count_failed_start(service, state)
+                patience = start_allowance(service, state) / 2 if isinstance(error, SlowStartError) else 0.0
+                backoff.count_failed_start(service, state, patience=patience)
                 self._store.keep(service, state)
                 if self._context.origin == "monitor":
                     # It goes on in a later cycle.
-                    self._event_log.log("next_try_in", name=service.name, delay=state.delay)
+                    delay = round(state.not_before - time.time(), 1)
+                    self._event_log.log("next_try_in", name=service.name, delay=delay)
                     raise
                 can_pass = isinstance(error, (DiedError, CommandFailedError))
                 if not can_pass or time.monotonic() + state.delay > deadline:

@@ -325,3 +325,17 @@ def test_a_failed_start_after_a_spent_budget_keeps_the_longer_delay(clock: Clock
 
     assert delay > 0
     assert (clock.state.delay, clock.state.not_before, clock.state.failed_starts) == (delay, not_before, 0)
+
+
+def test_a_process_that_may_still_be_booting_gets_more_time_than_the_delay(clock: Clock) -> None:
+    assert backoff.refusal(clock.service, clock.state) is None
+    backoff.count_restart(clock.state)
+    backoff.count_failed_start(clock.service, clock.state, patience=90.0)
+
+    answers = []
+    for _ in range(6):
+        clock.now += 15
+        answers.append(clock.ask())
+
+    assert answers == ["next_try"] * 5 + [""]
+    assert clock.state.delay == 1
