@@ -75,7 +75,9 @@ class RunningStatistics:
         whole = cycle.is_of_all and run.verdict != "incomplete"
         sick = bool(problem) or run.verdict not in ("healthy", "healed", "starting")
         self.totals.checks += 1
-        self.totals.errors += run.verdict not in ("healthy", "starting") or any(result.outcome.has_failed for result in run.results)
+        self.totals.errors += run.verdict not in ("healthy", "starting") or any(
+            result.outcome.has_failed for result in run.results
+        )
         self.totals.heals += sum(remediation.ok for remediation in report.remediations)
         self._log_healthy(run, whole=whole)
         is_sick = sick or not self._service_status.is_healthy
