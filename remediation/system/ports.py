@@ -160,7 +160,8 @@ def unix_listeners() -> dict[int, str]:
     """Return the names of all listening Unix sockets by inode, as they were bound; only with /proc."""
     names = {}
     for columns in _rows("unix"):
-        if int(columns[_UNIX_FLAGS_COLUMN], 16) & _ACCEPTS and len(columns) > _UNIX_PATH_COLUMN:
+        # A socket has to be bound before it listens, unix(7), so it has a name.
+        if int(columns[_UNIX_FLAGS_COLUMN], 16) & _ACCEPTS:
             names[int(columns[_UNIX_INODE_COLUMN])] = os.fsdecode(b" ".join(columns[_UNIX_PATH_COLUMN:]))
     return names
 
