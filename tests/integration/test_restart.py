@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from itertools import accumulate
 from typing import Any
 
 import pytest
+from other_user import open_project
 from sandbox import IMPATIENT, SERVE, Sandbox, free_port, wait_for
 from watching import kill, only_check, watching
 
@@ -186,6 +188,27 @@ def test_a_heal_ends_nothing_if_the_service_could_not_start_again(healthy: Sandb
     assert healthy.pid == pid
     assert state(healthy)["restarts"] == []
     assert evidence(healthy, "validate.txt") == ["line 7: error in it\ndone\n"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a service as another user")
+def test_validation_and_reload_run_as_the_user_of_the_service_and_with_its_environment() -> None:
+    for project in open_project():
+        told = project.root / "told"
+        told.mkdir(mode=0o777)
+        told.chmod(0o777)
+        says = f"echo $(id -un) $(pwd) $WANTED >> {told}/words"
+        project.write(
+            "auto-heal.toml",
+            '[services.api]\ncommand = ["sleep", "600"]\nuser = "www-data"\nready = "none"\ncwd = "told"\n'
+            f'env = {{ WANTED = "here" }}\nvalidate = ["sh", "-c", "{says}"]\nreload = ["sh", "-c", "{says}"]\n',
+        )
+        started = project.auto_heal("start")
+
+        reloaded = project.auto_heal("reload")
+
+        assert (started.code, reloaded.code) == (0, 0), reloaded
+        assert (told / "words").read_text() == f"www-data {told} here\n" * 2
+        assert project.auto_heal("stop").code == 0
 
 
 def test_a_monitor_reports_an_invalid_configuration_once(healthy: Sandbox) -> None:
