@@ -204,9 +204,9 @@ class HealthRun(msgspec.Struct):
                 break
             healed_rounds += 1
             if not self._only_waits(incidents):
-                self._log_older(incidents)
                 self.event_log.log("healing")
             remediations = self._heal(incidents)
+            self._log_older(remediations)
             if not any(remediation.ok for remediation in remediations) and not self._can_continue(remediations):
                 if self.options.origin != "monitor" and self._excuse_starting():
                     continue
@@ -255,13 +255,13 @@ class HealthRun(msgspec.Struct):
                     state.started_at = 0.0
                     self.store.keep(service, state)
 
-    def _log_older(self, incidents: list[Incident]) -> None:
-        """Name the incidents that an earlier run has opened; those of this run were logged when they began."""
-        for incident in incidents:
-            opened = self.run_state.opened.get(incident.service.name)
-            if len(self.run_state.rounds) == 1 and opened and opened.began < self.began:
+    def _log_older(self, remediations: list[Remediation]) -> None:
+        """Name the incidents of heals that an earlier run has opened; those of this run were logged when they began."""
+        for remediation in remediations:
+            opened = self.run_state.opened.get(remediation.service)
+            if remediation.action and opened and opened.began < self.began:
                 since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(opened.began))
-                self.event_log.log("incident_goes_on", name=incident.service.name, id=opened.id, since=since)
+                self.event_log.log("incident_healed", name=remediation.service, id=opened.id, since=since)
 
     def _can_continue(self, remediations: list[Remediation]) -> bool:
         """Return whether failed heals may be followed by another step or, at the end, by a rollback."""

@@ -21,7 +21,7 @@ _COLOURS = {Level.SUCCESS: "\033[32m", Level.WARN: "\033[33m", Level.ERROR: "\03
 
 _PRIORITIES = {Level.ERROR: journal.ERROR, Level.WARN: journal.WARNING}
 # What only somebody who searches the log needs, by the id of an incident.
-_LOG_ONLY = frozenset({"incident", "incident_goes_on"})
+_LOG_ONLY = frozenset({"incident", "incident_healed"})
 
 Terminal = Callable[[str, Level], None]
 

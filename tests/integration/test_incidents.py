@@ -61,7 +61,7 @@ def test_log_report_history_and_evidence_share_the_id_of_an_incident(project: Sa
     (about,) = (project.root / ".auto-heal" / "evidence").glob("*/heal.json")
     assert json.loads(about.read_text())["incident"] == first
     assert project.log.count(f"Incident {first} begins") == 1
-    assert project.log.count(f"Incident {first} goes on, since") == 1
+    assert project.log.count(f"This heal belongs to incident {first}, since") == 1
     assert first not in sick.output + healed.output
     assert api(project)["incident"] is None
 

@@ -35,9 +35,11 @@ RUN: dict[str, Text] = {
         INFO, "Incident {id} begins", "Начало инцидента {id}",
         "{name}: incident {id} begins", "{name}: начало инцидента {id}",
     ),
-    "incident_goes_on": Text(
-        INFO, "Incident {id} goes on, since {since}", "Инцидент {id} продолжается с {since}",
-        "{name}: incident {id} goes on, since {since}", "{name}: инцидент {id} продолжается с {since}",
+    "incident_healed": Text(
+        INFO, "This heal belongs to incident {id}, since {since}",
+        "Это восстановление относится к инциденту {id}, начало {since}",
+        "{name}: this heal belongs to incident {id}, since {since}",
+        "{name}: это восстановление относится к инциденту {id}, начало {since}",
     ),
     "verifying": Text(INFO, "Checking health after the heal...", "Проверяем здоровье после восстановления..."),
     "healed": Text(SUCCESS, "🎉 Healed!", "🎉 Автовосстановление успешно!"),
