@@ -42,6 +42,10 @@ class Sockets:
             server.listen()
         return int(server.getsockname()[1])
 
+    def client(self, number: int) -> None:
+        """Connect to a port of this machine."""
+        self._stack.enter_context(socket.create_connection(("127.0.0.1", number)))
+
     def unix(self, name: str, *, listen: bool = True) -> socket.socket:
         """Bind a Unix socket to a name."""
         server = self._stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -74,6 +78,7 @@ def test_the_places_where_processes_listen_are_listed_in_order(
     before = set(ports.listening({os.getpid()}))
     numbers = [own.tcp("127.0.0.1"), own.tcp("127.0.0.1"), own.tcp("::1")]
     own.tcp("127.0.0.1", listen=False)
+    own.client(numbers[0])
     path = tmp_path / "a b.sock"
     own.unix(str(path))
     own.unix(str(tmp_path / "bound.sock"), listen=False)
@@ -90,11 +95,13 @@ def test_the_places_where_processes_listen_are_listed_in_order(
     assert ports.listening(set()) == []
 
 
-def test_without_proc_the_ports_are_listed(own: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_the_ports_are_listed(tmp_path: Path, own: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "has_proc", lambda: False)
     before = set(ports.listening({os.getpid()}))
     numbers = sorted([own.tcp("127.0.0.1"), own.tcp("127.0.0.1")], key=str)
     own.tcp("127.0.0.1", listen=False)
+    own.client(numbers[0])
+    own.unix(str(tmp_path / "x.sock"))
 
     found = ports.listening({os.getpid()})
 
