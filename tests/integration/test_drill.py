@@ -130,7 +130,8 @@ def falters(project: Sandbox, condition: str) -> None:
     """Configure a command that exits with 7 at some starts, counted from 0."""
     patient = str(REPOSITORY / "tests" / "support" / "patient.py")
     project.write("falters.py", _FALTERS.format(condition=condition, patient=patient))
-    project.configure(QUICK, top=QUICK_TOP, command='command = ["python3", "falters.py"]')
+    # A start is tried once in a run.
+    project.configure(f"{QUICK}\nrestart_delay = 60", top=QUICK_TOP, command='command = ["python3", "falters.py"]')
 
 
 def test_a_service_that_does_not_come_back_fails_its_case_and_is_brought_back(project: Sandbox) -> None:

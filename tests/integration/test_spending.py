@@ -119,7 +119,7 @@ def test_no_rung_is_used_for_what_the_checks_between_found_well(project: Sandbox
         ("", 'command = ["./script"]', "'./script' is not executable"),
         ("", 'command = ["./orphan"]', "an interpreter"),
         ("", 'command = ["./nonsense"]', "'./nonsense'"),
-        ('cwd = "nowhere"', None, "nowhere does not exist"),
+        ('cwd = "nowhere"', None, "nowhere (cwd) does not exist"),
         ('log_file = "folder"', None, "folder"),
         ("", 'restart = ["no-such-program"]', "'no-such-program' was not found"),
         ('ladder = [{ run = ["no-such-tool"] }]', 'command = ["no-such-program"]', "'no-such-program' was not found"),

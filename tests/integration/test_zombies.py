@@ -85,7 +85,7 @@ def has_died(pid: int) -> None:
 def postgres(project: Sandbox) -> Sandbox:
     """A project whose service starts as PostgreSQL does."""
     project.write("postgres.py", LIKE_POSTGRES)
-    project.configure(top="retries = 1", command=f'command = ["{sys.executable}", "postgres.py"]')
+    project.configure("restart_delay = 60", top="retries = 1", command=f'command = ["{sys.executable}", "postgres.py"]')
     return project
 
 
