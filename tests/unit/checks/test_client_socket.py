@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from answering import redirect, whole
-from asking import failure, handle
+from asking import LATE, failure, handle
 from sandbox import DEADLINE, Sandbox
 
 from remediation.checks.client import Handle
@@ -103,7 +103,7 @@ def test_a_socket_that_is_missing_stale_or_silent_is_told_as_such(project: Sandb
         assert failure(api) == "connection refused"
         server.listen(0)
         api, _ = configured(project, timeout=0.5)
-        assert failure(api) == "no whole answer within 0.5s"
+        assert failure(api) == LATE
         _fills(path)
         assert readiness.unready(service, timeout=0.2) == "timed out"
 
