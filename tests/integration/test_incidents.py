@@ -66,6 +66,7 @@ def test_log_report_history_and_evidence_share_the_id_of_an_incident(project: Sa
     assert api(project)["incident"] is None
 
 
+@pytest.mark.soak
 def test_a_message_has_the_id_that_log_and_history_have(project: Sandbox, receiver: Receiver) -> None:
     notifying(project, receiver)
     project.auto_heal("start")
@@ -95,6 +96,7 @@ def test_a_first_start_is_no_incident_and_its_run_is_healed(project: Sandbox) ->
     assert "ncident" not in project.log
 
 
+@pytest.mark.soak
 def test_a_first_start_by_the_monitor_sends_no_message(project: Sandbox, receiver: Receiver) -> None:
     notifying(project, receiver)
 
@@ -106,6 +108,7 @@ def test_a_first_start_by_the_monitor_sends_no_message(project: Sandbox, receive
     assert api(project)["failures"] == 0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("options", [[], ["--no-heal"]])
 def test_a_first_start_that_fails_or_is_not_tried_is_an_incident(project: Sandbox, options: list[str]) -> None:
     project.configure("start_timeout = 5", command='command = "false"')
@@ -119,6 +122,7 @@ def test_a_first_start_that_fails_or_is_not_tried_is_an_incident(project: Sandbo
     assert api(project)["failures"] == 1
 
 
+@pytest.mark.soak
 def test_a_first_start_that_fails_is_told(project: Sandbox, receiver: Receiver) -> None:
     project.configure(
         command='command = "false"', top="retries = 1\ninterval = 0.3", more=f'[notify]\nurls = ["{receiver.url}"]\n'

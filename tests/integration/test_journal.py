@@ -67,6 +67,7 @@ def test_checks_that_cannot_be_collected_end_the_monitor_with_one_error(project:
     assert any(line.startswith("<6>") and "import nosuch" in line for line in others)
 
 
+@pytest.mark.soak
 def test_a_heal_is_an_error_only_where_something_failed(project: Sandbox, journal: int) -> None:
     errors, others = lines(project, journal, "check")
 

@@ -6,9 +6,11 @@ import json
 import os
 import signal
 
+import pytest
 from sandbox import Sandbox
 
 
+@pytest.mark.soak
 def test_the_lines_of_a_heal_in_json_have_the_id_of_the_incident(project: Sandbox) -> None:
     project.configure(top='log_format = "json"')
     assert project.check().code == 0

@@ -66,6 +66,7 @@ def test_a_paused_service_is_not_healed_and_the_others_are(pair: Sandbox) -> Non
     assert "db restarted" in healed.output
 
 
+@pytest.mark.soak
 def test_nothing_is_said_to_be_healed_when_all_that_is_sick_is_paused(pair: Sandbox) -> None:
     pair.auto_heal("pause", "db", "--for", "1h")
     kill(pair, "db")
@@ -76,6 +77,7 @@ def test_nothing_is_said_to_be_healed_when_all_that_is_sick_is_paused(pair: Sand
     assert "db: healing is paused until" in result.output
 
 
+@pytest.mark.soak
 def test_a_paused_dependency_is_not_healed_for_its_dependents(pair: Sandbox) -> None:
     config = pair.root / "auto-heal.toml"
     config.write_text(config.read_text().replace("[services.api]", '[services.api]\ndepends_on = ["db"]'))
@@ -93,6 +95,7 @@ def test_a_paused_dependency_is_not_healed_for_its_dependents(pair: Sandbox) -> 
     assert "api: left alone, since db could not be healed" in result.output
 
 
+@pytest.mark.soak
 def test_a_paused_service_is_not_rolled_back(pair: Sandbox) -> None:
     assert pair.auto_heal("predeploy").code == 0
     pair.auto_heal("pause", "db")
@@ -105,6 +108,7 @@ def test_a_paused_service_is_not_rolled_back(pair: Sandbox) -> None:
     assert not (pair.root / "rolled-back").exists()
 
 
+@pytest.mark.soak
 def test_a_monitor_respects_the_pause_of_one_service(pair: Sandbox) -> None:
     pair.auto_heal("pause", "db")
 

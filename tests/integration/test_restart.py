@@ -86,6 +86,7 @@ def test_a_monitor_tries_a_start_again_when_it_is_due_and_not_only_at_its_interv
     assert monitor.count("giving up") == 0
 
 
+@pytest.mark.soak
 def test_a_start_by_hand_forgets_the_delay_before_the_next_try(project: Sandbox) -> None:
     project.configure("restart_delay = 60\nstart_timeout = 1", top=IMPATIENT, command=shell(f"{NOTED} exit 1"))
     failed = project.check()
@@ -118,6 +119,7 @@ def test_a_process_that_is_not_ready_in_time_is_left_running_and_the_key_is_name
     assert starts(project) == 1
 
 
+@pytest.mark.soak
 def test_a_process_that_became_ready_meanwhile_is_not_restarted(project: Sandbox) -> None:
     project.configure("start_timeout = 0.3\nrestart_delay = 20", top=IMPATIENT, command=shell(WHEN_TOLD))
     assert project.check().code == 1
@@ -133,6 +135,7 @@ def test_a_process_that_became_ready_meanwhile_is_not_restarted(project: Sandbox
     assert starts(project) == 1
 
 
+@pytest.mark.soak
 def test_a_start_after_one_that_was_too_slow_may_take_twice_as_long(project: Sandbox) -> None:
     project.configure("start_timeout = 0.3\nrestart_delay = 0.01", top=IMPATIENT, command=shell(WHEN_TOLD))
 
@@ -190,6 +193,7 @@ def test_a_heal_ends_nothing_if_the_service_could_not_start_again(healthy: Sandb
     assert evidence(healthy, "validate.txt") == ["line 7: error in it\ndone\n"]
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a service as another user")
 def test_validation_and_reload_run_as_the_user_of_the_service_and_with_its_environment() -> None:
     for project in open_project():
@@ -279,6 +283,7 @@ def test_a_signal_without_a_handler_is_not_sent_and_the_restart_follows_in_the_s
     assert len(state(project)["restarts"]) == 1
 
 
+@pytest.mark.soak
 def test_a_reload_that_ends_the_process_is_followed_by_the_next_step(project: Sandbox) -> None:
     command = json.dumps(["sh", "-c", "kill -9 $(cat .api-server.pid)"])
     serves(project, HANDLED, f'reload = {command}\nladder = ["reload", "restart"]')
@@ -353,6 +358,7 @@ def test_after_the_start_period_a_failing_check_starts_a_heal(project: Sandbox) 
     assert "api is still starting" in result.output
 
 
+@pytest.mark.soak
 def test_a_service_that_dies_in_its_start_period_is_healed(project: Sandbox) -> None:
     warms_up(project, 3600)
     project.write("cure", "")
@@ -381,7 +387,7 @@ def test_a_monitor_opens_no_incident_in_the_start_period(project: Sandbox) -> No
 # Limits.
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_no_more_services_are_healed_at_once_than_the_limit_allows(project: Sandbox, processes: int) -> None:
     restart = json.dumps(["sh", "-c", "echo 1 >> active; sleep 0.2; echo -1 >> active"])
     names = [f"s{number}" for number in range(6)]

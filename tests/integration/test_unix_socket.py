@@ -111,6 +111,7 @@ def test_gunicorn_on_a_socket_is_started_checked_healed_and_stopped(project: San
     assert not project.servers()
 
 
+@pytest.mark.soak
 def test_a_server_of_a_person_is_adopted(own: Sandbox) -> None:
     pid = by_hand(own)
 
@@ -124,6 +125,7 @@ def test_a_server_of_a_person_is_adopted(own: Sandbox) -> None:
     assert endpoint(own).refuses()
 
 
+@pytest.mark.soak
 def test_a_stranger_on_the_socket_is_named_and_ended_only_if_that_is_allowed(own: Sandbox) -> None:
     pid = by_hand(own, "--other")
 
