@@ -26,6 +26,20 @@ while os.path.exists("held"):
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+# Is ready, and dies as soon as a heal may have seen that.
+_FALLS = """
+import os, subprocess, sys, time, urllib.request
+
+server = subprocess.Popen([sys.executable, *sys.argv[1:]])
+while server.poll() is None:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{os.environ['PORT']}/api/health")
+        break
+    except OSError:
+        time.sleep(0.01)
+time.sleep(0.5)
+server.kill()
+"""
 _CHECKS = """
 import pytest
 
@@ -315,7 +329,7 @@ def test_a_service_whose_heals_fail_stays_down_and_is_given_up(project: Sandbox)
     with scraped(project, api="budget = { restarts = 2, window = 600 }") as watched:
         left = watched.number("restart_budget_left", service="api")
         given_up = watched.number("gave_up", service="api")
-        project.write("held.py", "raise SystemExit(1)")
+        project.write("held.py", _FALLS)
         kill(project)
         wait_for(lambda: watched.number("gave_up", service="api"))
 
