@@ -45,6 +45,8 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
 # Those that tell where a request ends, and what becomes of the connection.
 _OWN_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
+# Those that say what is asked for and by what program, but not by whom.
+_NO_CREDENTIALS = frozenset({"accept", "accept-encoding", "accept-language", "cache-control", "host", "user-agent"})
 # In bytes, without the final NUL, unix(7).
 _LONGEST_SOCKET = 107
 # What of a command a shell leaves as it is.
@@ -431,7 +433,7 @@ class Service(Struct, frozen=True, kw_only=True):
     @property
     def has_credentials(self) -> bool:
         """Whether requests to the service carry anything by which it could know us."""
-        return bool(self.request_headers)
+        return any(name.lower() not in _NO_CREDENTIALS for name in self.request_headers)
 
     @property
     def user_id(self) -> int:

@@ -164,8 +164,12 @@ def test_a_name_server_that_keeps_silent_does_not_stretch_the_time(project: Sand
 
 @pytest.mark.parametrize(
     ("keys", "expected"),
-    [("", None), ('headers = { Authorization = "Bearer stale" }', "status 401; if it asks for credentials")],
-    ids=["without", "with"],
+    [
+        ("", None),
+        ('headers = { Host = "shop.example", Accept = "application/json" }', None),
+        ('headers = { Authorization = "Bearer stale" }', "status 401; if it asks for credentials"),
+    ],
+    ids=["without", "other headers", "with"],
 )
 def test_a_service_that_asks_for_credentials_is_up_unless_it_refuses_ours(
     project: Sandbox, serve: Serve, keys: str, expected: str | None
