@@ -528,16 +528,27 @@ def address_of(url: Address | str, root: Path = Path()) -> Address:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
+        _refuse_bare_password(url)
         raise InvalidValueError(f"{url!r} is no URL: {error}", "url") from None
     if parts.scheme not in (*_DEFAULT_PORTS, "tcp") or not host or not url.isprintable() or " " in url:
+        _refuse_bare_password(url)
         raise InvalidValueError(f"{url!r} is no URL such as http://localhost:8787", "url")
     if parts.query or parts.fragment:
+        _refuse_bare_password(url)
         raise InvalidValueError(
             f"{url!r} has a query or a fragment; paths are put after it, so it has to end before", "url"
         )
     if port == 0 or (port is None and parts.scheme == "tcp"):
         raise InvalidValueError(f"{url!r} has no port", "url")
     return Address(url.rstrip("/"), parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
+
+
+def _refuse_bare_password(url: str) -> None:
+    """Refuse an invalid URL with user or password without quoting it: a part of the password may be what is wrong."""
+    if "@" in url:
+        raise InvalidValueError(
+            "is no URL; in user and password, percent-encode special characters, such as %23 for #", "url"
+        )
 
 
 def _socket_of(url: str, root: Path) -> Address:

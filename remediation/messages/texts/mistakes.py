@@ -46,6 +46,8 @@ MISTAKES = {
         'пусто; задайте программу и её аргументы, например ["node", "index.js"]',
     "{url} is no URL: {error}": "{url} — не URL: {error}",
     "{url} is no URL such as http://localhost:8787": "{url} — не URL вида http://localhost:8787",
+    "is no URL; in user and password, percent-encode special characters, such as %23 for #":
+        "не URL; специальные символы в имени пользователя и пароле задайте в виде %23 (это #)",
     "{url} has a query or a fragment; paths are put after it, so it has to end before":
         "в {url} есть запрос или фрагмент, а после него добавляются пути; уберите их",
     "{url} has no port": "в {url} нет порта",

@@ -244,6 +244,16 @@ def test_a_header_may_be_any_other_and_empty(tmp_path: Path) -> None:
     assert api.request_headers == {"Host": "example.com", "X-Empty": "", "!#$%": "a\tb"}
 
 
+@pytest.mark.parametrize("password", ["Corr3ct#Horse", "Corr3ct/Horse", "Corr3ct?Horse", "Corr3ct Horse", "12#Corr3ct"])
+def test_a_password_that_is_not_percent_encoded_is_refused_and_no_part_of_it_quoted(
+    tmp_path: Path, password: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"services\.api\.url: .* percent-encode special characters") as raised:
+        load(tmp_path, f'[services.api]\nurl = "http://joe:{password}@localhost:8787"\n')
+
+    assert not any(part in str(raised.value) for part in ("Corr3ct", "Horse")), raised.value
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is warned")
 def test_root_is_warned_of_a_file_that_another_user_may_write(tmp_path: Path) -> None:
     file = tmp_path / ".env"
