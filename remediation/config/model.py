@@ -51,10 +51,10 @@ _NO_CREDENTIALS = frozenset({"accept", "accept-encoding", "accept-language", "ca
 _LONGEST_SOCKET = 107
 # What of a command a shell leaves as it is.
 _QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
-# What only a shell understands: a word that joins or redirects, a `;` at the end of one, and what it replaces.
-_OPERATOR = re.compile(r"^(?:&&?|\|[|&]?|\d?[<>].*|&>.*)$|;$|\$[\w({]|`|^~(?=$|/)")
+# What only a shell understands: a word that joins or redirects, what ends a command, and what it replaces.
+_OPERATOR = re.compile(r"^(?:&&?|\|[|&]?|\d?[<>].*|&>.*)$|;|&$|\$(?:\w+|[({])|`|^~(?=$|/)")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-_BUILTINS = frozenset({"cd", "exec", "export", "source", "ulimit", "umask"})
+_BUILTINS = frozenset({".", "cd", "exec", "export", "source", "ulimit", "umask"})
 # The last part of the path of a page to log in by.
 _LOGIN = re.compile(r"(?:wp-)?(?:log|sign)[-_]?in(?:\.\w+)?", re.IGNORECASE)
 # A path in an HTTP request, RFC 3986 section 3.3, with percent-encoding.
@@ -396,7 +396,7 @@ class Service(Struct, frozen=True, kw_only=True):
         if is_path and _LOGIN.fullmatch(urlsplit(self.ready).path.rstrip("/").rpartition("/")[2]):
             raise InvalidValueError(
                 f"{self.ready!r} looks like a page to log in by, which answers well while all behind it fails; "
-                'name a path that needs no login, such as "/health", or set headers, or use "tcp"',
+                'name a path that needs no login, such as "/health", or use "tcp"',
                 "ready",
             )
         if self.ready == "none" and not self.address and not self.command:
@@ -552,6 +552,8 @@ def _refuse_bare_password(url: str) -> None:
 
 
 def _socket_of(url: str, root: Path) -> Address:
+    if url.startswith(("unix:@", "unix:~")):
+        raise InvalidValueError(f"{url!r}: only the path of a socket file can be given here, without @ or ~", "url")
     # Three slashes, as for files, stand for the one of an absolute path.
     path = url.removeprefix("unix:").removeprefix("//" if url.startswith("unix:///") else "")
     if not path or path.startswith("//") or path.endswith("/") or not path.isprintable():

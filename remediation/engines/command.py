@@ -86,7 +86,11 @@ class CommandEngine(Engine):
 
     def _run(self, operation: Operation, command: tuple[str, ...]) -> None:
         operation.state.started_at = time.time()
-        operation.run(command, self.service.start_timeout)
+        try:
+            operation.run(command, self.service.start_timeout)
+        except HealError:
+            operation.log("not_started", name=self.service.name)
+            raise
         operation.await_ready(None)
 
     def stop(self, operation: Operation) -> None:

@@ -8,6 +8,8 @@ from graphlib import TopologicalSorter
 from queue import SimpleQueue
 from threading import Thread
 
+from msgspec.structs import replace
+
 from remediation.config.model import Service
 from remediation.engines.engine import Condition
 from remediation.healing import liveness
@@ -43,6 +45,8 @@ def heal_all(
 
     def handle(name: str) -> Remediation:
         before = [done[dependency] for dependency in graph[name]]
+        if not before and not (earlier or {}).get(name):
+            before = _healed_meanwhile(by_name[name], services, store, origin)
         return (
             _after_dependencies(by_name[name], before, store, event_log, origin)
             or _used_up(by_name[name], (earlier or {}).get(name, ()), origin)
@@ -135,6 +139,21 @@ def _down(service: Service, dependent: Incident, store: Store, earlier: Sequence
         adopted=any(remediation.result is RemediationResult.ADOPTED for remediation in earlier),
         id=dependent.id,
     )  # fmt: skip
+
+
+def _healed_meanwhile(
+    incident: Incident, services: Mapping[str, Service], store: Store, origin: Origin
+) -> list[Remediation]:
+    """Return the last remediations of dependencies that were brought back after the failing attempt of an incident.
+
+    Another process, or a person, did so: the failure may have had no other cause.
+    """
+    found = []
+    for name in sorted(_dependencies(incident.service.name, services)) if incident.failed_at else ():
+        last = store.recall(services[name]).last_heal
+        if last and last.ok and last.at >= incident.failed_at:
+            found.append(replace(last, origin=origin))
+    return found
 
 
 def _used_up(incident: Incident, earlier: Sequence[Remediation], origin: Origin) -> Remediation | None:

@@ -28,6 +28,8 @@ class Incident(Struct, frozen=True):
     """Whether this run has already found its process again, without success."""
     id: str = ""
     """What log, report, history and messages call it; empty for the first start of a service, which is no incident."""
+    failed_at: float = 0.0
+    """When the failing attempt began that this heal is for, in epoch seconds; 0 if no check of its own failed."""
     story: str = ""
     """The full output of its failed attempts, for the evidence."""
 

@@ -43,6 +43,8 @@ class Notifier:
         self._log = log
         self._messengers = Messengers(log)
         self._incidents: dict[Key, Incident] = {}
+        self._over: dict[str, float] = {}
+        """When the last incident of each service was over, in epoch seconds."""
         self._flapping = Flapping[Key]()
         self.reload(project)
 
@@ -83,11 +85,14 @@ class Notifier:
         ended = {(result.kind, result.key): result for result in results if result.outcome.is_well}
         for key in ended:
             self._incidents.pop(key, None)
+            if key[0] == "service":
+                self._over[key[1]] = run.ended
         sick = {name for kind, name in self._incidents if kind == "service"} | set(down)
         involved = sick | {name for kind, name in changed if kind == "service"}
         for key, incident in changed.items():
             # Whoever depends on the cause says nothing of its own, unless it stays sick when the cause is over.
-            needs = self._needs(key) & (involved if key in ended else sick)
+            just_over = {name for name, moment in self._over.items() if moment >= incident.since}
+            needs = self._needs(key) & (involved | just_over if key in ended else sick)
             if not incident.is_known and (needs or (incident.is_held and key in ended)):
                 incident.is_held = True
                 continue

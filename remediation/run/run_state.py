@@ -204,6 +204,7 @@ class RunState(Struct):
             steps_used=used,
             adopted=any(remediation.result is RemediationResult.ADOPTED for remediation in earlier),
             id=opened.id if opened else "",
+            failed_at=attempt.started,
             story=self._story(service.name),
         )
 

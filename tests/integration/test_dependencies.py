@@ -65,6 +65,26 @@ def test_a_dependent_that_recovers_with_its_dependency_is_not_restarted(pair: Sa
     assert pair.property("api.action") == "recovered after db"
 
 
+def test_a_dependent_is_not_restarted_if_its_dependency_was_brought_back_meanwhile(pair: Sandbox) -> None:
+    assert pair.auto_heal("start").code == 0
+    (pair.root / "healthtests" / "test_db.py").unlink()
+    pair.write(
+        "healthtests/test_health.py",
+        "import subprocess, sys, pytest\n\n\n@pytest.mark.heals('api')\n@pytest.mark.flaky(reruns=0)\n"
+        "@pytest.mark.timeout(30)\ndef test_api(services):\n"
+        "    try:\n        services['db'].get('/api/health')\n    except BaseException:\n"
+        "        subprocess.run([sys.executable, '-m', 'remediation', 'start', 'db'])\n        raise\n",
+    )
+    api = pair.pid
+    os.kill(db_pid(pair), signal.SIGKILL)
+
+    result = pair.check("-k", "test_api")
+
+    assert result.code == 0, result
+    assert "api recovered by itself after db" in result.output
+    assert pair.pid == api
+
+
 def test_a_dependent_that_stays_sick_is_healed_in_the_next_round(pair: Sandbox) -> None:
     assert pair.auto_heal("start").code == 0
     pair.get("/fall-ill/empty")

@@ -39,9 +39,9 @@ MISTAKES = {
         '{sign} — для оболочки, а команда выполняется без неё; рядом можно задать cwd и env '
         'или запустить оболочку: ["sh", "-c", "..."]',
     '{path} looks like a page to log in by, which answers well while all behind it fails; '
-    'name a path that needs no login, such as "/health", or set headers, or use "tcp"':
+    'name a path that needs no login, such as "/health", or use "tcp"':
         '{path} похож на страницу входа: она отвечает, даже когда за ней ничего не работает; '
-        'укажите путь без входа, например "/health", задайте headers или "tcp"',
+        'укажите путь без входа, например "/health", или "tcp"',
     'is empty; give a program and its arguments, such as ["node", "index.js"]':
         'пусто; задайте программу и её аргументы, например ["node", "index.js"]',
     "{url} is no URL: {error}": "{url} — не URL: {error}",
@@ -52,6 +52,8 @@ MISTAKES = {
         "в {url} есть запрос или фрагмент, а после него добавляются пути; уберите их",
     "{url} has no port": "в {url} нет порта",
     "{url} is no socket such as unix:/run/app.sock": "{url} — не сокет вида unix:/run/app.sock",
+    "{url}: only the path of a socket file can be given here, without @ or ~":
+        "{url}: здесь можно указать только путь к файлу сокета, без @ и ~",
     "{path} is longer than the {limit} bytes that a socket's path may have":
         "{path} длиннее {limit} байт, допустимых для пути сокета",
     '{ready} is neither a path such as "/health" (other characters percent-encoded) nor "tcp" nor "none"':

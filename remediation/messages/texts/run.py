@@ -145,5 +145,5 @@ RUN: dict[str, Text] = {
         ERROR, "❌ This project is already watched by a monitor (PID {pid}, since {since})",
         "❌ За этим проектом уже следит монитор (PID {pid}, с {since})",
     ),
-    "not_notified": Text(WARN, "No notification was sent: {problem}", "Уведомление не отправлено: {problem}"),
+    "not_notified": Text(WARN, "A notification may be lost: {problem}", "Уведомление могло не дойти: {problem}"),
 }  # fmt: skip

@@ -74,6 +74,13 @@ def test_what_is_no_socket_is_refused(tmp_path: Path, url: str) -> None:
     assert "is no socket such as unix:/run/app.sock" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("url", ["unix:@app", "unix:~/app.sock"])
+def test_a_socket_without_a_file_or_in_a_home_is_refused(tmp_path: Path, url: str) -> None:
+    (tmp_path / "auto-heal.toml").write_text(f'[services.api]\ncommand = "x"\nurl = "{url}"\n')
+
+    assert "only the path of a socket file can be given here" in refusal(tmp_path)
+
+
 def test_a_socket_with_a_long_path_is_refused(tmp_path: Path) -> None:
     (tmp_path / "auto-heal.toml").write_text(f'[services.api]\nurl = "unix:/{"a" * 107}"\n')
 
@@ -125,9 +132,9 @@ def test_from_when_on_a_check_is_slower_can_be_said(tmp_path: Path) -> None:
 SHELL = [
     ("cd app && npm start", "cd"), ("npm ci && npm start", "&&"), ("a || b", "||"), ("a | tee log", "|"),
     ("a; b", ";"), ("a ; b", ";"), ("a &", "&"), ("a > log", ">"), ("a >log", ">log"), ("a 2>&1", "2>&1"),
-    ("a &> log", "&>"), ("a < in", "<"), ("a --port $PORT", "$P"), ("a ${PORT}", "${"), ("a $(date)", "$("),
+    ("a &> log", "&>"), ("a < in", "<"), ("a --port $PORT", "$PORT"), ("a ${PORT}", "${"), ("a $(date)", "$("),
     ("a `date`", "`"), ("a ~/data", "~"), ("PASSWORD=hunter2 node x", "NAME=value"), ("exec a", "exec"),
-    ("export A=b", "export"), ('a "b" && c', "&&"),
+    ("export A=b", "export"), ('a "b" && c', "&&"), ("npm start&", "&"), ("app a;b", ";"), (". ./env.sh", "."),
 ]  # fmt: skip
 NO_SHELL = [
     "sh -c 'cd app && npm start > log; echo $HOME'", 'sh -c "a && b | c"', 'nginx -g "daemon off;"', "a --x=b&c d|e",

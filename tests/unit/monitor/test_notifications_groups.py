@@ -90,6 +90,15 @@ def test_who_depends_on_what_is_down_by_other_signs_waits_for_its_result(make: M
     assert titles(notifier) == ["db is sick", "db is healed"]
 
 
+def test_who_depended_on_a_cause_that_another_cycle_has_healed_says_nothing_of_its_own(make: Make) -> None:
+    notifier = make(URL, more=SHOP)
+
+    observe(notifier, "db=healed")
+    observe(notifier, "web=healed app=healed")
+
+    assert titles(notifier) == ["db is sick", "db is healed"]
+
+
 def test_a_message_names_the_dependents_the_failing_checks_and_the_incident(make: Make) -> None:
     notifier = make(URL, more=SHOP)
     checks = [
