@@ -260,13 +260,14 @@ class Remediator:
         """Take the next step of the ladder; a reload that fails is followed by the step after it."""
         service, taken, reason = incident.service, list[str](), ""
         evidence = self._context.evidence(incident, state)
-        for step in service.ladder[incident.steps_used :]:
+        steps = service.ladder[incident.steps_used :]
+        for number, step in enumerate(steps, start=1):
             try:
                 if taken and not step.run and (problem := engine_of(service).obstacle(state)):
                     # After a reload that failed: it must not end what it could not replace.
                     raise problem
                 taken.append(step.action)
-                self._act(service, state, step)
+                self._act(service, state, step, is_last=number == len(steps))
                 reason = ""
             except HealError as error:
                 reason = str(error)
@@ -290,17 +291,20 @@ class Remediator:
         )  # fmt: skip
         return self._context.count(service, state, remediation)
 
-    def _act(self, service: Service, state: ServiceState, step: LadderStep) -> None:
+    def _act(self, service: Service, state: ServiceState, step: LadderStep, *, is_last: bool) -> None:
         """Take one step of the ladder. HealError if the service is not ready after it."""
         if step.reloads:
             self._actions.reload(service, state)
             return
         if step.run:
             self._actions.try_running(service, state, step.run, step.timeout)
-        self._restart(service, state)
+        self._restart(service, state, is_last=is_last)
 
-    def _restart(self, service: Service, state: ServiceState) -> None:
-        """Restart the service; in a run of its own, try a start that failed again within start_timeout."""
+    def _restart(self, service: Service, state: ServiceState, *, is_last: bool) -> None:
+        """Restart the service; in a run of its own, try a start that failed again within start_timeout.
+
+        A further step of the ladder is more than another try, so only the last one is repeated.
+        """
         deadline = time.monotonic() + service.start_timeout
         while True:
             try:
@@ -317,7 +321,7 @@ class Remediator:
                     self._event_log.log("next_try_in", name=service.name, delay=delay)
                     raise
                 can_pass = isinstance(error, (DiedError, CommandFailedError))
-                if not can_pass or time.monotonic() + state.delay > deadline:
+                if not (can_pass and is_last) or time.monotonic() + state.delay > deadline:
                     raise
                 self._event_log.log_message(error.message)
                 self._event_log.log("trying_again", name=service.name, delay=state.delay)

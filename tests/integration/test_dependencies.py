@@ -111,7 +111,11 @@ def test_a_dependent_is_left_alone_when_its_dependency_cannot_be_healed(pair: Sa
     assert pair.auto_heal("start").code == 0
     api = pair.pid
     os.kill(db_pid(pair), signal.SIGKILL)
-    text = (pair.root / "auto-heal.toml").read_text().replace("[services.db]", '[services.db]\nenv = { CRASH = "1" }')
+    text = (
+        (pair.root / "auto-heal.toml")
+        .read_text()
+        .replace("[services.db]", '[services.db]\nrestart_delay = 60\nenv = { CRASH = "1" }')
+    )
     pair.write("auto-heal.toml", text)
     pair.get("/fall-ill/errors")
 

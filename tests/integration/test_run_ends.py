@@ -58,9 +58,10 @@ def test_a_service_that_writes_its_own_pid_file_is_found_again_once_and_then_res
 def test_a_dependency_that_writes_its_own_pid_file_does_not_keep_a_run_from_its_end(project: Sandbox) -> None:
     project.write("meddler.py", MEDDLER)
     project.configure(
-        'depends_on = ["db"]',
+        'depends_on = ["db"]\nrestart_delay = 60',
         top="retries = 1",
-        more=f'[services.db]\ncommand = ["{sys.executable}", "meddler.py", "1"]\nurl = "{project.url}"\nready = "/"\n',
+        more=f'[services.db]\ncommand = ["{sys.executable}", "meddler.py", "1"]\nurl = "{project.url}"\nready = "/"\n'
+        "restart_delay = 60\n",
     )
     text = (project.root / "auto-heal.toml").read_text()
     api = f'url = "{project.url}"\nready = "/api/health"'
