@@ -134,6 +134,7 @@ def falters(project: Sandbox, condition: str) -> None:
     project.configure(f"{QUICK}\nrestart_delay = 60", top=QUICK_TOP, command='command = ["python3", "falters.py"]')
 
 
+@pytest.mark.soak
 def test_a_service_that_does_not_come_back_fails_its_case_and_is_brought_back(project: Sandbox) -> None:
     # A start that fails beside a process which is not collected yet is tried once more.
     falters(project, "count in (1, 2)")

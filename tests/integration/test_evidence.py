@@ -124,6 +124,7 @@ def test_a_service_that_is_gone_leaves_what_there_is(project: Sandbox) -> None:
     assert read(folder, "heal.json")["missing"] == {"command.txt": "its process is not running, so there is no {pid}"}
 
 
+@pytest.mark.soak
 def test_a_stranger_on_the_port_is_named(project: Sandbox) -> None:
     project.configure('free_port = "user"', top=IMPATIENT)
     stranger = project.stranger_on_port()

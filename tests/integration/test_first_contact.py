@@ -142,6 +142,7 @@ def test_a_server_started_by_hand_with_the_configured_command_is_adopted(
     assert project.state["restarts"] == []
 
 
+@pytest.mark.soak
 def test_an_adopted_server_that_falls_ill_is_restarted(
     project: Sandbox, by_hand: Callable[..., subprocess.Popen[bytes]]
 ) -> None:

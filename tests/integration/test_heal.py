@@ -121,6 +121,7 @@ def test_a_stranger_that_may_not_be_ended_is_named(project: Sandbox, free_port: 
     assert project.state["port_holder"] == stranger.pid
 
 
+@pytest.mark.soak
 def test_who_held_the_port_is_forgotten_once_the_service_is_healed(project: Sandbox) -> None:
     project.configure('free_port = "never"', top=IMPATIENT)
     stranger = project.stranger_on_port()

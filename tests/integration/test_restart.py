@@ -63,6 +63,7 @@ def test_a_run_tries_a_start_that_fails_again_as_one_restart_of_the_budget(proje
     assert result.output.count("trying the start again in") == 2
 
 
+@pytest.mark.soak
 def test_a_run_tries_a_start_no_longer_than_start_timeout(project: Sandbox) -> None:
     project.configure("restart_delay = 0.2\nstart_timeout = 1", top=IMPATIENT, command=shell(f"{NOTED} exit 1"))
 
@@ -146,6 +147,7 @@ def test_a_start_after_one_that_was_too_slow_may_take_twice_as_long(project: San
     assert "this start may take 0.6s" in second.output
 
 
+@pytest.mark.soak
 def test_a_restart_after_a_reload_that_failed_ends_nothing_that_it_could_not_replace(project: Sandbox) -> None:
     pid = serves(project, UNHANDLED, 'reload = "SIGHUP"\nladder = ["reload", "restart"]')
     (project.root / "server.py").rename(project.root / "away.py")
@@ -215,6 +217,7 @@ def test_validation_and_reload_run_as_the_user_of_the_service_and_with_its_envir
         assert project.auto_heal("stop").code == 0
 
 
+@pytest.mark.soak
 def test_a_monitor_reports_an_invalid_configuration_once(healthy: Sandbox) -> None:
     healthy.configure(VALIDATE, top=f"interval = 0.1\n{IMPATIENT}")
     healthy.get("/fall-ill/errors")
@@ -226,6 +229,7 @@ def test_a_monitor_reports_an_invalid_configuration_once(healthy: Sandbox) -> No
     assert len(evidence(healthy, "validate.txt")) == 1
 
 
+@pytest.mark.soak
 def test_a_dead_service_is_started_without_validation(healthy: Sandbox) -> None:
     healthy.configure(VALIDATE, top=IMPATIENT)
     kill(healthy)
@@ -348,6 +352,7 @@ def test_a_run_asks_until_the_checks_pass_and_heals_nothing_in_the_start_period(
     assert state(project)["started_at"] == 0
 
 
+@pytest.mark.soak
 def test_after_the_start_period_a_failing_check_starts_a_heal(project: Sandbox) -> None:
     warms_up(project, 1)
 

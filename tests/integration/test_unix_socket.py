@@ -90,6 +90,7 @@ def by_hand(project: Sandbox, *words: str) -> int:
     return pid
 
 
+@pytest.mark.soak
 def test_gunicorn_on_a_socket_is_started_checked_healed_and_stopped(project: Sandbox) -> None:
     project.write("app.py", _APP)
     version = 'version = { path = "/version" }'

@@ -131,6 +131,7 @@ def test_the_dead_leader_of_the_session_is_waited_for_whatever_process_the_state
         assert check.returncode == 0, output
 
 
+@pytest.mark.soak
 @needs_linux
 def test_a_dead_pid_that_never_goes_is_not_waited_for_for_ever(postgres: Sandbox) -> None:
     with late(postgres, "remediation", "start"):
