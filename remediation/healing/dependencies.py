@@ -80,6 +80,8 @@ def heal_all(
             done[name] = result
             sorter.done(name)
     finally:
+        # After an interrupt, heals under way come to their end, and begin nothing more.
+        remediator.stop_waiting()
         for thread in threads:
             thread.join()
     return list(done.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from threading import Event
 
 from msgspec.structs import replace
 
@@ -49,6 +50,11 @@ class Remediator:
         self._event_log = event_log
         self._context = RemediationContext(store, event_log, record=record, origin=origin)
         self._actions = self._context.actions
+        self._stop = Event()
+
+    def stop_waiting(self) -> None:
+        """Let heals in other threads wait for nothing more, and try no start again: the run is about to end."""
+        self._stop.set()
 
     # By hand.
 
@@ -135,7 +141,7 @@ class Remediator:
     def heal(self, incident: Incident) -> Remediation:
         """Take one step of the ladder, unless there is a reason not to; wait until few enough heals are under way."""
         try:
-            with self._store.heal_slot(), self._held(incident.service) as state:
+            with self._store.heal_slot(self._stop), self._held(incident.service) as state:
                 return self._heal(incident, state)
         except HealError as error:
             return self._context.refuse(incident, error.message)
@@ -205,8 +211,8 @@ class Remediator:
         if is_due or incident.steps_used or wait > service.start_timeout:
             return
         self._event_log.log("trying_again", name=service.name, delay=round(wait, 1))
-        for _ in polls(wait):
-            if self._is_ready_after_all(incident, state):
+        for _ in polls(wait, self._stop.wait):
+            if self._stop.is_set() or self._is_ready_after_all(incident, state):
                 return
 
     def _is_ready_after_all(self, incident: Incident, state: ServiceState) -> bool:
@@ -325,7 +331,8 @@ class Remediator:
                     raise
                 self._event_log.log_message(error.message)
                 self._event_log.log("trying_again", name=service.name, delay=state.delay)
-                time.sleep(state.delay)
+                if self._stop.wait(state.delay):
+                    raise
             else:
                 backoff.count_ready_start(state)
                 return

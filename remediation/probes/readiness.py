@@ -18,7 +18,7 @@ _LONGEST_POLL = 0.25
 _UNAUTHORIZED = 401
 
 
-def polls(timeout: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[float]:
+def polls(timeout: float, sleep: Callable[[float], object] = time.sleep) -> Iterator[float]:
     """Yield the seconds that are left of `timeout` each time to poll, and `sleep` in between."""
     start = time.monotonic()
     while True:

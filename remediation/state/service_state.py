@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -251,8 +252,11 @@ class Store:
         return self.project.state_folder / f"{service.name}.lock"
 
     @contextmanager
-    def heal_slot(self) -> Iterator[None]:
-        """Hold one of the places of `limits.at_once` for heals, after waiting until one is free."""
+    def heal_slot(self, stop: Event) -> Iterator[None]:
+        """Hold one of the places of `limits.at_once` for heals, after waiting until one is free.
+
+        KeyboardInterrupt if `stop` is set before.
+        """
         places = [self.project.state_folder / f".heal-{number}.lock" for number in range(self.project.limits.at_once)]
         while True:
             for place in places:
@@ -263,7 +267,8 @@ class Store:
                         continue
                     yield
                     return
-            time.sleep(_SLOT_POLL)
+            if stop.wait(_SLOT_POLL):
+                raise KeyboardInterrupt
 
     def is_locked(self, service: Service) -> bool:
         """Return whether a process is acting on a service now, without touching anything."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from itertools import accumulate
 from typing import Any
 
 import pytest
 from other_user import open_project
-from sandbox import IMPATIENT, SERVE, Sandbox, free_port, wait_for
+from sandbox import DEADLINE, IMPATIENT, SERVE, Sandbox, free_port, wait_for
 from watching import kill, only_check, watching
 
 from remediation.system.process import Identity
@@ -73,6 +74,29 @@ def test_a_run_tries_a_start_no_longer_than_start_timeout(project: Sandbox) -> N
     # At 0, 0.2 and 0.6 seconds; the next one would be at 1.4.
     assert 1 < starts(project) <= 3
     assert state(project)["failed_starts"] == starts(project)
+
+
+@pytest.mark.soak
+def test_an_interrupt_ends_the_tries_of_several_services(project: Sandbox) -> None:
+    keys = f"{shell(NOTED + 'exit 1')}\nrestart_delay = 40\nstart_timeout = 60"
+    project.configure(
+        "restart_delay = 40\nstart_timeout = 60",
+        top=IMPATIENT,
+        command=shell(f"{NOTED} exit 1"),
+        more=f'[services.db]\n{keys}\nurl = "tcp://127.0.0.1:{free_port()}"\n',
+    )
+    project.write(
+        "healthtests/test_db.py",
+        "import pytest\n\n\n@pytest.mark.heals('db')\ndef test_db(services):\n    assert services['db'].process\n",
+    )
+
+    check = project.start("pytest", "healthtests")
+    wait_for(lambda: project.log.count("trying the start again in 40s") == 2)
+    check.send_signal(signal.SIGINT)
+    output, _ = check.communicate(timeout=DEADLINE)
+
+    assert check.returncode == 2, output
+    assert starts(project) == 2
 
 
 def test_a_monitor_tries_a_start_again_when_it_is_due_and_not_only_at_its_interval(project: Sandbox) -> None:

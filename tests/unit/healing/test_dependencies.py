@@ -27,6 +27,9 @@ def test_without_threads_to_be_had_all_are_healed_one_after_the_other(
     incidents = [Incident(service, "ill", 0.0, 0) for service in loaded.services.values()]
 
     class Remediator:
+        def stop_waiting(self) -> None:
+            pass
+
         def heal(self, incident: Incident) -> Remediation:
             healed.append(incident.service.name)
             return remediation(incident.service.name)
