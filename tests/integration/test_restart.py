@@ -91,6 +91,7 @@ def test_an_interrupt_ends_the_tries_of_several_services(project: Sandbox) -> No
     )
 
     check = project.start("pytest", "healthtests")
+    wait_for((project.root / "auto-heal.log").exists)
     wait_for(lambda: project.log.count("trying the start again in 40s") == 2)
     check.send_signal(signal.SIGINT)
     output, _ = check.communicate(timeout=DEADLINE)
