@@ -160,6 +160,7 @@ def test_a_run_ends_within_the_time_of_its_attempts_and_five_seconds(healthy: Sa
             "import time\ntime.sleep(600)",
             "healthtests/test_a.py:2: the import of healthtests/test_a.py takes longer",
             id="sleeps",
+            marks=pytest.mark.soak,
         ),
         pytest.param(
             "import time\nwhile True:\n    try:\n        time.sleep(600)\n    except Exception:\n        pass",

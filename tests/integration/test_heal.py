@@ -74,6 +74,7 @@ def test_a_stranger_of_the_same_user_on_the_port_is_ended(project: Sandbox, host
     assert stranger.wait(5) == -signal.SIGTERM
 
 
+@pytest.mark.soak
 def test_a_stranger_that_took_the_port_of_a_killed_service_is_ended_without_retries(healthy: Sandbox) -> None:
     healthy.configure('free_port = "user"', top="timeout = 0.5\nretries = 3")
     os.kill(healthy.pid, signal.SIGKILL)

@@ -80,7 +80,11 @@ def test_a_service_is_started_shown_planned_for_and_stopped(project: Sandbox) ->
 
 
 @pytest.mark.parametrize(
-    ("number", "way"), [(signal.SIGSTOP, "auto-heal check"), (signal.SIGKILL, "pytest healthtests -n 2")]
+    ("number", "way"),
+    [
+        (signal.SIGSTOP, "auto-heal check"),
+        pytest.param(signal.SIGKILL, "pytest healthtests -n 2", marks=pytest.mark.soak),
+    ],
 )
 def test_a_service_that_was_suspended_or_killed_is_healed(healthy: Sandbox, number: signal.Signals, way: str) -> None:
     healthy.configure(top=SOON)
