@@ -47,6 +47,8 @@ _HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
 _OWN_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
 # Those that say what is asked for and by what program, but not by whom.
 _NO_CREDENTIALS = frozenset({"accept", "accept-encoding", "accept-language", "cache-control", "host", "user-agent"})
+# A URL whose user and password hold nothing that ends them early, RFC 3986 section 3.2, so that they can be masked.
+_ENCODED = re.compile(r"[^:/?#\s]+://[^/?#\s@]*@[^\s@]*")
 # In bytes, without the final NUL, unix(7).
 _LONGEST_SOCKET = 107
 # What of a command a shell leaves as it is.
@@ -544,8 +546,8 @@ def address_of(url: Address | str, root: Path = Path()) -> Address:
 
 
 def _refuse_bare_password(url: str) -> None:
-    """Refuse an invalid URL with user or password without quoting it: a part of the password may be what is wrong."""
-    if "@" in url:
+    """Refuse an invalid URL without quoting it if a part of its password may be what is wrong."""
+    if "@" in url and not _ENCODED.fullmatch(url):
         raise InvalidValueError(
             "is no URL; in user and password, percent-encode special characters, such as %23 for #", "url"
         )
