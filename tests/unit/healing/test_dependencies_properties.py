@@ -32,6 +32,9 @@ class Recorder:
         self._lock = threading.Lock()
         self.events: list[tuple[str, str]] = []
 
+    def stop_waiting(self) -> None:
+        """Do nothing: nothing here waits."""
+
     def heal(self, incident: Incident) -> Remediation:
         """Record the call."""
         name = incident.service.name
