@@ -21,6 +21,12 @@ class ServiceDown(pytest.fail.Exception):  # type: ignore[misc, name-defined]
         self.heals_nothing = heals_nothing
 
 
+class OverLimit(ServiceDown):
+    """What was measured exceeds its limit. `for` of a declared check may say that this is no failure yet."""
+
+    __module__ = "builtins"
+
+
 class Slower(ServiceDown):
     """A check took longer than before the deployment."""
 

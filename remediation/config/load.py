@@ -15,9 +15,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from remediation.config import trust
-from remediation.config.model import LONGEST, InvalidValueError, Project, Service, address_of
+from remediation.config.errors import InvalidValueError
+from remediation.config.model import LONGEST, Project, Service, address_of
 from remediation.config.resolve import resolve_service
-from remediation.config.schema import ConfigError, check_keys, read, refuse_nul
+from remediation.config.schema import ConfigError, Problems, check_keys, read, refuse_nul
 from remediation.config.variables import Variables
 from remediation.messages.text import Language, of_environment
 from remediation.system import files, secrets
@@ -61,16 +62,18 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     files.never_make(project.root)
     _check_state_folder(project.state_folder)
     override, outside = _url_override(tables, environ), Variables(environ)
-    services = {
-        name: resolve_service(
-            name, values, project=project, where=f"{where}services.", url=override.get(name), outside=outside
-        )
-        for name, values in tables.items()
-    }
+    services, problems = dict[str, Service](), Problems()
+    for name, values in tables.items():
+        with problems.kept():
+            services[name] = resolve_service(
+                name, values, project=project, where=f"{where}services.", url=override.get(name), outside=outside
+            )
+    problems.refuse()
     for service in services.values():
         _learn_secrets(service)
     _check_dependencies(services, f"{where}services")
     _check_conflicts(services, f"{where}services")
+    _check_heals(services, f"{where}services")
     for url in project.notify.urls:
         secrets.learn_url(url, whole=True)
     project = replace(project, services=services)
@@ -201,6 +204,18 @@ def _check_dependencies(services: Mapping[str, Service], where: str) -> None:
     except CycleError as error:
         circle = " -> ".join(reversed(error.args[1]))
         raise ConfigError(f"{where}: depends_on goes round in a circle: {circle}") from None
+
+
+def _check_heals(services: Mapping[str, Service], where: str) -> None:
+    """Refuse declared checks that heal unknown services."""
+    problems = Problems()
+    for service in services.values():
+        for number, check in enumerate(service.checks):
+            for name in check.heals or ():
+                if name not in services:
+                    place = f"{where}.{service.name}.checks[{number}].heals"
+                    problems.add(f"{place}: no service is called {name!r}; known services: {_list(services)}")
+    problems.refuse()
 
 
 def _check_conflicts(services: Mapping[str, Service], where: str) -> None:

@@ -22,6 +22,8 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
+from remediation.config.checks import Check
+from remediation.config.errors import InvalidValueError
 from remediation.system.secrets import redacted_words
 
 if TYPE_CHECKING:
@@ -62,14 +64,6 @@ _LOGIN = re.compile(r"(?:wp-)?(?:log|sign)[-_]?in(?:\.\w+)?", re.IGNORECASE)
 # A path in an HTTP request, RFC 3986 section 3.3, with percent-encoding.
 _PATH = re.compile(r"/[!-~]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class InvalidValueError(ValueError):
-    """A value is invalid; `key` is relative to the decoded table (empty: the table itself)."""
-
-    def __init__(self, problem: str, key: str) -> None:
-        super().__init__(problem)
-        self.key = key
 
 
 def _words(words: Sequence[str] | str, key: str) -> tuple[str, ...]:
@@ -332,6 +326,8 @@ class Service(Struct, frozen=True, kw_only=True):
     """Whether to verify the certificate of an https url."""
     ca_file: FilePath | None = None
     """The CA bundle that must have signed the certificate; None for the system's."""
+    checks: tuple[Check, ...] = ()
+    """The checks that need no Python."""
 
     def __post_init__(self) -> None:
         """Convert the values, and refuse combinations that contradict each other."""

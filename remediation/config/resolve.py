@@ -7,12 +7,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from remediation.config.checks import Check
 from remediation.config.model import Project, Service, Text
-from remediation.config.schema import ConfigError, read
+from remediation.config.schema import ConfigError, Problems, read
 from remediation.config.variables import Variables
 
 # In bytes. A bundle of all public certificate authorities takes a few hundred kilobytes.
 _CA_LIMIT = 16_000_000
+# The kinds of checks that look at the service's process.
+_NEED_PROCESS = ("memory_below", "cpu_below", "open_files_below", "process")
 
 
 def resolve_service(
@@ -39,10 +42,46 @@ def resolve_service(
         "evidence_timeout": project.evidence.timeout,
         "file_env": variables,
     }
+    _read_checks(table.get("checks"), where)
     service = read(table, Service, where)
+    _refuse_unfit_checks(service, where)
     _check_ca_file(service, f"{where}ca_file")
     budget = service.budget
     return replace(service, budget=replace(budget, calm=max(budget.window, 2 * project.interval)))
+
+
+def _read_checks(checks: object, where: str) -> None:
+    """Raise ConfigError with what is wrong in each of the checks, and not only in the first."""
+    problems = Problems()
+    for number, check in enumerate(checks if isinstance(checks, list) else ()):
+        with problems.kept():
+            read(check, Check, f"{where}checks[{number}].")
+    problems.refuse()
+
+
+def _refuse_unfit_checks(service: Service, where: str) -> None:
+    """Raise ConfigError for each check that does not fit its service."""
+    problems = Problems()
+    for number, check in enumerate(service.checks):
+        place = f"{where}checks[{number}]."
+        if problem := _unfit(check, service):
+            problems.add(f"{place}{check.kind}: {problem}")
+        if check.longest is not None and check.longest >= service.probe_timeout:
+            problems.add(f"{place}within: must be less than timeout, {service.probe_timeout:g}s, which ends an attempt")
+    problems.refuse()
+
+
+def _unfit(check: Check, service: Service) -> str | None:
+    scheme = service.address.scheme if service.address else ""
+    if check.is_request and scheme not in ("http", "https", "unix"):
+        return "needs an http or https url, to which the path belongs"
+    if check.tcp is True and scheme in ("", "unix"):
+        return 'needs a url with a port; or give host and port, as in "localhost:5432"'
+    if check.tls_expires_in and scheme not in ("https", "tcp"):
+        return "needs an https url, whose certificate is looked at"
+    if check.kind in _NEED_PROCESS and not service.command:
+        return "needs command beside it: only then is the process known"
+    return None
 
 
 def _check_ca_file(service: Service, where: str) -> None:

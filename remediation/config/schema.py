@@ -6,7 +6,8 @@ msgspec reports wrong values but stops at the first. The walk over the keys find
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from remediation.config.model import InvalidValueError
+from remediation.config.errors import InvalidValueError
 from remediation.messages.message import printable
 from remediation.system.secrets import redacted
 
@@ -49,11 +50,39 @@ def check_keys(values: object, kind: Any, where: str) -> None:
 
     `where` is the place of the table in the file; a key can be appended to it.
     """
-    problems = list(_wrong_keys(values, kind, where))
+    refuse(list(_wrong_keys(values, kind, where)))
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise ConfigError with all problems, if there are any."""
     if len(problems) == 1:
         raise ConfigError(problems[0])
     if problems:
-        raise ConfigError(" ".join(problem if problem.endswith("?") else f"{problem}." for problem in problems))
+        raise ConfigError(" ".join(problem if problem.endswith(("?", ".")) else f"{problem}." for problem in problems))
+
+
+class Problems:
+    """Collects what is wrong in several places, to report all of it at once."""
+
+    def __init__(self) -> None:
+        """Start without problems."""
+        self._found: list[str] = []
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep a ConfigError, and go on after it."""
+        try:
+            yield
+        except ConfigError as error:
+            self._found.append(str(error))
+
+    def add(self, problem: str) -> None:
+        """Add a sentence."""
+        self._found.append(problem)
+
+    def refuse(self) -> None:
+        """Raise ConfigError with all problems, if there are any."""
+        refuse(self._found)
 
 
 @cache
@@ -146,13 +175,14 @@ def _named(value: Any, key: str) -> str:
 def _plain(problem: str, kind: Any, key: str) -> str:
     """Rephrase an error of msgspec in the terms of TOML."""
     if match := re.fullmatch(r"Invalid enum value (.*)", problem):
-        return f"unknown value {match[1]}; known values: {', '.join(map(repr, _choices(kind, key)))}"
+        choices = ["true" if choice is True else repr(choice) for choice in _choices(kind, key)]
+        return f"unknown value {match[1]}; known values: {', '.join(choices)}"
     text = re.sub(r"`([^`]*)`", lambda match: _kinds(match[1]), problem)
     return text[0].lower() + text[1:]
 
 
-def _choices(kind: Any, key: str) -> list[str]:
-    """Return the strings that a field accepts."""
+def _choices(kind: Any, key: str) -> list[Any]:
+    """Return the values that a field accepts, mostly strings."""
     for part in re.findall(r"[a-z_]+|\[", key):
         if part == "[":
             kind = next(get_args(item)[0] for item in _alternatives(kind) if get_origin(item) is tuple)

@@ -1,3 +1,5 @@
+"""Durations, sizes and shares, as text."""
+
 from __future__ import annotations
 
 import pytest
