@@ -6,3 +6,6 @@ FOLDER = "healthtests"
 OWN = "auto-heal::"
 # The name of what is shown of a response that came by a redirect.
 REDIRECTED = "redirected to"
+# That of a check that was left out of a cycle, and that of a limit that is exceeded but not yet for long enough.
+CHECKED = "checked"
+PENDING = "exceeded"

@@ -138,9 +138,19 @@ class Handle:
         return None
 
     def get(self, path: str = "", **options: Any) -> Answer:
-        """GET a path and return the complete response, of at most 8 MiB after decompression.
+        """GET a path: `request` says what is returned and raised."""
+        __tracebackhide__ = True
+        return self.request("GET", path, **options)
 
-        `options` are those of `requests.Session.get`; none of them extends the time of the attempt.
+    def post(self, path: str = "", **options: Any) -> Answer:
+        """POST to a path: `request` says what is returned and raised."""
+        __tracebackhide__ = True
+        return self.request("POST", path, **options)
+
+    def request(self, method: str, path: str = "", **options: Any) -> Answer:
+        """Send a request and return the complete response, of at most 8 MiB after decompression.
+
+        `options` are those of `requests.Session.request`; none of them extends the time of the attempt.
         Redirects are followed to the same host and port, or from http to https on that host: the response of
         another host would prove nothing about this service. `allow_redirects=False` returns the redirect response.
         Raises ServiceDown if no complete response arrives in time. `.json()` of the response raises ServiceDown if
@@ -154,7 +164,7 @@ class Handle:
         from remediation.checks.transport import SOCKET_URL, Limits
 
         path = f"/{path}" if path and path[0] not in "/?" else path
-        what, url = f"{self.name}: GET {path or '/'}", self.url
+        what, url = f"{self.name}: {method} {path or '/'}", self.url
         if self._service.address and self._service.address.socket:
             url = SOCKET_URL
         session = self._session()
@@ -163,7 +173,7 @@ class Handle:
             options.setdefault("verify", session.verify)
         limits = Limits.of(options.pop("timeout", None), self._deadline)
         try:
-            answer = cast("Answer", session.get(url + path, **options, timeout=limits))  # type: ignore[arg-type]
+            answer = cast("Answer", session.request(method, url + path, **options, timeout=limits))  # type: ignore[arg-type]
         except (HTTPError, OSError, ValueError) as error:
             raise ServiceDown(f"{what}: {self._reason(error)}") from None
         except pytest.fail.Exception as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from remediation.checks import REDIRECTED
+from remediation.checks import CHECKED, PENDING, REDIRECTED
 from remediation.checks.results import attempt, report_outcome
 from remediation.messages.message import Message
 from remediation.state.event_log import EventLog
@@ -66,5 +66,12 @@ class ProgressReporter:
             self._event_log.log("because", check=check, reason=failed.message)
 
 
+# The texts of what auto-heal itself shows beside a check, with the name of their value.
+_TEXTS = {REDIRECTED: ("redirected_to", "place"), CHECKED: ("checked_before", "ago"), PENDING: ("exceeded", "problem")}
+
+
 def _shown(name: str, value: object) -> Message | str:
-    return Message("redirected_to", {"place": value}) if name == REDIRECTED else f"{name}: {value}"
+    if name not in _TEXTS:
+        return f"{name}: {value}"
+    key, value_name = _TEXTS[name]
+    return Message(key, {value_name: value})

@@ -68,6 +68,8 @@ def note(
 
 def label(item: pytest.Item) -> str:
     """Return a readable name of a check: the first line of its docstring, or its name, with its parameters."""
+    if own := getattr(item, "label", None):
+        return str(own)
     doc = getattr(getattr(item, "obj", None), "__doc__", None)
     if not doc or not doc.strip():
         return item.name

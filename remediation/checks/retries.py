@@ -12,6 +12,11 @@ from remediation.config.model import Project
 from remediation.healing import liveness
 from remediation.state.service_state import Store
 
+# Of a check that awaits its next attempt itself: the seconds that an attempt may take beyond the timeout, and those
+# between two attempts.
+EXTRA_TIME = pytest.StashKey[float]()
+_DELAY = pytest.StashKey[float]()
+
 
 def heals(item: pytest.Item) -> list[str]:
     """Return the services that a failure of a check may heal. UsageError for a marker without names."""
@@ -51,7 +56,9 @@ class Retries:
     def retries(self, item: pytest.Item) -> tuple[int, float]:
         """Return the maximum number of retries of a check, and the delay between them in seconds."""
         marker = item.get_closest_marker("flaky") if self._config.pluginmanager.hasplugin("rerunfailures") else None
-        return (marker.kwargs["reruns"], float(marker.kwargs["reruns_delay"])) if marker else (0, 0.0)
+        if marker is None:
+            return 0, 0.0
+        return marker.kwargs["reruns"], item.stash.get(_DELAY, float(marker.kwargs["reruns_delay"]))
 
     def retry_can_help(self, item: pytest.Item) -> bool:
         """Return whether another attempt could pass. It cannot if a required process is known to be dead."""
@@ -91,6 +98,8 @@ class Retries:
         else:
             names = ("reruns", "reruns_delay")
             arguments = {"reruns": 1, "reruns_delay": 0} | dict(zip(names, own.args, strict=False)) | dict(own.kwargs)
+        if EXTRA_TIME in item.stash:
+            item.stash[_DELAY], arguments["reruns_delay"] = float(arguments["reruns_delay"]), 0
         if option.usepdb:
             # A person who debugs a failure wants it once, and rerunfailures refuses to combine both.
             arguments["reruns"] = 0
@@ -99,7 +108,11 @@ class Retries:
     def _add_deadline(self, item: pytest.Item) -> None:
         if not self._config.pluginmanager.hasplugin("timeout"):
             return
-        if item.get_closest_marker("timeout") is None and self._config.option.timeout is None:
+        seconds = self._config.option.timeout
+        if EXTRA_TIME in item.stash:
+            seconds = (seconds or self._project.timeout) + item.stash.get(_DELAY, 0.0) + item.stash[EXTRA_TIME]
+            item.add_marker(pytest.mark.timeout(seconds, method="signal", func_only=True), append=False)
+        elif item.get_closest_marker("timeout") is None and seconds is None:
             # Only with the signal method, the session continues to its end, and so to the heal. Each phase has its
             # own deadline, because rerunfailures runs all attempts, with the delays, inside one protocol.
             marker = pytest.mark.timeout(self._project.timeout, method="signal", func_only=True)

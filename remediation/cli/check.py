@@ -12,7 +12,7 @@ from typing import IO
 
 from remediation.checks import FOLDER
 from remediation.checks.stale_report import RUNS_NOTHING
-from remediation.config.load import load_project
+from remediation.config.load import OWN_FILE, SHARED_FILE, load_project
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.deployment.context import Deployment
@@ -30,7 +30,7 @@ def check(arguments: list[str], *, verbose: bool, deployment: Deployment | None 
     `deployment` is set before and after a deployment. ConfigError if there is no configuration or there are no checks.
     """
     project = load_project(Path.cwd())
-    arguments = with_folder(arguments, project.root)
+    arguments = with_checks(arguments, project)
     if verbose:
         return _pytest(project, [*arguments, "-v"], deployment, None)
     with _quiet() as (terminal_fd, output):
@@ -48,19 +48,26 @@ def refuse_idle(arguments: list[str], to: str) -> None:
         raise ConfigError(f"{', '.join(sorted(idle))}: runs no check, so there is nothing to {to}")
 
 
-def with_folder(arguments: list[str], root: Path) -> list[str]:
-    """Return pytest's arguments, with the folder of the checks if they name no check. ConfigError if it is missing."""
-    folder = root / FOLDER
-    if not folder.is_dir():
-        raise ConfigError(f"there is no folder {FOLDER} in {root}; `auto-heal init` writes one")
+def with_checks(arguments: list[str], project: Project) -> list[str]:
+    """Return pytest's arguments, with all checks if they name none. ConfigError if there are none."""
     before = [None, *arguments]
-    named = any(_names_checks(argument, option) for option, argument in zip(before, arguments, strict=False))
-    return arguments if named else [*arguments, str(folder)]
+    if any(_names_checks(argument, option) for option, argument in zip(before, arguments, strict=False)):
+        return arguments
+    folder = project.root / FOLDER
+    if folder.is_dir():
+        return [*arguments, str(folder)]
+    if any(service.checks for service in project.services.values()):
+        return [*arguments, str(project.source)]
+    raise ConfigError(
+        f"there are no checks: neither a folder {FOLDER} in {project.root}, nor checks of a service in "
+        f"{project.source.name}; `auto-heal init` writes some"
+    )
 
 
 def _names_checks(argument: str, option: str | None) -> bool:
-    path = argument.partition("::")[0]
-    return not argument.startswith("-") and option not in _WITH_PATH and FOLDER in Path(path).parts
+    path = Path(argument.partition("::")[0])
+    is_path = not argument.startswith("-") and option not in _WITH_PATH
+    return is_path and (FOLDER in path.parts or path.name in (OWN_FILE, SHARED_FILE))
 
 
 def _pytest(project: Project, arguments: list[str], deployment: Deployment | None, terminal_fd: int | None) -> int:

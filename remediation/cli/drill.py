@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from remediation.cli.check import with_folder
+from remediation.cli.check import with_checks
 from remediation.cli.monitor import WatchedError, log_watcher, watcher_lock
 from remediation.cli.service import YES, selected
 from remediation.config.load import load_project
@@ -45,7 +45,7 @@ def drill(
     from remediation.drill.experiment import plan
 
     project = load_project(Path.cwd())
-    with_folder([], project.root)
+    with_checks([], project)
     _refuse_without_healing()
     event_log = EventLog.of(project, terminal=terminal(STDOUT))
     services = _drillable(project, names, event_log)

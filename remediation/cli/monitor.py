@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from remediation.cli.check import refuse_idle, with_folder
+from remediation.cli.check import refuse_idle, with_checks
 from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
@@ -51,7 +51,7 @@ def monitor(arguments: list[str], *, metrics_port: int | None) -> int:
     if "--rollback" in arguments:
         raise ConfigError("--rollback: a monitor never rolls back, only postdeploy and a single check do")
     project = load_project(Path.cwd())
-    arguments = with_folder(arguments, project.root)
+    arguments = with_checks(arguments, project)
     try:
         with watcher_lock(project) as lock:
             return _watch(project, lock, arguments, metrics_port)

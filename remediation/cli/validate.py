@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from remediation.checks import FOLDER
-from remediation.cli.check import with_folder
+from remediation.cli.check import with_checks
 from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
@@ -35,7 +35,7 @@ def validate(*, checks: bool) -> int:
 
 def _require_checks(project: Project) -> None:
     """Collect the checks in another process, as a monitor would. ConfigError if that fails."""
-    arguments = with_folder(["--collect-only", "--quiet", "--color=no", "-p", "no:cacheprovider"], project.root)
+    arguments = with_checks(["--collect-only", "--quiet", "--color=no", "-p", "no:cacheprovider"], project)
     command = python.command("remediation.cli.validate", "collect", *arguments)
     try:
         done = subprocess.run(

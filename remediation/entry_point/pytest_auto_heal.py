@@ -102,9 +102,10 @@ def may_be_health_run(config: pytest.Config) -> bool:
     if config.pluginmanager.is_blocked(NAME):
         return False
     arguments = config.invocation_params.args
-    return "--heal=auto" in arguments or any(
-        not argument.startswith("-") and FOLDER in Path(argument.partition("::")[0]).parts for argument in arguments
-    )
+    before = (None, *arguments)
+    named = [new for old, new in zip(before, arguments, strict=False) if old not in ("-c", "--config-file")]
+    paths = [Path(argument.partition("::")[0]) for argument in named if not argument.startswith("-")]
+    return "--heal=auto" in arguments or any(FOLDER in path.parts or path.name in _FILES for path in paths)
 
 
 def _is_watched() -> bool:
@@ -168,8 +169,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 def is_health_run(config: pytest.Config) -> bool:
     """Return whether this session runs checks, and so may heal.
 
-    It does if an argument names a path in a folder called healthtests, or with --heal=auto, but never merely
-    because a test failed.
+    It does if an argument names a path in a folder called healthtests, or the configuration, whose checks need no
+    Python, or with --heal=auto, but never merely because a test failed.
     """
     if config.pluginmanager.is_blocked(NAME):
         return False
@@ -180,7 +181,8 @@ def is_health_run(config: pytest.Config) -> bool:
 
 def _runs_checks(config: pytest.Config, heal: str | None, arguments: Iterable[str]) -> bool:
     # Only below the root, because the project itself may be in a folder of that name.
-    return heal == "auto" or any(FOLDER in _below_root(config, argument).parts for argument in arguments)
+    paths = [_below_root(config, argument) for argument in arguments]
+    return heal == "auto" or any(FOLDER in path.parts or path.name in _FILES for path in paths)
 
 
 def _below_root(config: pytest.Config, argument: str) -> Path:

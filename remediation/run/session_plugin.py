@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from remediation.checks import FOLDER, results
 from remediation.checks.client import project_of
 from remediation.checks.collect_timeout import Collection
+from remediation.checks.declared import DeclaredChecks
 from remediation.checks.heartbeat_plugin import HeartbeatPlugin
 from remediation.checks.import_hint import ImportHint
 from remediation.checks.progress import ProgressReporter
@@ -90,9 +91,11 @@ class SessionPlugin:
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project, self._store.reserve)
         sampling = self._deploy_session.sampling if self._deploy_session else None
         self._failure = SessionFailure(config)
+        self._declared = DeclaredChecks(config, self._project, self._retries, one_by_one=sampling is not None)
+        self._declared.evaluator.is_later_round = self._later_round is not None
         plugins = [
-            self._selection, self._retries, self._files, sampling, Redaction(), self._failure, ImportHint(),
-            *self._supervision_plugins(),
+            self._selection, self._retries, self._declared, self._files, sampling, Redaction(), self._failure,
+            ImportHint(), *self._supervision_plugins(),
         ]  # fmt: skip
         for plugin in filter(None, plugins):
             config.pluginmanager.register(plugin, f"auto-heal-{type(plugin).__name__.lower()}")
@@ -212,6 +215,7 @@ class SessionPlugin:
             self._config.pluginmanager.unregister(self._deploy_session.sampling)
             self._deploy_session = None
         self._later_round = str(fork.folder) if fork.later else None
+        self._declared.evaluator.is_cycle, self._declared.evaluator.is_later_round = True, fork.later
         self._files.begin_anew(fork.folder, later=fork.later)
         self._selection.selected, self._claimed = fork.selected, set()
         # A blocked terminal must not delay a heal.
@@ -231,9 +235,10 @@ class SessionPlugin:
             raise RuntimeError("a worker of xdist leaves nothing")
         return self._files.folder
 
-    def claim(self, items: Iterable[pytest.Item]) -> None:
+    def claim(self, items: Sequence[pytest.Item]) -> None:
         """Record in a fork that this process runs these checks of the round."""
         self._claimed |= {item.nodeid for item in items}
+        self._declared.announce(items)
 
     def pytest_collection_finish(self) -> None:
         """Remember the import path, which now includes the folders of the checks."""

@@ -147,6 +147,38 @@ REASON: dict[str, Text] = {
         "текст не в UTF-8, как того требует JSON ({wrong}), и не в {declared}",
     ),
     "wrong_byte": Text(ERROR, "byte {byte} at {place}", "байт {byte}, позиция {place}"),
+    # What a declared check expects.
+    "unexpected_status": Text(ERROR, "status {status}, not {expected}", "код ответа {status}, а не {expected}"),
+    "with_body": Text(ERROR, "{problem}; the body begins with {start}", "{problem}; тело ответа начинается с {start}"),
+    "no_header": Text(ERROR, "the answer has no header {name}", "в ответе нет заголовка {name}"),
+    "unexpected_header": Text(
+        ERROR, "the header {name} is {value}, without {text}", "заголовок {name} равен {value}, в нём нет {text}"
+    ),
+    "text_missing": Text(ERROR, "the body does not contain {text}", "в теле ответа нет {text}"),
+    "no_match": Text(
+        ERROR, "nothing in the body matches {expression}", "в теле ответа ничто не подходит под {expression}"
+    ),
+    "no_key": Text(ERROR, "the JSON has no {place}", "в JSON нет {place}"),
+    "no_item": Text(
+        ERROR, "no item of {place} fits {expected}", "ни один элемент {place} не подходит под {expected}"
+    ),
+    "the_json": Text(ERROR, "the JSON", "JSON"),
+    "unexpected_value": Text(ERROR, "{place} is {value}, not {expected}", "{place} равно {value}, а не {expected}"),
+    "too_slow": Text(
+        ERROR, "{what}: took {seconds}s, more than {limit}s (within)",
+        "{what}: занимает {seconds} с, больше {limit} с (within)",
+    ),
+    "not_yet": Text(
+        ERROR, "{problem}; this is exceeded {times} of {needed} times, and heals only then",
+        "{problem}; предел превышен {times} из {needed} раз, восстановление начнётся лишь тогда",
+    ),
+    "not_yet_long": Text(
+        ERROR, "{problem}; this heals once it has lasted {needed}s, now {lasted}s",
+        "{problem}; восстановление начнётся, когда это продлится {needed} с, сейчас {lasted} с",
+    ),
+    "unfinished": Text(
+        ERROR, "{what}: it did not end within {seconds}s (timeout)", "{what}: не завершилось за {seconds} с (timeout)"
+    ),
     # The version.
     "version_unset": Text(
         ERROR, "it is not configured where its version is told (version)",

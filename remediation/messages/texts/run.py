@@ -10,6 +10,8 @@ RUN: dict[str, Text] = {
     "passed": Text(SUCCESS, "✅ {check} OK", "✅ {check} OK"),
     "passed_showing": Text(SUCCESS, "✅ {check} OK ({shown})", "✅ {check} OK ({shown})"),
     "redirected_to": Text(INFO, "redirected to {place}", "перенаправление на {place}"),
+    "checked_before": Text(INFO, "checked {ago} ago", "проверено {ago} назад"),
+    "exceeded": Text(INFO, "{problem}", "{problem}"),
     "skipped": Text(INFO, "{check} skipped: {reason}", "{check}: пропущено — {reason}"),
     "retry": Text(
         WARN,
