@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 _MOST = 200
 # How many checks may begin before those under way have ended, or have had this many seconds to send their request.
 # More would wait for the interpreter rather than for their services, and look slow.
-_YOUNG, _YOUTH = 8, 0.05
+_YOUNG, _YOUTH = 4, 0.05
 
 
 class _Run(Generic[Result]):

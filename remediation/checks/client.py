@@ -184,6 +184,10 @@ class Handle:
             self._show_redirect(answer)
         return answer
 
+    def prepare(self) -> None:
+        """Make the session, and import what it needs, so that the time of the first request is its own."""
+        self._session()
+
     def _show_redirect(self, answer: Answer) -> None:
         """Show beside a passing check where its response came from: a page to log in by proves little."""
         from urllib.parse import urlsplit

@@ -140,7 +140,7 @@ class Evaluator:
             what = f"{service.name}: {subject.name}"
             took = self._probe(subject, deadline, properties)
         if check.longest is not None and took > check.longest:
-            raise OverLimit(english("too_slow", what=what, seconds=f"{took:.3g}", limit=seconds(check.longest)))
+            raise OverLimit(english("answers_slowly", what=what, seconds=f"{took:.3g}", limit=seconds(check.longest)))
         return took
 
     def _request(self, handle: Handle, check: Check) -> tuple[str, float]:
@@ -151,6 +151,7 @@ class Evaluator:
             options["json"] = check.body
         # A redirect that is expected is not followed.
         options["allow_redirects"] = not any(status in _REDIRECTS for status in check.statuses)
+        handle.prepare()
         start = time.monotonic()
         answer = handle.request(check.kind.upper(), check.target, **options)
         took = time.monotonic() - start

@@ -63,7 +63,9 @@ class ProgressReporter:
         number = getattr(report, "rerun", 0) + 1
         self._event_log.log("failed" if number > 1 else "failed_once", check=check, attempts=number)
         if failed := attempt(report):
-            self._event_log.log("because", check=check, reason=failed.message)
+            # What a declared check asks is its name, and its failure begins with that.
+            is_named = f"{check}: " in failed.message
+            self._event_log.log("because_of" if is_named else "because", check=check, reason=failed.message)
 
 
 # The texts of what auto-heal itself shows beside a check, with the name of their value.

@@ -128,14 +128,14 @@ def _wrong_keys(value: object, kind: Any, where: str) -> Iterator[str]:
     """Yield a sentence for each unknown key of a value, at any depth; `read` reports all other mistakes."""
     for alternative in _alternatives(kind):
         inner = get_args(alternative)
-        if isinstance(value, Mapping) and isinstance(alternative, type) and issubclass(alternative, Struct):
+        if isinstance(value, Mapping) and _is_struct(alternative):
             types = keys(alternative)
             for key, content in value.items():
                 if key in types:
                     yield from _wrong_keys(content, types[key], f"{where}{key}.")
                 else:
                     yield f"{where.rstrip('.: ')}: unknown key {key!r}; {_hint(key, list(types))}"
-        elif isinstance(value, Mapping) and get_origin(alternative) is Mapping and issubclass(inner[1], Struct):
+        elif isinstance(value, Mapping) and get_origin(alternative) is Mapping and _is_struct(inner[1]):
             for name, content in value.items():
                 if NAME.fullmatch(name):
                     yield from _wrong_keys(content, inner[1], f"{where}{name}.")
@@ -144,6 +144,10 @@ def _wrong_keys(value: object, kind: Any, where: str) -> Iterator[str]:
         elif isinstance(value, list) and get_origin(alternative) is tuple:
             for index, content in enumerate(value):
                 yield from _wrong_keys(content, inner[0], f"{where.removesuffix('.')}[{index}].")
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def _hint(key: str, valid_keys: list[str]) -> str:

@@ -32,10 +32,10 @@ class CheckState(msgspec.Struct, frozen=True):
     def exceeded(self, restart: str, *, counts: bool) -> CheckState:
         """Return the state after one more look that found the limit exceeded; `counts` if it is the first of a run."""
         now = time.time()
-        is_new = not self.runs or self.restart != restart
+        is_new = not self.exceeded_since or self.restart != restart
         # The clock may have been set back.
         since = now if is_new else min(self.exceeded_since, now)
-        runs = 1 if is_new else self.runs + counts
+        runs = counts + (0 if is_new else self.runs)
         return CheckState(exceeded_since=since, runs=runs, restart=restart)
 
 

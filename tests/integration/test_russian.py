@@ -33,6 +33,8 @@ ALIKE = {
     "passed_showing": "the old script's, to the letter",
     "uptime": "the old script's, to the letter",
     "because": "only values",
+    "because_of": "only values",
+    "exceeded": "only values",
     "detail": "only a value",
     "pid_file": "only values",
     "surroundings": "only values",

@@ -164,7 +164,7 @@ REASON: dict[str, Text] = {
     ),
     "the_json": Text(ERROR, "the JSON", "JSON"),
     "unexpected_value": Text(ERROR, "{place} is {value}, not {expected}", "{place} равно {value}, а не {expected}"),
-    "too_slow": Text(
+    "answers_slowly": Text(
         ERROR, "{what}: took {seconds}s, more than {limit}s (within)",
         "{what}: занимает {seconds} с, больше {limit} с (within)",
     ),

@@ -25,6 +25,7 @@ RUN: dict[str, Text] = {
     ),
     "failed_once": Text(ERROR, "❌ {check} FAIL after 1 attempt", "❌ {check} FAIL после 1 попытки"),
     "because": Text(ERROR, "{check}: {reason}", "{check}: {reason}"),
+    "because_of": Text(ERROR, "{reason}", "{reason}"),
     "not_collected": Text(ERROR, "❌ Not collected: {reason}", "❌ Не удалось собрать: {reason}"),
     # The verdict.
     "healthy": Text(SUCCESS, "✅ All systems are healthy", "✅ Все системы работают нормально"),
