@@ -15,6 +15,7 @@ from remediation.run import plugin
 
 if TYPE_CHECKING:
     from remediation.checks.client import Services
+    from remediation.checks.probe import Probe
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -48,3 +49,11 @@ def services(request: pytest.FixtureRequest) -> Services:
     from remediation.checks.client import services_for
 
     return services_for(request)
+
+
+@pytest.fixture
+def probe(request: pytest.FixtureRequest) -> Probe:
+    """What a check can measure: `probe.memory("api", below="500 MiB")`."""
+    from remediation.checks.probe import probe_for
+
+    return probe_for(request)

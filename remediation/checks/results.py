@@ -10,10 +10,13 @@ import msgspec
 import pytest
 
 from remediation.checks.errors import Slower
-from remediation.state.records import CheckOutcome, Result
+from remediation.state.records import CheckOutcome, Measurement, Result
 from remediation.state.remediation import Remediation
 from remediation.supervision.attempt_log import NOTE, ReportOutcome
 from remediation.system.secrets import redacted
+
+# What the attempt of an item has measured.
+MEASUREMENTS = pytest.StashKey[list[Measurement]]()
 
 # The escape sequences with which pytest colours a difference on a terminal, ECMA-48 section 8.3.117.
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")

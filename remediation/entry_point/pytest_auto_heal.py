@@ -25,6 +25,7 @@ from auto_heal_command import conflict, other_package
 
 if TYPE_CHECKING:
     from remediation.checks.client import Services
+    from remediation.checks.probe import Probe
 
 # The folder whose tests are checks.
 FOLDER = "healthtests"
@@ -257,6 +258,14 @@ def services(request: pytest.FixtureRequest) -> Services:
     from remediation.checks.client import services_for
 
     return services_for(request)
+
+
+@pytest.fixture
+def probe(request: pytest.FixtureRequest) -> Probe:
+    """What a check can measure: `probe.memory("api", below="500 MiB")`."""
+    from remediation.checks.probe import probe_for
+
+    return probe_for(request)
 
 
 def _hooks(config: pytest.Config) -> ModuleType | None:

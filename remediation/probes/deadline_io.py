@@ -10,8 +10,9 @@ import io
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from remediation.messages.message import english
 from remediation.system import ports
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from http.client import HTTPException
 
     from remediation.config.model import Address
+
+Value = TypeVar("Value")
 
 # How many characters of an answer to show: enough to tell a banner from a page.
 _SHOWN = 60
@@ -37,7 +40,7 @@ def connect(host: str, number: int, deadline: float) -> socket.socket:
     error: OSError = TimeoutError(errno.ETIMEDOUT, "timed out")
     for address in addresses(host, number, deadline):
         try:
-            return ports.connect(address, number, _left(deadline))
+            return ports.connect(address, number, left(deadline))
         except OSError as failure:
             error = failure
     raise error
@@ -55,7 +58,7 @@ def connect_to_socket(path: str, deadline: float) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     try:
         while True:
-            connection.settimeout(_left(deadline))
+            connection.settimeout(left(deadline))
             try:
                 connection.connect(path)
             except FileNotFoundError:
@@ -76,42 +79,55 @@ def addresses(host: str, number: int, deadline: float) -> list[str]:
     OSError if there are none before `deadline`, on the monotonic clock.
     """
 
-    def resolve(flags: int = 0) -> None:
+    def resolve(flags: int = 0) -> list[str]:
         answers = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=flags)
-        resolved.extend(str(answer[4][0]) for answer in answers)
+        return [str(answer[4][0]) for answer in answers]
 
-    def query() -> None:
-        try:
-            resolve()
-        except OSError as error:
-            failures.append(error)
-        except ValueError:
-            failures.append(socket.gaierror(socket.EAI_NONAME, "no name of a host"))
-
-    resolved: list[str] = []
-    failures: list[OSError] = []
     with suppress(socket.gaierror, ValueError):
-        resolve(socket.AI_NUMERICHOST)
-        return resolved
-    # The resolver has its own timeout, and no signal ends it.
-    thread = threading.Thread(target=query, daemon=True)
+        return resolve(socket.AI_NUMERICHOST)
+    try:
+        # The resolver has its own timeout, and no signal ends it.
+        return within(deadline, resolve)
+    except TimeoutError:
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answered in time") from None
+    except ValueError:
+        raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from None
+
+
+def left(deadline: float) -> float:
+    """Return the seconds until a deadline on the monotonic clock; TimeoutError after it."""
+    if (seconds := deadline - time.monotonic()) <= 0:
+        raise TimeoutError(errno.ETIMEDOUT, "timed out")
+    return seconds
+
+
+def within(deadline: float, work: Callable[[], Value]) -> Value:
+    """Return what `work` returns, or raise what it raises; TimeoutError if it takes longer than `deadline`.
+
+    It is for calls that cannot be given a deadline, such as those into the kernel about a file system that hangs: they
+    go on in a thread of their own, which is abandoned.
+    """
+    done: list[Value] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     try:
         thread.start()
     except RuntimeError as error:
         # The system allows no more threads.
         raise OSError(errno.EAGAIN, str(error)) from None
-    thread.join(_left(deadline))
+    thread.join(left(deadline))
     if failures:
         raise failures[0]
-    if not resolved:
-        raise socket.gaierror(socket.EAI_AGAIN, "no name server answered in time")
-    return resolved
-
-
-def _left(deadline: float) -> float:
-    if (left := deadline - time.monotonic()) <= 0:
+    if not done:
         raise TimeoutError(errno.ETIMEDOUT, "timed out")
-    return left
+    return done[0]
 
 
 class Until:
@@ -138,7 +154,7 @@ class _Reading(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._connection.settimeout(_left(self._deadline))
+        self._connection.settimeout(left(self._deadline))
         return self._file.readinto(buffer)
 
     def close(self) -> None:

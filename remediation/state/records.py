@@ -52,6 +52,14 @@ _HAS_FAILED = frozenset({CheckOutcome.FAILED, CheckOutcome.HEALED})
 _IS_WELL = frozenset({CheckOutcome.PASSED, CheckOutcome.HEALED})
 
 
+class Measurement(msgspec.Struct, frozen=True):
+    """A value that a check measured, such as ("memory", 327155712.0, "B")."""
+
+    name: str
+    value: float
+    unit: str
+
+
 class Result(msgspec.Struct, frozen=True):
     """The result of one check, or of one service, in one run; moments in epoch seconds, latency in seconds.
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -85,9 +85,14 @@ def _ours(fd: int, path: Path) -> int:
     return fd
 
 
+def open_read(path: Path) -> BinaryIO:
+    """Open a regular file for reading; raise OSError for anything else."""
+    return os.fdopen(_regular(os.open(path, _READ), path), "rb")
+
+
 def read(path: Path, *, limit: int) -> bytes:
     """Return at most `limit` bytes of a regular file; raise OSError for anything else."""
-    with os.fdopen(_regular(os.open(path, _READ), path), "rb") as file:
+    with open_read(path) as file:
         return file.read(limit)
 
 
@@ -97,7 +102,7 @@ def tail(path: Path, *, start: int, limit: int) -> bytes:
     A log that ends before `start` was rotated meanwhile, so all its bytes are newer. The result leaves out the hole
     that a rotation can leave at the beginning.
     """
-    with os.fdopen(_regular(os.open(path, _READ), path), "rb") as file:
+    with open_read(path) as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(start if start <= end else 0, end - limit))
         return file.read(limit).lstrip(b"\0")

@@ -127,14 +127,14 @@ def _on_disk(log: os.stat_result) -> int:
 def _close_hole(path: Path) -> None:
     log = files.open_update(path)
     try:
-        if start := _data_start(log):
+        if start := data_start(log):
             _save(log, path, start, os.fstat(log).st_size)
     finally:
         os.close(log)
 
 
 def _move(log: int, path: Path, limit: int) -> bool:
-    log_stat, block, start = os.fstat(log), os.fstatvfs(log).f_bsize, _data_start(log)
+    log_stat, block, start = os.fstat(log), os.fstatvfs(log).f_bsize, data_start(log)
     if min(_on_disk(log_stat), log_stat.st_size - start) < limit:
         return False
     cut = _cut(log, start, log_stat.st_size, block=block, search=limit // 4)
@@ -146,8 +146,8 @@ def _move(log: int, path: Path, limit: int) -> bool:
     return True
 
 
-def _data_start(log: int) -> int:
-    """Return the end of the hole at the beginning, lseek(2); 0 if there is none."""
+def data_start(log: int) -> int:
+    """Return the end of the hole at the beginning of an open log, lseek(2); 0 if there is none."""
     if not can_cut_files():
         # Then `running` has left no hole.
         return 0

@@ -1,0 +1,423 @@
+"""What a check can measure: `probe.memory("api", below="500 MiB")`.
+
+Every method measures until the attempt's deadline at most, whatever the other side does. It returns what it measured,
+and fails with one sentence. It can be called in any thread.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from remediation.checks.errors import ServiceDown
+from remediation.checks.results import MEASUREMENTS
+from remediation.config import quantities
+from remediation.config.model import Address, InvalidValueError, Project, Service, address_of
+from remediation.config.schema import ConfigError
+from remediation.engines import engine_of
+from remediation.healing import liveness
+from remediation.messages.formatting import spoken
+from remediation.messages.message import english
+from remediation.probes import deadline_io, log_lines
+from remediation.state import log_positions
+from remediation.state.log_positions import Position
+from remediation.state.records import Measurement
+from remediation.state.service_state import Store
+from remediation.system.process import Identity, descendants
+
+if TYPE_CHECKING:
+    import pytest
+
+    from remediation.probes.certificate import Certificate
+
+Value = TypeVar("Value")
+
+# As in `Services`: a method gives up this many seconds before pytest-timeout's alarm ends the attempt.
+_HEADSTART = 0.05
+_HTTPS = 443
+# The most bytes of a command's output.
+_MOST_OUTPUT = 1 << 20
+
+# Where the logs were looked at last, when this process first looked: all its attempts look at the same lines. A later
+# round is another process, which may be a fork of this one.
+_starts: dict[tuple[int, str], Position | None] = {}
+
+
+class Probe:
+    """What one attempt at a check can measure."""
+
+    def __init__(
+        self,
+        project: Project,
+        store: Store,
+        *,
+        deadline: float,
+        properties: list[tuple[str, object]],
+        measurements: list[Measurement] | None = None,
+    ) -> None:
+        """End by `deadline`, on the monotonic clock; add what is measured to `properties` and `measurements`.
+
+        `properties` are shown beside a check that passes, `measurements` are kept in the history.
+        """
+        self._project = project
+        self._store = store
+        self._deadline = deadline
+        self._properties = properties
+        self._measurements = [] if measurements is None else measurements
+        self._targets: dict[str, str] = {}
+
+    # The network.
+
+    def tcp(self, address: str) -> float:
+        """Connect to `host:port`, to a Unix socket or to a service, and return the seconds that it took."""
+        __tracebackhide__ = True
+        place = self._address("tcp", address)
+        began = time.monotonic()
+        try:
+            deadline_io.connect_to(place, self._deadline).close()
+        except OSError as error:
+            raise ServiceDown(f"TCP {place.place}: {_why(error)}") from None
+        return self._took("tcp", place.place, began)
+
+    def dns(
+        self, name: str, kind: str = "A", *, server: str | None = None, contains: str | Sequence[str] | None = None
+    ) -> list[str]:
+        """Return the records of a name; fail if there are none, or not all that it has to contain.
+
+        `server` is the IP address of a name server, with a port if it is not 53; the default are those of the system.
+        """
+        __tracebackhide__ = True
+        _require("dns.resolver", "dns", "dnspython")
+        from remediation.probes import dns
+
+        began = time.monotonic()
+        try:
+            asked = dns.server_of(server) if server else None
+            found = dns.records(name, kind.upper(), server=asked, deadline=self._deadline)
+        except ValueError as error:
+            raise _wrong("dns", error) from None
+        except dns.DnsError as error:
+            raise ServiceDown(f"DNS {name}: {error}") from None
+        wanted = [contains] if isinstance(contains, str) else list(contains or ())
+        if missing := [record for record in wanted if record not in found]:
+            raise ServiceDown(f"DNS {name}: {english('dns_other', there=found, place=missing)}")
+        self._took("dns", name, began)
+        return found
+
+    def tls(
+        self,
+        address: str,
+        *,
+        expires_in: str | float | None = None,
+        ca_file: str | Path | None = None,
+        verify: bool = True,
+    ) -> Certificate:
+        """Return the certificate of the server at `host:port`, or of a service; fail if it is not trusted.
+
+        With `expires_in`, such as "14d", fail if it expires sooner. The `ca_file` and `verify` of a service apply.
+        """
+        __tracebackhide__ = True
+        from remediation.probes import certificate, tls
+
+        limit = None if expires_in is None else self._argument("tls", "expires_in", expires_in, quantities.seconds)
+        if service := self._project.services.get(address):
+            ca_file, verify = ca_file or service.ca_file, verify and service.verify
+        place = self._address("tls", address, port=_HTTPS)
+        file = self._project.root / ca_file if ca_file else None
+        what = f"TLS {place.place}"
+        try:
+            shown = certificate.of(place.host, place.port, verify=verify, ca_file=file, deadline=self._deadline)
+        except ssl.SSLError as error:
+            host, port, deadline = place.host, place.port, self._deadline
+            problem = tls.problem(error, host=host, port=port, ca_file=file, deadline=deadline)
+            raise ServiceDown(f"{what}: {problem}") from None
+        except OSError as error:
+            raise ServiceDown(f"{what}: {_why(error)}") from None
+        left, until = shown.seconds_left, f"{shown.not_after:%Y-%m-%d}"
+        self._record("tls", place.place, left, "s", f"expires in {spoken(left)}")
+        if limit is not None and left <= 0:
+            raise ServiceDown(f"{what}: {english('cert_expired_on', until=until)}")
+        if limit is not None and left < limit:
+            time_left, limit_said = spoken(left), spoken(limit)
+            raise ServiceDown(f"{what}: {english('cert_expires', time=time_left, until=until, limit=limit_said)}")
+        return shown
+
+    # The processes of a service.
+
+    def memory(self, service: str, *, below: str | float) -> int:
+        """Return the bytes of memory that a service's processes use together; fail if it is not below a size."""
+        __tracebackhide__ = True
+        from remediation.probes import resources
+
+        limit = self._argument("memory", "below", below, quantities.size)
+        processes = self._processes(service)
+        used = self._used(service, lambda: resources.memory(processes, deadline=self._deadline))
+        size = quantities.spoken_size(used.size)
+        self._record("memory", service, used.size, "B", size)
+        if used.size >= limit:
+            key = "memory_above" if used.is_proportional else "memory_above_rss"
+            said = quantities.spoken_size(limit)
+            raise ServiceDown(english(key, name=service, size=size, limit=said, count=len(processes)))
+        return used.size
+
+    def cpu(self, service: str, *, below: str | float) -> float:
+        """Return the CPU time of a service's processes in percent of one core; fail if it is not below a share."""
+        __tracebackhide__ = True
+        from remediation.probes import resources
+
+        limit = self._argument("cpu", "below", below, quantities.share)
+        count = len(self._processes(service))
+        used = self._used(service, lambda: resources.cpu(lambda: self._processes(service), deadline=self._deadline))
+        self._record("cpu", service, used, "%", f"{used:.0f}%")
+        if used >= limit:
+            share, said = f"{used:.0f}%", f"{limit:g}%"
+            raise ServiceDown(english("cpu_above", name=service, share=share, limit=said, count=count))
+        return used
+
+    def open_files(self, service: str, *, below: str | float) -> int:
+        """Return the open files of the process of a service that is nearest to its own limit.
+
+        Fail if they are not below a share of that limit, such as "80%", or below a number.
+        """
+        __tracebackhide__ = True
+        from remediation.probes import resources
+
+        limit = self._argument("open_files", "below", below, quantities.share)
+        processes = self._processes(service)
+        used = self._used(service, lambda: resources.open_files(processes, deadline=self._deadline))
+        self._record("open_files", service, used.opened, "", f"{used.opened} of {used.limit or 'any number'}")
+        if (used.share if isinstance(below, str) else used.opened) >= limit:
+            said = f"{limit:g}%" if isinstance(below, str) else f"{limit:g}"
+            key = "files_above" if used.limit else "files_above_unlimited"
+            values = {"pid": used.pid, "count": used.opened, "most": used.limit, "share": f"{used.share:.0f}%"}
+            raise ServiceDown(english(key, name=service, limit=said, **values))
+        return used.opened
+
+    def _used(self, name: str, measure: Callable[[], Value]) -> Value:
+        __tracebackhide__ = True
+        from remediation.probes.resources import UnreadableError
+
+        try:
+            return measure()
+        except OSError:
+            raise ServiceDown(english("usage_late", name=name), heals_nothing=True) from None
+        except UnreadableError as error:
+            if error.is_denied:
+                raise ServiceDown(english("usage_denied", name=name), heals_nothing=True) from None
+            raise ServiceDown(english("process_gone", name=name)) from None
+
+    def _processes(self, name: str) -> list[Identity]:
+        """Return the live processes of a service; ServiceDown with the reason if none is known."""
+        __tracebackhide__ = True
+        service = self._service(name)
+        engine = engine_of(service)
+        if not engine.knows_process:
+            raise ServiceDown(english("run_by_others", name=name), heals_nothing=True)
+        if problem := liveness.hopeless(service, self._store):
+            raise ServiceDown(problem, retry_is_pointless=True)
+        state = self._store.recall(service)
+        if processes := engine.processes(state):
+            return processes
+        # A server that the run adopts, or will.
+        if found := engine.lost_process(state, self._store):
+            return descendants([found.identity])
+        if stranger := engine.stranger(state):
+            raise ServiceDown(str(stranger), heals_nothing=True)
+        raise ServiceDown(english("process_gone", name=name), retry_is_pointless=True)
+
+    # This machine.
+
+    def disk(self, path: str | Path = ".", *, free: str | float = "10%") -> int:
+        """Return the free bytes of the file system of a path; fail if it has less than a share or a size."""
+        __tracebackhide__ = True
+        is_share = isinstance(free, str) and free.strip().endswith("%")
+        limit = self._argument("disk", "free", free, quantities.share if is_share else quantities.size)
+        place = self._project.root / path
+        try:
+            status = deadline_io.within(self._deadline, lambda: os.statvfs(place))
+        except OSError as error:
+            raise ServiceDown(english("disk_unknown", file=path, problem=_why(error)), heals_nothing=True) from None
+        size = status.f_bavail * status.f_frsize
+        # As df(1) counts: what only root may use belongs to neither side.
+        used = (status.f_blocks - status.f_bfree) * status.f_frsize
+        share = 100 * size / ((size + used) or 1)
+        said = quantities.spoken_size(size)
+        self._record("disk", str(path), size, "B", f"{said} free")
+        if (share if is_share else size) < limit:
+            wanted = f"{limit:g}%" if is_share else quantities.spoken_size(limit)
+            raise ServiceDown(english("disk_full", file=path, size=said, share=f"{share:.0f}%", limit=wanted))
+        return size
+
+    def log(self, service: str | Path, *, without: str) -> int:
+        """Return how many lines a log got since the previous round; fail if one matches a regular expression.
+
+        `service` is the name of a service, whose own log is meant, or the path of a file.
+        """
+        __tracebackhide__ = True
+        try:
+            pattern = re.compile(without)
+        except (re.error, TypeError) as error:
+            raise _wrong("log", f"without: {without!r} is no regular expression: {error}") from None
+        log = self._log(service)
+        file = self._project.relative(log)
+        key = f"{log}\n{without}"
+        try:
+            start = self._start(key)
+            look = log_lines.look(log, pattern, start=start, least=0, deadline=self._deadline)
+            timeout = deadline_io.left(self._deadline)
+            log_positions.keep(self._project, key, look.end, timeout=timeout)
+        except OSError as error:
+            raise ServiceDown(english("log_unreadable", file=file, problem=_why(error)), heals_nothing=True) from None
+        self._record("log", str(service), look.lines, "lines", f"{look.lines} lines")
+        if look.found:
+            found = {"count": look.found, "line_found": look.first.strip()}
+            raise ServiceDown(english("log_has", file=file, pattern=repr(without), **found))
+        return look.lines
+
+    def _start(self, key: str) -> Position | None:
+        here = os.getpid(), f"{self._project.state_folder}\n{key}"
+        if here not in _starts:
+            _starts[here] = log_positions.recall(self._project, key)
+        return _starts[here]
+
+    def _log(self, service: str | Path) -> Path:
+        __tracebackhide__ = True
+        if isinstance(service, Path) or (service not in self._project.services and re.search(r"[/.]", service)):
+            return self._project.root / service
+        return self._service(service).log_file
+
+    def command(
+        self, words: str | Sequence[str], *, cwd: str | Path = ".", env: Mapping[str, str] | None = None
+    ) -> str:
+        """Run a command, without a shell, and return what it printed; fail unless it exits with 0 in time.
+
+        At the end it is killed with all that it started.
+        """
+        __tracebackhide__ = True
+        from remediation.healing import commands
+        from remediation.system import environment
+        from remediation.system.telling import excerpt
+        from remediation.system.tracebacks import redacted_output
+
+        command = self._words(words)
+        environ = environment.unmarked() | dict(env or {})
+        began, folder = time.monotonic(), self._project.root / cwd
+        timeout = self._deadline - began
+        captured = commands.capture(command, cwd=folder, environ=environ, timeout=timeout, limit=_MOST_OUTPUT)
+        output = captured.output.decode("utf-8", "backslashreplace")
+        line = " ".join(command)
+        if captured.problem:
+            last = excerpt(redacted_output(output).splitlines()).telling
+            key = "probe_command_said" if last else "probe_command"
+            raise ServiceDown(english(key, command=line, how=captured.problem, last=last))
+        self._took("command", line, began)
+        return output
+
+    @staticmethod
+    def _words(words: str | Sequence[str]) -> list[str]:
+        __tracebackhide__ = True
+        try:
+            split = shlex.split(words) if isinstance(words, str) else [str(word) for word in words]
+        except ValueError as error:
+            raise _wrong("command", f"cannot be split as a shell would: {error}") from None
+        if not split or not split[0]:
+            raise _wrong("command", "is empty; give a program and its arguments")
+        return split
+
+    # What all of them need.
+
+    def _service(self, name: str) -> Service:
+        __tracebackhide__ = True
+        services = self._project.services
+        if name in services:
+            return services[name]
+        near = get_close_matches(str(name), services, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known services: {', '.join(sorted(services))}"
+        raise ConfigError(f"no service is called {name!r} in {self._project.source.name}; {hint}")
+
+    def _address(self, probe: str, text: str, *, port: int | None = None) -> Address:
+        """Return the address of a service, or of `host:port`, `unix:PATH` or a URL."""
+        __tracebackhide__ = True
+        if service := self._project.services.get(text):
+            if service.address is None:
+                raise ConfigError(f"services.{text}: has no url")
+            return service.address
+        if text.startswith("/"):
+            text = f"unix:{text}"
+        elif "://" not in text and not text.startswith("unix:"):
+            # A name without a port may be meant for a service.
+            if port is None and ":" not in text:
+                self._service(text)
+            has_port = re.search(r":\d+$", text) and not re.fullmatch(r"[0-9a-fA-F]*:.*:.*", text)
+            text = f"tcp://{text}" if has_port or port is None else f"tcp://{text}:{port}"
+        try:
+            return address_of(text, self._project.root)
+        except InvalidValueError as error:
+            raise _wrong(probe, error) from None
+
+    @staticmethod
+    def _argument(probe: str, name: str, value: str | float, read: Callable[[str], float]) -> float:
+        """Return the number that an argument stands for; numbers stand for themselves."""
+        __tracebackhide__ = True
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if not isinstance(value, str):
+            raise _wrong(probe, f"{name}: {value!r} is neither a number nor a text")
+        try:
+            return read(value)
+        except ValueError as error:
+            raise _wrong(probe, f"{name}: {error}") from None
+
+    def _took(self, name: str, target: str, began: float) -> float:
+        """Record the seconds since `began`, and return them."""
+        seconds = time.monotonic() - began
+        self._record(name, target, seconds, "s", spoken(seconds))
+        return seconds
+
+    def _record(self, name: str, target: str, value: float, unit: str, shown: str) -> None:
+        """Show a value and keep it; the second target of the same attempt is named."""
+        if self._targets.setdefault(name, target) != target:
+            name = f"{name} {target}"
+        self._properties[:] = [pair for pair in self._properties if pair[0] != name]
+        self._properties.append((name, shown))
+        self._measurements[:] = [each for each in self._measurements if each.name != name]
+        self._measurements.append(Measurement(name, float(value), unit))
+
+
+def _wrong(probe: str, problem: object) -> ConfigError:
+    return ConfigError(f"probe.{probe}: {problem}")
+
+
+def _require(module: str, extra: str, package: str) -> None:
+    """Import a module of an extra; ConfigError if it is not installed."""
+    __tracebackhide__ = True
+    try:
+        import_module(module)
+    except ImportError:
+        values = {"package": package, "extra": f"pytest-auto-heal[{extra}]"}
+        raise ConfigError(english("no_extra", what=f"probe.{extra}", **values)) from None
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return english("timed_out")
+    return error.strerror or str(error) or type(error).__name__
+
+
+def probe_for(request: pytest.FixtureRequest) -> Probe:
+    """Return the probes of one attempt at a check."""
+    from remediation.checks.client import project_of
+
+    project, store, _ = project_of(request.config)
+    deadline = time.monotonic() + project.timeout - min(_HEADSTART, project.timeout / 10)
+    measurements = request.node.stash.setdefault(MEASUREMENTS, [])
+    properties = request.node.user_properties
+    return Probe(project, store, deadline=deadline, properties=properties, measurements=measurements)

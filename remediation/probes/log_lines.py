@@ -1,0 +1,123 @@
+"""Look for lines in what a program wrote to its log, whatever became of the file meanwhile.
+
+A log may be huge, cut or replaced, and one of its lines may never end. The memory for it is bounded, and so is the part
+that is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from remediation.probes.deadline_io import left, within
+from remediation.state.log_positions import Position
+from remediation.system import files, logrotate
+
+# Bytes at the end of a log that nobody has looked at yet.
+FIRST_LOOK = 1 << 20
+# The most bytes of a file to look at at once, the last ones.
+MOST = 32 << 20
+# Bytes of a line to look at at once; a longer one is looked at in parts that overlap.
+_PART, _OVERLAP = 1 << 16, 1 << 10
+# How many bytes before a position to remember.
+_REMEMBERED = 64
+# How many lines between two looks at the clock.
+_CLOCK_EVERY = 1_000
+
+
+class Look(NamedTuple):
+    """What a log holds from a position on."""
+
+    lines: int
+    found: int
+    """How many lines match."""
+    first: str
+    """The first of these; empty if there is none."""
+    end: Position
+
+
+def look(path: Path, pattern: re.Pattern[str], *, start: Position | None, least: int, deadline: float) -> Look:
+    """Count the lines since a position, and those of them that match.
+
+    Without `start`, the last 1 MiB of the log is looked at, but nothing before the offset `least`. If the log was
+    rotated since, the rest of what is now NAME.1 is looked at first. OSError if the log cannot be read before
+    `deadline`, on the monotonic clock.
+    """
+    return within(deadline, lambda: _look(path, pattern, start, least, deadline))
+
+
+def _look(path: Path, pattern: re.Pattern[str], start: Position | None, least: int, deadline: float) -> Look:
+    with files.open_read(path) as log:
+        size = log.seek(0, os.SEEK_END)
+        if start is None:
+            first = max(0, size - FIRST_LOOK)
+        elif _is_at(log, start.offset, start.before):
+            first = start.offset
+        else:
+            return _after_rotation(path, log, pattern, start, deadline)
+        return _scan(log, pattern, max(first, least if least <= size else 0), deadline)
+
+
+def _after_rotation(path: Path, log: BinaryIO, pattern: re.Pattern[str], start: Position, deadline: float) -> Look:
+    """Look at the rest of NAME.1 and at the whole log, or at the rest of the log if only its seen part was moved."""
+    hole = logrotate.data_start(log.fileno())
+    with suppress(OSError), files.open_read(logrotate.rotated(path)) as older:
+        moved = older.seek(0, os.SEEK_END)
+        # NAME.1 may begin where the log began, or where a hole ended that an earlier rotation had left.
+        for offset in (start.offset, start.offset - (hole - moved)):
+            if _is_at(older, offset, start.before):
+                rest, new = _scan(older, pattern, offset, deadline), _scan(log, pattern, hole, deadline)
+                return Look(rest.lines + new.lines, rest.found + new.found, rest.first or new.first, new.end)
+        if _is_at(log, start.offset - moved, start.before):
+            return _scan(log, pattern, start.offset - moved, deadline)
+    return _scan(log, pattern, hole, deadline)
+
+
+def _is_at(log: BinaryIO, offset: int, before: bytes) -> bool:
+    """Return whether a file is long enough for an offset, and has these bytes, or their end, before it."""
+    if not 0 <= offset <= log.seek(0, os.SEEK_END):
+        return False
+    before = before[-offset:] if offset else b""
+    log.seek(offset - len(before))
+    return log.read(len(before)) == before
+
+
+def _scan(log: BinaryIO, pattern: re.Pattern[str], start: int, deadline: float) -> Look:
+    size = log.seek(0, os.SEEK_END)
+    lines, found, first, end = 0, 0, "", start
+    for number, (line, after, is_complete) in enumerate(_lines(log, max(start, size - MOST), size)):
+        if number % _CLOCK_EVERY == 0:
+            left(deadline)
+        lines += is_complete
+        text = line.decode("utf-8", "backslashreplace")
+        if pattern.search(text):
+            found, first, end = found + 1, first or text, after
+        elif is_complete:
+            # A line that is still being written is looked at again.
+            end = after
+    return Look(lines, found, first, _position(log, end))
+
+
+def _lines(log: BinaryIO, start: int, size: int) -> Iterator[tuple[bytes, int, bool]]:
+    """Yield each line between two offsets, the offset after it, and whether it is complete.
+
+    A part of a long line counts as complete, and the next part repeats the end of it.
+    """
+    at = start
+    log.seek(at)
+    while at < size and (line := log.readline(min(_PART, size - at))):
+        at += len(line)
+        is_part = len(line) == _PART and not line.endswith(b"\n")
+        if is_part:
+            at = log.seek(at - _OVERLAP)
+        yield line.rstrip(b"\r\n").lstrip(b"\0"), at, is_part or line.endswith(b"\n")
+
+
+def _position(log: BinaryIO, offset: int) -> Position:
+    start = max(0, offset - _REMEMBERED)
+    log.seek(start)
+    return Position(offset, log.read(offset - start))
