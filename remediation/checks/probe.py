@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from remediation.checks.errors import ServiceDown
 from remediation.checks.results import MEASUREMENTS
@@ -150,6 +151,52 @@ class Probe:
             raise ServiceDown(f"{what}: {english('cert_expires', time=time_left, until=until, limit=limit_said)}")
         return shown
 
+    # Databases.
+
+    def redis(self, url: str, *, ca_file: str | Path | None = None, verify: bool = True) -> float:
+        """Ask the Redis server of a URL for a PING, and return the seconds until its PONG.
+
+        The URL is such as `redis://:password@localhost:6379/0`, `rediss://localhost` or `unix:///run/redis.sock`.
+        """
+        __tracebackhide__ = True
+        from remediation.probes import redis, tls
+
+        try:
+            server = redis.target(url)
+        except ValueError as error:
+            raise _wrong("redis", error) from None
+        began, what = time.monotonic(), f"PING {server.place}"
+        file = self._project.root / ca_file if ca_file else None
+        try:
+            redis.ping(server, ca_file=file, verify=verify, deadline=self._deadline)
+        except ssl.SSLError as error:
+            problem = tls.problem(error, host=server.host, port=server.port, ca_file=file, deadline=self._deadline)
+            raise ServiceDown(f"{what}: {problem}") from None
+        except (OSError, redis.RedisError) as error:
+            raise ServiceDown(f"{what}: {_why(error)}") from None
+        return self._took("redis", server.place, began)
+
+    def postgres(self, dsn: str, query: str = "SELECT 1") -> list[tuple[Any, ...]]:
+        """Return the rows that a query yields, in a transaction that is rolled back.
+
+        The DSN is such as `postgresql://user:password@localhost:5432/app`, or libpq's `host=... dbname=...`.
+        """
+        __tracebackhide__ = True
+        _require("psycopg", "postgres", "psycopg")
+        from remediation.probes import postgres
+
+        try:
+            place = postgres.place(dsn)
+        except ValueError as error:
+            raise _wrong("postgres", error) from None
+        began = time.monotonic()
+        try:
+            rows = postgres.query(dsn, query, deadline=self._deadline)
+        except (OSError, postgres.PostgresError) as error:
+            raise ServiceDown(f"SQL {place}: {_why(error)}") from None
+        self._took("postgres", place, began)
+        return rows
+
     # The processes of a service.
 
     def memory(self, service: str, *, below: str | float) -> int:
@@ -271,7 +318,7 @@ class Probe:
         key = f"{log}\n{without}"
         try:
             start = self._start(key)
-            look = log_lines.look(log, pattern, start=start, least=0, deadline=self._deadline)
+            look = log_lines.look(log, pattern, start=start, least=self._log_start(service), deadline=self._deadline)
             timeout = deadline_io.left(self._deadline)
             log_positions.keep(self._project, key, look.end, timeout=timeout)
         except OSError as error:
@@ -287,6 +334,11 @@ class Probe:
         if here not in _starts:
             _starts[here] = log_positions.recall(self._project, key)
         return _starts[here]
+
+    def _log_start(self, service: str | Path) -> Position | None:
+        """Return where the log of a service's last start begins: what came before is healed."""
+        known = self._project.services.get(str(service))
+        return self._store.recall(known).log_start if known else None
 
     def _log(self, service: str | Path) -> Path:
         __tracebackhide__ = True
@@ -331,6 +383,15 @@ class Probe:
         if not split or not split[0]:
             raise _wrong("command", "is empty; give a program and its arguments")
         return split
+
+    # A probe of one's own.
+
+    def record(self, name: str, value: float, unit: str = "") -> None:
+        """Show a value beside a check that passes, and keep it in the history."""
+        __tracebackhide__ = True
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise _wrong("record", f"{value!r} is no finite number")
+        self._record(name, "", value, unit, f"{value:g} {unit}".rstrip())
 
     # What all of them need.
 
@@ -406,10 +467,10 @@ def _require(module: str, extra: str, package: str) -> None:
         raise ConfigError(english("no_extra", what=f"probe.{extra}", **values)) from None
 
 
-def _why(error: OSError) -> str:
+def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return english("timed_out")
-    return error.strerror or str(error) or type(error).__name__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def probe_for(request: pytest.FixtureRequest) -> Probe:
@@ -418,6 +479,6 @@ def probe_for(request: pytest.FixtureRequest) -> Probe:
 
     project, store, _ = project_of(request.config)
     deadline = time.monotonic() + project.timeout - min(_HEADSTART, project.timeout / 10)
-    measurements = request.node.stash.setdefault(MEASUREMENTS, [])
+    measurements = request.node.stash[MEASUREMENTS] = list[Measurement]()
     properties = request.node.user_properties
     return Probe(project, store, deadline=deadline, properties=properties, measurements=measurements)

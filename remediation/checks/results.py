@@ -64,6 +64,7 @@ def note(
         "heals": heals,
         "services": services,
         "latency": latency,
+        "measurements": [list(msgspec.structs.astuple(each)) for each in item.stash.get(MEASUREMENTS, [])],
         "type": call.excinfo.typename if call.excinfo else "",
         "only_slower": call.excinfo is not None and isinstance(call.excinfo.value, Slower),
     }
@@ -186,6 +187,7 @@ class CheckResult(msgspec.Struct):
     """The file of the check, relative to pytest's root directory."""
     line: int | None = None
     """The line of the check, from 1 on, if known."""
+    measurements: list[Measurement] = []
 
 
 class RoundFindings(msgspec.Struct):
@@ -215,6 +217,8 @@ class Results:
             report.nodeid, CheckResult(report.nodeid, check, note.get("services", []), report.start)
         )
         result.file, result.line = _place(report)
+        if report.when == "call":
+            result.measurements = [Measurement(*each) for each in note.get("measurements", [])]
         match report_outcome(report):
             case ReportOutcome.FAILED:
                 result.outcome, result.passed_at, result.latency = CheckOutcome.FAILED, None, None
@@ -273,7 +277,9 @@ def _with_round(earlier: Result | None, check: CheckResult, failed: list[Attempt
             )
     is_healed = check.outcome is CheckOutcome.PASSED and result.outcome.has_failed
     outcome = CheckOutcome.HEALED if is_healed else check.outcome
-    return msgspec.structs.replace(result, outcome=outcome, passed_at=check.passed_at, latency=check.latency)
+    return msgspec.structs.replace(
+        result, outcome=outcome, passed_at=check.passed_at, latency=check.latency, measurements=check.measurements
+    )
 
 
 def _service_result(name: str, checks: Iterable[Result], remediations: list[Remediation]) -> Result | None:

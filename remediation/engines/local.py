@@ -14,6 +14,7 @@ from remediation.engines.engine import Condition, Engine, FoundProcess, Operatio
 from remediation.engines.errors import DiedError, HealError, StillServedError
 from remediation.messages.message import Message
 from remediation.probes.readiness import polls
+from remediation.state import log_positions
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import (
     Identity,
@@ -435,8 +436,10 @@ class LocalEngine(Engine):
         operation.store.keep(service, state)
         started = self._launched(operation)
         try:
-            if not started.is_logged:
+            if started.log_start is None:
                 operation.log("log_full", name=service.name, log=service.log_file)
+            else:
+                state.log_start = log_positions.at(service.log_file, started.log_start)
             if started.identity:
                 operation.store.remember_process(service, state, started.identity)
                 operation.log("pid", name=service.name, pid=started.identity.pid)

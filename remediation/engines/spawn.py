@@ -57,8 +57,7 @@ class Started:
         self.command = " ".join(command)
         self._child = child
         self._log_file = log_file
-        self._log_start = log_start
-        self.is_logged = log_start is not None
+        self.log_start = log_start
         self.identity = Identity.of(child.pid)
         """None if the child was gone before we could read its birth."""
 
@@ -76,7 +75,7 @@ class Started:
 
     def excerpt(self) -> Excerpt:
         """Return what to show of what the command wrote to its log."""
-        return read_excerpt(self._log_file, start=self._log_start)
+        return read_excerpt(self._log_file, start=self.log_start)
 
 
 def ended(status: int) -> Message:

@@ -7,13 +7,14 @@ another.
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+
+import dns.exception
+import dns.rdatatype
+import dns.resolver
+from dns.resolver import Answer, Resolver
 
 from remediation.messages.message import english
 from remediation.probes import deadline_io
-
-if TYPE_CHECKING:
-    from dns.resolver import Answer, Resolver
 
 _PORT = 53
 
@@ -28,10 +29,6 @@ def records(name: str, kind: str, *, server: tuple[str, int] | None, deadline: f
     `server` is an IP address and a port; None for the name servers and the search list of this system. DnsError if
     there are none before `deadline`, on the monotonic clock. ValueError if name or kind cannot be asked for.
     """
-    import dns.exception
-    import dns.rdatatype
-    import dns.resolver
-
     try:
         dns.rdatatype.from_text(kind)
     except (dns.rdatatype.UnknownRdatatype, ValueError):
@@ -60,8 +57,6 @@ def _ask(name: str, kind: str, server: tuple[str, int] | None, deadline: float) 
 
 
 def _resolver(server: tuple[str, int] | None) -> Resolver:
-    from dns.resolver import Resolver
-
     if server is None:
         return Resolver()
     resolver = Resolver(configure=False)

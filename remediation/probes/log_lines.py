@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from remediation.probes.deadline_io import left, within
-from remediation.state.log_positions import Position
+from remediation.state.log_positions import Position, position
 from remediation.system import files, logrotate
 
 # Bytes at the end of a log that nobody has looked at yet.
@@ -23,8 +23,6 @@ FIRST_LOOK = 1 << 20
 MOST = 32 << 20
 # Bytes of a line to look at at once; a longer one is looked at in parts that overlap.
 _PART, _OVERLAP = 1 << 16, 1 << 10
-# How many bytes before a position to remember.
-_REMEMBERED = 64
 # How many lines between two looks at the clock.
 _CLOCK_EVERY = 1_000
 
@@ -40,26 +38,29 @@ class Look(NamedTuple):
     end: Position
 
 
-def look(path: Path, pattern: re.Pattern[str], *, start: Position | None, least: int, deadline: float) -> Look:
+def look(
+    path: Path, pattern: re.Pattern[str], *, start: Position | None, least: Position | None, deadline: float
+) -> Look:
     """Count the lines since a position, and those of them that match.
 
-    Without `start`, the last 1 MiB of the log is looked at, but nothing before the offset `least`. If the log was
+    Without `start`, the last 1 MiB of the log is looked at, but nothing before `least`. If the log was
     rotated since, the rest of what is now NAME.1 is looked at first. OSError if the log cannot be read before
     `deadline`, on the monotonic clock.
     """
     return within(deadline, lambda: _look(path, pattern, start, least, deadline))
 
 
-def _look(path: Path, pattern: re.Pattern[str], start: Position | None, least: int, deadline: float) -> Look:
+def _look(
+    path: Path, pattern: re.Pattern[str], start: Position | None, least: Position | None, deadline: float
+) -> Look:
     with files.open_read(path) as log:
         size = log.seek(0, os.SEEK_END)
+        begun = least.offset if least and _is_at(log, least.offset, least.before) else 0
         if start is None:
-            first = max(0, size - FIRST_LOOK)
-        elif _is_at(log, start.offset, start.before):
-            first = start.offset
-        else:
-            return _after_rotation(path, log, pattern, start, deadline)
-        return _scan(log, pattern, max(first, least if least <= size else 0), deadline)
+            return _scan(log, pattern, max(begun, size - FIRST_LOOK), deadline)
+        if _is_at(log, start.offset, start.before):
+            return _scan(log, pattern, max(begun, start.offset), deadline)
+        return _after_rotation(path, log, pattern, start, deadline)
 
 
 def _after_rotation(path: Path, log: BinaryIO, pattern: re.Pattern[str], start: Position, deadline: float) -> Look:
@@ -99,7 +100,7 @@ def _scan(log: BinaryIO, pattern: re.Pattern[str], start: int, deadline: float) 
         elif is_complete:
             # A line that is still being written is looked at again.
             end = after
-    return Look(lines, found, first, _position(log, end))
+    return Look(lines, found, first, position(log, end))
 
 
 def _lines(log: BinaryIO, start: int, size: int) -> Iterator[tuple[bytes, int, bool]]:
@@ -115,9 +116,3 @@ def _lines(log: BinaryIO, start: int, size: int) -> Iterator[tuple[bytes, int, b
         if is_part:
             at = log.seek(at - _OVERLAP)
         yield line.rstrip(b"\r\n").lstrip(b"\0"), at, is_part or line.endswith(b"\n")
-
-
-def _position(log: BinaryIO, offset: int) -> Position:
-    start = max(0, offset - _REMEMBERED)
-    log.seek(start)
-    return Position(offset, log.read(offset - start))

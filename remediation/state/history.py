@@ -67,13 +67,14 @@ def _size(database: sqlite3.Connection) -> int:
 def _delete_through(database: sqlite3.Connection, number: int) -> None:
     """Delete the runs up to this one, by number and not by time, since the clock may have been wrong once."""
     database.execute("DELETE FROM results WHERE run <= ?", (number,))
+    database.execute("DELETE FROM measurements WHERE run <= ?", (number,))
     if database.execute("DELETE FROM runs WHERE id <= ?", (number,)).rowcount:
         database.execute("DELETE FROM heals WHERE at < (SELECT min(began) FROM runs)")
         # Tests with a date in their names are new subjects every day.
         database.execute("DELETE FROM subjects WHERE id NOT IN (SELECT subject FROM results)")
 
 
-VERSION = 3
+VERSION = 4
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL NOT NULL, origin TEXT NOT NULL, verdict TEXT NOT NULL,
@@ -87,6 +88,10 @@ CREATE TABLE IF NOT EXISTS subjects (
 CREATE TABLE IF NOT EXISTS results (
     run INTEGER NOT NULL, subject INTEGER NOT NULL, at REAL NOT NULL, failed_at REAL, passed_at REAL, latency REAL,
     attempts INTEGER NOT NULL, message TEXT, incident TEXT, PRIMARY KEY (run, subject)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS measurements (
+    run INTEGER NOT NULL, subject INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, unit TEXT NOT NULL,
+    PRIMARY KEY (run, subject, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS heals (
     id INTEGER PRIMARY KEY, service TEXT NOT NULL, at REAL NOT NULL, origin TEXT NOT NULL, cause TEXT NOT NULL,
@@ -149,15 +154,24 @@ class History:
             number = database.execute(
                 "INSERT INTO runs (began, ended, origin, verdict, interval) VALUES (?, ?, ?, ?, ?)", row
             ).lastrowid
+            subjects = [(_subject(database, result), result) for result in run.results]
             database.executemany(
                 "INSERT OR REPLACE INTO results (run, subject, at, failed_at, passed_at, latency, attempts, message,"
                 " incident) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (number, _subject(database, result), result.at, result.failed_at, result.passed_at, result.latency,
-                     result.attempts, _storable(result.message), result.incident or None)
-                    for result in run.results
+                    (number, subject, result.at, result.failed_at, result.passed_at, result.latency, result.attempts,
+                     _storable(result.message), result.incident or None)
+                    for subject, result in subjects
                 ],
             )  # fmt: skip
+            database.executemany(
+                "INSERT OR REPLACE INTO measurements (run, subject, name, value, unit) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (number, subject, _storable(each.name), each.value, _storable(each.unit))
+                    for subject, result in subjects
+                    for each in result.measurements
+                ],
+            )
             if number and number % _PRUNED_EVERY == 0:
                 prune(database, self._limits)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import BinaryIO
+
 import msgspec
 
 from remediation.config.model import Project
@@ -9,6 +12,8 @@ from remediation.system import files
 
 # A position takes about two hundred bytes.
 _LIMIT = 1_000_000
+# How many bytes before a position to remember.
+_REMEMBERED = 64
 # The logs that were looked at last; a check that is gone leaves its position behind.
 _MOST = 1_000
 
@@ -19,6 +24,22 @@ class Position(msgspec.Struct, frozen=True):
     offset: int
     before: bytes = b""
     """The bytes that end at the offset, so that a file that was replaced or cut is noticed."""
+
+
+def at(path: Path, offset: int) -> Position | None:
+    """Return the position at an offset of a log; None if the log cannot be read."""
+    try:
+        with files.open_read(path) as log:
+            return position(log, offset)
+    except OSError:
+        return None
+
+
+def position(log: BinaryIO, offset: int) -> Position:
+    """Return the position at an offset of an open log."""
+    start = max(0, offset - _REMEMBERED)
+    log.seek(start)
+    return Position(offset, log.read(offset - start))
 
 
 def recall(project: Project, key: str) -> Position | None:

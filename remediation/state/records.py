@@ -85,6 +85,8 @@ class Result(msgspec.Struct, frozen=True):
     message: str | None = None
     only_slower: bool = False
     """Whether it failed only because it took longer than before a deployment."""
+    measurements: list[Measurement] = []
+    """What the last attempt of a check measured, whether it passed or not."""
     incident: str = ""
     """The incident that it belongs to or ends; empty if it was healthy, or before the run was noted."""
 

@@ -20,6 +20,7 @@ import msgspec
 from remediation.config.model import Budget, Project, Service
 from remediation.messages.message import Message, english
 from remediation.state import lock_grants
+from remediation.state.log_positions import Position
 from remediation.state.remediation import Remediation
 from remediation.system import files
 from remediation.system.capabilities import boot_id, has_boot_clock
@@ -66,6 +67,8 @@ class ServiceState(msgspec.Struct):
     """When the last restart that the budget counts began, in epoch seconds; failed starts are further tries of it."""
     slow_starts: int = 0
     """How many starts in a row did not become ready in time, although the process lived."""
+    log_start: Position | None = None
+    """Where the log of the last start begins."""
     started_at: float = 0.0
     """When we started the service last, in epoch seconds; 0 once its checks have passed."""
     not_valid: str = ""

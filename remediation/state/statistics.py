@@ -151,9 +151,36 @@ _LATENCY = "SELECT latency FROM entries WHERE line = ? AND latency IS NOT NULL O
 _SUBJECT = "SELECT kind, key, name, services FROM subjects WHERE id = ?"
 
 
+# The history of an older version has no measurements.
+_HAS_MEASUREMENTS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'measurements'"
+_MEASURED = """
+    SELECT line, name, max(CASE WHEN age = 1 THEN unit END), max(CASE WHEN age = 1 THEN value END),
+        max(CASE WHEN rank = (total * 50 + 99) / 100 THEN value END),
+        max(CASE WHEN rank = (total * 95 + 99) / 100 THEN value END)
+    FROM (
+        SELECT line, name, unit, value, count(*) OVER (PARTITION BY line, name) AS total,
+            row_number() OVER (PARTITION BY line, name ORDER BY value) AS rank,
+            row_number() OVER (PARTITION BY line, name ORDER BY at DESC, run DESC) AS age
+        FROM measurements JOIN results USING (run, subject) JOIN lines USING (subject)
+        WHERE run >= (SELECT min(id) FROM runs WHERE ended >= :begin) AND at BETWEEN :begin AND :now
+    )
+    GROUP BY line, name
+"""
+
+
 class Percentiles(msgspec.Struct, frozen=True):
     """The 50th and 95th percentile of a set of values, by nearest rank, so that each is one of the values."""
 
+    median: float
+    p95: float
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What a check measured under one name: the last value, and the percentiles of all by nearest rank."""
+
+    name: str
+    unit: str
+    last: float
     median: float
     p95: float
 
@@ -192,6 +219,7 @@ class Figures(msgspec.Struct, frozen=True):
     mtbf: float | None = None
     """Healthy time for each failure."""
     latency: Percentiles | None = None
+    measurements: list[Measured] = []
     heals: Heals | None = None
     """The heals of a service; None for a check."""
     timeline: list[Bucket] = []
@@ -280,7 +308,7 @@ def _laid_out(database: sqlite3.Connection, window: dict[str, float]) -> Iterato
 def _lines(database: sqlite3.Connection, window: dict[str, float]) -> list[tuple[Figures, list[str]]]:
     """Return the figures of all lines by key, each with the services that it may heal."""
     counts, skipped, incidents = (_by_line(database, query, window) for query in (_COUNTS, _SKIPPED, _INCIDENTS))
-    times = timelines(database, **window)
+    times, measured = timelines(database, **window), _measured(database, window)
     lines = []
     for line in {**counts, **skipped}:
         count, incident = counts.get(line, {}), incidents.get(line, {})
@@ -302,10 +330,20 @@ def _lines(database: sqlite3.Connection, window: dict[str, float]) -> list[tuple
             mttr=_percentiles(database, _REPAIR, line, incident.get("repairs", 0)),
             mtbf=(watched - down) / failures if failures else None,
             latency=_percentiles(database, _LATENCY, line, count.get("answers", 0)),
+            measurements=measured.get(line, []),
             timeline=timeline,
         )
         lines.append((line_figures, services.split()))
     return sorted(lines, key=lambda pair: pair[0].key)
+
+
+def _measured(database: sqlite3.Connection, window: dict[str, float]) -> dict[int, list[Measured]]:
+    """Return what each line measured, by name."""
+    measured: dict[int, list[Measured]] = defaultdict(list)
+    if database.execute(_HAS_MEASUREMENTS).fetchone():
+        for line, *values in database.execute(_MEASURED, window):
+            measured[line].append(Measured(*values))
+    return measured
 
 
 def _by_line(database: sqlite3.Connection, query: str, window: dict[str, float]) -> dict[int, dict[str, Any]]:

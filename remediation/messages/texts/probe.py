@@ -9,11 +9,22 @@ PROBE: dict[str, Text] = {
     "dns_no_name": Text(ERROR, "there is no such name", "такого имени нет"),
     "dns_no_records": Text(ERROR, "the name has no {kind} record", "у имени нет записи {kind}"),
     "dns_no_config": Text(
-        ERROR, "this system does not know whom to ask (resolv.conf)", "в системе не задан сервер имён (resolv.conf)"
+        ERROR, "this system has no name server (resolv.conf)", "в системе не задан сервер имён (resolv.conf)"
     ),
-    "dns_late": Text(ERROR, "nobody answered in time", "ни один сервер имён не ответил вовремя"),
-    "dns_refused": Text(ERROR, "all who were asked refused: {problem}", "серверы имён отказали в ответе: {problem}"),
+    "dns_late": Text(ERROR, "no name server answered in time", "ни один сервер имён не ответил вовремя"),
+    "dns_refused": Text(ERROR, "all name servers refused: {problem}", "серверы имён отказали в ответе: {problem}"),
     "dns_other": Text(ERROR, "resolves to {there}, not to {place}", "указывает на {there}, а не на {place}"),
+    # Databases.
+    "redis_error": Text(ERROR, "it answers {problem}", "ответ: {problem}"),
+    "no_redis": Text(ERROR, "no Redis: its answer begins with {start}", "это не Redis: ответ начинается с {start}"),
+    "sql_rows": Text(
+        ERROR, "the answer has more than {count} rows, which is as much as a check takes in",
+        "в ответе больше {count} строк, больше проверка не принимает",
+    ),
+    "sql_bytes": Text(
+        ERROR, "the answer is longer than {size} MiB, which is as much as a query of a check takes in",
+        "ответ длиннее {size} МиБ, больше запрос проверки не принимает",
+    ),
     # Certificates.
     "cert_expires": Text(
         ERROR, "its certificate expires in {time}, on {until}, which is sooner than {limit}",

@@ -60,7 +60,8 @@ def item(doc: str | None = None, *, parameters: str | None = None) -> pytest.Ite
         pass
 
     test_a.__doc__ = doc
-    fake = SimpleNamespace(obj=test_a, name=f"test_a[{parameters}]" if parameters else "test_a")
+    name = f"test_a[{parameters}]" if parameters else "test_a"
+    fake = SimpleNamespace(obj=test_a, name=name, stash=pytest.Stash())
     if parameters:
         fake.callspec = SimpleNamespace(id=parameters)
     return cast("pytest.Item", fake)
