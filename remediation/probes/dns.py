@@ -71,8 +71,8 @@ def server_of(text: str) -> tuple[str, int]:
     """
     host, port = text, str(_PORT)
     if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        port = port.removeprefix(":") or str(_PORT)
+        host, bracket, port = text[1:].partition("]")
+        port = port.removeprefix(":") or (str(_PORT) if bracket else "")
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     try:

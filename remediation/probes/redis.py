@@ -81,11 +81,9 @@ def ping(server: Target, *, ca_file: Path | None, verify: bool, deadline: float)
 
 def _speak(connection: socket.socket, server: Target, deadline: float) -> None:
     with deadline_io.Until(connection, deadline).makefile() as answers:
-        for words in (*server.greetings, ("PING",)):
-            connection.settimeout(deadline_io.left(deadline))
-            connection.sendall(_encoded(words))
-            answer = _line(answers)
-            if answer != (b"+PONG" if words == ("PING",) else b"+OK"):
+        connection.sendall(b"".join(map(_encoded, (*server.greetings, ("PING",)))))
+        for wanted in (*(b"+OK" for _ in server.greetings), b"+PONG"):
+            if (answer := _line(answers)) != wanted:
                 raise RedisError(_problem(answer))
 
 

@@ -94,8 +94,8 @@ def test_a_program_can_recompute_what_is_in_the_json(capsys: pytest.CaptureFixtu
     assert {name: value for name, value in api.items() if name not in ("checks", "timeline")} == {
         "kind": "service", "key": "api", "name": "api", "runs": 120, "passed": 110, "skipped": 0, "watched": 3_600.0,
         "down": 300.0, "failures": 1, "down_since": None, "mttr": {"median": 300.0, "p95": 300.0}, "mtbf": 3_300.0,
-        "latency": None, "measurements": [], "incident": None, "heals": {"total": 2, "ok": 2, "helped": 1}, "uptime_of_checks": 110 / 120,
-        "uptime_of_time": 3_300 / 3_600,
+        "latency": None, "measurements": [], "incident": None, "heals": {"total": 2, "ok": 2, "helped": 1},
+        "uptime_of_checks": 110 / 120, "uptime_of_time": 3_300 / 3_600,
     }  # fmt: skip
     assert api["timeline"][29:36] == [{"watched": 60.0, "down": down} for down in (0, 60, 60, 60, 60, 60, 0)]
     assert [one["latency"] for one in api["checks"]] == [{"median": 0.004, "p95": 0.004}]
