@@ -44,8 +44,8 @@ Value = TypeVar("Value")
 # As in `Services`: a method gives up this many seconds before pytest-timeout's alarm ends the attempt.
 _HEADSTART = 0.05
 _HTTPS = 443
-# The most bytes of a command's output.
-_MOST_OUTPUT = 1 << 20
+# The most bytes of a command's output, and the most characters of it to look for why it failed.
+_MOST_OUTPUT, _SAID = 1 << 18, 1 << 14
 
 # Where the logs were looked at last, when this process first looked: all its attempts look at the same lines. A later
 # round is another process, which may be a fork of this one.
@@ -367,7 +367,7 @@ class Probe:
         output = captured.output.decode("utf-8", "backslashreplace")
         line = " ".join(command)
         if captured.problem:
-            last = excerpt(redacted_output(output).splitlines()).telling
+            last = excerpt(redacted_output(output[-_SAID:]).splitlines()).telling
             key = "probe_command_said" if last else "probe_command"
             raise ServiceDown(english(key, command=line, how=captured.problem, last=last))
         self._took("command", line, began)
