@@ -15,6 +15,7 @@ from remediation.checks.ahead import Ahead
 from remediation.checks.client import project_of
 from remediation.checks.errors import ServiceDown
 from remediation.checks.evaluation import Attempt, Evaluator, Subject
+from remediation.checks.results import MEASUREMENTS
 from remediation.checks.retries import EXTRA_TIME, Retries
 from remediation.config.load import OWN_FILE
 from remediation.config.model import Project
@@ -173,6 +174,7 @@ class DeclaredCheck(pytest.Item):
         self.attempt = None
         self.attempt = self._plugin.attempt(self)
         self.user_properties[:] = self.attempt.properties
+        self.stash[MEASUREMENTS] = self.attempt.measurements
         if self.attempt.error:
             raise self.attempt.error
 

@@ -10,17 +10,17 @@ from remediation.checks import CHECKED, PENDING
 from remediation.checks.client import Handle
 from remediation.checks.errors import OverLimit, ServiceDown
 from remediation.checks.expectations import mismatch
+from remediation.checks.probe import Probe
 from remediation.config.checks import Check
 from remediation.config.model import Project, Service
 from remediation.messages.formatting import spoken
 from remediation.messages.message import english, seconds
 from remediation.state.check_state import CheckState, CheckStates
+from remediation.state.records import Measurement
 from remediation.state.service_state import Store
 
 if TYPE_CHECKING:
     import requests
-
-    from remediation.checks.probe import Probe
 
 # An attempt has to end this many seconds before its time is over, so that it can still say why.
 _HEADSTART = 0.05
@@ -40,6 +40,8 @@ class Attempt(NamedTuple):
     """In seconds."""
     properties: list[tuple[str, object]]
     """What to show beside a check that passed."""
+    measurements: list[Measurement]
+    """What to keep in the history."""
 
 
 class Subject(NamedTuple):
@@ -72,21 +74,22 @@ class Evaluator:
         service, check, name = subject
         began, start = time.time(), time.monotonic()
         if known := self._known(subject):
-            return Attempt(None, began, known.latency, [(CHECKED, spoken(time.time() - known.passed_at))])
+            return Attempt(None, began, known.latency, [(CHECKED, spoken(time.time() - known.passed_at))], [])
         properties: list[tuple[str, object]] = []
+        measured: list[Measurement] = []
         try:
-            took = self._evaluate(subject, start, properties)
+            took = self._evaluate(subject, start, properties, measured)
         except OverLimit as error:
             took = time.monotonic() - start
-            return Attempt(self._over_limit(subject, error, properties), began, took, properties)
+            return Attempt(self._over_limit(subject, error, properties), began, took, properties, measured)
         except BaseException as error:  # noqa: BLE001 - pytest reports it, as if the check had run in its thread
             if check.every is not None:
                 self._states.update(service, name, lambda _: CheckState())
-            return Attempt(error, began, time.monotonic() - start, properties)
+            return Attempt(error, began, time.monotonic() - start, properties, measured)
         if check.every is not None or check.held_for != (0.0, 1):
             passed = CheckState(passed_at=began, latency=took) if check.every is not None else CheckState()
             self._states.update(service, name, lambda _: passed)
-        return Attempt(None, began, took, properties)
+        return Attempt(None, began, took, properties, measured)
 
     def _known(self, subject: Subject) -> CheckState | None:
         """Return the state of a check that need not be asked in this cycle, because it passed not long ago."""
@@ -126,7 +129,9 @@ class Evaluator:
         state = self._store.recall(service)
         return f"{state.pid} {state.born} {state.heals}"
 
-    def _evaluate(self, subject: Subject, start: float, properties: list[tuple[str, object]]) -> float:
+    def _evaluate(
+        self, subject: Subject, start: float, properties: list[tuple[str, object]], measured: list[Measurement]
+    ) -> float:
         """Return the seconds that the answer took. ServiceDown with what is wrong."""
         service, check, _ = subject
         deadline = start + self._timeout - min(_HEADSTART, self._timeout / 10)
@@ -138,7 +143,10 @@ class Evaluator:
             return time.monotonic() - start
         else:
             what = f"{service.name}: {subject.name}"
-            took = self._probe(subject, deadline, properties)
+            probe = Probe(self._project, self._store, deadline=deadline, properties=properties, measurements=measured)
+            took = time.monotonic()
+            _PROBES[check.kind](probe, service, check)
+            took = time.monotonic() - took
         if check.longest is not None and took > check.longest:
             raise OverLimit(english("answers_slowly", what=what, seconds=f"{took:.3g}", limit=seconds(check.longest)))
         return took
@@ -158,15 +166,6 @@ class Evaluator:
         if problem := mismatch(check, answer):
             raise ServiceDown(f"{answer.what}: {problem}")
         return answer.what, took
-
-    def _probe(self, subject: Subject, deadline: float, properties: list[tuple[str, object]]) -> float:
-        """Return the seconds that a probe took."""
-        from remediation.checks.probe import Probe
-
-        probe = Probe(self._project, self._store, deadline=deadline, properties=properties)
-        start = time.monotonic()
-        _PROBES[subject.check.kind](probe, subject.service, subject.check)
-        return time.monotonic() - start
 
 
 def _tcp(probe: Probe, service: Service, check: Check) -> None:
@@ -202,6 +201,6 @@ _PROBES: dict[str, Callable[[Probe, Service, Check], object]] = {
     "heartbeat": _heartbeat,
     "memory_below": lambda probe, service, check: probe.memory(service.name, below=str(check.memory_below)),
     "cpu_below": lambda probe, service, check: probe.cpu(service.name, below=str(check.cpu_below)),
-    "open_files_below": lambda probe, service, check: probe.open_files(service.name, below=check.open_files_below),
+    "open_files_below": lambda probe, service, check: probe.open_files(service.name, below=check.open_files_below or 0),
     "log_without": lambda probe, service, check: probe.log(service.name, without=str(check.log_without)),
 }

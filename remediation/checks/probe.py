@@ -18,10 +18,11 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from remediation.checks.errors import ServiceDown
+from remediation.checks.errors import OverLimit, ServiceDown
 from remediation.checks.results import MEASUREMENTS
 from remediation.config import quantities
-from remediation.config.model import Address, InvalidValueError, Project, Service, address_of
+from remediation.config.errors import InvalidValueError
+from remediation.config.model import Address, Project, Service, address_of
 from remediation.config.schema import ConfigError
 from remediation.engines import engine_of
 from remediation.healing import liveness
@@ -212,7 +213,7 @@ class Probe:
         if used.size >= limit:
             key = "memory_above" if used.is_proportional else "memory_above_rss"
             said = quantities.spoken_size(limit)
-            raise ServiceDown(english(key, name=service, size=size, limit=said, count=len(processes)))
+            raise OverLimit(english(key, name=service, size=size, limit=said, count=len(processes)))
         return used.size
 
     def cpu(self, service: str, *, below: str | float) -> float:
@@ -226,7 +227,7 @@ class Probe:
         self._record("cpu", service, used, "%", f"{used:.0f}%")
         if used >= limit:
             share, said = f"{used:.0f}%", f"{limit:g}%"
-            raise ServiceDown(english("cpu_above", name=service, share=share, limit=said, count=count))
+            raise OverLimit(english("cpu_above", name=service, share=share, limit=said, count=count))
         return used
 
     def open_files(self, service: str, *, below: str | float) -> int:
@@ -245,7 +246,7 @@ class Probe:
             said = f"{limit:g}%" if isinstance(below, str) else f"{limit:g}"
             key = "files_above" if used.limit else "files_above_unlimited"
             values = {"pid": used.pid, "count": used.opened, "most": used.limit, "share": f"{used.share:.0f}%"}
-            raise ServiceDown(english(key, name=service, limit=said, **values))
+            raise OverLimit(english(key, name=service, limit=said, **values))
         return used.opened
 
     def _used(self, name: str, measure: Callable[[], Value]) -> Value:
@@ -300,7 +301,7 @@ class Probe:
         self._record("disk", str(path), size, "B", f"{said} free")
         if (share if is_share else size) < limit:
             wanted = f"{limit:g}%" if is_share else quantities.spoken_size(limit)
-            raise ServiceDown(english("disk_full", file=path, size=said, share=f"{share:.0f}%", limit=wanted))
+            raise OverLimit(english("disk_full", file=path, size=said, share=f"{share:.0f}%", limit=wanted))
         return size
 
     def log(self, service: str | Path, *, without: str) -> int:
