@@ -27,6 +27,7 @@ from remediation.system.process_exit import exit_at_once
 
 _STDERR = 2
 _LAST_PORT = 65_535
+_LAST_EXIT_CODE = 255
 _MOST_ROUNDS = 1_000
 
 _TO_PYTEST = "All further options go to pytest."
@@ -86,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     _add_services(commands)
     _add_drill(commands)
     _add_pause(commands)
+    _add_beat(commands)
     _add_validate(commands)
     _add_report(commands)
     _add_init(commands)
@@ -226,6 +228,22 @@ def _add_pause(commands: argparse._SubParsersAction[_Parser]) -> None:
         command.add_argument("services", nargs="*", metavar="SERVICE", help=what)
 
 
+def _add_beat(commands: argparse._SubParsersAction[_Parser]) -> None:
+    beat = _add(
+        commands, "beat", "store the heartbeat of a cron job, for a check that fails when it is late",
+        "auto-heal beat backup\n  ./backup.sh; auto-heal beat backup --exit-code $?",
+        "exit codes: 0 if it was stored, 1 if it cannot be written, 4 if the name is\n"
+        "wrong or there is no configuration",
+    )  # fmt: skip
+    beat.add_argument("name", metavar="NAME", help="what the check calls it")
+    ended = beat.add_mutually_exclusive_group()
+    ended.add_argument(
+        "--exit-code", type=_exit_code, default=0, metavar="N",
+        help="how the work ended; the check fails if that is not 0 (default: 0)",
+    )  # fmt: skip
+    ended.add_argument("--fail", dest="exit_code", action="store_const", const=1, help="the same as --exit-code 1")
+
+
 def _add_validate(commands: argparse._SubParsersAction[_Parser]) -> None:
     validate = _add(
         commands, "validate", "say whether the configuration is valid",
@@ -276,6 +294,12 @@ def _count(text: str) -> int:
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} is no port, which is a number up to {_LAST_PORT}")
+    return int(text)
+
+
+def _exit_code(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _LAST_EXIT_CODE):
+        raise argparse.ArgumentTypeError(f"{text!r} is no exit code, which is a number up to {_LAST_EXIT_CODE}")
     return int(text)
 
 
@@ -469,6 +493,12 @@ def _resume(options: argparse.Namespace, _: list[str]) -> int:
     return resume(options.services)
 
 
+def _beat(options: argparse.Namespace, _: list[str]) -> int:
+    from remediation.cli.beat import beat
+
+    return beat(options.name, options.exit_code)
+
+
 def _validate(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.validate import validate
 
@@ -494,5 +524,6 @@ def _init(options: argparse.Namespace, _: list[str]) -> int:
 _RUN = {
     "check": _check, "plan": _plan, "monitor": _monitor, "predeploy": _predeploy, "postdeploy": _postdeploy,
     "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "reload": _by_hand, "adopt": _adopt, "status": _status,
-    "drill": _drill, "pause": _pause, "resume": _resume, "validate": _validate, "report": _report, "init": _init,
+    "drill": _drill, "pause": _pause, "resume": _resume, "beat": _beat, "validate": _validate, "report": _report,
+    "init": _init,
 }  # fmt: skip

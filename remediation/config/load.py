@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from remediation.config import trust
 from remediation.config.errors import InvalidValueError
-from remediation.config.model import LONGEST, Project, Service, address_of
+from remediation.config.model import LONGEST, STATE_FOLDER, Project, Service, address_of
 from remediation.config.resolve import resolve_service
 from remediation.config.schema import ConfigError, Problems, check_keys, read, refuse_nul
 from remediation.config.variables import Variables
@@ -28,7 +28,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["OWN_FILE", "SHARED_FILE", "language", "load_project", "parse", "tomllib"]
+__all__ = ["OWN_FILE", "SHARED_FILE", "language", "load_project", "parse", "project_folder", "tomllib"]
 
 OWN_FILE = "auto-heal.toml"
 SHARED_FILE = "pyproject.toml"
@@ -56,12 +56,14 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     refuse_nul(table, where)
     check_keys(table, Project, where)
     tables = read(table.get("services", {}), dict[str, Any], f"{where}services")
+    outside = Variables(environ)
+    table = outside.in_project(table, where)
     project = read(table | {"source": source.file, "services": {}}, Project, where)
     if not tables:
         raise ConfigError(f"{where}services: there is none; add [{source.prefix}services.NAME] with command and url")
     files.never_make(project.root)
     _check_state_folder(project.state_folder)
-    override, outside = _url_override(tables, environ), Variables(environ)
+    override = _url_override(tables, environ)
     services, problems = dict[str, Service](), Problems()
     for name, values in tables.items():
         with problems.kept():
@@ -74,8 +76,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     _check_dependencies(services, f"{where}services")
     _check_conflicts(services, f"{where}services")
     _check_heals(services, f"{where}services")
-    for url in project.notify.urls:
-        secrets.learn_url(url, whole=True)
+    secrets.learn_values(filter(None, (*project.notify.urls, project.notify.heartbeat, project.beat_token)))
     project = replace(project, services=services)
     untrusted = tuple(trust.problems(project.root, (project.source, *sorted(project.env_files))))
     if untrusted and (project.strict or environ.get("AUTO_HEAL_STRICT")):
@@ -89,6 +90,17 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
         log_file=project.root / (environ.get("LOG_FILE") or project.log_file),
         language=language(project.language if "language" in table else None, environ),
     )
+
+
+def project_folder(start: Path) -> Path:
+    """Return the folder of the configuration that governs the folder `start`, without reading the rest of it.
+
+    ConfigError if there is none, or if its state folder cannot be used.
+    """
+    folder = _find(start.resolve()).file.parent
+    files.never_make(folder)
+    _check_state_folder(folder / STATE_FOLDER)
+    return folder
 
 
 def language(configured: Language | None, environ: Mapping[str, str]) -> Language:

@@ -63,6 +63,9 @@ _BUILTINS = frozenset({".", "cd", "exec", "export", "source", "ulimit", "umask"}
 _LOGIN = re.compile(r"(?:wp-)?(?:log|sign)[-_]?in(?:\.\w+)?", re.IGNORECASE)
 # A path in an HTTP request, RFC 3986 section 3.3, with percent-encoding.
 _PATH = re.compile(r"/[!-~]*")
+# What may follow `Bearer` in a header, RFC 6750 section 2.1.
+_SHORTEST_TOKEN = 16
+_TOKEN = re.compile(rf"[\w.~+/=-]{{{_SHORTEST_TOKEN},}}", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -139,6 +142,20 @@ class Notices(Struct, frozen=True):
     on: tuple[Event, ...] = ("sick", "healed", "gave-up", "flapping")
     flap_window: Positive = 600.0
     """The seconds within which three incidents are flapping, and after which one that did not change is steady."""
+    heartbeat: str = ""
+    """Where the monitor says after each cycle that it is alive, by the convention of healthchecks.io."""
+
+    def __post_init__(self) -> None:
+        if not self.heartbeat:
+            return
+        try:
+            parts = urlsplit(self.heartbeat)
+            is_url = parts.scheme in _DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_url = False
+        # It is a secret, and so not quoted.
+        if not is_url or parts.fragment or parts.username or not _PATH.fullmatch(f"/{self.heartbeat}"):
+            raise InvalidValueError("is no URL such as https://hc-ping.com/UUID", "heartbeat")
 
 
 class Limits(Struct, frozen=True):
@@ -470,6 +487,8 @@ class Project(Struct, frozen=True, kw_only=True):
     """Whether our log has lines of text, or JSON objects."""
     report: FilePath = Path("reports/health.xml")
     language: Literal["en", "ru"] = "en"
+    beat_token: str = ""
+    """The secret with which the monitor takes heartbeats by HTTP; empty: it takes none."""
     strict: bool = False
     """Whether root refuses to work with a configuration or checks that another user may write."""
     history: HistoryLimits = HistoryLimits()
@@ -482,6 +501,12 @@ class Project(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("log_file", "report"):
             force_setattr(self, name, self.root / getattr(self, name))
+        if self.beat_token and not _TOKEN.fullmatch(self.beat_token):
+            raise InvalidValueError(
+                f"needs at least {_SHORTEST_TOKEN} characters, all of them letters, digits or one of -._~+/=; "
+                "`openssl rand -hex 16` makes one",
+                "beat_token",
+            )
 
     @property
     def root(self) -> Path:

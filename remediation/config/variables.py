@@ -19,6 +19,8 @@ _BOM = b"\xef\xbb\xbf"
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)\}|(\{))")
 # The keys of a service with references: a text, and tables whose values have them.
 _TEXT, _TABLES = "url", ("env", "headers")
+# Those of a project, each a secret of the monitor.
+_TOKEN, _NOTIFY, _HEARTBEAT, _URLS = "beat_token", "notify", "heartbeat", "urls"
 
 
 class Variables:
@@ -35,6 +37,28 @@ class Variables:
             self._files[path] = dict(_read(path, self._environ, where))
             secrets.learn_values(self._files[path].values())
         return self._files[path]
+
+    def in_project(self, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Return the table of a project with each `${NAME}` in its secrets replaced by its value.
+
+        Only the environment has variables of the project. ConfigError for one that is not set.
+        """
+        changed = dict(table)
+        if _TOKEN in table:
+            changed[_TOKEN] = _substituted(table[_TOKEN], self._environ, f"{where}{_TOKEN}: ", _NOT_IN_ENVIRONMENT)
+        notify = table.get(_NOTIFY)
+        if isinstance(notify, Mapping):
+            place = f"{where}{_NOTIFY}."
+
+            def value(text: Any, key: str) -> Any:
+                return _substituted(text, self._environ, f"{place}{key}: ", _NOT_IN_ENVIRONMENT)
+
+            changed[_NOTIFY] = dict(notify)
+            if _HEARTBEAT in notify:
+                changed[_NOTIFY][_HEARTBEAT] = value(notify[_HEARTBEAT], _HEARTBEAT)
+            if isinstance(urls := notify.get(_URLS), list):
+                changed[_NOTIFY][_URLS] = [value(url, f"{_URLS}[{number}]") for number, url in enumerate(urls)]
+        return changed
 
     def substituted(self, table: Mapping[str, Any], of_file: Mapping[str, str], where: str) -> dict[str, Any]:
         """Return the table of a service with each `${NAME}` in `env`, `headers` and `url` replaced by its value.
@@ -55,7 +79,11 @@ class Variables:
         return changed
 
 
-def _substituted(text: Any, variables: Mapping[str, str], place: str) -> Any:
+_NOT_SET = "which is set neither in the environment nor in env_file"
+_NOT_IN_ENVIRONMENT = "which is not set in the environment"
+
+
+def _substituted(text: Any, variables: Mapping[str, str], place: str, not_set: str = _NOT_SET) -> Any:
     """Return a text with the values of its references; anything else is refused later, by its type."""
 
     def value(match: re.Match[str]) -> str:
@@ -63,7 +91,7 @@ def _substituted(text: Any, variables: Mapping[str, str], place: str) -> Any:
         if wrong:
             raise ConfigError(f"{place}has a ${{ that begins no ${{NAME}}; for a $ of its own, write $$")
         if name and name not in variables:
-            raise ConfigError(f"{place}needs ${{{name}}}, which is set neither in the environment nor in env_file")
+            raise ConfigError(f"{place}needs ${{{name}}}, {not_set}")
         return dollar or variables[name]
 
     return _REFERENCE.sub(value, text) if isinstance(text, str) else text

@@ -1,5 +1,7 @@
 """Serve the monitor's metrics to Prometheus, on this machine only. The library for it is an optional extra.
 
+The same server takes heartbeats.
+
 Names follow https://prometheus.io/docs/practices/naming. `observe` updates counters after a cycle. The status of
 services, their downtime and their remaining budgets are read at each scrape, since they also change during or between
 cycles.
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
+from remediation.monitor.beats import BeatHandler, Receiver
 from remediation.monitor.gauges import Gauges
 from remediation.monitor.service_status import ServiceStatus
 from remediation.state.records import CheckOutcome, Result, Run
@@ -57,8 +60,7 @@ class Metrics:
         self._counters = _Counters(registry)
         self._gauges = Gauges(project, service_status)
         registry.register(self._gauges)
-        handler: Any = MetricsHandler.factory(registry)
-        handler.timeout = _PATIENCE
+        handler: Any = type("Handler", (BeatHandler, MetricsHandler.factory(registry)), {"timeout": _PATIENCE})
         self._server = _listen(port, handler)
         self.port = self._server.server_port
         self.reload(project)
@@ -73,6 +75,7 @@ class Metrics:
         """Show the services of the new configuration, and forget all others."""
         self._counters.configure(project.services)
         self._gauges.configure(project)
+        self._server.receiver = Receiver(project.state_folder, project.beat_token)
 
     def close(self) -> None:
         """Release the port. A second call does nothing."""
@@ -157,6 +160,7 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
     def __init__(self, port: int, handler: type[Any]) -> None:
         # In order of arrival.
         self._under_way: dict[socket.socket, None] = {}
+        self.receiver: Receiver | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         super().__init__((HOST, port), handler)

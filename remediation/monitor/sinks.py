@@ -1,16 +1,17 @@
-"""The receivers of each cycle's result: metrics, notifications and systemd, each only if it is configured."""
+"""The receivers of the result of each cycle: metrics, notifications, heartbeat and systemd, each only if configured."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.engines import engine_of
 from remediation.monitor.metrics import Metrics
 from remediation.monitor.notifications import Notifier, require
+from remediation.monitor.pings import Pinger
 from remediation.monitor.protocol import Report
 from remediation.monitor.sd_notify import Systemd
 from remediation.monitor.service_status import Outage, ServiceStatus
@@ -35,6 +36,8 @@ class Sinks:
         self._systemd = Systemd(os.environ)
         self._metrics = Metrics(project, service_status, metrics_port) if metrics_port is not None else None
         self._notifier = Notifier(project, log=log)
+        self._pinger = Pinger(log)
+        self._pinger.address(project.notify.heartbeat)
         self._next_ping = time.monotonic()
         self._status: str | None = None
 
@@ -42,6 +45,7 @@ class Sinks:
         """Go on with another configuration."""
         self._project = project
         self._notifier.reload(project)
+        self._pinger.address(project.notify.heartbeat)
         if self._metrics:
             self._metrics.reload(project)
 
@@ -53,13 +57,17 @@ class Sinks:
         """Report that the configuration is being reloaded."""
         self._systemd.reloading()
 
-    def observe(self, report: Report, *, whole: bool) -> None:
-        """Report the result of a cycle. A cycle that is not `whole` checked only some of the services."""
+    def observe(self, report: Report, *, whole: bool, problems: Sequence[str] = ()) -> None:
+        """Report the result of a cycle. A cycle that is not `whole` checked only some of the services.
+
+        `problems` are what is wrong now; none if all is well.
+        """
         if self._metrics:
             self._metrics.observe(report.run, report.remediations, whole=whole)
         self._notifier.observe(
             report.run, report.remediations, report.gave_up, whole=whole, down=self._service_status.down
         )
+        self._pinger.ping("\n".join(problems) or report.run.verdict, well=not problems)
 
     @property
     def fds(self) -> list[int]:
@@ -111,7 +119,9 @@ class Sinks:
 
     def close(self) -> None:
         """Close all receivers, after the last notifications."""
+        end = time.monotonic() + _LAST_MESSAGES
         self._notifier.close(_LAST_MESSAGES)
+        self._pinger.close(max(0.0, end - time.monotonic()))
         if self._metrics:
             self._metrics.close()
 

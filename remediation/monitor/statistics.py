@@ -9,13 +9,14 @@ import msgspec
 from msgspec import Struct
 
 from remediation.config.model import Project
+from remediation.messages.message import first_line
 from remediation.monitor.cycle import Cycle
 from remediation.monitor.protocol import Over, Report
 from remediation.monitor.service_status import ServiceStatus
 from remediation.monitor.sinks import Sinks
 from remediation.state import incidents
 from remediation.state.history import History, HistoryError
-from remediation.state.records import Run
+from remediation.state.records import CheckOutcome, Run
 from remediation.system.exit_codes import VERDICTS
 
 
@@ -84,7 +85,18 @@ class RunningStatistics:
         self._log("status_sick" if is_sick else f"status_{'starting' if run.verdict == 'starting' else 'healthy'}")
         self.log_statistics()
         self._record(run, project)
-        self._sinks.observe(report, whole=whole)
+        problems = self._problems(run, problem) if is_sick else []
+        self._sinks.observe(report, whole=whole, problems=problems)
+
+    def _problems(self, run: Run, problem: str) -> list[str]:
+        """Return what is wrong, a line for each failed check, or the services that are down by other signs."""
+        failed = [
+            f"{result.name}: {first_line(result.message or result.outcome.value)}"
+            for result in run.results
+            if result.kind == "check" and result.outcome is CheckOutcome.FAILED
+        ]
+        down = f"down: {', '.join(self._service_status.down)}" if self._service_status.down else run.verdict
+        return [*filter(None, [problem]), *failed] or [down]
 
     def _log_healthy(self, run: Run, *, whole: bool) -> None:
         """Log that all services are healthy, or which are. The cycle itself has logged its failures."""

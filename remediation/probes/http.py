@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 from remediation.config.model import Service
 from remediation.messages.message import english
@@ -72,6 +73,38 @@ def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answe
         raise ValueError(english("breaks_off")) from None
     except http.client.HTTPException as error:
         raise ValueError(deadline_io.no_http(error)) from error
+    finally:
+        connection.close()
+
+
+def post(url: str, body: bytes, *, deadline: float) -> int:
+    """Send a text to a URL, and return the status of the answer. It follows no redirect, and uses no proxy.
+
+    OSError or ValueError if there is no answer before `deadline`, on the monotonic clock.
+    """
+    import http.client
+
+    parts = urlsplit(url)
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    if secure:
+        from remediation.probes import tls
+
+        context = tls.context(verify=True, ca_file=None)
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, parts.port, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, parts.port)
+    try:
+        connection.sock = deadline_io.connect(host, connection.port, deadline)
+        if secure:
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=host)
+        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        headers = {"Connection": "close", "User-Agent": "auto-heal", "Content-Type": "text/plain; charset=utf-8"}
+        connection.request("POST", path, body=body, headers=headers)
+        connection.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
+        with connection.getresponse() as response:
+            return response.status
+    except http.client.HTTPException as error:
+        raise ValueError(deadline_io.no_http(error)) from None
     finally:
         connection.close()
 

@@ -23,7 +23,7 @@ from remediation.state import lock_grants
 from remediation.state.log_positions import Position
 from remediation.state.remediation import Remediation
 from remediation.system import files
-from remediation.system.capabilities import boot_id, has_boot_clock
+from remediation.system.capabilities import boot_id, steady
 from remediation.system.disk import Reserve
 from remediation.system.environment import SERVICE_MARK
 from remediation.system.files import Lock, LockLostError, LockTimeoutError
@@ -119,7 +119,7 @@ class Pause(msgspec.Struct, frozen=True):
     @classmethod
     def lasting(cls, seconds: float) -> Self:
         """Return a pause that begins now."""
-        return cls(time.time() + seconds, boot_id(), _steady() + seconds)
+        return cls(time.time() + seconds, boot_id(), steady() + seconds)
 
     @property
     def is_over(self) -> bool:
@@ -127,7 +127,7 @@ class Pause(msgspec.Struct, frozen=True):
         if self.until is None:
             return False
         if self.boot and self.boot == boot_id():
-            return self.until_steady <= _steady()
+            return self.until_steady <= steady()
         return self.until <= time.time()
 
     @property
@@ -141,10 +141,6 @@ class Pause(msgspec.Struct, frozen=True):
         if self.until is None:
             return Message(f"{key}_openly", names)
         return Message(key, names | {"until": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.until))})
-
-
-def _steady() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME if has_boot_clock() else time.CLOCK_MONOTONIC)
 
 
 class Store:

@@ -63,6 +63,11 @@ def has_boot_clock() -> bool:
     return not _has_only_posix and hasattr(time, "CLOCK_BOOTTIME")
 
 
+def steady() -> float:
+    """Return the seconds of a clock that nobody can set. Values of the same boot can be compared."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME if has_boot_clock() else time.CLOCK_MONOTONIC)
+
+
 def has_memory_files() -> bool:
     """Return whether there is memfd_create(2)."""
     return not _has_only_posix and hasattr(os, "memfd_create")

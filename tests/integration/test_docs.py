@@ -56,7 +56,7 @@ def test_every_table_of_auto_heal_in_the_docs_is_a_valid_configuration(
             service = "" if ".services." in text else f"\n[tool.auto-heal.services.api]\nurl = '{URL}'\n"
             (tmp_path / "pyproject.toml").write_text(text + service, encoding="utf-8")
             (tmp_path / ".env").write_text("API_TOKEN=a\nDB_PASSWORD=b\n", encoding="utf-8")
-            load_project(tmp_path, {})
+            load_project(tmp_path, {"BEAT_TOKEN": "0123456789abcdef", "HC_UUID": "x"})
 
 
 @pytest.mark.soak

@@ -64,6 +64,12 @@ HELP = {
     "allow no healing, while a deployment is under way; checks still run and report":
         "приостановить восстановление на время развёртывания; проверки и отчёты продолжаются",
     "end a pause": "завершить паузу",
+    "store the heartbeat of a cron job, for a check that fails when it is late":
+        "записать сигнал задания cron; проверка не пройдёт, если его долго нет",
+    "what the check calls it": "имя, под которым его знает проверка",
+    "how the work ended; the check fails if that is not 0 (default: 0)":
+        "с каким кодом завершилось задание; если не 0, проверка не пройдёт (по умолчанию: 0)",
+    "the same as --exit-code 1": "то же, что --exit-code 1",
     "say whether the configuration is valid": "проверить конфигурацию",
     "collect the checks as well": "также собрать проверки",
     "pause only these; the others are healed (default: all)":
@@ -147,6 +153,10 @@ All further options go to pytest as well, such as -k or --junitxml.""":
 `auto-heal check` if there is no telling""":
     """коды завершения: 0, если все проверки проходят; 1, если есть сбои; как у
 `auto-heal check`, если результата нет""",
+    """exit codes: 0 if it was stored, 1 if it cannot be written, 4 if the name is
+wrong or there is no configuration""":
+    """коды завершения: 0, если сигнал записан; 1, если записать не удалось; 4, если
+имя неверно или нет конфигурации""",
     "exit codes: 0 if it is, 4 if not": "коды завершения: 0, если ошибок нет; 4, если есть",
     """exit codes: 0 after Ctrl+C or SIGTERM, 1 if another monitor watches the project,
 2 after a second Ctrl+C, 3 after a fault of its own, pytest's if no check can
@@ -204,6 +214,7 @@ USAGE = {
     "no fault is called {value}; did you mean {near}?": "нет сбоя {value}; возможно, имелся в виду {near}",
     "no fault is called {value}; known faults: {choices}": "нет сбоя {value}; есть такие: {choices}",
     "{value} is no whole number from 1 to {most}": "{value} — не целое число от 1 до {most}",
+    "{value} is no exit code, which is a number up to {most}": "{value} — не код завершения: это число до {most}",
     "{value} is no PID": "{value} — не PID",
     "{value} is no port, which is a number up to {most}": "{value} — не порт: это число до {most}",
 }  # fmt: skip

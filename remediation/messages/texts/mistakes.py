@@ -92,6 +92,12 @@ MISTAKES = {
         "{path} длиннее {limit} байт, это слишком много для переменных окружения",
     "needs ${{{variable}}}, which is set neither in the environment nor in env_file":
         "нужна переменная ${{{variable}}}, но её нет ни в окружении, ни в env_file",
+    "needs ${{{variable}}}, which is not set in the environment":
+        "нужна переменная ${{{variable}}}, но её нет в окружении",
+    "is no URL such as https://hc-ping.com/UUID": "не URL вида https://hc-ping.com/UUID",
+    "needs at least {least} characters, all of them letters, digits or one of -._~+/=; "
+    "`openssl rand -hex 16` makes one":
+        "нужно не меньше {least} символов: буквы, цифры и -._~+/=; её создаёт `openssl rand -hex 16`",
     "{name} needs ${{{variable}}}, which is set neither in the environment nor in env_file":
         "для {name} нужна переменная ${{{variable}}}, но её нет ни в окружении, ни в env_file",
     "has a ${{ that begins no ${{NAME}}; for a $ of its own, write $$":

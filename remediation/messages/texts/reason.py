@@ -77,6 +77,38 @@ REASON: dict[str, Text] = {
         ERROR, "PID file {file} holds {holder}, which auto-heal did not start; left alone",
         "PID-файл {file} указывает на {holder}; auto-heal не запускал этот процесс и не трогает его",
     ),
+    # Heartbeats.
+    "beat_none": Text(
+        ERROR, "{beat}: no heartbeat yet; `auto-heal beat {beat}` sends one",
+        "{beat}: сигнала ещё не было; его отправляет `auto-heal beat {beat}`",
+    ),
+    "beat_late": Text(
+        ERROR, "{beat}: no heartbeat for {age}, more than {limit}; last {moment}",
+        "{beat}: сигнала нет {age}, допустимо {limit}; последний {moment}",
+    ),
+    "beat_failed": Text(
+        ERROR, "{beat}: its work failed with exit code {code}, by its heartbeat of {moment}",
+        "{beat}: задание завершилось с кодом {code}, сигнал от {moment}",
+    ),
+    "beat_future": Text(
+        ERROR, "{beat}: its last heartbeat is of the future, {moment}: the clock was set back since",
+        "{beat}: последний сигнал из будущего, {moment}: часы с тех пор перевели назад",
+    ),
+    "beat_name": Text(
+        ERROR, "{beat}: no name of a heartbeat, which has up to 64 letters, digits, - and _",
+        "{beat}: не имя сигнала: в нём до 64 букв, цифр, - и _",
+    ),
+    "beat_too_many": Text(
+        ERROR, "there are heartbeats of {most} names already; remove what is of no use, .auto-heal/.beat-NAME.json",
+        "есть сигналы уже с {most} именами; удалите ненужные, .auto-heal/.beat-ИМЯ.json",
+    ),
+    "beat_denied": Text(
+        ERROR,
+        "{beat}: its heartbeat cannot be written to {folder}, which belongs to the user {user}; run this as {user}, "
+        "or send it to the monitor's URL",
+        "{beat}: сигнал не удалось записать в {folder}: папка принадлежит пользователю {user}; выполните это от имени "
+        "{user} или отправьте сигнал монитору по URL",
+    ),
     # The answer.
     "late": Text(ERROR, "no whole answer within {seconds}s (timeout)", "нет полного ответа за {seconds} с (timeout)"),
     "timed_out": Text(ERROR, "timed out", "время ожидания истекло"),

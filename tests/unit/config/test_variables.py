@@ -264,3 +264,49 @@ def test_root_is_warned_of_a_file_that_another_user_may_write(tmp_path: Path) ->
     assert f"{file.resolve()} can be written by the user nobody" in load(tmp_path, more).untrusted
     with pytest.raises(ConfigError, match=r"^strict: .* can be written by"):
         load(tmp_path, f"strict = true\n{more}")
+
+
+# The secrets of the project.
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('beat_token = "${T}"\n', "beat_token"),
+        ('notify = { heartbeat = "https://hc-ping.com/${T}" }\n', "notify.heartbeat"),
+        ('notify = { urls = ["json://host/", "json://host/${T}"] }\n', "notify.urls[1]"),
+    ],
+)
+def test_the_secrets_of_a_project_come_from_the_environment_and_are_masked(
+    tmp_path: Path, text: str, place: str
+) -> None:
+    project = load(tmp_path, text + API, T=SECRET)
+
+    assert SECRET in (
+        project.beat_token,
+        *project.notify.heartbeat.split("/"),
+        *"".join(project.notify.urls).split("/"),
+    )
+    assert redacted(f"a {SECRET} b") == "a *** b"
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, text + API)
+    assert str(raised.value) == f"auto-heal.toml: {place}: needs ${{T}}, which is not set in the environment"
+
+
+@pytest.mark.parametrize(
+    "url", ["x", "ftp://h/x", "https://", "https://h:0/x", "https://u:p@h/x", "http://h/#f", "http://h/ü"]
+)
+def test_what_is_no_url_of_a_heartbeat_is_refused_without_quoting_it(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, f'notify = {{ heartbeat = "{url}" }}\n{API}')
+
+    assert str(raised.value) == "auto-heal.toml: notify.heartbeat: is no URL such as https://hc-ping.com/UUID"
+
+
+@pytest.mark.parametrize("token", ["short", "has a space in it ..", "0123456789abcdeü"])
+def test_a_token_that_could_be_guessed_or_sent_wrong_is_refused(tmp_path: Path, token: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, f'beat_token = "{token}"\n{API}')
+
+    assert str(raised.value).startswith("auto-heal.toml: beat_token: needs at least 16 characters, all of them letters")
+    assert token not in str(raised.value)

@@ -11,6 +11,7 @@ import pytest
 from remediation.messages.message import Message
 from remediation.state import service_state
 from remediation.state.service_state import Pause, Store
+from remediation.system import capabilities
 
 BOOT_CLOCK = 77
 
@@ -22,7 +23,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "clock_gettime", {BOOT_CLOCK: 50.0, time.CLOCK_MONOTONIC: 40.0}.__getitem__)
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     monkeypatch.setattr(service_state, "boot_id", lambda: "now")
-    monkeypatch.setattr(service_state, "has_boot_clock", lambda: True)
+    monkeypatch.setattr(capabilities, "has_boot_clock", lambda: True)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_pause_lasts_so_many_seconds_on_both_clocks() -> None:
 
 @pytest.mark.usefixtures("clocks")
 def test_without_a_clock_since_the_boot_a_pause_is_measured_awake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_state, "has_boot_clock", lambda: False)
+    monkeypatch.setattr(capabilities, "has_boot_clock", lambda: False)
 
     assert Pause.lasting(10.0) == Pause(1010.0, "now", 50.0)
 
