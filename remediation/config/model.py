@@ -19,7 +19,7 @@ from signal import Signals
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import force_setattr
 
 from remediation.config.checks import Check
@@ -166,24 +166,34 @@ class Limits(Struct, frozen=True):
 
 
 class LadderStep(Struct, frozen=True):
-    """One step of the ladder: a reload, or a restart, after a command if any, which may take `timeout` seconds.
+    """One step of the ladder: a reload, a hook of the project, or a restart, after a command if any.
 
-    In the file it is "reload", "restart", or a table such as `{ run = ["npm", "ci"], timeout = 120 }`.
+    In the file it is "reload", "restart", or a table such as `{ run = ["npm", "ci"], timeout = 120 }` or
+    `{ hook = "flush-cache" }`. Command and hook may take `timeout` seconds.
     """
 
     derived: ClassVar[tuple[str, ...]] = ("reloads",)
-    run: Command
+    run: CommandIfAny = UNSET  # type: ignore[assignment]
     timeout: Positive = 120.0
+    hook: str = ""
+    """What the hook auto_heal_step knows it by."""
     reloads: bool = False
 
     def __post_init__(self) -> None:
-        force_setattr(self, "run", _words(self.run, "run"))
+        has_command = self.run is not UNSET  # type: ignore[comparison-overlap]
+        if not has_command and not self.hook:
+            raise InvalidValueError("needs run, a command, or hook, the name of a step of the project's own", "")
+        if has_command and self.run and self.hook:
+            raise InvalidValueError("has both run and hook; make them two steps", "")
+        force_setattr(self, "run", _words(self.run, "run") if has_command else ())
 
     @property
     def action(self) -> str:
         """The step as text for the report: `reload`, `restart` or `npm ci, restart`."""
         if self.reloads:
             return "reload"
+        if self.hook:
+            return f"hook {self.hook}"
         return ", ".join(filter(None, [" ".join(redacted_words(self.run)), "restart"]))
 
 
@@ -267,6 +277,7 @@ class Address(Struct, frozen=True):
 if TYPE_CHECKING:
     # The types of the fields once __post_init__ has run.
     Command = tuple[str, ...]
+    CommandIfAny = tuple[str, ...]
     FilePath = Path
     Url = Address
     SignalName = Signals
@@ -276,6 +287,7 @@ if TYPE_CHECKING:
 else:
     # The types in the file, which msgspec decodes before __post_init__ runs.
     Command = list[str] | str
+    CommandIfAny = list[str] | str | UnsetType
     FilePath = Text
     Url = Text
     SignalName = Text

@@ -11,6 +11,7 @@ from remediation.config.model import Service
 from remediation.engines.errors import HealError
 from remediation.engines.spawn import reap
 from remediation.healing.actions import VALIDATE_SECONDS, Actions
+from remediation.healing.hooks import HOOK_SECONDS, Hooks, NoHooks
 from remediation.healing.incident import Incident
 from remediation.messages.message import Message
 from remediation.state.event_log import EventLog
@@ -27,9 +28,16 @@ class RemediationContext:
     """The store, the log and the history that remediations share; threads may share it, too."""
 
     def __init__(
-        self, store: Store, event_log: EventLog, *, record: Callable[[Remediation], None], origin: Origin
+        self,
+        store: Store,
+        event_log: EventLog,
+        *,
+        record: Callable[[Remediation], None],
+        origin: Origin,
+        hooks: Hooks | None = None,
     ) -> None:
         """Keep state in `store`, log to `event_log`, and `record` each remediation as the work of `origin`."""
+        self.hooks: Hooks = hooks or NoHooks()
         self.store = store
         self.event_log = event_log
         self.origin: Origin = origin
@@ -132,11 +140,12 @@ def as_heal_errors(service: Service) -> Iterator[None]:
 
 def longest(service: Service) -> float:
     """Return the seconds that another healer may need: every step at its limit, and a margin."""
-    runs = max(step.timeout if step.run else 0.0 for step in service.ladder)
+    runs = max(step.timeout if step.run or step.hook else 0.0 for step in service.ladder)
     if service.rollback:
         runs = max(runs, service.rollback.timeout)
     if service.validate_command:
         runs += VALIDATE_SECONDS
     # Three stops: its processes, the holders of its port, a command left behind. Three starts: tries within
     # start_timeout, launch, readiness.
-    return runs + service.evidence_timeout + 3 * service.stop_timeout + 3 * service.start_timeout + _LOCK_MARGIN
+    hooks = 2 * HOOK_SECONDS
+    return runs + hooks + service.evidence_timeout + 3 * service.stop_timeout + 3 * service.start_timeout + _LOCK_MARGIN

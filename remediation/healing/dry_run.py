@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from signal import Signals
 
-from remediation.config.model import Service
+from remediation.config.model import LadderStep, Service
 from remediation.engines import engine_of
 from remediation.engines.errors import HealError
 from remediation.healing import backoff, liveness
@@ -70,6 +70,11 @@ def _remediation(incident: Incident, state: ServiceState, store: Store) -> Itera
         yield Message(key, {"holder": introduce(lost.identity.pid)})
         return
     step, *others = service.ladder[incident.steps_used :]
+    if step.hook:
+        yield Message("plan_hook", {"hook": step.hook, "timeout": step.timeout})
+        yield from _readiness(service)
+        yield from _further(others)
+        return
     if step.run:
         yield Message("plan_command", {"command": " ".join(step.run), "timeout": step.timeout})
     if service.validate_command and engine_of(service).is_running(state) is not False:
@@ -84,9 +89,12 @@ def _remediation(incident: Incident, state: ServiceState, store: Store) -> Itera
         yield Message("plan_fails", {"why": error.message})
     else:
         yield from _readiness(service)
-    if others:
-        actions = "; ".join(step.action for step in others)
-        yield Message("plan_next", {"actions": actions})
+    yield from _further(others)
+
+
+def _further(steps: list[LadderStep]) -> Iterator[Message]:
+    if steps:
+        yield Message("plan_next", {"actions": "; ".join(step.action for step in steps)})
 
 
 def _refusal(service: Service, state: ServiceState) -> Message | None:

@@ -25,8 +25,10 @@ from remediation.healing import backoff
 from remediation.healing.actions import start_allowance
 from remediation.healing.backoff import Spent
 from remediation.healing.context import RemediationContext
+from remediation.healing.hooks import Hooks, heal_result, incident_info, service_info
 from remediation.healing.incident import Incident
 from remediation.healing.rollback import RollbackRunner
+from remediation.messages.message import Message
 from remediation.probes import readiness
 from remediation.probes.readiness import polls
 from remediation.state.event_log import EventLog
@@ -43,12 +45,21 @@ class Remediator:
     """Acts on services. Every public method takes the service's lock; several may run in threads."""
 
     def __init__(
-        self, store: Store, event_log: EventLog, *, record: Callable[[Remediation], None], origin: Origin
+        self,
+        store: Store,
+        event_log: EventLog,
+        *,
+        record: Callable[[Remediation], None],
+        origin: Origin,
+        hooks: Hooks | None = None,
     ) -> None:
-        """Keep state in `store`, log to `event_log`, and `record` each remediation as the work of `origin`."""
+        """Keep state in `store`, log to `event_log`, and `record` each remediation as the work of `origin`.
+
+        `hooks` are called around each step that is taken for a check.
+        """
         self._store = store
         self._event_log = event_log
-        self._context = RemediationContext(store, event_log, record=record, origin=origin)
+        self._context = RemediationContext(store, event_log, record=record, origin=origin, hooks=hooks)
         self._actions = self._context.actions
         self._stop = Event()
 
@@ -186,14 +197,16 @@ class Remediator:
             quiet = self._context.origin == "monitor" and not refusal.first
             return self._context.refuse(incident, refusal.why, quiet=quiet, gave_up=refusal.first)
         state.port_holder = None
-        if hindered := self._hindered(incident, state):
+        if hindered := self._hindered(incident, state) or self._objection(incident, state):
             self._restore_budget(service, state, before)
             return hindered
         # Count it before acting: a healer that is killed half-way may have restarted the service.
         backoff.count_restart(state)
         self._store.keep(service, state)
         try:
-            return self._take_step(incident, state)
+            remediation = self._take_step(incident, state)
+            self._context.hooks.after(service_info(service, state), heal_result(remediation), incident_info(incident))
+            return remediation
         finally:
             if not self._actions.has_acted(service):
                 self._restore_budget(service, state, before)
@@ -228,8 +241,8 @@ class Remediator:
     def _hindered(self, incident: Incident, state: ServiceState) -> Remediation | None:
         """Return the remediation of a service for which the next step would fail; None if nothing is known."""
         service, step = incident.service, incident.service.ladder[incident.steps_used]
-        if step.run:
-            # The command may remove the obstacle.
+        if step.run or step.hook:
+            # The command or the hook may remove the obstacle.
             return None
         if not step.reloads and (problem := engine_of(service).obstacle(state)):
             state.port_holder = _port_holder(problem)
@@ -243,6 +256,14 @@ class Remediator:
             return self._not_valid(incident, state, error)
         state.not_valid = ""
         return None
+
+    def _objection(self, incident: Incident, state: ServiceState) -> Remediation | None:
+        """Return a refusal if a hook of the project objects to the next step; None if none does."""
+        service, action = incident.service, incident.service.ladder[incident.steps_used].action
+        why = self._context.hooks.before(service_info(service, state), action, incident_info(incident))
+        if why is None:
+            return None
+        return self._context.refuse(incident, Message("hook_objects", {"name": service.name, "reason": why}))
 
     def _not_valid(self, incident: Incident, state: ServiceState, error: NotValidError) -> Remediation:
         """Keep what is wrong with the service's own configuration; a monitor does so once, not at every check."""
@@ -263,17 +284,17 @@ class Remediator:
         self._store.keep(service, state)
 
     def _take_step(self, incident: Incident, state: ServiceState) -> Remediation:
-        """Take the next step of the ladder; a reload that fails is followed by the step after it."""
+        """Take the next step of the ladder; a reload or a hook that fails is followed by the one after it."""
         service, taken, reason = incident.service, list[str](), ""
         evidence = self._context.evidence(incident, state)
         steps = service.ladder[incident.steps_used :]
         for number, step in enumerate(steps, start=1):
             try:
-                if taken and not step.run and (problem := engine_of(service).obstacle(state)):
+                if taken and not (step.run or step.hook) and (problem := engine_of(service).obstacle(state)):
                     # After a reload that failed: it must not end what it could not replace.
                     raise problem
                 taken.append(step.action)
-                self._act(service, state, step, is_last=number == len(steps))
+                self._act(incident, state, step, is_last=number == len(steps))
                 reason = ""
             except HealError as error:
                 reason = str(error)
@@ -283,7 +304,7 @@ class Remediator:
                     self._context.add_evidence(evidence, VALIDATION_FILE, error.output)
                     break
                 self._event_log.log_message(error.message)
-                if step.reloads:
+                if step.reloads or step.hook:
                     continue
             break
         if not self._actions.has_acted(service):
@@ -297,8 +318,15 @@ class Remediator:
         )  # fmt: skip
         return self._context.count(service, state, remediation)
 
-    def _act(self, service: Service, state: ServiceState, step: LadderStep, *, is_last: bool) -> None:
+    def _act(self, incident: Incident, state: ServiceState, step: LadderStep, *, is_last: bool) -> None:
         """Take one step of the ladder. HealError if the service is not ready after it."""
+        service = incident.service
+        if step.hook:
+            self._actions.begin_action(service)
+            info = service_info(service, state)
+            self._context.hooks.step(info, step.hook, incident_info(incident), timeout=step.timeout)
+            self._actions.operation(service, state).await_ready(None)
+            return
         if step.reloads:
             self._actions.reload(service, state)
             return

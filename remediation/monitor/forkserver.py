@@ -176,10 +176,12 @@ class ForkServer:
         gc.collect()
         gc.freeze()
         self._server = Server(
-            self._monitor, self._heartbeats, project=project, items=items, folder=self._folder, become=self._become_fork
-        )
+            self._monitor, self._heartbeats, project=project, items=items, folder=self._folder,
+            become=self._become_fork, notify=self._checks.hooks.notify,
+        )  # fmt: skip
         services = sorted({name for item in items for name in heals(item)})
-        self._monitor.send(Ready(services, imported_from(config.rootpath)))
+        has_listener = self._checks.hooks.has("auto_heal_notify")
+        self._monitor.send(Ready(services, imported_from(config.rootpath), has_listener))
 
     def _become_fork(self, round_: ScheduledRound, child: Child, folder: Path, later: bool) -> None:  # noqa: FBT001 - called by position
         """Close what belongs to the fork server, and set up this fork."""

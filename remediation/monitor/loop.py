@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from remediation.config.load import load_project
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
+from remediation.healing.hooks import HealEvent
 from remediation.messages.message import seconds
 from remediation.monitor.cycle import Cycle
 from remediation.monitor.pool import SessionPool, WarmSession, telling_line
 from remediation.monitor.process_watch import ProcessWatch
-from remediation.monitor.protocol import Begin, Failed, Healing, Over, Ready, Report, Taken
+from remediation.monitor.protocol import Begin, Failed, Healing, Notify, Over, Ready, Report, Taken
 from remediation.monitor.service_status import ServiceStatus
 from remediation.monitor.sinks import Sinks
 from remediation.monitor.statistics import RunningStatistics
@@ -173,8 +174,14 @@ class Monitor:
             # The first session starts a cycle at once. One that replaces a lost session keeps the interval.
             self._due = max(time.monotonic(), self._last_begin + self._project.interval)
         self._sessions.take_over(session, ready)
+        self._sinks.listen(self._tell_hooks if ready.has_listener else None)
         self._process_watch.watch(ready.services)
         self._sinks.begin(self._statistics.status)
+
+    def _tell_hooks(self, event: HealEvent) -> None:
+        """Let the current session tell the project's hooks of an event."""
+        if self._sessions.current:
+            self._sessions.current.order(Notify(event))
 
     def _reload(self) -> None:
         """Reload the configuration and the checks. If the configuration is broken, log it and keep the old one."""

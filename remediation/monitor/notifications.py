@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from remediation.config.model import Event, Project
 from remediation.config.schema import ConfigError
+from remediation.healing.hooks import HealEvent
 from remediation.monitor.flapping import Flapping
 from remediation.monitor.notification_texts import Incident, Texts, described
-from remediation.monitor.notification_worker import Messengers, refused
+from remediation.monitor.notification_worker import Messengers, Notification, refused
 from remediation.state import incidents
 from remediation.state.records import CheckOutcome, Kind, Result, Run
 from remediation.state.remediation import Remediation
@@ -46,7 +47,16 @@ class Notifier:
         self._over: dict[str, float] = {}
         """When the last incident of each service was over, in epoch seconds."""
         self._flapping = Flapping[Key]()
+        self._tell: Callable[[HealEvent], None] | None = None
         self.reload(project)
+
+    def listen(self, tell: Callable[[HealEvent], None] | None) -> None:
+        """Tell each event to this listener, too."""
+        self._tell = tell
+
+    @property
+    def _has_recipient(self) -> bool:
+        return bool(self._project.notify.urls) or self._tell is not None
 
     def reload(self, project: Project) -> None:
         """Notify the URLs of the new configuration, and forget the services that it no longer has."""
@@ -70,7 +80,7 @@ class Notifier:
 
         A run that is not `whole` checked only some of the services; `down` names those that are down by other signs.
         """
-        if not self._project.notify.urls:
+        if not self._has_recipient:
             return
         done: dict[str, list[Remediation]] = {}
         for remediation in remediations:
@@ -108,7 +118,7 @@ class Notifier:
         A service is silent if one that it needs is `down`, too.
         """
         key: Key = ("service", name)
-        if not self._project.notify.urls or key in self._incidents or self._needs(key) & set(down):
+        if not self._has_recipient or key in self._incidents or self._needs(key) & set(down):
             return
         opened = incidents.begin(self._project, {name: since}, self._log)
         incident = self._incidents[key] = Incident(name, since, cause, opened[name].id)
@@ -200,7 +210,13 @@ class Notifier:
     def _add(self, event: Event, key: Key, incident: Incident, until: float) -> None:
         if event in self._project.notify.on:
             service = self._project.services.get(key[1])
-            self._messengers.add(self._texts.message(event, incident, until, service))
+            notification = self._texts.message(event, incident, until, service)
+            self._messengers.add(notification)
+            self._tell_listener(event, incident.name, notification, incident.id)
+
+    def _tell_listener(self, event: Event, name: str, notification: Notification, incident: str = "") -> None:
+        if self._tell:
+            self._tell(HealEvent(event, name, notification.title, notification.body, incident))
 
     def _turned_sick(self, key: Key, incident: Incident, now: float) -> None:
         """Send that something is sick or, once, that it flaps."""
@@ -216,7 +232,10 @@ class Notifier:
         for key, changed in self._flapping.settled(now=now, window=self._project.notify.flap_window).items():
             if "flapping" in self._project.notify.on:
                 incident = self._incidents.get(key)
-                self._messengers.add(self._texts.steady(incident.name if incident else key[1], incident, changed))
+                name = incident.name if incident else key[1]
+                notification = self._texts.steady(name, incident, changed)
+                self._messengers.add(notification)
+                self._tell_listener("flapping", name, notification, incident.id if incident else "")
 
     def _forget(self, key: Key) -> None:
         self._incidents.pop(key, None)

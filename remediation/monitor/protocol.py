@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from remediation.healing.hooks import HealEvent
 from remediation.state.records import Run
 from remediation.state.remediation import Remediation
 
@@ -25,7 +26,13 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
     """To the fork server: begin no more heals, interrupt cycles that only check, and end when all heals have ended."""
 
 
-Order = Begin | Finish
+class Notify(msgspec.Struct, frozen=True, tag=True):
+    """To the fork server: tell the project's hooks of an event, in a fork that nobody waits for."""
+
+    event: HealEvent
+
+
+Order = Begin | Finish | Notify
 
 
 class Again(msgspec.Struct, frozen=True, tag=True):
@@ -50,6 +57,8 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
     services: list[str]
     files: list[str]
+    has_listener: bool = False
+    """Whether a hook of the project wants to know of events."""
 
 
 class Taken(msgspec.Struct, frozen=True, tag=True):

@@ -19,12 +19,15 @@ from msgspec import Struct, field
 
 from remediation.checks.retries import heals
 from remediation.config.model import Project, Service
+from remediation.healing.hooks import HealEvent
+from remediation.monitor.hook_forks import HookForks
 from remediation.monitor.protocol import (
     Again,
     Begin,
     Finish,
     FromCycle,
     Gather,
+    Notify,
     Order,
     Over,
     Report,
@@ -177,8 +180,12 @@ class Server:
         items: Sequence[pytest.Item],
         folder: Path,
         become: Callable[[ScheduledRound, Child, Path, bool], None],
+        notify: Callable[[HealEvent], None],
     ) -> None:
-        """Fork for the checks `items`. Each cycle has a place in `folder`, and each fork calls `become`."""
+        """Fork for the checks `items`. Each cycle has a place in `folder`, and each fork calls `become`.
+
+        `notify` tells the project's hooks of an event.
+        """
         self._monitor = monitor
         self._heartbeats = heartbeats
         self._project = project
@@ -186,6 +193,7 @@ class Server:
         self._folder = folder
         self._become = become
         self._rounds: list[ScheduledRound] = []
+        self._hook_forks = HookForks(notify, self.close_in_fork)
         self._finishing = False
         self._confirmed_at = 0.0
         self.interval = 0.0
@@ -204,7 +212,7 @@ class Server:
                 return forked
             for child in self._children:
                 child.end_if_overdue()
-            if self._finishing and not self._children:
+            if not self._hook_forks.are_running and self._finishing and not self._children:
                 return None
             self._confirm_running()
             self._wait()
@@ -225,6 +233,7 @@ class Server:
         for fd in (fd for child in children for fd in child.fds):
             poll.register(fd, select.POLLIN)
         moments = [child.moment for child in children]
+        moments += [moment for moment in [self._hook_forks.moment] if moment]
         moments += [round_.stalls_at(self._heartbeats) for round_ in self._rounds if not self._finishing]
         first = min(moments, default=FOR_EVER)
         poll.poll(None if first == FOR_EVER else max(0.0, first - time.monotonic()) * 1000 + 1)
@@ -234,6 +243,8 @@ class Server:
             self._monitor.send(Taken())
             if isinstance(order, Begin) and (forked := self._begin(order)):
                 return forked
+            if isinstance(order, Notify):
+                self._hook_forks.tell(order.event)
             self._finishing |= isinstance(order, Finish)
         self._finishing |= not self._monitor.open
         if self._finishing:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 from remediation.engines import engine_of
+from remediation.healing.hooks import HealEvent
 from remediation.monitor.metrics import Metrics
 from remediation.monitor.notifications import Notifier, require
 from remediation.monitor.pings import Pinger
@@ -48,6 +49,10 @@ class Sinks:
         self._pinger.address(project.notify.heartbeat)
         if self._metrics:
             self._metrics.reload(project)
+
+    def listen(self, tell: Callable[[HealEvent], None] | None) -> None:
+        """Tell each event that people are notified of to this listener, too."""
+        self._notifier.listen(tell)
 
     def begin(self, status: str) -> None:
         """Report that monitoring has begun, or that a reload has ended."""

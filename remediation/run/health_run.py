@@ -44,6 +44,7 @@ from remediation.system.files import LockTimeoutError
 from remediation.system.signals import sigterm_interrupts
 
 if TYPE_CHECKING:
+    from remediation.healing.hooks import Hooks
     from remediation.healing.incident import Incident
     from remediation.healing.remediator import Remediator
     from remediation.supervision.attempt_log import AttemptLog
@@ -91,6 +92,8 @@ class HealthRun(msgspec.Struct):
     verdict: Verdict = "sick"
     may_heal: Callable[[list[Incident]], bool] = lambda _: True
     """Called before every round of healing."""
+    hooks: Callable[[], Hooks | None] = lambda: None
+    """Returns the hooks of the project."""
     began: float = msgspec.field(default_factory=time.time)
 
     def finish(self, first: Round) -> int:
@@ -318,7 +321,7 @@ class HealthRun(msgspec.Struct):
         from remediation.healing.remediator import Remediator
 
         record = recorder(self.project, self.event_log)
-        return Remediator(self.store, self.event_log, record=record, origin=self.options.origin)
+        return Remediator(self.store, self.event_log, record=record, origin=self.options.origin, hooks=self.hooks())
 
     def _roll_back(self) -> None:
         """Roll back the services that a deployment broke and no heal repaired, and check again."""

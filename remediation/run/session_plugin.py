@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -38,6 +39,7 @@ from remediation.engines import engine_of
 from remediation.healing import backoff, liveness
 from remediation.messages.catalog import Level
 from remediation.run.health_run import Fork, Heals, HealthRun, Options
+from remediation.run.hooks import PytestHooks
 from remediation.run.report_files import Files, only_lists
 from remediation.run.rounds import Part, Round, combine, read_round
 from remediation.run.run_state import RunState
@@ -241,8 +243,21 @@ class SessionPlugin:
         self._declared.announce(items)
 
     def pytest_collection_finish(self) -> None:
-        """Remember the import path, which now includes the folders of the checks."""
+        """Remember the import path, which now includes the folders of the checks. UsageError for a wrong hook."""
         self._path = list(sys.path)
+        if self._files:
+            try:
+                self.hooks.require_valid()
+            except ConfigError as error:
+                raise pytest.UsageError(str(error)) from None
+
+    @cached_property
+    def hooks(self) -> PytestHooks:
+        """The hooks of the project."""
+        return PytestHooks(self._config.pluginmanager, self._log_of_hooks)
+
+    def _log_of_hooks(self, key: str, **values: object) -> None:
+        self._event_log().log(key, **values)
 
     # The attempts.
 
@@ -443,7 +458,7 @@ class SessionPlugin:
             ),
             again=lambda folder: self._again(folder, run.deployment),
             selected=self._selection.selected, deployment=deploy_session.deployment if deploy_session else None,
-            began=self._began,
+            began=self._began, hooks=lambda: self.hooks,
         )  # fmt: skip
         if fork:
             run.again, run.may_heal = fork.again, fork.may_heal

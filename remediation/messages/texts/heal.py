@@ -18,6 +18,30 @@ HEAL: dict[str, Text] = {
         SUCCESS, "✅ Server reloaded", "✅ Сервер перечитал конфигурацию",
         "✅ {name} reloaded", "✅ Сервис {name} перечитал конфигурацию",
     ),
+    # Hooks of the project.
+    "running_hook": Text(INFO, "Running the hook {hook}...", "Выполняем {hook}..."),
+    "hook_objects": Text(
+        WARN, "{name}: not healed, since auto_heal_before objects: {reason}",
+        "{name}: не восстанавливаем, auto_heal_before возражает: {reason}",
+    ),
+    "hook_failed": Text(
+        WARN, "{hook} failed, and is ignored: {problem}", "{hook}: ошибка, продолжаем без неё: {problem}"
+    ),
+    "hook_late": Text(
+        WARN, "{hook} takes longer than {timeout}s, and is not waited for",
+        "{hook} выполняется дольше {timeout} с, больше не ждём",
+    ),
+    "hook_unknown": Text(
+        ERROR, "{name}: no auto_heal_step of the project knows `{hook}`",
+        "{name}: ни одна auto_heal_step проекта не знает `{hook}`",
+    ),
+    "hook_step_failed": Text(
+        ERROR, "{name}: the hook {hook} failed: {problem}", "{name}: {hook} завершилось ошибкой: {problem}"
+    ),
+    "hook_step_late": Text(
+        ERROR, "{name}: the hook {hook} takes longer than {timeout}s",
+        "{name}: {hook} выполняется дольше {timeout} с",
+    ),
     "validating": Text(INFO, "Validating by `{command}`...", "Проверяем конфигурацию: `{command}`..."),
     "stopping": Text(
         INFO, "Stopping the running server...", "Останавливаем существующий сервер...",

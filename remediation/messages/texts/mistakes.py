@@ -42,6 +42,11 @@ MISTAKES = {
     'name a path that needs no login, such as "/health", or use "tcp"':
         '{path} похож на страницу входа: она отвечает, даже когда за ней ничего не работает; '
         'укажите путь без входа, например "/health", или "tcp"',
+    "needs run, a command, or hook, the name of a step of the project's own":
+        "нужно run — команда, или hook — имя действия из проекта",
+    "has both run and hook; make them two steps": "заданы и run, и hook; сделайте из них два шага",
+    "{hook} has no argument {argument}; it has {arguments}":
+        "у {hook} нет аргумента {argument}; есть такие: {arguments}",
     'is empty; give a program and its arguments, such as ["node", "index.js"]':
         'пусто; задайте программу и её аргументы, например ["node", "index.js"]',
     "{url} is no URL: {error}": "{url} — не URL: {error}",

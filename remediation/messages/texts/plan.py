@@ -22,6 +22,10 @@ PLAN: dict[str, Text] = {
         INFO, "  would run `{command}`, for up to {timeout}s",
         "  будет выполнена команда `{command}`, не дольше {timeout} с",
     ),
+    "plan_hook": Text(
+        INFO, "  would call auto_heal_step for `{hook}`, for up to {timeout}s",
+        "  будет вызвана auto_heal_step для `{hook}`, не дольше {timeout} с",
+    ),
     "plan_validate": Text(
         INFO, "  would validate by `{command}`, for up to {timeout}s, and do nothing if that fails",
         "  сначала проверка конфигурации: `{command}`, не дольше {timeout} с; при ошибке действий не будет",

@@ -13,6 +13,8 @@ ACTIONS = {
     "{action} (failed: {problem})": "{action} (не удалось: {problem})",
     "{action} by hand": "{action} вручную",
     "rollback by {command}": "откат: {command}",
+    "{action}, hook {hook}": "{action}, действие {hook}",
+    "hook {hook}": "действие {hook}",
     "{action}, reload": "{action}, перезагрузка конфигурации",
     "reload": "перезагрузка конфигурации",
     "was ready after all": "сервис в итоге заработал сам",

@@ -317,7 +317,8 @@ WRONG: list[tuple[str, str, str]] = [
     ("depends_on", '["x"]', ".depends_on: no service is called 'x'; known services: api"),
     ("depends_on", '"x"', ".depends_on: expected a list"), ("ladder", "[]", ".ladder: expected a list of length >= 1"),
     ("ladder", "[5]", '.ladder[0]: expected "restart", "reload" or a table, got a whole number'),
-    ("ladder", "[{}]", ".ladder[0].run: missing"),
+    ("ladder", "[{}]", ".ladder[0]: needs run, a command, or hook, the name of a step of the project's own"),
+        ("ladder", '[{ run = "x", hook = "y" }]', ".ladder[0]: has both run and hook; make them two steps"),
     ("ladder", "[{ run = 5 }]", ".ladder[0].run: expected a list of strings or one string"),
     ("ladder", '[{ run = "x", timeot = 1 }]', ".ladder[0]: unknown key 'timeot'; did you mean 'timeout'?"),
     ("rollback", "[]", ".rollback: is empty; give a program"),
@@ -359,7 +360,7 @@ def test_all_unknown_keys_are_told_in_one_run(tmp_path: Path) -> None:
     assert refusal(tmp_path) == (
         "auto-heal.toml: unknown key 'intervall'; did you mean 'interval'? "
         "auto-heal.toml: services.api.budget: unknown key 'restart'; did you mean 'restarts'? "
-        "auto-heal.toml: services.api.ladder[1]: unknown key 'zz'; known keys: run, timeout. "
+        "auto-heal.toml: services.api.ladder[1]: unknown key 'zz'; known keys: run, timeout, hook. "
         "auto-heal.toml: services.db: unknown key 'urll'; did you mean 'url'?"
     )
 
