@@ -38,7 +38,9 @@ class DeclaredChecks:
         self._project = project
         self._retries = retries
         option = config.option
-        self._one_by_one = one_by_one or any(getattr(option, name, None) for name in _ONE_BY_ONE)
+        # A worker of xdist is told its checks one by one.
+        one_by_one |= hasattr(config, "workerinput") or any(getattr(option, name, None) for name in _ONE_BY_ONE)
+        self.is_ahead = not one_by_one
         self._timeout = float(getattr(option, "timeout", None) or project.timeout)
         self.evaluator = Evaluator(project, store, sessions=sessions, timeout=self._timeout)
         self.ahead = Ahead[DeclaredCheck, Attempt](
@@ -63,12 +65,11 @@ class DeclaredChecks:
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Announce the checks of this process."""
-        if not hasattr(session.config, "workerinput"):
-            self.announce(session.items)
+        self.announce(session.items)
 
     def announce(self, items: Iterable[pytest.Item]) -> None:
         """Announce the checks that this process is about to run."""
-        if not self._one_by_one:
+        if self.is_ahead:
             self.ahead.announce(item for item in items if isinstance(item, DeclaredCheck))
 
     def attempt(self, item: DeclaredCheck) -> Attempt:
@@ -161,7 +162,8 @@ class DeclaredCheck(pytest.Item):
         self.label = label
         """The readable name, which has the service if there are several."""
         self.attempt: Attempt | None = None
-        self.stash[EXTRA_TIME] = _GRACE
+        if plugin.is_ahead:
+            self.stash[EXTRA_TIME] = _GRACE
         self._line = line
         self._plugin = plugin
         names = (subject.service.name,) if subject.check.heals is None else subject.check.heals

@@ -281,6 +281,24 @@ class Probe:
             raise ServiceDown(str(stranger), heals_nothing=True)
         raise ServiceDown(english("process_gone", name=name), retry_is_pointless=True)
 
+    # What nobody can ask.
+
+    def heartbeat(self, name: str, *, within: str | float) -> float:
+        """Return the age of the last heartbeat of a name, in seconds; fail if it is older, or tells of a failure."""
+        __tracebackhide__ = True
+        from remediation.probes import heartbeat
+        from remediation.state.heartbeats import HeartbeatError
+
+        limit = self._argument("heartbeat", "within", within, quantities.seconds)
+        try:
+            age = heartbeat.age(self._project.state_folder, name, within=limit)
+        except heartbeat.OverdueError as error:
+            raise ServiceDown(str(error)) from None
+        except HeartbeatError as error:
+            raise _wrong("heartbeat", error) from None
+        self._record("heartbeat", name, age, "s", f"{spoken(age)} ago")
+        return age
+
     # This machine.
 
     def disk(self, path: str | Path = ".", *, free: str | float = "10%") -> int:

@@ -11,6 +11,7 @@ from msgspec.structs import force_setattr
 
 from remediation.config import quantities
 from remediation.config.errors import InvalidValueError
+from remediation.config.schema import NAME
 from remediation.system.secrets import redacted
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -133,6 +134,10 @@ class Check(Struct, frozen=True, kw_only=True):
                 _parsed(parse, text, key)
         if self.heartbeat:
             _parsed(quantities.seconds, self.heartbeat.within, "heartbeat.within")
+            if not NAME.fullmatch(self.heartbeat.name):
+                raise InvalidValueError(
+                    f"{self.heartbeat.name!r}: up to 64 letters, digits, - and _ only", "heartbeat.name"
+                )
         for key in ("within", "every"):
             if isinstance(text := getattr(self, key), str):
                 force_setattr(self, key, _parsed(parsers[key], text, key))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import xml.etree.ElementTree as ET
 
 import pytest
-from sandbox import PYTHON, Sandbox
-from watching import watching
+from sandbox import PYTHON, Sandbox, wait_for
+from watching import rows, watching
 
 # Answers {"status": "ok"} at once, but: /slow-N after N milliseconds if the file `slow` exists; /together only when
 # five requests wait; /third only the third time; /count says how often /counted was asked for.
@@ -18,7 +19,7 @@ _SERVER = """
 import json, os, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-together, lock, asked = threading.Barrier(5), threading.Lock(), {}
+together, lock, asked, moments = threading.Barrier(5), threading.Lock(), {}, []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -27,6 +28,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         with lock:
             asked[self.path] = count = asked.get(self.path, 0) + 1
+            moments.append(time.monotonic())
         status = 200
         if self.path.startswith("/slow-") and os.path.exists("slow"):
             time.sleep(int(self.path[6:]) / 1000)
@@ -37,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
                 status = 503
         elif self.path == "/third":
             status = 200 if count > 2 else 500
-        self.answer(status, {"status": "ok", "count": asked.get("/counted", 0), "parts": [{"id": 1, "up": True}]})
+        self.answer(status, {"status": "ok", "count": asked.get("/counted", 0), "moments": moments, "parts": [{"id": 1, "up": True}]})
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -156,6 +158,19 @@ def test_the_retries_of_checks_run_at_the_same_time_and_are_reported(own: Sandbo
     assert result.lines.count("Attempt 1/3 failed, retrying in 0.1s...") == 2
 
 
+@pytest.mark.parametrize("arguments", [(), ("-x",), ("-n", "1")])
+def test_a_retry_waits_for_its_delay(own: Sandbox, arguments: tuple[str, ...]) -> None:
+    own.write("healthtests/README", "")
+    declare(own, '{ get = "/third" }', top="retries = 3\nretry_delay = 0.3\n")
+    own.auto_heal("start")
+    before = len(own.get("/moments")[1]["moments"])
+
+    assert own.check("--no-heal", *arguments).code == 0
+
+    first, second, third = own.get("/moments")[1]["moments"][before:][:3]
+    assert min(second - first, third - second) >= 0.3
+
+
 def test_a_hanging_server_fails_each_check_by_its_own_deadline(own: Sandbox) -> None:
     checks = [f'{{ get = "/slow-{60_000 + number}" }}' for number in range(20)]
     declare(own, *checks, '{ get = "/health" }', top="timeout = 1\nretries = 1\n")
@@ -265,6 +280,103 @@ def test_a_fast_answer_in_between_begins_the_count_anew(own: Sandbox) -> None:
         assert own.auto_heal("check").code == int(slow)
 
     assert own.pid == before
+
+
+# Uses up to so many MiB, from the name of a file, and gives back what it has beyond that.
+_HOG = """
+import os, re, time
+from pathlib import Path
+
+held = []
+while True:
+    wanted = int(Path("mib").read_text() or 0) if Path("mib").exists() else 0
+    while len(held) < wanted:
+        held.append(os.urandom(1 << 20))
+    del held[wanted:]
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def hog(project: Sandbox) -> Sandbox:
+    """A project whose service uses as many MiB of memory as the file `mib` says, until a restart."""
+    shutil.rmtree(project.root / "healthtests")
+    project.write("hog.py", _HOG)
+    return project
+
+
+def limit(project: Sandbox, check: str, top: str = "") -> None:
+    project.write(
+        "auto-heal.toml",
+        f"retries = 1\n{top}[services.hog]\ncommand = {json.dumps(f'{PYTHON} hog.py')}\nchecks = [{check}]\n",
+    )
+
+
+def pid_of(project: Sandbox) -> int:
+    return int((project.root / ".hog-server.pid").read_text())
+
+
+def test_a_leaking_service_is_restarted_once_when_it_has_been_above_its_limit_for_long_enough(hog: Sandbox) -> None:
+    limit(hog, '{ memory_below = "100 MiB", for = "2s" }', "interval = 0.5\n")
+    with watching(hog) as monitor:
+        monitor.ends_check(1)
+        first = pid_of(hog)
+        for mib in range(10, 140, 10):
+            hog.write("mib", str(mib))
+        monitor.says("✅ memory below 100 MiB OK (memory: ")
+        monitor.says("2s, now ")
+        assert pid_of(hog) == first
+        (hog.root / "mib").unlink()
+        # The memory is given back: it was a peak.
+        checks = len(monitor.lines)
+        wait_for(lambda: any("now" not in line and "OK (memory" in line for line in monitor.lines[checks:]))
+        assert pid_of(hog) == first
+        hog.write("mib", "150")
+        monitor.says("⚠️ Problems found, healing...", times=2)
+        (hog.root / "mib").unlink()
+        monitor.says("🎉 Healed!", times=2)
+        second = pid_of(hog)
+        assert second != first
+        monitor.ends_check(len(monitor._ends()) + 3)
+        assert pid_of(hog) == second
+    assert any("above 100 MiB" in line for line in monitor.lines)
+
+
+def test_a_limit_without_for_heals_in_the_same_run(hog: Sandbox) -> None:
+    limit(hog, '{ memory_below = "100 MiB" }')
+    assert hog.auto_heal("start").code == 0
+    first = pid_of(hog)
+    assert hog.auto_heal("check").code == 0
+    assert pid_of(hog) == first
+    hog.write("mib", "150")
+    wait_for(lambda: hog.auto_heal("check").code == 1)
+    assert pid_of(hog) != first
+    (hog.root / "mib").unlink()
+    assert hog.auto_heal("check").code == 0
+
+
+def test_the_other_limits_are_measured(own: Sandbox) -> None:
+    declare(
+        own, '{ cpu_below = "300%" }', "{ open_files_below = 500 }", '{ open_files_below = "99%" }',
+        '{ disk_free = "1 B", path = "/" }', '{ log_without = "Traceback" }', "{ tcp = true }",
+        '{ tcp = "127.0.0.1:1", heals = [] }', '{ heartbeat = { name = "backup", within = "1h" }, heals = [] }',
+        "{ open_files_below = 2, heals = [] }",
+        top="retries = 1\n",
+    )  # fmt: skip
+    own.auto_heal("start")
+
+    result = own.auto_heal("check")
+
+    assert result.code == 1, result
+    failed = [line for line in result.lines if line.startswith("❌ ") and "FAIL" in line]
+    assert [line.partition(" FAIL")[0] for line in failed] == [
+        "❌ TCP 127.0.0.1:1", "❌ heartbeat backup", "❌ open files below 2",
+    ]  # fmt: skip
+    assert own.auto_heal("beat", "backup").code == 0
+    result = own.auto_heal("check")
+    assert any(line.startswith("✅ heartbeat backup OK") for line in result.lines), result
+    measured = rows(own, "SELECT DISTINCT name FROM measurements ORDER BY name")
+    assert [name for (name,) in measured] == ["cpu", "disk", "heartbeat", "log", "open_files", "tcp"]
 
 
 def test_the_monitor_heals_and_reads_edited_checks_again(own: Sandbox) -> None:

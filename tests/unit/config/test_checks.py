@@ -82,6 +82,7 @@ def test_within_is_in_seconds(within: object) -> None:
         ('[{ disk_free = "much" }]', "checks[0].disk_free: 'much' is neither a size such as 500 MiB or a share"),
         ('[{ tls_expires_in = "14d" }]', "checks[0].tls_expires_in: needs an https url"),
         ('[{ heartbeat = { name = "a", within = "x" } }]', "checks[0].heartbeat.within: 'x' is no duration"),
+        ('[{ heartbeat = { name = "a b", within = "1h" } }]', "checks[0].heartbeat.name: 'a b': up to 64 letters"),
         ('[{ get = "/", heals = ["app"] }]', "checks[0].heals: no service is called 'app'; known services: api"),
         ("[{ tcp = false }]", "checks[0].tcp: unknown value False; known values: true"),
     ],
