@@ -48,7 +48,7 @@ class DeclaredChecks:
             wants_another=self._wants_another,
             delay=lambda item: retries.retries(item)[1],
         )
-        if any(project.services[name].checks for name in project.services) and self._is_asked_for():
+        if self._is_asked_for():
             config.args.append(str(project.source))
 
     def _is_asked_for(self) -> bool:

@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from remediation.checks import FOLDER, results
 from remediation.checks.client import project_of
 from remediation.checks.collect_timeout import Collection
-from remediation.checks.declared import DeclaredChecks
 from remediation.checks.heartbeat_plugin import HeartbeatPlugin
 from remediation.checks.import_hint import ImportHint
 from remediation.checks.progress import ProgressReporter
@@ -55,6 +54,7 @@ from remediation.system import environment, files
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED, VERDICTS
 
 if TYPE_CHECKING:
+    from remediation.checks.declared import DeclaredChecks
     from remediation.checks.xdist_workers import ControllerSide, WorkerSide
     from remediation.run.deploy_session import DeploySession
 
@@ -93,14 +93,23 @@ class SessionPlugin:
         self._files = None if hasattr(config, "workerinput") else Files(config, self._project, self._store.reserve)
         sampling = self._deploy_session.sampling if self._deploy_session else None
         self._failure = SessionFailure(config)
-        self._declared = DeclaredChecks(config, self._project, self._retries, one_by_one=sampling is not None)
-        self._declared.evaluator.is_later_round = self._later_round is not None
+        self._declared = self._declared_checks(one_by_one=sampling is not None)
         plugins = [
             self._selection, self._retries, self._declared, self._files, sampling, Redaction(), self._failure,
             ImportHint(), *self._supervision_plugins(),
         ]  # fmt: skip
         for plugin in filter(None, plugins):
             config.pluginmanager.register(plugin, f"auto-heal-{type(plugin).__name__.lower()}")
+
+    def _declared_checks(self, *, one_by_one: bool) -> DeclaredChecks | None:
+        """Return the plugin of the declared checks; None if the project has none."""
+        if not any(service.checks for service in self._project.services.values()):
+            return None
+        from remediation.checks.declared import DeclaredChecks
+
+        declared = DeclaredChecks(self._config, self._project, self._retries, one_by_one=one_by_one)
+        declared.evaluator.is_later_round = self._later_round is not None
+        return declared
 
     def _supervision_plugins(self) -> list[object]:
         """Return the plugins that report this session's progress and take over from an earlier session."""
@@ -217,7 +226,8 @@ class SessionPlugin:
             self._config.pluginmanager.unregister(self._deploy_session.sampling)
             self._deploy_session = None
         self._later_round = str(fork.folder) if fork.later else None
-        self._declared.evaluator.is_cycle, self._declared.evaluator.is_later_round = True, fork.later
+        if self._declared:
+            self._declared.evaluator.is_cycle, self._declared.evaluator.is_later_round = True, fork.later
         self._files.begin_anew(fork.folder, later=fork.later)
         self._selection.selected, self._claimed = fork.selected, set()
         # A blocked terminal must not delay a heal.
@@ -240,7 +250,8 @@ class SessionPlugin:
     def claim(self, items: Sequence[pytest.Item]) -> None:
         """Record in a fork that this process runs these checks of the round."""
         self._claimed |= {item.nodeid for item in items}
-        self._declared.announce(items)
+        if self._declared:
+            self._declared.announce(items)
 
     def pytest_collection_finish(self) -> None:
         """Remember the import path, which now includes the folders of the checks. UsageError for a wrong hook."""

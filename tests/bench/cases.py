@@ -9,6 +9,7 @@ from report import Table, ratio, times
 from stopwatch import Pace, Series, Time, race
 
 UNIT_TESTS = 50
+CHECKS = 100
 # How many services, all down, and how many times as many.
 SERVICES, TIMES_AS_MANY = 50, 20
 
@@ -67,6 +68,18 @@ def status(place: Ground, pace: Pace) -> Table:
     return Table("Services in one configuration", rows=[
         times(few), times(many),
         ratio(f"{SERVICES * TIMES_AS_MANY} / {SERVICES}", many, (few,), f"less than {TIMES_AS_MANY}"),
+    ])  # fmt: skip
+
+
+def declared(place: Ground, pace: Pace) -> Table:
+    """Declared checks of a service that is well, against plain tests with the same requests and deadlines."""
+    checks, requests = place.declared_project(checks=CHECKS), place.requests_project(count=CHECKS)
+    ours = Series(f"{CHECKS} declared checks", lambda: place.pytest(checks, "healthtests").finish())
+    plain = Series("plain pytest, same requests", lambda: place.pytest(requests).finish())
+    race((ours, plain), rounds=pace.rounds)
+    return Table("Declared checks", rows=[
+        times(ours), times(plain),
+        ratio("ours / plain", ours, (plain,), "at most 1.20"),
     ])  # fmt: skip
 
 

@@ -68,6 +68,30 @@ def test_first():
     os.write(int(os.environ["FIRST_TEST_FD"]), b"!")
 """
 
+_DECLARED = """\
+[services.api]
+url = "{url}"
+ready = "/api/health"
+checks = [
+{checks}
+]
+"""
+
+_DECLARED_ENTRY = '  {{ get = "/api/health?{number}", json = {{ status = "ok" }} }},'
+
+_PLAIN_REQUESTS = """\
+import pytest
+import requests
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("number", range({count}))
+def test_health(number):
+    response = requests.get(f"{url}/api/health?{{number}}", timeout=5)
+    assert response.status_code == 200
+    assert response.json()["status"] == "ok"
+"""
+
 _CONFIGURATION = """\
 [services.api]
 command = ["{python}", "{server}"]
@@ -129,6 +153,20 @@ class Ground:
             f"def test_{number}():\n    assert {number} + 1 == {number + 1}\n\n\n" for number in range(tests)
         )
         (folder / "tests" / "test_unit.py").write_text(text)
+        return folder
+
+    def declared_project(self, *, checks: int) -> Path:
+        """Make a project with declared checks of the service, which it does not run itself."""
+        folder = self._project("declared")
+        (folder / "healthtests").mkdir()
+        entries = "\n".join(_DECLARED_ENTRY.format(number=number) for number in range(checks))
+        (folder / "auto-heal.toml").write_text(_DECLARED.format(url=self.url, checks=entries))
+        return folder
+
+    def requests_project(self, *, count: int) -> Path:
+        """Make a project of plain tests that send the same requests, each with the same deadline."""
+        folder = self._project("requests")
+        (folder / "test_plain.py").write_text(_PLAIN_REQUESTS.format(url=self.url, count=count))
         return folder
 
     def crowded_project(self, name: str, *, services: int) -> Path:

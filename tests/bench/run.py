@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from cases import healthy, killed, status, unit_tests
+from cases import declared, healthy, killed, status, unit_tests
 from cost_cases import cycle, healthy_watch, rest
 from crowd_cases import hung_crowd, killed_crowd, scaling
 from fault_cases import faults
@@ -20,6 +20,7 @@ from watch_cases import watched_hang, watched_kill, watched_port, watched_stop
 
 CASES = {
     "healthy": healthy, "killed": killed, "unit": unit_tests, "status": status,
+    "declared": declared,
     "watch-kill": watched_kill, "watch-stop": watched_stop, "watch-port": watched_port, "watch-hang": watched_hang,
     "watch-cpu": healthy_watch, "watch-cycle": cycle, "watch-rest": rest,
     "crowd": scaling, "crowd-hung": hung_crowd, "crowd-killed": killed_crowd,

@@ -39,7 +39,8 @@ class Handler(BaseHTTPRequestHandler):
                 status = 503
         elif self.path == "/third":
             status = 200 if count > 2 else 500
-        self.answer(status, {"status": "ok", "count": asked.get("/counted", 0), "moments": moments, "parts": [{"id": 1, "up": True}]})
+        counted = {"count": asked.get("/counted", 0), "moments": moments}
+        self.answer(status, {"status": "ok", "parts": [{"id": 1, "up": True}]} | counted)
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
