@@ -35,6 +35,8 @@ _Rows = list[tuple[str, Figures | None]]
 # Long labels are cut so that the numbers and the timeline do not wrap, but not below the shortest length.
 _NUMBERS_WIDTH = 62
 _SHORTEST_LABEL = 16
+# So is a step with a long command.
+_LONGEST_STEP = 34
 # How many heals the page and the JSON show.
 _HEALS_SHOWN, _MOST_HEALS = 5, 1_000
 # The possible widths of the timeline: divisors of the number of buckets. The widest that fits is used.
@@ -128,7 +130,20 @@ def page(chapters: Sequence[Chapter], words: Words, *, since: float, now: float)
         "",
         *_table(rows, _REPAIRS, words),
         words("percentiles"),
+        *_what_helped(rows, words, drawing.cut),
     ]
+
+
+def _what_helped(rows: _Rows, words: Words, cut: str) -> list[str]:
+    """Return a table of the steps that were taken for each service and check; nothing if none was."""
+    cells = [("", *map(words, ("STEP", "HELPED", "MEDIAN DOWNTIME")))]
+    for label, stats in rows:
+        for number, step in enumerate(stats.steps if stats else []):
+            action = printable(translated_action(step.action, words.language))
+            time = "-" if step.downtime is None else spoken(step.downtime, words.language)
+            helped = words("of_all", count=step.helped, total=step.total)
+            cells.append(("" if number else label, _shortened(action, _LONGEST_STEP, cut), helped, time))
+    return ["", *aligned(cells)] if len(cells) > 1 else []
 
 
 def _last(remediations: Sequence[Remediation], words: Words) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from signal import Signals
+from typing import TYPE_CHECKING
 
 from remediation.config.model import LadderStep, Service
 from remediation.engines import engine_of
@@ -18,6 +20,9 @@ from remediation.probes import readiness
 from remediation.state.service_state import ServiceState, Store
 from remediation.system.process import introduce
 
+if TYPE_CHECKING:
+    from remediation.state.statistics import Step
+
 
 def plan(
     incidents: list[Incident], services: Mapping[str, Service], store: Store, *, rollback: bool = False
@@ -28,6 +33,7 @@ def plan(
     """
     failing = {incident.service.name for incident in incidents}
     by_name, graph = with_dependencies(incidents, services, store)
+    steps = _steps_so_far(store)
     for name in TopologicalSorter(graph).static_order():
         yield Message("plan", {"name": name, "cause": by_name[name].cause.removeprefix(f"{name}: ")})
         service, state = by_name[name].service, store.recall(by_name[name].service)
@@ -35,9 +41,29 @@ def plan(
             yield Message("plan_nothing", {"why": why})
             continue
         yield from _remediation(by_name[name], state, store)
+        yield from map(_helped, steps.get(name, []))
         if rollback and service.rollback and name in failing:
             values = {"command": " ".join(service.rollback.run), "timeout": service.rollback.timeout}
             yield Message("plan_rollback", values)
+
+
+def _steps_so_far(store: Store) -> dict[str, list[Step]]:
+    """Return what the history knows of the steps for each service; nothing if it cannot be read."""
+    from remediation.state.history import History, HistoryError
+    from remediation.state.statistics import steps_of
+
+    try:
+        with History(store.project).reading() as database:
+            return steps_of(database, now=time.time())
+    except HistoryError:
+        return {}
+
+
+def _helped(step: Step) -> Message:
+    values = {"step": step.action, "count": step.helped, "total": step.total}
+    if step.downtime is None:
+        return Message("plan_helped", values)
+    return Message("plan_helped_within", values | {"downtime": float(f"{step.downtime:.2g}")})
 
 
 def nothing_may_be_done(incidents: list[Incident], services: Mapping[str, Service], store: Store) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -128,9 +128,12 @@ _INCIDENTS = """
         max(CASE WHEN repair IS NULL THEN began END) AS down_since
     FROM incidents GROUP BY line
 """
-# The first run after the heal that checked the service.
+# The first run after the heal that checked the service. If it was healed once more meanwhile, the later heal helped.
 _NEXT_RESULT = f"""
-    SELECT NOT {_IS_FAILED}
+    SELECT NOT {_IS_FAILED} AND NOT EXISTS (
+        SELECT 1 FROM heals AS later
+        WHERE later.service = {{service}} AND later.at > {{at}} AND later.at <= runs.ended AND later.origin != 'hand'
+    )
     FROM runs CROSS JOIN results ON results.run = runs.id
         AND subject IN (SELECT id FROM subjects WHERE kind = 'service' AND key = {{service}})
     WHERE ended >= {{at}} AND NOT {_IS_SKIPPED}
@@ -146,6 +149,16 @@ _HEALS = f"""
     SELECT service, count(*), sum(ok), sum(ok AND coalesce(({_HELPED}), 0))
     FROM heals WHERE at BETWEEN :begin AND :now AND origin != 'hand' GROUP BY service
 """  # noqa: S608 - as above
+_STEPS = f"""
+    SELECT id, service, action, ok AND coalesce(({_HELPED}), 0), max(0, answered_at - since)
+    FROM heals WHERE at BETWEEN :begin AND :now AND origin != 'hand' AND action != ''
+"""  # noqa: S608 - as above
+_CHECKS_OF_HEALS = """
+    SELECT DISTINCT heals.id, line
+    FROM results JOIN heals ON heals.incident = results.incident JOIN lines ON lines.subject = results.subject
+        JOIN subjects ON subjects.id = results.subject
+    WHERE run >= (SELECT min(id) FROM runs WHERE ended >= :begin) AND results.incident IS NOT NULL AND kind = 'check'
+"""
 _REPAIR = "SELECT repair FROM incidents WHERE line = ? AND repair IS NOT NULL ORDER BY repair LIMIT 1 OFFSET ?"
 _LATENCY = "SELECT latency FROM entries WHERE line = ? AND latency IS NOT NULL ORDER BY latency LIMIT 1 OFFSET ?"
 _SUBJECT = "SELECT kind, key, name, services FROM subjects WHERE id = ?"
@@ -195,6 +208,17 @@ class Heals(msgspec.Struct, frozen=True):
     """Of these, the heals after which the service was healthy in the next run that checked it."""
 
 
+class Step(msgspec.Struct, frozen=True):
+    """How often a step of the ladder was taken, and how often it helped."""
+
+    action: str
+    total: int
+    helped: int
+    """As in `Heals`."""
+    downtime: float | None
+    """The median of the downtimes that it ended, in seconds; None if it never helped."""
+
+
 class Figures(msgspec.Struct, frozen=True):
     """The statistics of one service or check in the window; durations in seconds, moments in epoch seconds."""
 
@@ -222,6 +246,8 @@ class Figures(msgspec.Struct, frozen=True):
     measurements: list[Measured] = []
     heals: Heals | None = None
     """The heals of a service; None for a check."""
+    steps: list[Step] = []
+    """The steps that were taken for it, the most frequent first; for a check, those of incidents in which it failed."""
     timeline: list[Bucket] = []
 
     @property
@@ -249,7 +275,8 @@ def figures(database: sqlite3.Connection, *, since: float, now: float) -> list[C
     """
     window = {"begin": now - since, "now": now}
     with _laid_out(database, window):
-        lines = _lines(database, window)
+        steps_by_service, steps_by_line = _steps(database, window)
+        lines = _lines(database, window, steps_by_line)
     services = {line.key: line for line, _ in lines if line.kind == "service"}
     heals = {service: Heals(*counts) for service, *counts in database.execute(_HEALS, window)}
     checks: dict[str, list[Figures]] = defaultdict(list)
@@ -258,7 +285,7 @@ def figures(database: sqlite3.Connection, *, since: float, now: float) -> list[C
             for service in healed or [""]:
                 checks[service].append(line)
     chapters = [
-        Chapter(_service(name, services.get(name), heals.get(name)), checks[name])
+        Chapter(_service(name, services.get(name), heals.get(name), steps_by_service.get(name, [])), checks[name])
         for name in sorted({*services, *heals, *checks} - {""})
     ]
     return [*chapters, Chapter(None, checks[""])] if checks[""] else chapters
@@ -266,8 +293,48 @@ def figures(database: sqlite3.Connection, *, since: float, now: float) -> list[C
 
 def helped(database: sqlite3.Connection, service: str, at: float) -> bool | None:
     """Return whether a service was healthy in the first run since a moment that checked it; None without such a run."""
-    row = database.execute(_NEXT_RESULT.format(service="?", at="?"), (service, at)).fetchone()
+    query = _NEXT_RESULT.format(service=":service", at=":at")
+    row = database.execute(query, {"service": service, "at": at}).fetchone()
     return None if row is None else bool(row[0])
+
+
+def steps_of(database: sqlite3.Connection, *, now: float) -> dict[str, list[Step]]:
+    """Return the steps that were ever taken for each service, as far as the history goes back."""
+    return _counted(database.execute(_STEPS, {"begin": 0.0, "now": now}).fetchall())
+
+
+def _steps(
+    database: sqlite3.Connection, window: dict[str, float]
+) -> tuple[dict[str, list[Step]], dict[int, list[Step]]]:
+    """Return the steps taken for each service, and for each line of a check that failed in their incidents."""
+    taken = database.execute(_STEPS, window).fetchall()
+    by_id = {number: rest for number, *rest in taken}
+    pairs = list[tuple[int, int]]()
+    # The tables of an older version do not know incidents.
+    with suppress(sqlite3.OperationalError):
+        pairs = database.execute(_CHECKS_OF_HEALS, window).fetchall()
+    of_checks = [(number, line, *by_id[number][1:]) for number, line in pairs if number in by_id]
+    return _counted(taken), _counted(of_checks)
+
+
+def _counted(taken: Iterable[tuple[Any, ...]]) -> dict[Any, list[Step]]:
+    """Return the steps of each subject, from rows of a heal's number, subject, action, whether it helped, downtime."""
+    by_subject: dict[Any, dict[str, list[tuple[bool, float | None]]]] = defaultdict(lambda: defaultdict(list))
+    for _, subject, action, has_helped, downtime in taken:
+        by_subject[subject][action].append((bool(has_helped), downtime))
+    return {
+        subject: sorted(
+            (_step(action, ends) for action, ends in actions.items()), key=lambda step: (-step.total, step.action)
+        )
+        for subject, actions in by_subject.items()
+    }
+
+
+def _step(action: str, ends: list[tuple[bool, float | None]]) -> Step:
+    downtimes = sorted(downtime for has_helped, downtime in ends if has_helped and downtime is not None)
+    # Nearest rank, as for all percentiles.
+    median = downtimes[(len(downtimes) - 1) // 2] if downtimes else None
+    return Step(action, len(ends), sum(has_helped for has_helped, _ in ends), median)
 
 
 def has_passed(database: sqlite3.Connection, service: str) -> bool:
@@ -286,10 +353,10 @@ def last_remediations(database: sqlite3.Connection, *, since: float, now: float,
     return [Remediation.from_stored(dict(zip(names, row, strict=True)), strict=False) for row in cursor]
 
 
-def _service(name: str, results: Figures | None, heals: Heals | None) -> Figures:
+def _service(name: str, results: Figures | None, heals: Heals | None, steps: list[Step]) -> Figures:
     """Return the figures of a service with its heals, even if it has no results of its own."""
     service = results or Figures("service", name, name, timeline=[Bucket()] * BUCKETS)
-    return msgspec.structs.replace(service, heals=heals or Heals())
+    return msgspec.structs.replace(service, heals=heals or Heals(), steps=steps)
 
 
 @contextmanager
@@ -305,7 +372,9 @@ def _laid_out(database: sqlite3.Connection, window: dict[str, float]) -> Iterato
             database.execute(f"DROP TABLE IF EXISTS temp.{table}")
 
 
-def _lines(database: sqlite3.Connection, window: dict[str, float]) -> list[tuple[Figures, list[str]]]:
+def _lines(
+    database: sqlite3.Connection, window: dict[str, float], steps: dict[int, list[Step]]
+) -> list[tuple[Figures, list[str]]]:
     """Return the figures of all lines by key, each with the services that it may heal."""
     counts, skipped, incidents = (_by_line(database, query, window) for query in (_COUNTS, _SKIPPED, _INCIDENTS))
     times, measured = timelines(database, **window), _measured(database, window)
@@ -332,6 +401,7 @@ def _lines(database: sqlite3.Connection, window: dict[str, float]) -> list[tuple
             latency=_percentiles(database, _LATENCY, line, count.get("answers", 0)),
             measurements=measured.get(line, []),
             timeline=timeline,
+            steps=steps.get(line, []),
         )
         lines.append((line_figures, services.split()))
     return sorted(lines, key=lambda pair: pair[0].key)

@@ -6,15 +6,20 @@ import json
 import os
 import signal
 import socket
+import time
 from contextlib import closing
 
 import psutil
 import pytest
+from outcomes import outcome_of
+from remediations import remediation
 from sandbox import IMPATIENT, PATIENT, Sandbox, free_port
 
 from remediation.config.load import load_project
 from remediation.healing.dry_run import plan
 from remediation.healing.incident import Incident
+from remediation.state.history import History
+from remediation.state.records import Result, Run
 from remediation.state.service_state import Store
 
 
@@ -290,3 +295,22 @@ def test_what_only_is_depended_on_is_not_rolled_back(project: Sandbox) -> None:
     project.configure('depends_on = ["db"]', more=more)
 
     assert at_last(project) == []
+
+
+def test_the_plan_tells_how_often_each_step_has_helped(project: Sandbox) -> None:
+    found = load_project(project.root, {})
+    service, now, store = found.services["api"], time.time(), Store(found)
+    history = History(found)
+    for number, action in enumerate(["restart", "restart", "npm ci, restart"]):
+        at = now - 100 + 10 * number
+        history.record_remediation(remediation(at=at, action=action, since=at - 2, answered_at=at))
+        passed = None if "npm" in action else at
+        result = Result("service", "api", "api", [], at - 2, outcome_of(at - 2, passed), at - 2, passed)
+        history.record_run(Run(at - 2, at, "check", "", None, [result]))
+
+    lines = [str(message) for message in plan([Incident(service, "died", now, 0)], found.services, store)]
+
+    assert lines[-2:] == [
+        "  so far `restart` helped 2 of 2 times, median downtime 2s",
+        "  so far `npm ci, restart` helped 0 of 1 times",
+    ]

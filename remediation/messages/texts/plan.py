@@ -54,6 +54,14 @@ PLAN: dict[str, Text] = {
         INFO, "  if that does not help, in further rounds: {actions}",
         "  если не поможет, в следующих раундах: {actions}",
     ),
+    "plan_helped": Text(
+        INFO, "  so far `{step}` helped {count} of {total} times",
+        "  до сих пор `{step}` помогало {count} из {total} раз",
+    ),
+    "plan_helped_within": Text(
+        INFO, "  so far `{step}` helped {count} of {total} times, median downtime {downtime}s",
+        "  до сих пор `{step}` помогало {count} из {total} раз, медиана простоя {downtime} с",
+    ),
     "plan_rollback": Text(
         WARN, "  if nothing helps, would roll back by `{command}`, for up to {timeout}s",
         "  если ничего не поможет, будет выполнен откат: `{command}`, не дольше {timeout} с",

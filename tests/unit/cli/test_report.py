@@ -75,6 +75,9 @@ def test_the_report_is_read_in_ten_seconds(capsys: pytest.CaptureFixture[str]) -
         "  \\x1b[31mred  -                  -        -     1.2s (1.2s)",
         "MTTR and latency: median (95th percentile), nearest rank.",
         "",
+        "     STEP     HELPED  MEDIAN DOWNTIME",
+        "api  restart  1 of 2  -",
+        "",
         "LAST HEALS",
         f"{healed[1]}  api: dead",
         "  restart, done",
@@ -95,7 +98,8 @@ def test_a_program_can_recompute_what_is_in_the_json(capsys: pytest.CaptureFixtu
         "kind": "service", "key": "api", "name": "api", "runs": 120, "passed": 110, "skipped": 0, "watched": 3_600.0,
         "down": 300.0, "failures": 1, "down_since": None, "mttr": {"median": 300.0, "p95": 300.0}, "mtbf": 3_300.0,
         "latency": None, "measurements": [], "incident": None, "heals": {"total": 2, "ok": 2, "helped": 1},
-        "uptime_of_checks": 110 / 120, "uptime_of_time": 3_300 / 3_600,
+        "steps": [{"action": "restart", "total": 2, "helped": 1, "downtime": None}], "uptime_of_checks": 110 / 120,
+        "uptime_of_time": 3_300 / 3_600,
     }  # fmt: skip
     assert api["timeline"][29:36] == [{"watched": 60.0, "down": down} for down in (0, 60, 60, 60, 60, 60, 0)]
     assert [one["latency"] for one in api["checks"]] == [{"median": 0.004, "p95": 0.004}]

@@ -9,7 +9,7 @@ from past import BEGIN, NOW, SINCE, Round, chapters, heal, no_past, record, resu
 from remediations import remediation
 
 from remediation.state.history import History
-from remediation.state.statistics import Heals, figures
+from remediation.state.statistics import Heals, Step, figures
 
 
 @pytest.fixture
@@ -46,6 +46,40 @@ def test_a_heal_helped_if_the_next_run_that_looked_left_the_service_well(
     found = service(history, rounds)
 
     assert found.heals == Heals(1, int(ok), helped)
+
+
+def test_of_several_steps_in_one_run_only_the_last_can_have_helped(history: History) -> None:
+    for at, action in ((12, "npm ci, restart"), (14, "restart")):
+        history.record_remediation(remediation(at=BEGIN + at, action=action, since=BEGIN + 10, answered_at=BEGIN + at))
+    record(history, result(10, 10, 14), took=10)
+
+    (chapter,) = chapters(history)
+
+    assert chapter.service is not None
+    assert chapter.service.heals == Heals(2, 2, 1)
+    assert chapter.service.steps == [Step("npm ci, restart", 1, 0, None), Step("restart", 1, 1, 4.0)]
+
+
+def test_each_check_has_the_steps_of_the_incidents_in_which_it_failed(history: History) -> None:
+    for at, incident, action in ((10, "a", "restart"), (30, "b", "restart"), (50, "c", "reload")):
+        begun, over = BEGIN + at, BEGIN + at + at / 10
+        history.record_remediation(
+            remediation(at=over, action=action, since=begun, answered_at=over, incident=incident)
+        )
+        check = "slow" if incident == "c" else "health"
+        record(
+            history, result(at, at, at + at / 10, incident=incident),
+            result(at, at, at + at / 10, kind="check", key=check, services=["api"], incident=incident),
+            result(at, None, at, kind="check", key="well", services=["api"]), took=at / 10,
+        )  # fmt: skip
+
+    (chapter,) = chapters(history)
+
+    assert chapter.service is not None
+    assert chapter.service.steps == [Step("restart", 2, 2, 1.0), Step("reload", 1, 1, 5.0)]
+    assert {check.key: check.steps for check in chapter.checks} == {
+        "health": [Step("restart", 2, 2, 1.0)], "slow": [Step("reload", 1, 1, 5.0)], "well": [],
+    }  # fmt: skip
 
 
 def test_heals_are_counted_by_service_and_within_the_window(history: History) -> None:

@@ -38,8 +38,9 @@ def naive(rounds: list[tuple[Round, float]], heals: list[tuple[float, bool]]) ->
     failures = len(repairs) + (began is not None)
     helped = 0
     for moment, ok in heals:
-        after = [(failed, passed) for (at, failed, passed), _ in seen if at >= moment]
-        helped += ok and bool(after) and (after[0][0] is None or after[0][1] is not None)
+        after = [one for one, _ in seen if one[0] >= moment]
+        healed_again = bool(after) and any(moment < later <= after[0][0] for later, _ in heals)
+        helped += ok and bool(after) and not healed_again and (after[0][1] is None or after[0][2] is not None)
     return {
         "runs": len(seen), "passed": sum(failed is None for (_, failed, _), _ in seen),
         "skipped": len(rounds) - len(seen), "watched": watched, "down": down, "failures": failures,
