@@ -15,23 +15,24 @@ class SessionFailure:
     def __init__(self, config: pytest.Config) -> None:
         """Begin without failures."""
         self._config = config
-        self._failed = 0
+        self.failures = 0
+        """How many reports of checks and of collection failed, as pytest counts them."""
         self._counting_plugins: list[str] = []
         self._code: int | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count failures in the same way as pytest."""
-        self._failed += bool(report.failed and not hasattr(report, "wasxfail"))
+        self.failures += bool(report.failed and not hasattr(report, "wasxfail"))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Count errors of collection in the same way as pytest."""
-        self._failed += bool(report.failed)
+        self.failures += bool(report.failed)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Detect failures that other plugins add, which they do around the loop over the checks."""
         result = yield
-        if session.testsfailed > self._failed:
+        if session.testsfailed > self.failures:
             self._counting_plugins = self._other_plugins("pytest_runtestloop")
         return result
 
@@ -42,11 +43,11 @@ class SessionFailure:
 
     def code(self, exitstatus: int) -> int:
         """Return the corrected exit code of a session: after a failed check, other plugins' codes do not count."""
-        return FAILED if self._failed and exitstatus > NO_CHECKS else exitstatus
+        return FAILED if self.failures and exitstatus > NO_CHECKS else exitstatus
 
     def problem(self, code: int) -> str | None:
         """Return why a session ended with a `code` that no check explains; None if one does."""
-        if self._failed or (code <= NO_CHECKS and code != FAILED):
+        if self.failures or (code <= NO_CHECKS and code != FAILED):
             return None
         plugins = self._counting_plugins if code == self._code else self._other_plugins("pytest_sessionfinish")
         suffix = f", as may be the doing of {', '.join(plugins)}" if plugins else ""

@@ -423,15 +423,17 @@ class SessionPlugin:
 
     def _code(self, exitstatus: int, event_log: EventLog) -> int:
         """Return the round's corrected exit code, and log why if the round is incomplete."""
-        if exitstatus == INTERRUPTED and self._stopped_at_failure():
+        is_short = self._stopped_at_failure()
+        if exitstatus == INTERRUPTED and is_short:
             exitstatus = FAILED
         exitstatus = self._failure.code(exitstatus)
         if self._controller and self._controller.problem:
             event_log.log("incomplete", reason=self._controller.problem)
             return INTERNAL_ERROR
         expected = self._claimed if self._fork else self._selection.selected
-        if unfinished := self._ends.missing(expected if exitstatus == PASSED else ()):
-            # For example pytest.exit(returncode=0) or a crashed worker: pytest's code and XML may not show it.
+        is_whole = exitstatus == PASSED or (exitstatus == FAILED and not is_short)
+        if unfinished := self._ends.missing(expected if is_whole else ()):
+            # For example pytest.exit(returncode=1) or a crashed worker: pytest's code and XML may not show it.
             event_log.log("incomplete", reason=f"the run broke off before the end of {', '.join(sorted(unfinished))}")
             return INTERNAL_ERROR
         if self._files and self._files.problem and exitstatus in (PASSED, FAILED):
@@ -443,8 +445,8 @@ class SessionPlugin:
         return exitstatus
 
     def _stopped_at_failure(self) -> bool:
-        """Return whether --stepwise, or -x with workers, stopped pytest, which reports an interruption then."""
-        option, failures = self._config.option, self._attempts.failures
+        """Return whether -x, --maxfail or --stepwise has stopped pytest, which may report an interruption then."""
+        option, failures = self._config.option, self._failure.failures
         by_stepwise = getattr(option, "stepwise", False) and failures > bool(option.stepwise_skip)
         return bool(by_stepwise) or 0 < (option.maxfail or 0) <= failures
 

@@ -289,6 +289,33 @@ def test_a_run_cut_short_is_no_pass(project: Sandbox, fixture: str, check: str, 
         assert project.property("verdict") == "sick"
 
 
+STOPS = "request.session.shouldfail = 'enough'"
+
+
+@pytest.mark.parametrize(
+    ("deed", "options", "code"),
+    [
+        ("pytest.exit('enough', returncode=1)", [], 3),
+        ("pytest.exit('enough', returncode=42)", [], 3),
+        (STOPS, [], 3),
+        (STOPS, ["--maxfail=2"], 3),
+        ("assert False", ["-x"], 1),
+        ("assert False", ["--maxfail=2"], 1),
+        ("assert False", ["--stepwise"], 1),
+    ],
+)
+def test_a_run_that_breaks_off_after_a_failure_has_no_verdict_unless_it_was_told_to(
+    project: Sandbox, deed: str, options: list[str], code: int
+) -> None:
+    checks(project, f"@heals\ndef test_a(): assert False\ndef test_b(request): {deed}\ndef test_c(): pass")
+
+    result = project.check("--no-heal", *options)
+
+    assert result.code == code, result
+    assert (project.root / "reports" / "health.xml").exists() is (code == 1)
+    assert ("the run broke off before the end of healthtests/" in result.output) is (code == 3)
+
+
 WORKERS = pytest.param(["-n", "2"], id="workers", marks=pytest.mark.soak)
 
 
