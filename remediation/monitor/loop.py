@@ -21,7 +21,7 @@ from remediation.monitor.service_status import ServiceStatus
 from remediation.monitor.sinks import Sinks
 from remediation.monitor.statistics import RunningStatistics
 from remediation.state import incidents
-from remediation.state.event_log import EventLog, terminal
+from remediation.state.event_log import EventLog, rule, terminal
 from remediation.state.service_state import Store
 from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED
 from remediation.system.files import Lock
@@ -245,6 +245,8 @@ class Monitor:
         without = self._busy if services is None else []
         self._cycles[number] = Cycle(number, services, without, session, time.time(), time.monotonic())
         self._service_status.begins(number)
+        if number > 1 and (line := rule(self._terminal_fd)):
+            self._event_log.show(line)
         if why:
             self._log(why, names=services)
         self._log("monitor", number=number, time=time.strftime("%H:%M:%S"))

@@ -22,6 +22,8 @@ _COLOURS = {Level.SUCCESS: "\033[32m", Level.WARN: "\033[33m", Level.ERROR: "\03
 _PRIORITIES = {Level.ERROR: journal.ERROR, Level.WARN: journal.WARNING}
 # What only somebody who searches the log needs, by the id of an incident.
 _LOG_ONLY = frozenset({"incident", "incident_healed"})
+# The sign of a rule, its substitute where the locale has no such sign, and the greatest width in columns.
+_RULE, _PLAIN_RULE, _WIDEST_RULE = "━", "-", 60
 
 Terminal = Callable[[str, Level], None]
 
@@ -35,6 +37,24 @@ def colourful(stream_fd: int, environ: Mapping[str, str] = os.environ) -> bool:
     return bool(environ.get("FORCE_COLOR")) or (os.isatty(stream_fd) and environ.get("TERM") != "dumb")
 
 
+def rule(fd: int) -> str:
+    """Return a line that sets apart what is shown on a terminal, not wider than it; empty if `fd` is no terminal."""
+    try:
+        # 0 if the terminal does not know its width.
+        columns = os.get_terminal_size(fd).columns or _WIDEST_RULE
+    except OSError:
+        return ""
+    try:
+        _RULE.encode(_encoding())
+    except UnicodeEncodeError:
+        return _PLAIN_RULE * min(columns, _WIDEST_RULE)
+    return _RULE * min(columns, _WIDEST_RULE)
+
+
+def _encoding() -> str:
+    return getattr(sys.__stdout__, "encoding", None) or "utf-8"
+
+
 def terminal(fd: int, *, patience: float | None = None) -> Terminal:
     """Return a terminal that writes each text as one line to a descriptor; errors of the descriptor are ignored.
 
@@ -44,7 +64,7 @@ def terminal(fd: int, *, patience: float | None = None) -> Terminal:
     """
     in_journal = journal.is_journal(fd)
     coloured = not in_journal and colourful(fd)
-    encoding = getattr(sys.__stdout__, "encoding", None) or "utf-8"
+    encoding = _encoding()
     left = patience
 
     def show(text: str, level: Level) -> None:

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 
 import pytest
 from sandbox import DEADLINE, IMPATIENT, Sandbox, wait_for
+from terminals import CTRL_C, on_terminal
 from watching import Statistics, Watching, kill, only_check, rows, starts, watching
 
 from remediation.config.load import load_project
@@ -101,6 +103,26 @@ def test_a_healed_and_a_healthy_cycle_are_told_step_by_step(project: Sandbox, la
     assert told == expected
     logged = [line.partition("] ")[2] for line in project.log.splitlines()]
     assert timeless(logged)[: len(expected)] == expected
+
+
+def test_on_a_terminal_a_line_sets_the_cycles_apart_and_the_log_has_none(healthy: Sandbox) -> None:
+    only_check(healthy, "pass")
+    environ = healthy.environment(CHECK_INTERVAL="0.2", NO_COLOR="1", PYTHONIOENCODING="utf-8")
+
+    with on_terminal(
+        sys.executable, "-m", "remediation", "monitor", cwd=healthy.root, env=environ, columns=40
+    ) as screen:
+        screen.shows("Check #3")
+        screen.types(CTRL_C)
+        code = screen.wait()
+
+    assert code == 0, screen.text
+    lines = screen.text.splitlines()
+    above = [lines[index - 1] for index, line in enumerate(lines) if line.startswith("Check #") and index]
+    assert above[:2] == ["━" * 40] * 2, screen.text
+    assert screen.text.count("━" * 40) == len(above)
+    assert "\x1b" not in screen.text
+    assert "━" not in healthy.log
 
 
 def test_statistics_history_and_report_agree_over_healed_healthy_and_sick_cycles(project: Sandbox) -> None:

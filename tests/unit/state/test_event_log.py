@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +25,7 @@ from sandbox import REPOSITORY
 
 from remediation.messages.catalog import Language, Level
 from remediation.messages.message import Message, printable
-from remediation.state.event_log import EventLog, colourful, terminal
+from remediation.state.event_log import EventLog, colourful, rule, terminal
 
 EVIL = "a\x1b[31mred\r\n2025-01-01 00:00:00 [INFO] forged\x00\x07\x9b\x85\u2028\u202e\udcff\tb"
 
@@ -237,6 +240,26 @@ def test_a_terminal_shows_the_level_as_a_colour(monkeypatch: pytest.MonkeyPatch,
         terminal(theirs)("text", level)
 
         assert os.read(ours, 100) == shown
+
+
+@pytest.mark.parametrize(("columns", "width"), [(0, 60), (40, 40), (60, 60), (200, 60)])
+def test_a_rule_is_as_wide_as_the_terminal_but_at_most_60_columns(columns: int, width: int) -> None:
+    with pseudo_terminal() as (_, terminal_fd), Path(os.devnull).open("wb") as file:
+        fcntl.ioctl(terminal_fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+        assert rule(terminal_fd) == "━" * width
+        assert rule(file.fileno()) == ""
+
+
+def test_a_rule_is_made_of_what_the_terminal_can_show() -> None:
+    script = "import pty; from remediation.state.event_log import *; print(rule(pty.openpty()[1]))"
+    environ = os.environ | {"PYTHONIOENCODING": "latin-1"}
+
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, env=environ, capture_output=True, check=True
+    )
+
+    assert result.stdout == b"-" * 60 + b"\n"
 
 
 def test_a_reader_that_went_away_is_ignored() -> None:
