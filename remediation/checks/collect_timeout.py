@@ -51,7 +51,8 @@ class Collection:
         if self._heartbeat:
             self._heartbeat.collects(self._timeout)
         if self._log:
-            self._log.note(Collecting(collector.nodeid))
+            is_folder = isinstance(collector, (pytest.Session, pytest.Directory))
+            self._log.note(Collecting(collector.nodeid, is_folder=is_folder))
         alarm = _Alarm(collector, self._timeout)
         with alarm.set():
             report = yield

@@ -56,7 +56,8 @@ class Replay:
 
     def reduce_output(self, config: pytest.Config, *, is_later_round: bool) -> None:
         """After an earlier session in this round, do not show the header again, and keep its results."""
-        if self._handover.checks or (self._handover.broken and not is_later_round):
+        handover = self._handover
+        if handover.checks or handover.crashed or (handover.broken and not is_later_round):
             keep_results(config)
             if hasattr(config.option, "verbose"):
                 self._verbosity_reduction = _VERBOSITY_REDUCTION

@@ -73,7 +73,7 @@ class ControllerSide:
         """Share `folder` with all workers, and with the supervisor."""
         self._config = config
         self._heartbeat = heartbeat
-        self._broken = dict(supervisor.known.broken)
+        self._collection = Handover(broken=dict(supervisor.known.broken))
         self._has_lost_worker = False
         self._supervisor = supervisor
         self._folder = folder / "workers"
@@ -91,7 +91,8 @@ class ControllerSide:
             (self._folder / "board").touch()
             Heartbeats(self._folder / "board")
             self._supervisor.channel.send(Workers(os.fsencode(self._folder)))
-        node.workerinput |= {FOLDER: str(self._folder), _BROKEN: self._broken, _REPLACES: self._has_lost_worker}
+        broken = self._collection.broken
+        node.workerinput |= {FOLDER: str(self._folder), _BROKEN: broken, _REPLACES: self._has_lost_worker}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:
@@ -107,8 +108,8 @@ class ControllerSide:
             return
         death = self._death(node)
         if records and isinstance(records[-1], Collecting) and death.phase is Phase.COLLECT:
-            handover = Handover(broken=self._broken).after(records, death, self._config.rootpath)
-            self._broken = handover.broken if handover else self._broken
+            if not self._collection.learn(records, death, self._config.rootpath):
+                self._give_up(death)
             return
         has_begun = any(isinstance(record, Begun) for record in records)
         self._lost_before_checks += not has_begun

@@ -81,6 +81,8 @@ class Collecting(msgspec.Struct, frozen=True, tag=True):
 
     nodeid: str
     problem: str = ""
+    is_folder: bool = False
+    """Whether it is no module, but a folder of modules."""
 
 
 class Claimed(msgspec.Struct, frozen=True, tag=True):

@@ -74,6 +74,8 @@ class Handover(Struct):
     checks: dict[str, HandedOverCheck] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Why a module cannot be collected, by its node ID."""
+    crashed: list[str] = field(default_factory=list)
+    """The node IDs of modules and folders during whose collection a session crashed."""
     claimed: list[int] = field(default_factory=list)
     """The groups of checks that have begun, by index."""
 
@@ -92,9 +94,7 @@ class Handover(Struct):
         if death is None:
             return True
         if death.phase is Phase.COLLECT and collecting:
-            place = death.place(root) or collecting
-            self.broken[collecting] = f"{place}: the import of {collecting} {death.text}"
-            return True
+            return self._learn_of_collection(collecting, death, root)
         # If the session crashed while it waited for the next attempt, something that this one left behind crashed it.
         is_between = death.phase is Phase.OUTSIDE and death.hung_for is None
         if current is None or not (death.phase.of_check or is_between):
@@ -106,6 +106,18 @@ class Handover(Struct):
         self._end_attempt(current.nodeid, [dead], is_over=is_over)
         return True
 
+    def _learn_of_collection(self, collecting: Collecting, death: Death, root: Path) -> bool:
+        """Add a death during the collection of a module or folder. Return whether another session can take over."""
+        nodeid = collecting.nodeid
+        if death.hung_for is None and nodeid not in self.crashed:
+            # Whatever is out of memory may be killed at any moment: one crash is not yet the fault of the module.
+            self.crashed.append(nodeid)
+            return True
+        if collecting.is_folder:
+            return False
+        self.broken[nodeid] = f"{death.place(root) or nodeid}: the import of {nodeid} {death.text}"
+        return True
+
     def _mark_as_reported(self) -> None:
         """Mark all dead attempts as reported."""
         for check in self.checks.values():
@@ -113,17 +125,17 @@ class Handover(Struct):
                 if isinstance(part, DeadAttempt):
                     part.is_news = False
 
-    def _add(self, records: Iterable[Record]) -> tuple[Begun | None, str]:
+    def _add(self, records: Iterable[Record]) -> tuple[Begun | None, Collecting | None]:
         """Add the log of a session. Return the attempt and the module that it had begun but not finished."""
         current: Begun | None = None
         reports: list[Reported] = []
-        collecting = ""
+        collecting: Collecting | None = None
         for record in records:
             match record:
                 case Claimed(group):
                     self.claimed.append(group)
                 case Collecting(nodeid, problem):
-                    collecting = nodeid
+                    collecting = record
                     self.broken |= {nodeid: problem} if problem else {}
                 case Begun():
                     current, reports = record, []

@@ -198,6 +198,47 @@ def test_a_module_that_cannot_be_imported_in_time_is_an_error_that_says_where_an
     assert says in (failure_of(project, "healthtests.test_a").text or "")
 
 
+KILLS_ITSELF = "import os, pathlib, signal\nonce = pathlib.Path('killed')\n"
+ONCE = "if not once.exists():\n{0}once.touch()\n{0}os.kill(os.getpid(), signal.SIGKILL)\n"
+KILLED_WHILE_IT_COLLECTS = {
+    "a module": ("healthtests/test_a.py", ONCE.format("    ")),
+    "a folder": (
+        "healthtests/conftest.py",
+        "def pytest_collect_file(file_path):\n    if file_path.name == 'test_items.py':\n        "
+        + ONCE.format("        ").replace("\n", "\n    "),
+    ),
+    "the root": ("conftest.py", "def pytest_collect_directory():\n    " + ONCE.format("    ").replace("\n", "\n    ")),
+}
+
+
+@WAYS
+@pytest.mark.parametrize(("file", "deed"), KILLED_WHILE_IT_COLLECTS.values(), ids=KILLED_WHILE_IT_COLLECTS)
+def test_a_session_that_the_system_kills_while_it_collects_is_replaced_and_every_check_runs(
+    healthy: Sandbox, way: str, file: str, deed: str
+) -> None:
+    healthy.write(file, KILLS_ITSELF + deed)
+
+    result = run(healthy, way)
+
+    assert result.code == 0, result
+    assert (healthy.root / "killed").exists()
+    assert outcomes(healthy) == THE_OTHERS_PASS
+    assert result.output.count("test session starts") == (way != "auto-heal check")
+
+
+@pytest.mark.soak
+@WAYS
+def test_a_folder_that_ends_every_session_that_collects_it_leaves_no_verdict(healthy: Sandbox, way: str) -> None:
+    file, deed = KILLED_WHILE_IT_COLLECTS["a folder"]
+    healthy.write(file, KILLS_ITSELF + deed.replace("once.touch()", "pass"))
+
+    result = run(healthy, way)
+
+    assert result.code == 3, result
+    assert "killed by SIGKILL" in result.output
+    assert not (healthy.root / "reports" / "health.xml").exists()
+
+
 @WITHOUT_WORKERS
 @pytest.mark.parametrize(
     ("hook", "deed"),
