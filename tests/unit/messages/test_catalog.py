@@ -9,6 +9,7 @@ import pytest
 
 from remediation.messages.catalog import CATALOG, Level
 from remediation.messages.message import Message
+from remediation.messages.texts.probe import PROBE
 from remediation.messages.texts.reason import REASON
 
 
@@ -19,7 +20,7 @@ def fields(template: str) -> set[str]:
 
 SAYS_SERVER = re.compile("server|сервер", re.IGNORECASE)
 # Texts that speak of servers in general, or of another server than that of a service.
-NOT_OF_A_SERVICE = REASON.keys()
+NOT_OF_A_SERVICE = REASON.keys() | PROBE.keys()
 
 
 def test_a_text_says_the_same_in_both_languages() -> None:

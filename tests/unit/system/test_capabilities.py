@@ -12,10 +12,12 @@ from sandbox import REPOSITORY
 
 from remediation.system import capabilities, environment
 
+# What each system has, in one way or another.
+EVERYWHERE = {"steady"}
 NAMES = [
     name
     for name, function in inspect.getmembers(capabilities, inspect.isfunction)
-    if not name.startswith("_") and function.__module__ == capabilities.__name__
+    if not name.startswith("_") and function.__module__ == capabilities.__name__ and name not in EVERYWHERE
 ]
 
 # A Python that was built on an older kernel lacks these.
