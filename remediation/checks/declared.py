@@ -84,8 +84,7 @@ class DeclaredChecks:
     def _wants_another(self, item: DeclaredCheck, attempt: Attempt, number: int) -> bool:
         if attempt.error is None or isinstance(attempt.error, pytest.skip.Exception):
             return False
-        is_pointless = getattr(attempt.error, "retry_is_pointless", False)
-        return number <= self._retries.retries(item)[0] and not is_pointless and self._retries.retry_can_help(item)
+        return number <= self._retries.retries(item)[0] and self._retries.retry_can_help(item, attempt.error)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

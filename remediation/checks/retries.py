@@ -9,6 +9,7 @@ import pytest
 
 from remediation.checks import OWN
 from remediation.config.model import Project
+from remediation.config.schema import ConfigError
 from remediation.healing import liveness
 from remediation.state.service_state import Store
 
@@ -60,8 +61,13 @@ class Retries:
             return 0, 0.0
         return marker.kwargs["reruns"], item.stash.get(_DELAY, float(marker.kwargs["reruns_delay"]))
 
-    def retry_can_help(self, item: pytest.Item) -> bool:
-        """Return whether another attempt could pass. It cannot if a required process is known to be dead."""
+    def retry_can_help(self, item: pytest.Item, error: BaseException | None = None) -> bool:
+        """Return whether another attempt could pass after an error.
+
+        It cannot if the error says so, if the configuration is wrong, or if a required process is known to be dead.
+        """
+        if isinstance(error, ConfigError) or getattr(error, "retry_is_pointless", False):
+            return False
         services = [self._project.services[name] for name in heals(item)]
         return all(liveness.retry_can_help(service, self._store) for service in services)
 

@@ -340,8 +340,7 @@ class SessionPlugin:
         setattr(report, NOTE, note | {"attempts": retries + 1, "delay": delay})
         number = getattr(item, "execution_count", 1)
         if report.failed and number <= retries:
-            retry_is_pointless = isinstance(error, ConfigError) or getattr(error, "retry_is_pointless", False)
-            if retry_is_pointless or not self._retries.retry_can_help(item):
+            if not self._retries.retry_can_help(item, error):
                 self._retries.give_up(item)
             elif self._files:
                 self._progress.retries(note["check"], number, retries + 1, delay)

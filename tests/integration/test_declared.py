@@ -146,6 +146,7 @@ def test_checks_of_a_service_run_at_the_same_time(own: Sandbox) -> None:
     assert own.auto_heal("check").code == 0
 
 
+@pytest.mark.soak
 def test_the_retries_of_checks_run_at_the_same_time_and_are_reported(own: Sandbox) -> None:
     declare(own, '{ get = "/third" }', '{ get = "/health", contains = "never" }', top="retries = 3\n")
     own.auto_heal("start")
@@ -159,6 +160,7 @@ def test_the_retries_of_checks_run_at_the_same_time_and_are_reported(own: Sandbo
     assert result.lines.count("Attempt 1/3 failed, retrying in 0.1s...") == 2
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("arguments", [(), ("-x",), ("-n", "1")])
 def test_a_retry_waits_for_its_delay(own: Sandbox, arguments: tuple[str, ...]) -> None:
     own.write("healthtests/README", "")
@@ -172,6 +174,7 @@ def test_a_retry_waits_for_its_delay(own: Sandbox, arguments: tuple[str, ...]) -
     assert min(second - first, third - second) >= 0.3
 
 
+@pytest.mark.soak
 def test_a_hanging_server_fails_each_check_by_its_own_deadline(own: Sandbox) -> None:
     checks = [f'{{ get = "/slow-{60_000 + number}" }}' for number in range(20)]
     declare(own, *checks, '{ get = "/health" }', top="timeout = 1\nretries = 1\n")
@@ -203,6 +206,7 @@ def test_the_folder_collects_declared_checks_and_a_module_in_it_does_not(own: Sa
     assert [case.get("name") for case in own.report.iter("testcase")] == ["GET /health"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_the_last_failed_is_selected_as_ever(own: Sandbox, workers: tuple[str, ...]) -> None:
     own.write("healthtests/README", "")
@@ -242,6 +246,7 @@ def test_a_check_may_heal_another_service_or_none(own: Sandbox) -> None:
     assert "❌ Still sick: GET /" in result.lines
 
 
+@pytest.mark.soak
 def test_an_answer_that_is_too_slow_fails_at_once_and_heals_after_some_runs(own: Sandbox) -> None:
     declare(own, '{ get = "/slow-900", within = "500ms", for = 2 }', top="retries = 2\n")
     own.auto_heal("start")
@@ -268,6 +273,7 @@ def test_an_answer_that_is_too_slow_fails_at_once_and_heals_after_some_runs(own:
     assert own.auto_heal("check").code == 0
 
 
+@pytest.mark.soak
 def test_a_fast_answer_in_between_begins_the_count_anew(own: Sandbox) -> None:
     declare(own, '{ get = "/slow-900", within = 0.5, for = 2 }', top="retries = 1\n")
     own.auto_heal("start")
@@ -317,6 +323,7 @@ def pid_of(project: Sandbox) -> int:
     return int((project.root / ".hog-server.pid").read_text())
 
 
+@pytest.mark.soak
 def test_a_leaking_service_is_restarted_once_when_it_has_been_above_its_limit_for_long_enough(hog: Sandbox) -> None:
     limit(hog, '{ memory_below = "100 MiB", for = "2s" }', "interval = 0.5\n")
     with watching(hog) as monitor:
@@ -343,6 +350,7 @@ def test_a_leaking_service_is_restarted_once_when_it_has_been_above_its_limit_fo
     assert any("above 100 MiB" in line for line in monitor.lines)
 
 
+@pytest.mark.soak
 def test_a_limit_without_for_heals_in_the_same_run(hog: Sandbox) -> None:
     limit(hog, '{ memory_below = "100 MiB" }')
     assert hog.auto_heal("start").code == 0
@@ -356,6 +364,7 @@ def test_a_limit_without_for_heals_in_the_same_run(hog: Sandbox) -> None:
     assert hog.auto_heal("check").code == 0
 
 
+@pytest.mark.soak
 def test_the_other_limits_are_measured(own: Sandbox) -> None:
     declare(
         own, '{ cpu_below = "300%" }', "{ open_files_below = 500 }", '{ open_files_below = "99%" }',
@@ -392,6 +401,7 @@ def test_the_monitor_heals_and_reads_edited_checks_again(own: Sandbox) -> None:
         monitor.says("✅ GET /new OK")
 
 
+@pytest.mark.soak
 def test_the_monitor_checks_less_often_what_says_every(own: Sandbox) -> None:
     declare(own, '{ get = "/counted", every = "1h" }', '{ get = "/health" }', top="interval = 0.2\n")
     with watching(own) as monitor:

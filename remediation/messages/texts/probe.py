@@ -11,7 +11,7 @@ PROBE: dict[str, Text] = {
     "dns_no_config": Text(
         ERROR, "this system has no name server (resolv.conf)", "в системе не задан сервер имён (resolv.conf)"
     ),
-    "dns_late": Text(ERROR, "no name server answered in time", "ни один сервер имён не ответил вовремя"),
+    "dns_late": Text(ERROR, "no name server answered in time", "сервер имён не ответил вовремя"),
     "dns_refused": Text(ERROR, "all name servers refused: {problem}", "серверы имён отказали в ответе: {problem}"),
     "dns_other": Text(ERROR, "resolves to {there}, not to {place}", "указывает на {there}, а не на {place}"),
     # Databases.
