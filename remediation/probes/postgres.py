@@ -13,8 +13,7 @@ import os
 import select
 import socket
 import termios
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psycopg
@@ -53,21 +52,31 @@ def query(dsn: str, statement: str, *, deadline: float) -> list[tuple[Any, ...]]
     """Return the rows that a statement yields, in a transaction that is rolled back.
 
     PostgresError or OSError if there is no whole answer before `deadline`, on the monotonic clock, or if it has more
-    than 1,000 rows or about 16 MiB.
+    than 1,000 rows or about 16 MiB. It is read row by row, so no more than that and one row is in memory.
     """
     try:
         connection = _connect(dsn, deadline)
         try:
             most = max(1, int(left(deadline) * _SERVER_SHARE * 1000))
             connection.execute(f"SET LOCAL statement_timeout = {most}")
-            rows = list(islice(connection.cursor().stream(statement), MOST_ROWS + 1))
+            return _bounded(connection.cursor().stream(statement))
         finally:
             # The server rolls back. Closing by psycopg's own way would wait for it.
             connection.pgconn.finish()
     except psycopg.Error as error:
         raise PostgresError(_first_line(str(error))) from None
-    if len(rows) > MOST_ROWS:
-        raise PostgresError(english("sql_rows", count=MOST_ROWS))
+
+
+def _bounded(answer: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the rows of an answer, which psycopg reads one by one."""
+    rows, size = list[tuple[Any, ...]](), 0
+    for row in answer:
+        rows.append(row)
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if len(rows) > MOST_ROWS:
+            raise PostgresError(english("sql_rows", count=MOST_ROWS))
+        if size > _MOST_BYTES:
+            raise PostgresError(english("sql_bytes", size=_MOST_BYTES >> 20))
     return rows
 
 
@@ -154,8 +163,8 @@ def _await(number: int, wanted: Wait, deadline: float) -> Ready:
 
 def _targets(values: dict[str, Any], deadline: float) -> Iterator[str]:
     """Yield a DSN for each address of each host, so that libpq looks up no name."""
-    # Without that, libpq may ask a Kerberos server first.
-    values = {"gssencmode": "disable"} | values
+    # Otherwise libpq may ask a Kerberos server first, and texts of a database without an encoding would be bytes.
+    values = {"gssencmode": "disable", "client_encoding": "UTF8"} | values
     hosts = str(values.get("host") or os.environ.get("PGHOST") or "")
     if values.get("hostaddr") or not hosts:
         yield conninfo.make_conninfo("", **values)

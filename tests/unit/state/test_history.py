@@ -15,7 +15,8 @@ from remediations import remediation
 
 from remediation.state import history as module
 from remediation.state.history import History, HistoryError
-from remediation.state.records import CheckOutcome, Result, Run
+from remediation.state.records import CheckOutcome, Measurement, Result, Run
+from remediation.state.statistics import figures
 
 DAY = 86_400.0
 
@@ -52,6 +53,40 @@ def test_what_is_recorded_is_there(history: History) -> None:
         (1, "api", 6.0, "hand", "dead", "restart", 0, "exited", 2.5, 5.5, ".auto-heal/evidence/1", "1f")
     ]  # fmt: skip
     assert heal.downtime == 3.0
+
+
+def measuring(at: float, *values: float) -> Run:
+    """Return a run in which checks measured their memory."""
+    results = [
+        Result(
+            "check", f"t.py::{number}", "/a", ["api"], at, CheckOutcome.PASSED, None, at,
+            measurements=[Measurement("memory", value, "B")],
+        )
+        for number, value in enumerate(values)
+    ]  # fmt: skip
+    return Run(at, at, "check", "healthy", None, results)
+
+
+MEASURED = "SELECT run, key, measurements.name, value, unit FROM measurements JOIN subjects ON id = subject"
+
+
+def test_what_a_check_measured_is_there(history: History) -> None:
+    history.record_run(measuring(1.0, 512.0, 64.5))
+
+    assert rows(history, MEASURED) == [(1, "t.py::0", "memory", 512.0, "B"), (1, "t.py::1", "memory", 64.5, "B")]
+
+
+def test_a_history_of_a_version_without_measurements_is_read_and_gets_their_table(history: History) -> None:
+    history.record_run(measuring(1.0, 512.0))
+    with closing(sqlite3.connect(history.path)) as database:
+        database.executescript("DROP TABLE measurements; PRAGMA user_version = 3;")
+
+    with history.reading() as database:
+        (before,) = figures(database, since=10.0, now=2.0)
+    history.record_run(measuring(2.0, 64.5))
+
+    assert before.checks[0].measurements == []
+    assert rows(history, MEASURED) == [(2, "t.py::0", "memory", 64.5, "B")]
 
 
 def test_a_subject_is_kept_once_and_anew_when_its_name_changes(history: History) -> None:
@@ -126,8 +161,9 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("often")
 def test_what_is_too_old_is_forgotten_and_the_file_shrinks(tmp_path: Path) -> None:
     history, now = configured(tmp_path, "days = 2"), time.time()
-    for number in range(3):
-        history.record_run(run(now - 3 * DAY, message="x" * 300_000, key=f"test of day {number}"))
+    history.record_run(measuring(now - 3 * DAY, 512.0))
+    for number in range(2):
+        history.record_run(run(now - 3 * DAY, message="x" * 450_000, key=f"test of day {number}"))
         history.record_remediation(remediation(at=now - 3 * DAY))
     big = history.path.stat().st_size
 
@@ -137,6 +173,7 @@ def test_what_is_too_old_is_forgotten_and_the_file_shrinks(tmp_path: Path) -> No
     assert all(now - 2 * DAY - 1 < moment for moment in moments(history))
     assert len(moments(history)) == 14
     assert rows(history, "SELECT count(*) FROM results") == [(14,)]
+    assert rows(history, "SELECT count(*) FROM measurements") == [(0,)]
     assert rows(history, "SELECT count(*) FROM heals") == [(0,)]
     assert rows(history, "SELECT key FROM subjects") == [("api",)]
     assert big > 900_000

@@ -9,7 +9,8 @@ import pytest
 from past import BEGIN, SINCE, Round, chapters, no_past, record, result, service, well
 
 from remediation.state.history import History
-from remediation.state.statistics import Percentiles
+from remediation.state.records import CheckOutcome, Measurement, Result, Run
+from remediation.state.statistics import Measured, Percentiles
 
 
 @pytest.fixture
@@ -186,3 +187,23 @@ def test_the_timeline_says_when_it_was_well_and_down_and_when_nobody_looked(hist
     ]  # fmt: skip
     assert {(one.watched, one.down) for one in timeline[11:]} == {(0, 0)}
     assert len(timeline) == 60
+
+
+# Measurements.
+
+
+def test_a_measurement_is_told_by_its_last_value_and_percentiles(history: History) -> None:
+    for number in range(20):
+        measured = [Measurement("memory", float((number * 7) % 20), "B"), Measurement("tcp", 0.5, "s")]
+        check = Result(
+            "check", "t.py::a", "/a", ["api"], BEGIN + number, CheckOutcome.PASSED, passed_at=BEGIN + number,
+            measurements=measured,
+        )  # fmt: skip
+        history.record_run(Run(BEGIN + number, BEGIN + number, "check", "healthy", None, [check]))
+
+    (chapter,) = chapters(history)
+
+    assert chapter.checks[0].measurements == [
+        Measured("memory", "B", 13.0, 9.0, 18.0),
+        Measured("tcp", "s", 0.5, 0.5, 0.5),
+    ]
