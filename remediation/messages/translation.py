@@ -24,6 +24,8 @@ _PREFIXED = re.compile(r"([A-Z]+ \S+|[^\s:]+): (.+)", re.DOTALL)
 _NAME_PREFIX = "{name}: "
 # Changes of a check, which precede the reason of its failure.
 _CHANGES = ("broken_by_deployment", "broken_by_heal", "still_broken", "fails_new", "too_slow")
+# Values that are not just any text; a path followed by a colon is a prefix.
+_KINDS = {"name": r"[^\s:]+", "path": ".+?(?<!:)", "file": ".+?(?<!:)"}
 # Values that are always numbers.
 NUMBERS = frozenset({"pid", "port", "seconds", "status", "timeout", "code", "number", "line", "column", "count"})
 
@@ -122,6 +124,6 @@ def _pattern(template: str) -> re.Pattern[str]:
             parts.append(f"(?P={name})")
         elif name:
             seen.add(name)
-            kind = r"[^\s:]+" if name == "name" else r"\d[\d.]*" if name in NUMBERS else ".+?"
+            kind = _KINDS.get(name) or (r"\d[\d.]*" if name in NUMBERS else ".+?")
             parts.append(f"(?P<{name}>{kind})")
     return re.compile("".join(parts), re.DOTALL)
