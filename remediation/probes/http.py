@@ -29,6 +29,7 @@ class Answer(NamedTuple):
     body: bytes = b""
     location: str = ""
     """Where a redirect leads."""
+    content_type: str = ""
 
     @property
     def problem(self) -> str | None:
@@ -42,8 +43,8 @@ class Answer(NamedTuple):
         return english("status_refused" if self.status in _REFUSED else "status", status=self.status)
 
 
-def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answer:
-    """Return the service's answer at a path; if it is a success and `most` is not 0, with the body.
+def get(service: Service, path: str, *, deadline: float, most: int = 0, any_status: bool = False) -> Answer:
+    """Return the service's answer at a path; if `most` is not 0, with the body of a success, or of `any_status`.
 
     It follows no redirect. OSError or ValueError if there is no answer before `deadline`, on the monotonic clock, or
     if the body has more than `most` bytes; `why` explains the error.
@@ -67,8 +68,10 @@ def get(service: Service, path: str, *, deadline: float, most: int = 0) -> Answe
         connection.request("GET", address.base_path + path, headers=_headers(service))
         connection.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
         with connection.getresponse() as response:
-            answer = Answer(response.status, location=response.headers.get("Location", ""))
-            return answer if answer.problem or not most else Answer(response.status, _body(response, most))
+            location, content_type = (response.headers.get(name, "") for name in ("Location", "Content-Type"))
+            answer = Answer(response.status, location=location, content_type=content_type)
+            has_body = most and (any_status or not answer.problem)
+            return answer._replace(body=_body(response, most)) if has_body else answer
     except http.client.IncompleteRead:
         raise ValueError(english("breaks_off")) from None
     except http.client.HTTPException as error:
