@@ -1,165 +1,205 @@
-"""`auto-heal init`: give a project its checks and its configuration; overwrite nothing.
-
-The files are made from those that this repository itself runs, so that the two cannot drift apart.
-"""
+"""`auto-heal init`: look at what answers, and write declared checks that fit it; overwrite nothing."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from remediation.checks import FOLDER
-from remediation.config.load import OWN_FILE, SHARED_FILE, parse, tomllib
+from remediation.cli import first_look, package_json
+from remediation.cli.project_files import IGNORE_FILE, Configuration, appended, ignore, not_ignored, replace
+from remediation.config.load import learn_secrets, load_content
 from remediation.config.model import Project, Service
 from remediation.config.resolve import resolve_service
 from remediation.config.schema import ConfigError, check_keys
+from remediation.config.variables import Variables
+from remediation.config.writing import table
+from remediation.engines import engine_of
+from remediation.healing import dry_run
+from remediation.healing.incident import Incident
+from remediation.messages.message import visible
 from remediation.messages.text import of_environment
 from remediation.messages.words import Words
+from remediation.probes.discovery import Remark, look
+from remediation.state.service_state import Store
 from remediation.system import files
+from remediation.system.secrets import redacted
 
-_HEALTH_CHECK, _DATA_CHECK = "test_health.py", "test_items.py"
-# Lines of the table that only the bundled service needs.
-_OWN_LINES = ("#", "cwd =", "budget =", "version =", "free_port =")
-# What happened to a file, as the key of a text, and its path.
-_FileResult = tuple[str, Path]
-_URL, _READY = "http://localhost:8787", "/api/health"
-# Programs that a folder's files suggest, the likeliest first.
-_GUESSES = (
-    ("index.js", ["node", "index.js"]),
-    ("server.js", ["node", "server.js"]),
-    ("package.json", ["npm", "start"]),
-    ("server.py", ["python3", "server.py"]),
-    ("app.py", ["python3", "app.py"]),
-    ("main.py", ["python3", "main.py"]),
-)
+# Git keeps no empty folder.
+_README = '''# Checks in Python
+
+What `checks = [...]` in the configuration cannot say is a test in a file here, such as `test_prices.py`:
+
+```python
+import pytest
+
+pytestmark = pytest.mark.heals("{name}")
 
 
-def init(folder: str, *, name: str, command: str | None, url: str | None, ready: str | None) -> int:
-    """Write the missing files in `folder`, print what happened to each, and return 0. ConfigError for bad input."""
-    root = Path(folder)
+def test_prices(services):
+    """/api/prices"""
+    assert services["{name}"].get("/api/prices").json(), "the list is empty"
+```
+'''
+
+
+def init(
+    folder: str, *, name: str, command: str | None, url: str | None, ready: str | None, gitignore: bool, npm: bool
+) -> int:
+    """Add a service to the project in `folder`, print what was seen and written, and return 0.
+
+    ConfigError for bad input; then nothing is written.
+    """
+    root, say = Path(folder), Words(of_environment(os.environ))
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{folder}: is not a folder")
-    if ready and not ready.startswith("/"):
-        raise ConfigError(f"--ready: {ready!r} is no path such as /health")
+    asked = _asked(command, url, ready)
+    configuration, scripts = Configuration.of(root.resolve()), package_json.missing(root, needed=npm)
+    package = package_json.extended(root, scripts) if npm and scripts else None
+    shown, services = root / configuration.file.name, configuration.services
+    project = _load(configuration, configuration.content) if services else Project(source=configuration.file)
+    service = _service(project, name, asked, command)
     try:
-        words = shlex.split(command) if command else _guess(root)
-    except ValueError as error:
-        raise ConfigError(f"--command: cannot be split as a shell would: {error}") from None
-    values = {"command": words, "url": url or _URL, "ready": ready or _READY}
-    # The same rules as for the file that init writes, and as for a command of one string.
-    check_keys({name: values}, Mapping[str, Service], "init: ")
-    resolve_service(
-        name, values | {"command": command or words}, project=Project(source=root / OWN_FILE), where="init: "
-    )
-    table = _configuration(name, values)
-    text = Words(of_environment(os.environ))
-    try:
-        for key, path in _write_all(root, name, ready or _READY, table):
-            print(text(key, path=path))
+        if service and name not in services:
+            names = [name]
+            project = _add(configuration, project, service, asked, shown=shown, say=say)
+            _make_folder(root, name, say)
+        elif services:
+            names = list(services)
+            print(say("kept_table", path=shown, table=configuration.header(name if name in services else "*")))
+        else:
+            raise ConfigError("init: needs --url, where the service answers, such as http://localhost:3000")
+        _ignore(project, root, say, write=gitignore)
+        _add_scripts(root, scripts, package, say)
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    for line in _plan(project, names, say):
+        print(line)
     where = "" if root.resolve() == Path.cwd() else f"cd {shlex.quote(folder)} && "
-    ignored = f".{name}-server.pid {name}-server.log auto-heal.log* .*.log.lock reports/ .auto-heal/"
-    print(text("gitignore", files=ignored))
-    print(text("next_step", command=f"{where}pytest {FOLDER}"))
+    print(say("next_step", command=f"{where}auto-heal check"))
     return 0
 
 
-def sources() -> Path:
-    """Return the folder with the source files: in the wheel, or the repository itself."""
-    package = Path(__file__).resolve().parents[1]
-    packed = package / "scaffold"
-    return packed if packed.is_dir() else package.parent
-
-
-def _guess(root: Path) -> list[str]:
-    return next((words for name, words in _GUESSES if (root / name).is_file()), _GUESSES[0][1])
-
-
-def _write_all(root: Path, name: str, ready: str, table: str) -> Iterator[_FileResult]:
-    """Write the missing files, and yield what happened to each file."""
-    source = sources()
-    # The configuration comes first, because it may be refused.
-    yield _configure(root, table)
-    for check in sorted((source / FOLDER).glob("test_*.py")):
-        text = _adapt(check.read_text(encoding="utf-8"), name, ready)
-        if check.name == _HEALTH_CHECK:
-            text = _generic_health_check(text)
-        elif check.name == _DATA_CHECK:
-            text = _commented_out(text)
-        yield _create(root / FOLDER / check.name, text)
-
-
-def _create(path: Path, text: str) -> _FileResult:
-    if path.exists() or path.is_symlink():
-        return "kept", path
-    files.write(path, text.encode(), mode=files.PUBLIC)
-    return "wrote", path
-
-
-def _configure(root: Path, table: str) -> _FileResult:
-    own, shared = root / OWN_FILE, root / SHARED_FILE
-    if own.exists():
-        return "kept", own
-    if not shared.exists():
-        return _create(shared, table)
-    if "auto-heal" in parse(shared).get("tool", {}):
-        return "kept_table", shared
-    before = shared.read_bytes()
-    added = table.replace("\n", "\r\n") if b"\r\n" in before else table
-    end = added[len(added.rstrip()) :]
-    after = before.rstrip() + f"{end}{end}{added}".encode()
+def _asked(command: str | None, url: str | None, ready: str | None) -> dict[str, object]:
+    """Return the keys that the user has asked for."""
+    if ready and not ready.startswith("/") and ready != "tcp":
+        raise ConfigError(f"--ready: {ready!r} is no path such as /health")
     try:
-        tomllib.loads(after.decode())
-    except ValueError:
-        raise ConfigError(f"{shared}: its table tool cannot be added to; add by hand:\n{table}") from None
-    mode = shared.stat().st_mode & 0o777
-    files.write(shared.resolve(), after, mode=mode)
-    return "added", shared
+        words = shlex.split(command) if command else None
+    except ValueError as error:
+        raise ConfigError(f"--command: cannot be split as a shell would: {error}") from None
+    for option, text in (("--command", command), ("--url", url)):
+        if text and text != text.encode(errors="replace").decode():
+            raise ConfigError(f"{option}: not UTF-8, as TOML must be")
+    values = {"command": words, "url": url, "ready": ready}
+    return {key: value for key, value in values.items() if value is not None}
 
 
-def _configuration(name: str, values: Mapping[str, object]) -> str:
-    """Return our own table with the values of another service."""
-    text = (sources() / SHARED_FILE).read_text(encoding="utf-8")
-    table = re.search(r"^\[tool\.auto-heal.*?(?=^\[tool\.(?!auto-heal)|\Z)", text, re.MULTILINE | re.DOTALL)
-    if table is None:
-        raise RuntimeError("the shipped configuration has no [tool.auto-heal]")
-    lines = [line for line in table[0].strip().splitlines() if not line.startswith(_OWN_LINES)]
-    for index, line in enumerate(lines):
-        key = line.partition(" = ")[0]
-        if key in values:
-            # Strings and lists of strings in JSON are valid TOML too.
-            lines[index] = f"{key} = {json.dumps(values[key], ensure_ascii=False)}"
-    return "\n".join(lines).replace("services.api]", f"services.{name}]") + "\n"
+def _load(configuration: Configuration, content: bytes) -> Project:
+    # The address that counts is the one in the file.
+    environ = {name: value for name, value in os.environ.items() if name != "API_URL"}
+    return load_content(configuration.file, content, environ)
 
 
-def _adapt(text: str, name: str, ready: str) -> str:
-    """Adapt one of our checks to another service."""
-    return text.replace('"api"', json.dumps(name)).replace(_READY, ready)
+# The service.
 
 
-def _generic_health_check(text: str) -> str:
-    """Return the check of readiness reduced to what `ready` promises: that the path answers 2xx."""
-    _, _, code = text.partition("\n")
-    before, status, _ = code.partition("    assert response.status_code == 200\n")
-    if not status:
-        raise RuntimeError("the shipped check of readiness does not look at the status")
-    promised = [
-        '"""Readiness: the service answers, with any status that means success."""',
-        before + "    assert 200 <= response.status_code < 300",
-        "    # If your service also says how it is, ask for that as well:",
-        '    # assert response.json()["status"] == "ok"',
-    ]
-    return "\n".join(promised) + "\n"
+def _add(
+    configuration: Configuration, project: Project, service: Service, asked: Mapping[str, object], *, shown: Path,
+    say: Words,
+) -> Project:  # fmt: skip
+    """Look at a service, add it to the configuration, and return the project."""
+    text = table(configuration.header(service.name), _values(service, project, asked, say))
+    try:
+        content = appended(configuration.content, text, apart=True)
+        project = _load(configuration, content)
+    except ConfigError as error:
+        print(_as_shown(text))
+        raise ConfigError(f"{shown}: cannot be added to: {error}; add the table above by hand") from None
+    configuration.file.parent.mkdir(parents=True, exist_ok=True)
+    replace(configuration.file, content)
+    print(say("added", table=configuration.header(service.name), path=shown))
+    print(_as_shown(text))
+    return project
 
 
-def _commented_out(text: str) -> str:
-    """Return a check with all its code commented out, but not its docstring."""
-    docstring, _, code = text.partition("\n")
-    lines = ["# An example: take the # away and name what your service serves.", "#"]
-    lines += [f"# {line}".rstrip() for line in code.strip().splitlines()]
-    return "\n".join([docstring, "", *lines]) + "\n"
+def _service(project: Project, name: str, asked: Mapping[str, object], command: str | None) -> Service | None:
+    """Return the service that was asked for, if any. ConfigError if it cannot be, by the same rules as in the file."""
+    check_keys({name: asked}, Mapping[str, Service], "init: ")
+    if not asked:
+        return None
+    # One string is held to further rules than its words.
+    values = dict(asked) | ({"command": command} if command else {})
+    service = resolve_service(name, values, project=project, where="init: ", outside=Variables(os.environ))
+    learn_secrets(service)
+    return service
+
+
+def _values(service: Service, project: Project, asked: Mapping[str, object], say: Words) -> dict[str, object]:
+    """Print what is seen of the service, and return its keys."""
+    values, sight = dict(asked), None
+    if service.address:
+        for line in first_look.listeners(service, say):
+            print(line)
+        path = service.ready if service.ready.startswith("/") else None
+        sight = look(service, path, timeout=service.probe_timeout)
+        if path and sight.remark is Remark.NO_PATH and sight.answer:
+            raise ConfigError(
+                f"--ready: GET {sight.path}: {sight.answer.problem}; name a path that answers 2xx, or leave it out"
+            )
+        for line in first_look.described(service, sight, say):
+            print(line)
+    if service.command and (why := first_look.misfit(service, Store(project), say)):
+        print(why)
+        del values["command"]
+    return first_look.keys(service, sight, values)
+
+
+def _as_shown(text: str) -> str:
+    return visible("\n".join(f"  {redacted(line)}" for line in text.splitlines()))
+
+
+# The other files.
+
+
+def _make_folder(root: Path, name: str, say: Words) -> None:
+    """Make the folder of the checks in Python, with a text that says what belongs there."""
+    folder = root / FOLDER
+    if not os.path.lexists(folder):
+        files.write(folder / "README.md", _README.format(name=name).encode(), mode=files.PUBLIC)
+        print(say("wrote", path=folder / "README.md"))
+
+
+def _ignore(project: Project, root: Path, say: Words, *, write: bool) -> None:
+    lines = not_ignored(project)
+    if lines and write:
+        ignore(root, lines)
+        print(say("wrote", path=root / IGNORE_FILE))
+    elif lines:
+        print(say("gitignore", files=" ".join(lines)))
+
+
+def _add_scripts(root: Path, scripts: dict[str, str], package: bytes | None, say: Words) -> None:
+    if package is not None:
+        replace(root / package_json.NAME, package)
+        print(say("wrote", path=root / package_json.NAME))
+    elif scripts:
+        print(say("npm_scripts", scripts=", ".join(map(package_json.pair, scripts.items()))))
+
+
+# What comes next.
+
+
+def _plan(project: Project, names: Iterable[str], say: Words) -> Iterator[str]:
+    """Yield what a heal of each of these services would do now."""
+    store = Store(project)
+    for name in names:
+        yield say("init_plan", name=name)
+        incident = Incident(project.services[name], "", 0.0, seen=0)
+        for message in dry_run.plan([incident], project.services, store):
+            if message.key != "plan" or message.values["name"] != name:
+                yield message.render(say.language, named=True)
+        if not engine_of(project.services[name]).can_start:
+            yield say("init_no_command")

@@ -264,14 +264,16 @@ def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _add_init(commands: argparse._SubParsersAction[_Parser]) -> None:
     init = _add(
-        commands, "init", "write checks and configuration for a project that has none",
-        'auto-heal init --command "node index.js" \\\n      --url http://localhost:3000 --ready /health',
+        commands, "init", "look at what answers at a url, and write checks that fit it",
+        "auto-heal init --url http://localhost:3000\n  auto-heal init --name db --url tcp://localhost:5432",
     )  # fmt: skip
     init.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the project (default: here)")
     init.add_argument("--name", default="api", help="the service's name (default: api)")
-    init.add_argument("--command", dest="run", metavar="COMMAND", help="the command that starts the service")
-    init.add_argument("--url", help="where it answers (default: http://localhost:8787)")
-    init.add_argument("--ready", metavar="PATH", help="the path that answers 2xx when it is up (default: /api/health)")
+    init.add_argument("--url", help="where it answers: http, https, tcp, or unix:PATH")
+    init.add_argument("--command", dest="run", metavar="COMMAND", help="the command that starts it (default: none)")
+    init.add_argument("--ready", metavar="PATH", help="the path that answers 2xx when it is up (default: a usual one)")
+    init.add_argument("--gitignore", action="store_true", help="add to .gitignore what auto-heal writes")
+    init.add_argument("--npm", action="store_true", help="add doctor:auto and doctor:monitor to package.json")
     printed = init.add_mutually_exclusive_group()
     printed.add_argument("--systemd", action="store_true", help="only print a systemd unit for the monitor")
     printed.add_argument("--cron", action="store_true", help="only print a line for crontab")
@@ -518,7 +520,10 @@ def _init(options: argparse.Namespace, _: list[str]) -> int:
         return print_unit(options.folder, cron=options.cron)
     from remediation.cli.init import init
 
-    return init(options.folder, name=options.name, command=options.run, url=options.url, ready=options.ready)
+    return init(
+        options.folder, name=options.name, command=options.run, url=options.url, ready=options.ready,
+        gitignore=options.gitignore, npm=options.npm,
+    )  # fmt: skip
 
 
 _RUN = {

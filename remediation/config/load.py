@@ -28,7 +28,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["OWN_FILE", "SHARED_FILE", "language", "load_project", "parse", "project_folder", "tomllib"]
+__all__ = [
+    "OWN_FILE", "SHARED_FILE", "language", "learn_secrets", "load_content", "load_project", "parse", "project_folder",
+    "tomllib",
+]  # fmt: skip
 
 OWN_FILE = "auto-heal.toml"
 SHARED_FILE = "pyproject.toml"
@@ -50,7 +53,19 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
     """
     environ = os.environ if environ is None else environ
     secrets.learn(environ)
-    source = _find(start.resolve())
+    return _project(_find(start.resolve()), environ)
+
+
+def load_content(file: Path, content: bytes, environ: Mapping[str, str]) -> Project:
+    """Return the project that `file` would configure with this content; raise ConfigError as `load_project` does."""
+    tables = _tables(file, content)
+    if file.name == OWN_FILE:
+        return _project(_Source(file, tables, ""), environ)
+    tool = read(tables.get("tool", {}), dict[str, Any], f"{file.name}: tool")
+    return _project(_Source(file, tool.get("auto-heal", {}), "tool.auto-heal."), environ)
+
+
+def _project(source: _Source, environ: Mapping[str, str]) -> Project:
     where = f"{source.file.name}: {source.prefix}"
     table = read(source.table, dict[str, Any], where)
     refuse_nul(table, where)
@@ -72,7 +87,7 @@ def load_project(start: Path, environ: Mapping[str, str] | None = None) -> Proje
             )
     problems.refuse()
     for service in services.values():
-        _learn_secrets(service)
+        learn_secrets(service)
     _check_dependencies(services, f"{where}services")
     _check_conflicts(services, f"{where}services")
     _check_heals(services, f"{where}services")
@@ -131,6 +146,13 @@ def parse(file: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; raise ConfigError with the reason if it cannot be read."""
     try:
         content = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file.name}: cannot be read: {error.strerror}") from None
+    return _tables(file, content)
+
+
+def _tables(file: Path, content: bytes) -> dict[str, Any]:
+    try:
         content.decode()
         # Decode like file names and arguments, so that they match even in the C locale.
         return tomllib.loads(os.fsdecode(content))
@@ -139,8 +161,6 @@ def parse(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         # Also for numbers with thousands of digits, and for brackets nested as deeply.
         raise ConfigError(f"{file.name}: not valid TOML: {error}") from None
-    except OSError as error:
-        raise ConfigError(f"{file.name}: cannot be read: {error.strerror}") from None
 
 
 def _override(variable: str, environ: Mapping[str, str], configured: Number, *, least: float) -> Number:
@@ -177,7 +197,7 @@ def _url_override(services: Mapping[str, object], environ: Mapping[str, str]) ->
     return dict.fromkeys(services, url)
 
 
-def _learn_secrets(service: Service) -> None:
+def learn_secrets(service: Service) -> None:
     """Register the secrets of a service, so that no output shows them."""
     secrets.learn(service.env)
     secrets.learn_values(service.headers.values())

@@ -143,14 +143,19 @@ def _listener(service: Service) -> int:
     address = service.address
     if address is None:
         raise HealError("adopt_needs_pid", name=service.name)
-    holders = {pid for pid in ownership.holders(address.endpoint.listeners()) if pid}
-    topmost = sorted(pid for pid in holders if not _ancestors(pid) & holders)
+    topmost = main_listeners(ownership.holders(address.endpoint.listeners()))
     if not topmost:
         raise HealError("nobody_listens", name=service.name, url=address)
     if len(topmost) > 1:
         names = ", ".join(introduce(pid) for pid in topmost)
         raise HealError("several_listen", name=service.name, url=address, holder=names)
     return topmost[0]
+
+
+def main_listeners(holders: Iterable[int | None]) -> list[int]:
+    """Return those of the PIDs that hold a socket whose ancestors do not, in the same session."""
+    pids = {pid for pid in holders if pid}
+    return sorted(pid for pid in pids if not _ancestors(pid) & pids)
 
 
 def refusal(service: Service, pid: int, *, any_user: bool = False) -> Message | None:

@@ -1,144 +1,155 @@
-"""`auto-heal init`: an empty project gets what it needs, and existing files stay."""
+"""`auto-heal init`, and a check right after it: green, and nobody is touched."""
 
 from __future__ import annotations
 
-import os
-import re
+import json
 import shlex
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
-from sandbox import PATIENT, PYTHON, REPOSITORY, Sandbox
+from sandbox import PATIENT, SERVE, Sandbox, sandbox, wait_for
 
-from remediation.config.load import tomllib
+# It answers by path what its argument says: {"/health": [status, content type, body]}.
+SERVER = """
+import http.server, json, os, sys, time
 
-
-def test_init_scaffolds_a_project_that_heals_at_once(tmp_path: Path, project: Sandbox) -> None:
-    (project.root / "auto-heal.toml").unlink()
-    for check in (project.root / "healthtests").iterdir():
-        check.unlink()
-    server = REPOSITORY / "examples" / "peachmini" / "server.py"
-
-    written = project.auto_heal(
-        "init", "--command", f"{PYTHON} {shlex.quote(str(server))}", "--url", project.url, "--name", "shop"
-    )
-    result = project.check()
-
-    assert written.code == 0, written
-    assert result.code == 0, result
-    assert (tmp_path / ".shop-server.pid").exists()
-    assert "2 passed" in result.output
-
-
-def test_init_overwrites_nothing_and_says_so(project: Sandbox) -> None:
-    project.write("conftest.py", "# mine\n")
-    project.write("pyproject.toml", '[project]\nname = "mine"\n')
-    (project.root / "auto-heal.toml").unlink()
-    before = {path: path.read_text() for path in (project.root / "healthtests").iterdir()}
-
-    first = project.auto_heal("init")
-    second = project.auto_heal("init")
-
-    assert first.code == second.code == 0, first
-    assert (project.root / "conftest.py").read_text() == "# mine\n"
-    assert "conftest.py" not in first.output
-    assert not (project.root / "healthtests" / "conftest.py").exists()
-    assert (project.root / "pyproject.toml").read_text().startswith('[project]\nname = "mine"\n\n[tool.auto-heal.')
-    assert "added    [tool.auto-heal] to pyproject.toml" in first.output
-    assert "kept     pyproject.toml" in second.output
-    assert {path: path.read_text() for path in before} == before
-
-
-def test_init_beside_hooks_of_the_project_itself_works_at_once(project: Sandbox) -> None:
-    project.write("conftest.py", "import pytest\n\n\n@pytest.fixture\ndef mine():\n    return 1\n")
-
-    assert project.auto_heal("init").code == 0
-    result = project.auto_heal("check")
-
-    assert result.code == 0, result
-    assert "🎉 Healed!" in result.output
-
-
-def test_init_refuses_a_command_for_a_shell_and_writes_nothing(project: Sandbox) -> None:
-    (project.root / "auto-heal.toml").unlink()
-
-    result = project.auto_heal("init", "--command", "cd app && npm start")
-
-    assert result.code == 4
-    assert "init: api.command: cd is for a shell, and no shell runs this; set cwd and env beside it" in result.output
-    assert not (project.root / "pyproject.toml").exists()
-
-
-def test_init_refuses_a_table_that_it_cannot_add_to_and_writes_nothing(tmp_path: Path) -> None:
-    text = "tool = { other = 1 }\n"
-    (tmp_path / "pyproject.toml").write_text(text)
-
-    result = subprocess.run(
-        [sys.executable, "-m", "remediation", "init"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PATIENT.parent.parent)}, capture_output=True, text=True,
-    )  # fmt: skip
-
-    assert result.returncode == 4
-    assert "cannot be added to" in result.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["pyproject.toml"]
-    assert (tmp_path / "pyproject.toml").read_text() == text
-
-
-def test_init_keeps_the_line_ends_of_a_file(project: Sandbox) -> None:
-    (project.root / "auto-heal.toml").unlink()
-    (project.root / "pyproject.toml").write_bytes(b'[project]\r\nname = "mine"\r\n')
-
-    assert project.auto_heal("init").code == 0
-
-    data = (project.root / "pyproject.toml").read_bytes()
-    assert data.startswith(b'[project]\r\nname = "mine"\r\n\r\n[tool.auto-heal')
-    assert data.count(b"\n") == data.count(b"\r\n")
-
-
-# Answers success with a text, as many servers do.
-_PLAIN = """
-import http.server, os
+REPLIES = json.loads(sys.argv[1])
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(204 if self.path == "/none" else 200)
+        status, kind, body, *delay = REPLIES.get(self.path) or REPLIES.get("*") or [404, "text/plain", "no"]
+        time.sleep(*delay or [0])
+        self.send_response(status)
+        if kind:
+            self.send_header("Content-Type", kind)
         self.end_headers()
-        if self.path != "/none":
-            self.wfile.write(b"OK")
+        self.wfile.write(body.encode())
+    def log_message(self, *_):
+        pass
 
-http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
+JSON, TEXT = "application/json", "text/plain"
+WELL = {"/health": [200, JSON, '{"status":"ok","uptime":7}']}
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("ready", ["/health", "/none"])
-def test_the_checks_that_init_writes_pass_on_any_success(project: Sandbox, ready: str) -> None:
-    (project.root / "auto-heal.toml").unlink()
-    shutil.rmtree(project.root / "healthtests")
-    project.write("server.py", _PLAIN)
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Sandbox]:
+    """A folder with a program, and nothing of auto-heal."""
+    for made in sandbox(tmp_path):
+        shutil.rmtree(made.root / "healthtests")
+        (made.root / "auto-heal.toml").unlink()
+        made.write("server.py", SERVER)
+        yield made
 
-    project.auto_heal("init", "--command", f"{PYTHON} server.py", "--url", project.url, "--ready", ready)
-    assert project.auto_heal("start").code == 0
-    before = project.pid
+
+def words(replies: dict[str, list[Any]]) -> list[str]:
+    """Return the command of a server with these replies."""
+    return [sys.executable, "server.py", json.dumps(replies)]
+
+
+def serve(project: Sandbox, replies: dict[str, list[Any]]) -> psutil.Process:
+    """Start a server as a person would, and wait until it listens."""
+    process = psutil.Process(project.stranger(*words(replies), PORT=str(project.port)).pid)
+    wait_for(lambda: any(entry.status == psutil.CONN_LISTEN for entry in process.net_connections()))
+    return process
+
+
+def is_green_and_touches_nothing(project: Sandbox, server: psutil.Process) -> None:
+    """Assert that a check passes, and that the server goes on."""
     result = project.auto_heal("check")
 
     assert result.code == 0, result
     assert "All systems are healthy" in result.output
-    assert project.pid == before
-    # A failure of what was promised is one all the same.
-    check = (project.root / "healthtests" / "test_health.py").read_text()
-    assert "assert 200 <= response.status_code < 300" in check
-    assert "response.json()" not in re.sub(r"#.*", "", check)
+    assert "Restarting" not in result.output
+    assert server.is_running()
 
 
-def test_init_writes_no_key_that_nobody_asked_for(project: Sandbox) -> None:
-    (project.root / "auto-heal.toml").unlink()
+def test_a_server_that_the_command_would_start_is_adopted_and_touched_by_nothing(bare: Sandbox) -> None:
+    server = serve(bare, WELL)
 
-    project.auto_heal("init", "--command", "node index.js", "--url", "http://localhost:3000", "--ready", "/health")
+    result = bare.auto_heal("init", "--url", bare.url, "--command", shlex.join(words(WELL)))
 
-    written = tomllib.loads((project.root / "pyproject.toml").read_text())["tool"]["auto-heal"]
-    keys = {"command": ["node", "index.js"], "url": "http://localhost:3000", "ready": "/health"}
-    assert written == {"services": {"api": keys}}
+    assert result.code == 0, result
+    assert f"(PID {server.pid}, " in result.lines[-2]
+    assert result.lines[-2].endswith(", which was started by hand, without a restart")
+    is_green_and_touches_nothing(bare, server)
+    assert bare.pid == server.pid
+
+
+def test_a_service_that_does_not_run_yet_is_started_by_the_first_check(bare: Sandbox) -> None:
+    result = bare.auto_heal("init", "--command", SERVE, "--url", bare.url, "--ready", "/api/health")
+
+    assert f"  would start `{sys.executable} {PATIENT}` in {bare.root}" in result.lines
+    assert not bare.family()
+    result = bare.check()
+    assert result.code == 0, result
+    assert "2 passed" in result.output
+    assert bare.property("verdict") == "healed"
+
+
+DIALECTS = {
+    "Spring Boot": {"/actuator/health": [200, "application/vnd.spring-boot.actuator.v3+json", '{"status":"UP"}']},
+    "Spring Boot with details": {
+        "/actuator/health": [200, JSON, '{"status":"UP","components":{"db":{"status":"UP"}}}']
+    },
+    "ASP.NET": {"/health": [200, TEXT, "Healthy"]},
+    "ASP.NET degraded": {"/health": [200, TEXT, "Degraded"]},
+    "RFC draft": {"/health": [200, "application/health+json", '{"status":"pass","time":"2026-01-01T00:00:00Z"}']},
+    "Kubernetes": {"/healthz": [200, TEXT, "ok"]},
+    "Rails": {"/up": [200, "text/html", '<html><body style="background-color: green"></body></html>']},
+    "Node with text as HTML": {"/health": [200, "text/html; charset=utf-8", "OK\n"]},
+    "empty": {"/health": [204, "", ""]},
+    "API without a health path": {"/graphql": [200, JSON, "{}"]},
+    "page": {"*": [200, "text/html", "<html>Welcome</html>"]},
+    "credentials": {"*": [401, TEXT, "who?"]},
+    "forbidden": {"*": [403, TEXT, "no"]},
+    "slow": {"/health": [200, JSON, '{"status":"ok"}', 1]},
+    "slow and without a health path": {"*": [404, TEXT, "no", 0.3]},
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("replies", DIALECTS.values(), ids=DIALECTS)
+def test_whatever_a_well_service_says_a_check_is_green_and_touches_nothing(
+    bare: Sandbox, replies: dict[str, list[Any]]
+) -> None:
+    server = serve(bare, replies)
+
+    first = bare.auto_heal("init", "--url", bare.url, "--command", shlex.join(words(replies)))
+    is_green_and_touches_nothing(bare, server)
+    second = bare.auto_heal("init", "--url", bare.url, "--name", "again")
+    is_green_and_touches_nothing(bare, server)
+
+    assert first.code == second.code == 0, second
+    assert bare.pid == server.pid
+
+
+@pytest.mark.soak
+def test_a_stranger_in_the_place_of_the_command_is_only_checked(bare: Sandbox) -> None:
+    server = serve(bare, WELL)
+
+    result = bare.auto_heal("init", "--url", bare.url, "--command", "node index.js")
+
+    (left_out,) = [line for line in result.lines if line.startswith("The command is left out: ")]
+    assert f"(PID {server.pid}, " in left_out
+    assert left_out.endswith("which is not what `node index.js` starts")
+    is_green_and_touches_nothing(bare, server)
+    server.kill()
+    assert bare.auto_heal("check", "--reruns=0").code == 1
+
+
+@pytest.mark.soak
+def test_a_sick_service_is_red_until_it_is_well(bare: Sandbox) -> None:
+    sick = serve(bare, {"/health": [503, JSON, '{"status":"DOWN"}']})
+
+    bare.auto_heal("init", "--url", bare.url)
+
+    assert bare.auto_heal("check", "--reruns=0").code == 1
+    sick.kill()
+    is_green_and_touches_nothing(bare, serve(bare, {"/health": [200, JSON, '{"status":"UP"}']}))

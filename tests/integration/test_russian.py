@@ -54,7 +54,8 @@ WORDS = {
     "reload", "status", "adopt", "drill", "pause", "resume", "beat", "report", "init", "start_timeout", "pyproject",
     "command", "ready",
     "free_port", "cwd", "xx", "tool", "gitignore", "server", "log", "reports", "lock", "healthtests", "version",
-    "count", "validate", "timeout", "stop_timeout", "depends_on", "budget", "user", "log_file",
+    "count", "validate", "timeout", "stop_timeout", "depends_on", "budget", "user", "log_file", "http", "https", "tcp",
+    "unix", "doctor",
 }  # fmt: skip
 READ_BY_MACHINES = re.compile(
     r"""`[^`]*`                      # commands

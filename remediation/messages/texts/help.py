@@ -78,8 +78,8 @@ HELP = {
         "завершить паузу этих (по умолчанию: общую паузу всех сервисов)",
     "tell of the past: uptime, failures, heals, latency":
         "показать прошлое: доступность, сбои, восстановления, задержку",
-    "write checks and configuration for a project that has none":
-        "записать проверки и конфигурацию для проекта, где их нет",
+    "look at what answers at a url, and write checks that fit it":
+        "посмотреть, что отвечает по url, и записать подходящие проверки",
     "show pytest's own output as well": "показать и вывод самого pytest",
     "serve Prometheus metrics on 127.0.0.1:PORT": "отдавать метрики Prometheus на 127.0.0.1:ПОРТ",
     "all configured services if none is named": "если не указан ни один, все сервисы из конфигурации",
@@ -89,10 +89,12 @@ HELP = {
     "how far to look back (default: 7d)": "за какой срок показать (по умолчанию: 7d)",
     "the project (default: here)": "проект (по умолчанию: текущий каталог)",
     "the service's name (default: api)": "имя сервиса (по умолчанию: api)",
-    "the command that starts the service": "команда, которая запускает сервис",
-    "where it answers (default: http://localhost:8787)": "где он отвечает (по умолчанию: http://localhost:8787)",
-    "the path that answers 2xx when it is up (default: /api/health)":
-        "путь, который отвечает 2xx, когда сервис работает (по умолчанию: /api/health)",
+    "where it answers: http, https, tcp, or unix:PATH": "где он отвечает: http, https, tcp или unix:ПУТЬ",
+    "the command that starts it (default: none)": "команда, которая его запускает (по умолчанию: никакая)",
+    "the path that answers 2xx when it is up (default: a usual one)":
+        "путь, который отвечает 2xx, когда сервис работает (по умолчанию: один из обычных)",
+    "add to .gitignore what auto-heal writes": "добавить в .gitignore то, что пишет auto-heal",
+    "add doctor:auto and doctor:monitor to package.json": "добавить doctor:auto и doctor:monitor в package.json",
     "only print a systemd unit for the monitor": "только вывести юнит systemd для монитора",
     "only print a line for crontab": "только вывести строку для crontab",
     "exit with 0 also if something is sick": "завершиться с кодом 0, даже если есть сбои",

@@ -8,7 +8,14 @@ MISTAKES = {
     "`auto-heal init` writes one":
         "нет конфигурации: ни {own}, ни [tool.auto-heal] в {shared} нет в {folder} и выше; её создаёт `auto-heal init`",
     "not UTF-8, as TOML must be: byte {byte}": "файл не в UTF-8, как того требует TOML: байт {byte}",
+    "not UTF-8, as TOML must be": "не в UTF-8, как того требует TOML",
+    "not UTF-8: byte {byte}": "файл не в UTF-8: байт {byte}",
     "not valid TOML: {error}": "неверный TOML: {error}",
+    "not valid JSON: {error}": "неверный JSON: {error}",
+    "is not an object": "это не объект",
+    "finds no place for {names}; add them by hand": "для {names} не нашлось места; добавьте вручную",
+    "cannot be added to: {problem}; add the table above by hand":
+        "дополнить не удалось: {problem}; добавьте показанную таблицу вручную",
     "cannot be read: {problem}": "не удалось прочитать: {problem}",
     "cannot be written: {problem}": "не удалось записать: {problem}",
     "there is none in {folder} any more": "в {folder} её больше нет",
@@ -153,7 +160,11 @@ MISTAKES = {
         "или установите его в это окружение ещё раз",
     "a monitor never rolls back, only postdeploy and a single check do":
         "монитор не выполняет откат, его выполняют postdeploy и отдельная проверка",
+    "needs --url, where the service answers, such as http://localhost:3000":
+        "нужен --url, где отвечает сервис, например http://localhost:3000",
     "{path} is no path such as /health": "{path} — не путь вида /health",
+    "{path}: {problem}; name a path that answers 2xx, or leave it out":
+        "{path}: {problem}; укажите путь, который отвечает 2xx, или не указывайте его",
     "the path is too long for a crontab; cron takes {limit} bytes a command":
         "путь слишком длинный для crontab: cron принимает команды до {limit} байт",
     "neither a unit nor a crontab can name a path with such characters; rename it":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remediation.messages.text import INFO, Text
+from remediation.messages.text import INFO, WARN, Text
 
 TABLE: dict[str, Text] = {
     # The columns of `status`.
@@ -139,16 +139,69 @@ TABLE: dict[str, Text] = {
     "in_attempts": Text(
         INFO, " ({count} {count:attempt|attempts})", " ({count} {count:попытка|попытки|попыток})"
     ),
-    # `init`.
-    "kept": Text(INFO, "kept     {path}", "оставлен  {path}"),
+    # `init`: what it saw.
+    "init_listens": Text(INFO, "{holder} listens on {url}", "{url} слушает {holder}"),
+    "init_silent": Text(
+        INFO, "Nothing answers at {url} now: {problem}", "По адресу {url} сейчас никто не отвечает: {problem}"
+    ),
+    "init_answers": Text(
+        INFO, "GET {path}: status {status}, {kind}: {start}", "GET {path}: код ответа {status}, {kind}: {start}"
+    ),
+    "init_answers_empty": Text(
+        INFO, "GET {path}: status {status}, without a body", "GET {path}: код ответа {status}, без тела"
+    ),
+    # What that means.
+    "init_sick": Text(
+        WARN, "So the service is not well; the check passes once it is",
+        "Значит, сервис не в порядке; проверка пройдёт, когда он заработает",
+    ),
+    "init_doubtful": Text(
+        WARN, "So it works, with concerns of its own; the check looks at the status only",
+        "Значит, сервис работает, но с оговорками; проверяется только код ответа",
+    ),
+    "init_login": Text(
+        WARN, "A login page answers whatever is behind it; add a check of a path that needs no login",
+        "Страница входа отвечает, даже когда за ней ничего не работает; добавьте проверку пути без входа",
+    ),
+    "init_guarded": Text(
+        WARN, "Only the connection is checked: it asks for credentials; with headers, a get check can do more",
+        "Проверяется только соединение: нужны учётные данные; если задать headers, можно проверить и ответ",
+    ),
+    "init_redirect": Text(
+        WARN, "Only the connection is checked: checks do not follow to {place}; if that is the service, it is its url",
+        "Проверяется только соединение: проверки не переходят на {place}; если сервис там, это и есть его url",
+    ),
+    "init_no_path": Text(
+        WARN, "Only the connection is checked: no usual health path answers with success; add a check of its own",
+        "Проверяется только соединение: обычные пути не отвечают успешно; добавьте проверку своего пути",
+    ),
+    "init_no_http": Text(
+        WARN, "Only the connection is checked: {problem}", "Проверяется только соединение: {problem}"
+    ),
+    "init_tls": Text(
+        WARN, "Only the connection is checked: {problem}; verify = false would accept any certificate",
+        "Проверяется только соединение: {problem}; с verify = false подойдёт любой сертификат",
+    ),
+    "init_stranger": Text(
+        WARN, "The command is left out: {holder} serves {url}, and {why}",
+        "Команда не записана: {url} обслуживает {holder}: {why}",
+    ),
+    "init_strangers": Text(
+        WARN, "The command is left out: several processes serve {url} that could be what it starts: {holder}",
+        "Команда не записана: {url} обслуживают несколько подходящих процессов: {holder}",
+    ),
+    # What it wrote, and what comes next.
     "wrote": Text(INFO, "wrote    {path}", "записан   {path}"),
-    "kept_table": Text(
-        INFO, "kept     {path}: it has [tool.auto-heal]", "оставлен  {path}: в нём уже есть [tool.auto-heal]"
-    ),
-    "added": Text(INFO, "added    [tool.auto-heal] to {path}", "добавлено [tool.auto-heal] в {path}"),
+    "kept_table": Text(INFO, "kept     {path}: it has [{table}]", "оставлен  {path}: в нём уже есть [{table}]"),
+    "added": Text(INFO, "added    [{table}] to {path}", "добавлено [{table}] в {path}"),
     "gitignore": Text(INFO, "For .gitignore: {files}", "Для .gitignore: {files}"),
-    "next_step": Text(
-        INFO, "Look at command, url and ready in the configuration, then run: {command}",
-        "Проверьте command, url и ready в конфигурации, затем выполните: {command}",
+    "npm_scripts": Text(INFO, "For package.json: {scripts}", "Для package.json: {scripts}"),
+    "init_no_command": Text(
+        INFO, 'To have it healed, add command = ["..."], or restart = ["..."], to its table',
+        'Чтобы сервис восстанавливался, добавьте в его таблицу command = ["..."] или restart = ["..."]',
     ),
+    "init_plan": Text(
+        INFO, "A heal of {name} now (see `auto-heal plan`):", "Восстановление {name} сейчас (см. `auto-heal plan`):"
+    ),
+    "next_step": Text(INFO, "Next: {command}", "Дальше: {command}"),
 }  # fmt: skip
