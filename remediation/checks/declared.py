@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from remediation.config.load import OWN_FILE
 from remediation.config.model import Project
 from remediation.config.positions import lines_of_checks
 from remediation.messages.message import english, seconds
+from remediation.supervision.handover import Handover
 
 # How much longer than its deadline an attempt may take until it counts as one that hangs in a library, in seconds.
 _GRACE = 1.0
@@ -41,6 +43,8 @@ class DeclaredChecks:
         # A worker of xdist is told its checks one by one.
         one_by_one |= hasattr(config, "workerinput") or any(getattr(option, name, None) for name in _ONE_BY_ONE)
         self.is_ahead = not one_by_one
+        """Whether attempts are made before pytest asks for them."""
+        self._announced = set[DeclaredCheck]()
         self._timeout = float(getattr(option, "timeout", None) or project.timeout)
         self.evaluator = Evaluator(project, store, sessions=sessions, timeout=self._timeout)
         self.ahead = Ahead[DeclaredCheck, Attempt](
@@ -63,18 +67,28 @@ class DeclaredChecks:
             return None
         return _Configuration.from_parent(parent, path=file_path, plugin=self, project=self._project)
 
+    def follow(self, handover: Handover) -> None:
+        """Run the checks one by one after an earlier session that had to be ended: one of them stopped all the others.
+
+        Whatever keeps Python from switching threads does so, such as a regular expression that takes for ever.
+        """
+        self.is_ahead &= not handover.checks
+
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Announce the checks of this process."""
         self.announce(session.items)
 
     def announce(self, items: Iterable[pytest.Item]) -> None:
         """Announce the checks that this process is about to run."""
-        if self.is_ahead:
-            self.ahead.announce(item for item in items if isinstance(item, DeclaredCheck))
+        self._announced = {item for item in items if self.is_ahead and isinstance(item, DeclaredCheck)}
+        self.ahead.announce(item for item in items if item in self._announced)
 
     def attempt(self, item: DeclaredCheck) -> Attempt:
         """Return the next attempt at a check. ServiceDown if there is none in time."""
-        longest = self._timeout + self._retries.retries(item)[1] + _GRACE / 2
+        delay = self._retries.retries(item)[1]
+        if item not in self._announced and EXTRA_TIME in item.stash and getattr(item, "execution_count", 1) > 1:
+            time.sleep(delay)
+        longest = self._timeout + delay + _GRACE / 2
         try:
             return self.ahead.next(item, longest)
         except queue.Empty:

@@ -161,6 +161,21 @@ def test_the_retries_of_checks_run_at_the_same_time_and_are_reported(own: Sandbo
 
 
 @pytest.mark.soak
+def test_a_regular_expression_that_takes_for_ever_fails_its_own_check_only(own: Sandbox) -> None:
+    slow = '{ post = "/", body = { a = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }, status = 201, matches = "(A+)+!" }'
+    others = [f'{{ get = "/{number}" }}' for number in range(8)]
+    declare(own, *others[:4], slow, *others[4:], top="timeout = 1\nretries = 2\n")
+    own.auto_heal("start")
+
+    result = own.auto_heal("check", "--no-heal")
+
+    assert result.code == 1, result
+    failed = [line for line in result.lines if line.startswith("❌ ") and "FAIL" in line]
+    assert failed == ["❌ POST / FAIL after 2 attempts"], result
+    assert len(list(own.report.iter("testcase"))) == 9
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("arguments", [(), ("-x",), ("-n", "1")])
 def test_a_retry_waits_for_its_delay(own: Sandbox, arguments: tuple[str, ...]) -> None:
     own.write("healthtests/README", "")
