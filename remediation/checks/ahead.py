@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item", bound=Hashable)
 Result = TypeVar("Result")
 
-# The most checks under way at once.
-_MOST = 200
+# The most checks under way at once. Each may hold an answer of 8 MiB.
+_MOST = 100
 # How many checks may begin before those under way have ended, or have had this many seconds to send their request.
 # More would wait for the interpreter rather than for their services, and look slow.
 _YOUNG, _YOUTH = 4, 0.05

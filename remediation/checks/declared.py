@@ -58,14 +58,16 @@ class DeclaredChecks:
     def _is_asked_for(self) -> bool:
         """Return whether the folder of the checks is an argument, and the configuration is not."""
         folder, base = self._project.root / FOLDER, self._config.invocation_params.dir
-        arguments = {base / argument.partition("::")[0] for argument in self._config.args}
+        arguments = {(base / argument.partition("::")[0]).resolve() for argument in self._config.args}
         return folder in arguments and self._project.source not in arguments
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect the configuration as a file of checks, if it is an argument."""
-        if file_path != self._project.source or not parent.session.isinitpath(file_path):
+        if file_path.name != self._project.source.name or not parent.session.isinitpath(file_path):
             return None
-        return _Configuration.from_parent(parent, path=file_path, plugin=self, project=self._project)
+        if file_path.resolve() != self._project.source:
+            return None
+        return Configuration.from_parent(parent, path=file_path, plugin=self, project=self._project)
 
     def follow(self, handover: Handover) -> None:
         """Run the checks one by one after an earlier session that had to be ended: one of them stopped all the others.
@@ -112,22 +114,24 @@ class DeclaredChecks:
         return report
 
 
-class _Configuration(pytest.File):
+class Configuration(pytest.File):
     """The configuration, with a node for each service that has checks."""
 
     def __init__(self, *, plugin: DeclaredChecks, project: Project, **kwargs: Any) -> None:
+        """Collect the checks of a project."""
         super().__init__(**kwargs)
         self._plugin = plugin
         self._project = project
 
-    def collect(self) -> Iterator[_Service]:
+    def collect(self) -> Iterator[ServiceChecks]:
+        """Yield a node for each service that has checks."""
         path = () if self.path.name == OWN_FILE else ("tool", "auto-heal")
         lines = lines_of_checks(self.path.read_text(encoding="utf-8", errors="surrogateescape"), *path)
         for service in self._project.services.values():
             subjects = [Subject(service, check, name) for check, name in _named(service.checks)]
             places = lines.get(service.name, [])
             if subjects:
-                yield _Service.from_parent(
+                yield ServiceChecks.from_parent(
                     self, name=service.name, subjects=subjects, lines=places, plugin=self._plugin,
                     is_only=len(self._project.services) == 1,
                 )  # fmt: skip
@@ -142,12 +146,13 @@ def _named(checks: Iterable[Any]) -> Iterator[tuple[Any, str]]:
         yield check, check.name if number == 1 else f"{check.name} ({number})"
 
 
-class _Service(pytest.Collector):
+class ServiceChecks(pytest.Collector):
     """The checks of one service."""
 
     def __init__(
         self, *, subjects: list[Subject], lines: list[int | None], plugin: DeclaredChecks, is_only: bool, **kwargs: Any
     ) -> None:
+        """Take the line of each check, if the lines are known, and whether the project has no other service."""
         super().__init__(**kwargs)
         self._subjects = subjects
         self._lines = lines
@@ -155,6 +160,7 @@ class _Service(pytest.Collector):
         self._is_only = is_only
 
     def collect(self) -> Iterator[DeclaredCheck]:
+        """Yield the checks."""
         lines = self._lines if len(self._lines) == len(self._subjects) else [None] * len(self._subjects)
         for subject, line in zip(self._subjects, lines, strict=True):
             label = subject.name if self._is_only else f"{subject.service.name}: {subject.name}"

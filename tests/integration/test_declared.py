@@ -217,6 +217,10 @@ def test_the_folder_collects_declared_checks_and_a_module_in_it_does_not(own: Sa
     assert collected("healthtests/test_a.py") == ["healthtests/test_a.py::test_a"]
     assert collected("auto-heal.toml::api::GET /") == ["auto-heal.toml::api::GET /"]
     assert collected("healthtests", "-k", "GET") == declared
+    alias = own.root.parent / f"{own.root.name}-alias"
+    alias.symlink_to(own.root)
+    for path in (own.root / "healthtests", alias / "healthtests", own.root / "healthtests" / ".." / "healthtests"):
+        assert sum("auto-heal.toml::" in line for line in collected(str(path))) == 3
     assert own.run("pytest", "auto-heal.toml::api::GET /health").code == 0
     assert [case.get("name") for case in own.report.iter("testcase")] == ["GET /health"]
 
