@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import servers
+from daemons import enterable, running
 from sandbox import Sandbox, free_port, sandbox, wait_for
 
 from remediation.checks.errors import ServiceDown
@@ -32,27 +32,8 @@ def probe(root: Path, seconds: float = 10.0) -> Probe:
 @pytest.fixture(scope="module")
 def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A project in a folder that every user may enter."""
-    root = tmp_path_factory.mktemp("real")
-    for folder in (root, *root.parents[:3]):
-        with suppress(PermissionError):
-            folder.chmod(0o755)
-    yield from sandbox(root)
-
-
-@contextmanager
-def running(command: list[str], *, user: str | None = None, cwd: Path) -> Iterator[psutil.Process]:
-    """Run a server until the end of the block."""
-    server = subprocess.Popen(
-        command, cwd=cwd, user=user, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    process = psutil.Process(server.pid)
-    try:
-        yield process
-    finally:
-        for each in [process, *process.children(recursive=True)]:
-            each.kill()
-        server.wait()
+    for project in sandbox(tmp_path_factory.mktemp("real")):
+        yield enterable(project)
 
 
 @contextmanager
