@@ -34,7 +34,7 @@ DEADLINE = 30.0
 IMPATIENT = "timeout = 0.5\nretries = 1"
 
 # Plugins that only their own tests need. All other runs disable them, since they cost time.
-_KEPT_OUT = "-p no:asyncio -p no:html -p no:metadata -p no:pytest_cov -p no:hypothesispytest"
+_KEPT_OUT = "-p no:asyncio -p no:anyio -p no:html -p no:metadata -p no:pytest_cov -p no:hypothesispytest"
 _WITHOUT_WORKERS = f"{_KEPT_OUT} -p no:xdist -p no:xdist.looponfail"
 
 Value = TypeVar("Value")
