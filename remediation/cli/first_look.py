@@ -65,7 +65,7 @@ def keys(service: Service, sight: Sight | None, asked: Mapping[str, object]) -> 
         values["ready"] = asked.get("ready") if asked.get("ready") == "tcp" else sight.ready
         if sight.expected:
             checks.append(sight.expected)
-        elif service.address and not service.address.socket:
+        else:
             checks.append({"tcp": True})
     if "command" in asked:
         checks.append({"process": True})

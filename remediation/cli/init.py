@@ -22,7 +22,7 @@ from remediation.healing.incident import Incident
 from remediation.messages.message import visible
 from remediation.messages.text import of_environment
 from remediation.messages.words import Words
-from remediation.probes.discovery import Remark, look
+from remediation.probes.discovery import USUAL_PATHS, Remark, look
 from remediation.state.service_state import Store
 from remediation.system import files
 from remediation.system.secrets import redacted
@@ -93,8 +93,20 @@ def _asked(command: str | None, url: str | None, ready: str | None) -> dict[str,
     for option, text in (("--command", command), ("--url", url)):
         if text and text != text.encode(errors="replace").decode():
             raise ConfigError(f"{option}: not UTF-8, as TOML must be")
+    if url and not ready:
+        url, ready = _parted(url)
     values = {"command": words, "url": url, "ready": ready}
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _parted(url: str) -> tuple[str, str | None]:
+    """Return a url without the usual health path at its end, and that path; None if it has none."""
+    whole = url.rstrip("/")
+    for path in sorted(USUAL_PATHS, key=len, reverse=True):
+        rest = whole.removesuffix(path.rstrip("/"))
+        if url.startswith(("http://", "https://")) and rest != whole and not rest.endswith("/"):
+            return rest, path
+    return url, None
 
 
 def _load(configuration: Configuration, content: bytes) -> Project:

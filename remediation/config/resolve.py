@@ -75,8 +75,8 @@ def _unfit(check: Check, service: Service) -> str | None:
     scheme = service.address.scheme if service.address else ""
     if check.is_request and scheme not in ("http", "https", "unix"):
         return "needs an http or https url, to which the path belongs"
-    if check.tcp is True and scheme in ("", "unix"):
-        return 'needs a url with a port; or give host and port, as in "localhost:5432"'
+    if check.tcp is True and not scheme:
+        return 'needs a url; or give host and port, as in "localhost:5432"'
     if check.tls_expires_in and scheme not in ("https", "tcp"):
         return "needs an https url, whose certificate is looked at"
     if check.kind in _NEED_PROCESS and not service.command:

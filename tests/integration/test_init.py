@@ -14,6 +14,8 @@ import psutil
 import pytest
 from sandbox import PATIENT, SERVE, Sandbox, sandbox, wait_for
 
+from remediation.config.load import tomllib
+
 # It answers by path what its argument says: {"/health": [status, content type, body]}.
 SERVER = """
 import http.server, json, os, sys, time
@@ -68,6 +70,7 @@ def is_green_and_touches_nothing(project: Sandbox, server: psutil.Process) -> No
     assert "All systems are healthy" in result.output
     assert "Restarting" not in result.output
     assert server.is_running()
+    assert server.status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_server_that_the_command_would_start_is_adopted_and_touched_by_nothing(bare: Sandbox) -> None:
@@ -128,6 +131,42 @@ def test_whatever_a_well_service_says_a_check_is_green_and_touches_nothing(
 
     assert first.code == second.code == 0, second
     assert bare.pid == server.pid
+
+
+# Answers every first bytes with this, on the Unix socket app.sock.
+SOCKET = """
+import contextlib, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind("app.sock")
+server.listen()
+while True:
+    client, _ = server.accept()
+    with client, contextlib.suppress(OSError):
+        client.recv(9999)
+        client.sendall(sys.argv[1].encode())
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("answer", "check"),
+    [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", {"get": "/health", "matches": "^ok$"}),
+        ("-ERR unknown command\r\n", {"tcp": True}),
+    ],
+    ids=["HTTP", "something else"],
+)
+def test_a_service_on_a_unix_socket_is_checked_there(bare: Sandbox, answer: str, check: dict[str, Any]) -> None:
+    bare.write("server.py", SOCKET)
+    server = psutil.Process(bare.stranger(sys.executable, "server.py", answer).pid)
+    wait_for((bare.root / "app.sock").exists)
+
+    bare.auto_heal("init", "--url", "unix:app.sock")
+
+    table = tomllib.loads((bare.root / "pyproject.toml").read_text())["tool"]["auto-heal"]["services"]["api"]
+    assert table["url"] == "unix:app.sock"
+    assert table["checks"] == [check]
+    is_green_and_touches_nothing(bare, server)
 
 
 @pytest.mark.soak

@@ -213,6 +213,22 @@ def test_where_nothing_is_seen_the_connection_or_the_process_is_checked(
     assert written() == keys
 
 
+@pytest.mark.parametrize(
+    ("given", "url", "ready"),
+    [
+        ("http://localhost:1/health", "http://localhost:1", "/health"),
+        ("https://localhost:1/shop/actuator/health/", "https://localhost:1/shop", "/actuator/health"),
+        ("http://localhost:1/api", "http://localhost:1/api", "tcp"),
+        ("http://health:1", "http://health:1", "tcp"),
+        ("unix:/run/up", "unix:/run/up", "tcp"),
+    ],
+)
+def test_a_health_path_in_the_url_is_taken_for_what_it_is(run: Run, given: str, url: str, ready: str) -> None:
+    run("--url", given)
+
+    assert (written()["url"], written()["ready"]) == (url, ready)
+
+
 # What is there already.
 
 
