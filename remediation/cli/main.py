@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import io
+import json
 import os
 import sys
 import textwrap
@@ -15,14 +16,14 @@ import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from remediation import __version__
 from remediation.drill.fault_names import FAULTS, listed
 from remediation.messages.formatting import HELP_WIDTH, duration
 from remediation.messages.text import of_environment
 from remediation.system import journal
-from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, USAGE_ERROR
+from remediation.system.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, PASSED, USAGE_ERROR
 from remediation.system.process_exit import exit_at_once
 
 _STDERR = 2
@@ -53,6 +54,12 @@ _CODES = """exit codes:
 
 class _Parser(argparse.ArgumentParser):
     """Exits with 4 on wrong use, as pytest does, where argparse would exit with 2."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the nearest command instead of all of them."""
+        if action.dest == "command" and action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(None, _unknown("command", value, list(action.choices)))
+        super()._check_value(action, value)
 
     def error(self, message: str) -> NoReturn:
         text = f"{message}; see {self.prog} --help"
@@ -91,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     _add_validate(commands)
     _add_report(commands)
     _add_init(commands)
+    _add_help(commands)
     return top
 
 
@@ -250,6 +258,11 @@ def _add_validate(commands: argparse._SubParsersAction[_Parser]) -> None:
         "auto-heal validate\n  auto-heal validate --checks", "exit codes: 0 if it is, 4 if not",
     )  # fmt: skip
     validate.add_argument("--checks", action="store_true", help="collect the checks as well")
+    schema = _add(
+        commands, "schema", "print the JSON Schema of the configuration, for editors",
+        "auto-heal schema >auto-heal.schema.json",
+    )  # fmt: skip
+    schema.add_argument("--pyproject", action="store_true", help="that of a pyproject.toml with [tool.auto-heal]")
 
 
 def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -279,12 +292,21 @@ def _add_init(commands: argparse._SubParsersAction[_Parser]) -> None:
     printed.add_argument("--cron", action="store_true", help="only print a line for crontab")
 
 
+def _add_help(commands: argparse._SubParsersAction[_Parser]) -> None:
+    topic = _add(commands, "help", "explain a command, as its --help does", "auto-heal help check").add_argument
+    topic("topic", nargs="?", metavar="COMMAND", help="the command (default: all of them in a few words)")
+
+
 def _fault(text: str) -> str:
     if text not in FAULTS:
-        near = difflib.get_close_matches(text, FAULTS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known faults: {', '.join(FAULTS)}"
-        raise argparse.ArgumentTypeError(f"no fault is called {text!r}; {hint}")
+        raise argparse.ArgumentTypeError(_unknown("fault", text, list(FAULTS)))
     return text
+
+
+def _unknown(what: str, text: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known {what}s: {', '.join(known)}"
+    return f"no {what} is called {text!r}; {hint}"
 
 
 def _count(text: str) -> int:
@@ -507,6 +529,18 @@ def _validate(options: argparse.Namespace, _: list[str]) -> int:
     return validate(checks=options.checks)
 
 
+def _schema(options: argparse.Namespace, _: list[str]) -> int:
+    from remediation.config.json_schema import json_schema
+
+    print(json.dumps(json_schema(in_pyproject=options.pyproject), indent=2))
+    return PASSED
+
+
+def _help(options: argparse.Namespace, _: list[str]) -> int:
+    parser().parse_args([*([options.topic] if options.topic else []), "--help"])
+    return PASSED
+
+
 def _report(options: argparse.Namespace, _: list[str]) -> int:
     from remediation.cli.report import report
 
@@ -529,6 +563,6 @@ def _init(options: argparse.Namespace, _: list[str]) -> int:
 _RUN = {
     "check": _check, "plan": _plan, "monitor": _monitor, "predeploy": _predeploy, "postdeploy": _postdeploy,
     "start": _by_hand, "stop": _by_hand, "restart": _by_hand, "reload": _by_hand, "adopt": _adopt, "status": _status,
-    "drill": _drill, "pause": _pause, "resume": _resume, "beat": _beat, "validate": _validate, "report": _report,
-    "init": _init,
+    "drill": _drill, "pause": _pause, "resume": _resume, "beat": _beat, "validate": _validate, "schema": _schema,
+    "report": _report, "init": _init, "help": _help,
 }  # fmt: skip

@@ -26,7 +26,7 @@ KINDS = (
     "log_without", "heartbeat", "process",
 )  # fmt: skip
 # What else a check may say, and beside which kinds.
-_BESIDE = {
+BESIDE = {
     "status": _REQUESTS, "headers": _REQUESTS, "json": ("get", "post"), "contains": ("get", "post", "dns"),
     "matches": ("get", "post"), "body": ("post",), "path": ("disk_free",),
     "within": (*_REQUESTS, "tcp", "dns"),
@@ -99,7 +99,7 @@ class Check(Struct, frozen=True, kw_only=True):
             raise InvalidValueError(f"says nothing to check; give one of {', '.join(KINDS)}", "")
         if len(given) > 1:
             raise InvalidValueError(f"has {' and '.join(given)}; make it one check each", "")
-        for key, kinds in _BESIDE.items():
+        for key, kinds in BESIDE.items():
             if self._has(key) and given[0] not in kinds:
                 raise InvalidValueError(f"does not go with {given[0]}, only with {', '.join(kinds)}", key)
         self._check_request()

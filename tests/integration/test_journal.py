@@ -41,7 +41,7 @@ def test_a_broken_configuration_and_wrong_use_are_errors(project: Sandbox, journ
     assert others == []
 
     errors, others = lines(project, journal, "nothing")
-    assert "invalid choice" in errors[-1], errors
+    assert "no command is called 'nothing'" in errors[-1], errors
     assert others == []
 
 

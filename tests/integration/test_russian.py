@@ -52,7 +52,7 @@ WORDS = {
     "url", "systemd", "crontab", "cron", "Prometheus", "Ctrl", "C", "seed", "N", "S", "conftest", "py", "xml", "toml",
     "ladder", "latency", "rollback", "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart",
     "reload", "status", "adopt", "drill", "pause", "resume", "beat", "report", "init", "start_timeout", "pyproject",
-    "command", "ready",
+    "command", "ready", "schema", "help", "Schema",
     "free_port", "cwd", "xx", "tool", "gitignore", "server", "log", "reports", "lock", "healthtests", "version",
     "count", "validate", "timeout", "stop_timeout", "depends_on", "budget", "user", "log_file", "http", "https", "tcp",
     "unix", "doctor",
@@ -294,7 +294,7 @@ def test_what_github_shows_is_russian(project: Sandbox, *, ill: bool) -> None:
 
 COMMANDS = (
     "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "reload", "adopt", "status",
-    "drill", "pause", "resume", "beat", "validate", "report", "init",
+    "drill", "pause", "resume", "beat", "validate", "schema", "report", "init", "help",
 )  # fmt: skip
 FAULTS = (
     "crash", "hang", "deaf", "child", "orphan", "on", "port", "stranger", "stale", "pid", "reused", "full", "healer",

@@ -72,6 +72,11 @@ HELP = {
     "the same as --exit-code 1": "то же, что --exit-code 1",
     "say whether the configuration is valid": "проверить конфигурацию",
     "collect the checks as well": "также собрать проверки",
+    "print the JSON Schema of the configuration, for editors":
+        "вывести JSON Schema конфигурации, для редакторов",
+    "that of a pyproject.toml with [tool.auto-heal]": "для pyproject.toml с [tool.auto-heal]",
+    "explain a command, as its --help does": "объяснить команду, как её --help",
+    "the command (default: all of them in a few words)": "команда (по умолчанию: все, в нескольких словах)",
     "pause only these; the others are healed (default: all)":
         "приостановить только эти; остальные восстанавливаются (по умолчанию: все)",
     "end the pause of these (default: that of all services)":
@@ -213,6 +218,8 @@ USAGE = {
         "{value} — не срок вида 7d, 12h, 30m, 90s, 1d12h и не число секунд",
     "{value} is no duration: it must be more than 0 and at most 100 years":
         "{value} — не срок: он должен быть больше 0 и не больше 100 лет",
+    "no command is called {value}; did you mean {near}?": "нет команды {value}; возможно, имелась в виду {near}",
+    "no command is called {value}; known commands: {choices}": "нет команды {value}; есть такие: {choices}",
     "no fault is called {value}; did you mean {near}?": "нет сбоя {value}; возможно, имелся в виду {near}",
     "no fault is called {value}; known faults: {choices}": "нет сбоя {value}; есть такие: {choices}",
     "{value} is no whole number from 1 to {most}": "{value} — не целое число от 1 до {most}",

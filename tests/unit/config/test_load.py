@@ -318,7 +318,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("depends_on", '"x"', ".depends_on: expected a list"), ("ladder", "[]", ".ladder: expected a list of length >= 1"),
     ("ladder", "[5]", '.ladder[0]: expected "restart", "reload" or a table, got a whole number'),
     ("ladder", "[{}]", ".ladder[0]: needs run, a command, or hook, the name of a step of the project's own"),
-        ("ladder", '[{ run = "x", hook = "y" }]', ".ladder[0]: has both run and hook; make them two steps"),
+    ("ladder", '[{ run = "x", hook = "y" }]', ".ladder[0]: has both run and hook; make them two steps"),
     ("ladder", "[{ run = 5 }]", ".ladder[0].run: expected a list of strings or one string"),
     ("ladder", '[{ run = "x", timeot = 1 }]', ".ladder[0]: unknown key 'timeot'; did you mean 'timeout'?"),
     ("rollback", "[]", ".rollback: is empty; give a program"),
