@@ -293,7 +293,8 @@ class Probe:
         try:
             age = heartbeat.age(self._project.state_folder, name, within=limit)
         except heartbeat.OverdueError as error:
-            raise ServiceDown(str(error)) from None
+            # Only the next run of the job can help.
+            raise ServiceDown(str(error), retry_is_pointless=True) from None
         except HeartbeatError as error:
             raise _wrong("heartbeat", error) from None
         self._record("heartbeat", name, age, "s", f"{spoken(age)} ago")

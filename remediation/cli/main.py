@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import io
-import json
 import os
 import sys
 import textwrap
@@ -530,6 +529,8 @@ def _validate(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _schema(options: argparse.Namespace, _: list[str]) -> int:
+    import json
+
     from remediation.config.json_schema import json_schema
 
     print(json.dumps(json_schema(in_pyproject=options.pyproject), indent=2))

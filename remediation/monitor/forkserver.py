@@ -33,6 +33,7 @@ from remediation.checks.pytest_internals import bin_xml_escape, mangle_test_addr
 from remediation.checks.retries import heals
 from remediation.config.model import Project
 from remediation.healing import liveness
+from remediation.healing.hooks import HealEvent
 from remediation.monitor.file_watch import imported_from
 from remediation.monitor.protocol import Ready
 from remediation.monitor.scheduler import ScheduledRound, Server
@@ -121,6 +122,10 @@ def _answer_request(listener: socket.socket) -> None:
 _GARBAGE = (20_000, 10, 10)
 
 
+def _tell_nobody(_event: HealEvent) -> None:
+    """Stand for the hooks of a project without any."""
+
+
 class ForkServer:
     """A pytest plugin that replaces pytest's own loop over the checks."""
 
@@ -175,12 +180,13 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         gc.collect()
         gc.freeze()
+        hooks = self._checks.hooks
         self._server = Server(
             self._monitor, self._heartbeats, project=project, items=items, folder=self._folder,
-            become=self._become_fork, notify=self._checks.hooks.notify,
+            become=self._become_fork, notify=hooks.notify if hooks else _tell_nobody,
         )  # fmt: skip
         services = sorted({name for item in items for name in heals(item)})
-        has_listener = self._checks.hooks.has("auto_heal_notify")
+        has_listener = hooks is not None and hooks.has("auto_heal_notify")
         self._monitor.send(Ready(services, imported_from(config.rootpath), has_listener))
 
     def _become_fork(self, round_: ScheduledRound, child: Child, folder: Path, later: bool) -> None:  # noqa: FBT001 - called by position

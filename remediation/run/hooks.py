@@ -51,14 +51,13 @@ class PytestHooks:
         self._log = log
 
     @cached_property
-    def _manager(self) -> _Manager | None:
-        """The manager of the plugins that have our hooks; None if none has. ConfigError for a wrong argument."""
-        manager: _Manager | None = None
+    def _manager(self) -> _Manager:
+        """The manager of the plugins that have our hooks. ConfigError for a wrong argument."""
+        manager = _Manager()
         for plugin_name, plugin in self._plugins.list_name_plugin():
             if plugin is not None and (names := [name for name in _NAMES if hasattr(plugin, name)]):
                 for name in names:
                     _require_arguments(plugin_name, name, getattr(plugin, name))
-                manager = manager or _Manager()
                 manager.register(plugin, plugin_name)
         return manager
 
@@ -68,7 +67,7 @@ class PytestHooks:
 
     def has(self, name: str) -> bool:
         """Return whether a plugin has this hook."""
-        return self._manager is not None and bool(getattr(self._manager.hook, name).get_hookimpls())
+        return bool(getattr(self._manager.hook, name).get_hookimpls())
 
     def before(self, service: ServiceInfo, step: str, incident: IncidentInfo) -> str | None:
         """Return why the service must not be healed now; None if it may be."""
@@ -118,7 +117,7 @@ class PytestHooks:
 
     def _call(self, name: str, timeout: float, /, **arguments: object) -> object:
         """Call a hook in a thread, since nothing else lets us go on without it. _LateError if it takes too long."""
-        if self._manager is None or not self.has(name):
+        if not self.has(name):
             return None
         hook = getattr(self._manager.hook, name)
         answers: list[object] = []

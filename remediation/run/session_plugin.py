@@ -38,7 +38,6 @@ from remediation.engines import engine_of
 from remediation.healing import backoff, liveness
 from remediation.messages.catalog import Level
 from remediation.run.health_run import Fork, Heals, HealthRun, Options
-from remediation.run.hooks import PytestHooks
 from remediation.run.report_files import Files, only_lists
 from remediation.run.rounds import Part, Round, combine, read_round
 from remediation.run.run_state import RunState
@@ -57,8 +56,11 @@ if TYPE_CHECKING:
     from remediation.checks.declared import DeclaredChecks
     from remediation.checks.xdist_workers import ControllerSide, WorkerSide
     from remediation.run.deploy_session import DeploySession
+    from remediation.run.hooks import PytestHooks
 
 _STDOUT = 1
+# The names of the hooks that a project may have.
+_HOOKS = ("auto_heal_before", "auto_heal_after", "auto_heal_step", "auto_heal_notify")
 # How long a cycle of the monitor waits for a blocked terminal, in seconds.
 _TERMINAL_TIMEOUT = 0.5
 # How many heals each service had before the attempt.
@@ -260,15 +262,20 @@ class SessionPlugin:
     def pytest_collection_finish(self) -> None:
         """Remember the import path, which now includes the folders of the checks. UsageError for a wrong hook."""
         self._path = list(sys.path)
-        if self._files:
+        if self._files and self.hooks:
             try:
                 self.hooks.require_valid()
             except ConfigError as error:
                 raise pytest.UsageError(str(error)) from None
 
     @cached_property
-    def hooks(self) -> PytestHooks:
-        """The hooks of the project."""
+    def hooks(self) -> PytestHooks | None:
+        """The hooks of the project; None if no plugin has one."""
+        plugins = self._config.pluginmanager.get_plugins()
+        if not any(hasattr(plugin, name) for plugin in plugins for name in _HOOKS):
+            return None
+        from remediation.run.hooks import PytestHooks
+
         return PytestHooks(self._config.pluginmanager, self._log_of_hooks)
 
     def _log_of_hooks(self, key: str, **values: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,8 +14,8 @@ SECRET = "1f0c2e5e-6b1a-4b0e-9d5e-0b1a2c3d4e5f"
 class Watcher:
     """A real HTTP server that takes pings as healthchecks.io does."""
 
-    def __init__(self) -> None:
-        """Listen on a free port."""
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """Listen on a free port, by https with a TLS context."""
         self.status = 200
         self.answers = threading.Event()
         self.answers.set()
@@ -33,7 +34,10 @@ class Watcher:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/{SECRET}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        scheme, host = ("https", "localhost") if tls else ("http", "127.0.0.1")
+        self.url = f"{scheme}://{host}:{self._server.server_port}/{SECRET}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 

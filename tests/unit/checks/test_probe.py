@@ -16,13 +16,14 @@ import trustme
 from answering import Server, serving
 from certificates import NOW, context
 from name_server import naming
-from sandbox import Sandbox, free_port, wait_for
+from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
 from remediation.checks import probe as module
 from remediation.checks.errors import ServiceDown
 from remediation.checks.probe import Probe
 from remediation.config.load import load_project
 from remediation.config.schema import ConfigError
+from remediation.state import heartbeats
 from remediation.state.records import Measurement
 from remediation.state.service_state import Store
 from remediation.system.process import Identity
@@ -412,3 +413,27 @@ def test_probes_can_be_used_in_any_thread(project: Sandbox) -> None:
         thread.join()
 
     assert len(done) == 12
+
+
+# What nobody can ask.
+
+
+def test_a_heartbeat_is_measured_by_its_age_and_a_retry_cannot_help_one_that_is_late(
+    measured: Measured, project: Sandbox
+) -> None:
+    with pytest.raises(ServiceDown, match=r"^backup: no heartbeat yet") as caught:
+        measured.probe.heartbeat("backup", within="25h")
+    heartbeats.send(project.root / ".auto-heal", "backup")
+
+    age = measured.probe.heartbeat("backup", within="25h")
+
+    assert caught.value.retry_is_pointless
+    assert 0 <= age < DEADLINE
+    assert [(one.name, one.value) for one in measured.kept] == [("heartbeat", age)]
+
+
+def test_a_name_or_a_limit_that_cannot_be_is_a_mistake_in_the_check(probe: Probe) -> None:
+    with pytest.raises(ConfigError, match="no name of a heartbeat"):
+        probe.heartbeat("a b", within="25h")
+    with pytest.raises(ConfigError, match="is no duration"):
+        probe.heartbeat("backup", within="soon")

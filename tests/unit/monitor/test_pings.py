@@ -5,13 +5,17 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
+from certificates import context
 from pinged import SECRET, Watcher
 from sandbox import DEADLINE, free_port, wait_for
 
 from remediation.monitor import pings
 from remediation.monitor.pings import Pinger
+from remediation.probes import tls
 
 
 @pytest.fixture
@@ -50,6 +54,26 @@ def test_a_cycle_that_is_well_and_one_that_is_not_are_told_apart(watcher: Watche
     say(pinger, "/api/health: no answer\nprocess: gone", well=False)
 
     assert watcher.got == [(f"/{SECRET}", "healthy"), (f"/{SECRET}/fail", "/api/health: no answer\nprocess: gone")]
+
+
+def test_by_https_only_a_certificate_that_this_machine_trusts_counts(
+    pinger: Pinger, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    watcher = Watcher(context(authority.issue_cert("localhost")))
+    try:
+        pinger.address(watcher.url)
+        say(pinger)
+        monkeypatch.setattr(tls, "trusted", lambda: str(tmp_path / "ca.pem"))
+        say(pinger, "healthy")
+    finally:
+        watcher.close()
+
+    assert watcher.got == [(f"/{SECRET}", "healthy")]
+    assert len(told) == 1
+    assert told[0].startswith("notify.heartbeat: ")
+    assert SECRET not in told[0]
 
 
 def test_a_query_stays_at_the_end_of_the_url(watcher: Watcher, pinger: Pinger) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
@@ -205,11 +204,3 @@ def test_an_argument_that_a_hook_does_not_have_is_told(logged: Logged) -> None:
         logged.of(conftest(auto_heal_before=auto_heal_before)).require_valid()
 
     assert str(caught.value) == ("plugin0: auto_heal_before has no argument 'servce'; it has service, step, incident")
-
-
-def test_without_hooks_no_manager_is_made(logged: Logged) -> None:
-    hooks = logged.of(sys, object())
-
-    hooks.require_valid()
-
-    assert hooks._manager is None
