@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 from pytest_auto_heal import RUN
 
+from remediation.checks import probe_imports
 from remediation.checks.client import prepare, project_of
 from remediation.checks.heartbeat_plugin import HeartbeatPlugin
 from remediation.checks.pytest_internals import bin_xml_escape, mangle_test_address
@@ -164,6 +165,7 @@ class ForkServer:
         preload(project)
         prepare(project, sessions)
         items = list(session.items)
+        probe_imports.preload(items)
         checks: Any = config.pluginmanager.get_plugin(RUN)
         if checks is None:
             raise pytest.UsageError(

@@ -95,7 +95,7 @@ def test_a_service_above_its_limit_is_healed_and_the_report_says_by_how_much(hea
     (case,) = healthy.report.findall("testcase[failure]")
     failure = case.find("failure")
     assert failure is not None
-    assert str(failure.get("message")).startswith("ServiceDown: api: memory ")
+    assert ": api: memory " in str(failure.get("message"))
     assert "above 1 MiB (1 process)" in str(failure.get("message"))
     assert "Restarting" in healthy.log
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sandbox import wait_for
 
@@ -155,6 +156,30 @@ def test_processes_that_are_gone_are_no_measurement_of_zero(measure: Callable[[l
         measure([gone()])
 
     assert not caught.value.is_denied
+
+
+def test_memory_that_may_not_be_read_is_counted_for_each_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(resources, "_proportional", refuse)
+
+    found = resources.memory([run("")], deadline=soon())
+
+    assert found.size > 0
+    assert not found.is_proportional
+
+
+def test_what_nobody_but_the_owner_may_know_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(process: psutil.Process) -> int:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "num_fds", refuse)
+
+    with pytest.raises(UnreadableError) as caught:
+        resources.open_files([run("")], deadline=soon())
+
+    assert caught.value.is_denied
 
 
 def test_reading_that_hangs_in_the_kernel_is_abandoned(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
