@@ -43,6 +43,8 @@ def described(service: Service, sight: Sight, say: Words) -> Iterator[str]:
     """Yield what a service answered, and what that means for its checks."""
     if sight.remark is Remark.SILENT:
         yield say("init_silent", url=service.address, problem=sight.problem)
+    if sight.path and sight.problem:
+        yield say("init_unanswered", path=sight.path, problem=sight.problem)
     if answer := sight.answer:
         body = " ".join(answer.body.decode(errors="backslashreplace").split())
         start = body if len(body) <= _SHOWN else f"{body[:_SHOWN]}..."

@@ -72,7 +72,7 @@ def init(
         else:
             raise ConfigError("init: needs --url, where the service answers, such as http://localhost:3000")
         _ignore(project, root, say, write=gitignore)
-        _add_scripts(root, scripts, package, say)
+        _add_scripts(root, scripts, package, say, write=npm)
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     for line in _plan(project, names, say):
@@ -185,20 +185,25 @@ def _make_folder(root: Path, name: str, say: Words) -> None:
 
 
 def _ignore(project: Project, root: Path, say: Words, *, write: bool) -> None:
-    lines = not_ignored(project)
+    lines, path = not_ignored(project), root / IGNORE_FILE
     if lines and write:
         ignore(root, lines)
-        print(say("wrote", path=root / IGNORE_FILE))
+        print(say("wrote", path=path))
     elif lines:
         print(say("gitignore", files=" ".join(lines)))
+    elif write:
+        print(say("kept", path=path))
 
 
-def _add_scripts(root: Path, scripts: dict[str, str], package: bytes | None, say: Words) -> None:
+def _add_scripts(root: Path, scripts: dict[str, str], package: bytes | None, say: Words, *, write: bool) -> None:
+    path = root / package_json.NAME
     if package is not None:
-        replace(root / package_json.NAME, package)
-        print(say("wrote", path=root / package_json.NAME))
+        replace(path, package)
+        print(say("wrote", path=path))
     elif scripts:
         print(say("npm_scripts", scripts=", ".join(map(package_json.pair, scripts.items()))))
+    elif write:
+        print(say("kept", path=path))
 
 
 # What comes next.

@@ -115,7 +115,13 @@ class _Look:
 
     def at(self, path: str) -> Sight:
         """Return what answers at a path that somebody has named."""
-        path, answer = self._with_slash(path, self._ask(path))
+        try:
+            path, answer = self._with_slash(path, self._ask(path))
+        except ssl.SSLError:
+            raise
+        except (OSError, ValueError) as error:
+            problem = http.why(error, self._service, time.monotonic() + self._timeout)
+            return Sight(Remark.SICK, path, problem=problem, ready=path, expected={"get": path})
         if answer.status // 100 in (_SUCCESS, _SERVER_ERROR):
             return _judged(path, answer)
         sight = _guarded_or_none(path, answer)

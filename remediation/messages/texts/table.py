@@ -150,6 +150,7 @@ TABLE: dict[str, Text] = {
     "init_answers_empty": Text(
         INFO, "GET {path}: status {status}, without a body", "GET {path}: код ответа {status}, без тела"
     ),
+    "init_unanswered": Text(INFO, "GET {path}: no answer: {problem}", "GET {path}: ответа нет: {problem}"),
     # What that means.
     "init_sick": Text(
         WARN, "So the service is not well; the check passes once it is",
@@ -192,6 +193,9 @@ TABLE: dict[str, Text] = {
     ),
     # What it wrote, and what comes next.
     "wrote": Text(INFO, "wrote    {path}", "записан   {path}"),
+    "kept": Text(
+        INFO, "kept     {path}: nothing is missing there", "оставлен  {path}: добавлять туда нечего"
+    ),
     "kept_table": Text(INFO, "kept     {path}: it has [{table}]", "оставлен  {path}: в нём уже есть [{table}]"),
     "added": Text(INFO, "added    [{table}] to {path}", "добавлено [{table}] в {path}"),
     "gitignore": Text(INFO, "For .gitignore: {files}", "Для .gitignore: {files}"),

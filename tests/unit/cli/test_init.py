@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from answering import serving
 from dialects import NOT_FOUND, Reply, talking
 from sandbox import REPOSITORY, free_port
 
@@ -169,6 +170,18 @@ def test_a_ready_path_that_does_not_answer_well_is_refused(run: Run, path: str, 
 
     assert outcome.refusal == f"--ready: GET {path}: {why}; name a path that answers 2xx, or leave it out"
     assert everything() == {}
+
+
+def test_a_ready_path_without_an_answer_stays_and_is_said_to_be_sick(run: Run) -> None:
+    with serving() as serve:
+        url = f"http://127.0.0.1:{serve(b'').port}"
+        lines = run("--url", url, "--ready", "/health").lines
+
+    assert lines[1:3] == [
+        "GET /health: no answer: it closed the connection without an answer",
+        "So the service is not well; the check passes once it is",
+    ]
+    assert written() == {"url": url, "ready": "/health", "checks": [{"get": "/health"}]}
 
 
 # What does not answer yet.
@@ -366,7 +379,7 @@ def test_what_belongs_into_other_files_is_written_if_asked_for(run: Run) -> None
     assert "/.auto-heal/\n" in before[".gitignore"]
     assert everything() == before
     assert again.lines[0] == "kept     pyproject.toml: it has [tool.auto-heal.services.api]"
-    assert not [line for line in again.lines if ".gitignore" in line or "package.json" in line]
+    assert again.lines[1:3] == [f"kept     {name}: nothing is missing there" for name in (".gitignore", "package.json")]
 
 
 def test_a_broken_package_json_is_nobodys_affair_unless_it_is_to_be_written(run: Run) -> None:

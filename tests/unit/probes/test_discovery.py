@@ -200,6 +200,13 @@ def test_a_named_path_that_asks_for_credentials_stays_where_readiness_takes_it(s
     assert (sight.expected, sight.ready, sight.remark) == (None, ready, Remark.GUARDED)
 
 
+def test_a_named_path_without_an_answer_is_sick() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sight = look(service(f"http://127.0.0.1:{listener.getsockname()[1]}"), "/ready", timeout=0.1)
+
+    assert sight == Sight(Remark.SICK, "/ready", None, "timed out", "/ready", {"get": "/ready"})
+
+
 # What is no HTTP.
 
 
