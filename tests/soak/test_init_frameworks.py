@@ -1,4 +1,4 @@
-"""`auto-heal init` beside real frameworks, started by hand: a check right after it is green and touches nobody."""
+"""`auto-heal init` beside real frameworks and servers: a check right after it is green and touches nobody."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 from sandbox import Sandbox, sandbox
-from servers import program
+from servers import SERVERS, Server, program, start_by_hand
 from witnesses import await_server
 
 from remediation.config.load import tomllib
@@ -160,6 +160,32 @@ def test_a_check_right_after_it_is_green_and_touches_nobody(bare: Sandbox, frame
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
+def test_a_check_beside_a_server_with_workers_is_green_and_touches_nobody(bare: Sandbox, server: Server) -> None:
+    for name in server.needs:
+        program(name)
+    if server.needs_root and os.geteuid() != 0:
+        pytest.skip(f"only root can start {server.name} with workers of another user")
+    command = server.prepare(bare)
+    with start_by_hand(bare, server, command) as by_hand:
+        try:
+            await_server(bare.port)
+            main = psutil.Process(by_hand.pid)
+            url = bare.url if server.name != "postgres" else bare.url.replace("http", "tcp")
+
+            written = bare.auto_heal("init", "--url", url, "--command", shlex.join(command.words))
+            checked = bare.auto_heal("check")
+
+            assert written.code == checked.code == 0, checked
+            assert bare.property("verdict") == "healthy"
+            assert main.status() != psutil.STATUS_ZOMBIE
+            # It changes to the folder of its data, so it is not what this command would start here.
+            assert ("The command is left out" in written.output) == (server.name == "postgres")
+            assert server.name == "postgres" or bare.pid == main.pid
+        finally:
+            os.killpg(by_hand.pid, signal.SIGKILL)
 
 
 def test_a_project_of_node_gets_its_scripts(bare: Sandbox) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from answering import serving, whole
+from answering import Answer, drip, endless, reply, serving, whole
 from certificates import self_signed
 from dialects import Reply, talking
 from sandbox import free_port
@@ -230,6 +231,24 @@ def test_what_speaks_something_else_is_checked_by_its_connection() -> None:
 
     assert (sight.expected, sight.ready, sight.remark) == (None, "tcp", Remark.NO_HTTP)
     assert sight.problem.startswith("no HTTP: its answer begins with '-ERR")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: drip(b"HTTP/1.1 200 OK\r\n", b"a"),
+        lambda: drip(reply(b"", "Content-Length: 999"), b"a"),
+        lambda: endless(reply(), bytes(2**16)),
+        lambda: endless(b"HTTP/1.1 200 OK\r\n", b"a" * 2**10 + b": b\r\n"),
+    ],
+    ids=["header in drops", "body in drops", "endless body", "endless header"],
+)
+def test_no_server_holds_it_up(answer: Answer) -> None:
+    began = time.monotonic()
+    with serving() as serve:
+        look(service(f"http://127.0.0.1:{serve(answer).port}"), timeout=0.3)
+
+        assert time.monotonic() - began < 5
 
 
 def test_a_certificate_that_is_not_believed_is_told(tmp_path: Path) -> None:
