@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from remediation.config import trust
 from remediation.config.errors import InvalidValueError
-from remediation.config.model import LONGEST, STATE_FOLDER, Project, Service, address_of
+from remediation.config.model import LONGEST, STATE_FOLDER, Project, Service, Text, address_of
 from remediation.config.resolve import resolve_service
 from remediation.config.schema import ConfigError, Problems, check_keys, read, refuse_nul
 from remediation.config.variables import Variables
@@ -72,7 +72,11 @@ def _project(source: _Source, environ: Mapping[str, str]) -> Project:
     check_keys(table, Project, where)
     tables = read(table.get("services", {}), dict[str, Any], f"{where}services")
     outside = Variables(environ)
-    table = outside.in_project(table, where)
+    of_file = dict[str, str]()
+    if "env_file" in table:
+        path = source.file.parent / read(table["env_file"], Text, f"{where}env_file")
+        of_file = outside.of_file(path, f"{where}env_file")
+    table = outside.in_project(table, of_file, where)
     project = read(table | {"source": source.file, "services": {}}, Project, where)
     if not tables:
         raise ConfigError(f"{where}services: there is none; add [{source.prefix}services.NAME] with command and url")

@@ -499,6 +499,8 @@ class Project(Struct, frozen=True, kw_only=True):
     """Whether our log has lines of text, or JSON objects."""
     report: FilePath = Path("reports/health.xml")
     language: Literal["en", "ru"] = "en"
+    env_file: FilePath | None = None
+    """A file of variables for `${NAME}` in the secrets of the project, in the format of docker's --env-file."""
     beat_token: str = ""
     """The secret with which the monitor takes heartbeats by HTTP; empty: it takes none."""
     strict: bool = False
@@ -513,6 +515,8 @@ class Project(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("log_file", "report"):
             force_setattr(self, name, self.root / getattr(self, name))
+        if self.env_file is not None:
+            force_setattr(self, "env_file", self.root / self.env_file)
         if self.beat_token and not _TOKEN.fullmatch(self.beat_token):
             raise InvalidValueError(
                 f"needs at least {_SHORTEST_TOKEN} characters, all of them letters, digits or one of -._~+/=; "
@@ -532,8 +536,9 @@ class Project(Struct, frozen=True, kw_only=True):
 
     @property
     def env_files(self) -> set[Path]:
-        """The files of variables that the services name."""
-        return {service.env_file for service in self.services.values() if service.env_file}
+        """The files of variables that the project and its services name."""
+        named = (self.env_file, *(service.env_file for service in self.services.values()))
+        return {path for path in named if path}
 
     @property
     def baseline(self) -> Path:

@@ -38,26 +38,20 @@ class Variables:
             secrets.learn_values(self._files[path].values())
         return self._files[path]
 
-    def in_project(self, table: Mapping[str, Any], where: str) -> dict[str, Any]:
-        """Return the table of a project with each `${NAME}` in its secrets replaced by its value.
-
-        Only the environment has variables of the project. ConfigError for one that is not set.
-        """
+    def in_project(self, table: Mapping[str, Any], of_file: Mapping[str, str], where: str) -> dict[str, Any]:
+        """Return the table of a project with each `${NAME}` in its secrets replaced by its value, as in a service."""
+        variables = ChainMap(dict(self._environ), dict(of_file))
         changed = dict(table)
         if _TOKEN in table:
-            changed[_TOKEN] = _substituted(table[_TOKEN], self._environ, f"{where}{_TOKEN}: ", _NOT_IN_ENVIRONMENT)
+            changed[_TOKEN] = _substituted(table[_TOKEN], variables, f"{where}{_TOKEN}: ")
         notify = table.get(_NOTIFY)
         if isinstance(notify, Mapping):
-            place = f"{where}{_NOTIFY}."
-
-            def value(text: Any, key: str) -> Any:
-                return _substituted(text, self._environ, f"{place}{key}: ", _NOT_IN_ENVIRONMENT)
-
-            changed[_NOTIFY] = dict(notify)
+            changed[_NOTIFY] = notices = dict(notify)
             if _HEARTBEAT in notify:
-                changed[_NOTIFY][_HEARTBEAT] = value(notify[_HEARTBEAT], _HEARTBEAT)
+                notices[_HEARTBEAT] = _substituted(notify[_HEARTBEAT], variables, f"{where}{_NOTIFY}.{_HEARTBEAT}: ")
             if isinstance(urls := notify.get(_URLS), list):
-                changed[_NOTIFY][_URLS] = [value(url, f"{_URLS}[{number}]") for number, url in enumerate(urls)]
+                places = [f"{where}{_NOTIFY}.{_URLS}[{number}]: " for number in range(len(urls))]
+                notices[_URLS] = [_substituted(url, variables, place) for url, place in zip(urls, places, strict=True)]
         return changed
 
     def substituted(self, table: Mapping[str, Any], of_file: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -79,11 +73,7 @@ class Variables:
         return changed
 
 
-_NOT_SET = "which is set neither in the environment nor in env_file"
-_NOT_IN_ENVIRONMENT = "which is not set in the environment"
-
-
-def _substituted(text: Any, variables: Mapping[str, str], place: str, not_set: str = _NOT_SET) -> Any:
+def _substituted(text: Any, variables: Mapping[str, str], place: str) -> Any:
     """Return a text with the values of its references; anything else is refused later, by its type."""
 
     def value(match: re.Match[str]) -> str:
@@ -91,7 +81,7 @@ def _substituted(text: Any, variables: Mapping[str, str], place: str, not_set: s
         if wrong:
             raise ConfigError(f"{place}has a ${{ that begins no ${{NAME}}; for a $ of its own, write $$")
         if name and name not in variables:
-            raise ConfigError(f"{place}needs ${{{name}}}, {not_set}")
+            raise ConfigError(f"{place}needs ${{{name}}}, which is set neither in the environment nor in env_file")
         return dollar or variables[name]
 
     return _REFERENCE.sub(value, text) if isinstance(text, str) else text

@@ -104,8 +104,6 @@ MISTAKES = {
         "{path} длиннее {limit} байт, это слишком много для переменных окружения",
     "needs ${{{variable}}}, which is set neither in the environment nor in env_file":
         "нужна переменная ${{{variable}}}, но её нет ни в окружении, ни в env_file",
-    "needs ${{{variable}}}, which is not set in the environment":
-        "нужна переменная ${{{variable}}}, но её нет в окружении",
     "is no URL such as https://hc-ping.com/UUID": "не URL вида https://hc-ping.com/UUID",
     "needs at least {least} characters, all of them letters, digits or one of -._~+/=; "
     "`openssl rand -hex 16` makes one":

@@ -290,7 +290,21 @@ def test_the_secrets_of_a_project_come_from_the_environment_and_are_masked(
     assert redacted(f"a {SECRET} b") == "a *** b"
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, text + API)
-    assert str(raised.value) == f"auto-heal.toml: {place}: needs ${{T}}, which is not set in the environment"
+    assert str(raised.value) == (
+        f"auto-heal.toml: {place}: needs ${{T}}, which is set neither in the environment nor in env_file"
+    )
+
+
+def test_the_secrets_of_a_project_may_be_in_a_file_that_no_service_gets(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"T={SECRET}\n")
+
+    project = load(tmp_path, 'env_file = ".env"\nbeat_token = "${T}"\n' + API)
+
+    assert project.beat_token == SECRET
+    assert project.env_files == {tmp_path.resolve() / ".env"}
+    assert "T" not in child_environment(project.services["api"]).keys() - os.environ.keys()
+    with pytest.raises(ConfigError, match=r"^auto-heal\.toml: env_file: there is no file "):
+        load(tmp_path, 'env_file = ".nope"\n' + API)
 
 
 @pytest.mark.parametrize(
