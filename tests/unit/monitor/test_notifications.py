@@ -13,6 +13,7 @@ from receiving import SECRET, messengers
 from remediations import remediation
 from sandbox import Sandbox
 
+from remediation.healing.hooks import HealEvent
 from remediation.monitor import notification_worker
 from remediation.state.records import CheckOutcome, Result
 
@@ -116,6 +117,23 @@ def test_without_urls_nothing_happens_at_all(make: Make) -> None:
 
     assert idle(notifier)
     assert not messengers()
+
+
+def test_a_hook_learns_of_the_same_events_also_without_urls(make: Make) -> None:
+    events: list[HealEvent] = []
+    notifier = make(on=["sick", "healed"])
+
+    notifier.listen(events.append)
+    for words in ("api=sick", "api=sick", "api=sick api+gave-up", "api=healed", "db=well"):
+        observe(notifier, words)
+    notifier.listen(None)
+    observe(notifier, "api=sick")
+
+    assert [(event.kind, event.name, event.title.partition(" (")[0]) for event in events] == [
+        ("sick", "api", "auto-heal: api is sick"), ("healed", "api", "auto-heal: api is healed"),
+    ]  # fmt: skip
+    assert events[1].text.startswith("Cause: no answer\n")
+    assert notifier.fds() == []
 
 
 @pytest.mark.usefixtures("unsent")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from sandbox import REPOSITORY
 
 from remediation.config.schema import ConfigError
 from remediation.engines.errors import HealError
 from remediation.healing.hooks import HealEvent, HealResult, IncidentInfo, NoHooks, ServiceInfo
 from remediation.run import hooks as module
+from remediation.run import hookspecs
 from remediation.run.hooks import PytestHooks
 
 SERVICE = ServiceInfo("api", "http://localhost:8787", 4711)
@@ -204,3 +208,21 @@ def test_an_argument_that_a_hook_does_not_have_is_told(logged: Logged) -> None:
         logged.of(conftest(auto_heal_before=auto_heal_before)).require_valid()
 
     assert str(caught.value) == ("plugin0: auto_heal_before has no argument 'servce'; it has service, step, incident")
+
+
+# The docs.
+
+
+def test_the_docs_name_each_hook_with_its_arguments_and_show_hooks_that_can_be_called(logged: Logged) -> None:
+    page = (REPOSITORY / "docs" / "how-to" / "hooks.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(auto_heal_\w+)` \| (.+?) \|", page, re.MULTILINE))
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    module = conftest()
+    exec(shown, vars(module))
+
+    logged.of(module).require_valid()
+    assert {name: re.findall(r"\w+", arguments) for name, arguments in rows.items()} == {
+        name: list(inspect.signature(getattr(hookspecs, name)).parameters)
+        for name in vars(hookspecs)
+        if name.startswith("auto_heal_")
+    }
