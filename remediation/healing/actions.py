@@ -248,6 +248,19 @@ class Actions:
         finally:
             record(None)
 
+    def await_answer(self, service: Service, state: ServiceState, hook: str) -> None:
+        """Wait until the service is ready after a hook, start_timeout seconds at most.
+
+        HealError if it is not, and at once if no process of it is running: a hook mends a service that lives.
+        """
+        for left in polls(service.start_timeout):
+            if engine_of(service).is_running(state) is False:
+                raise HealError("hook_dead", name=service.name, hook=hook)
+            timeout = min(max(left, _SHORTEST_PROBE), service.probe_timeout)
+            if service.ready == "none" or readiness.answers(service, timeout=timeout):
+                return
+        raise HealError("hook_in_vain", name=service.name, hook=hook, timeout=service.start_timeout)
+
     def falls_silent(self, service: Service) -> bool:
         """Return whether the service stops answering within stop_timeout; True if there is no probe for it."""
         if service.address is None or service.ready == "none":

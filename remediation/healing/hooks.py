@@ -7,12 +7,21 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from remediation.config.model import Service
+from remediation.engines.errors import HealError
 from remediation.healing.incident import Incident
 from remediation.state.remediation import Remediation
 from remediation.state.service_state import ServiceState
 
 # How long all hooks of one kind may take together, in seconds. A step of a ladder has its own limit.
 HOOK_SECONDS = 10.0
+
+
+class UnknownStepError(HealError):
+    """No hook of the project knows a step of a ladder."""
+
+    def __init__(self, service: str, step: str) -> None:
+        """Name the service and the step."""
+        super().__init__("hook_unknown", name=service, hook=step)
 
 
 class ServiceInfo(Struct, frozen=True):
@@ -72,7 +81,7 @@ class Hooks(Protocol):
         """Tell how a step ended."""
 
     def step(self, service: ServiceInfo, name: str, incident: IncidentInfo, *, timeout: float) -> None:
-        """Take a step of the ladder. HealError if it fails, or if no hook knows it."""
+        """Take a step of the ladder. HealError if it fails, UnknownStepError if no hook knows it."""
 
 
 class NoHooks:
@@ -87,9 +96,7 @@ class NoHooks:
 
     def step(self, service: ServiceInfo, name: str, _incident: IncidentInfo, *, timeout: float) -> None:  # noqa: ARG002
         """Know no step."""
-        from remediation.engines.errors import HealError
-
-        raise HealError("hook_unknown", name=service.name, hook=name)
+        raise UnknownStepError(service.name, name)
 
 
 def service_info(service: Service, state: ServiceState) -> ServiceInfo:

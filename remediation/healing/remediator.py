@@ -25,7 +25,7 @@ from remediation.healing import backoff
 from remediation.healing.actions import start_allowance
 from remediation.healing.backoff import Spent
 from remediation.healing.context import RemediationContext
-from remediation.healing.hooks import Hooks, heal_result, incident_info, service_info
+from remediation.healing.hooks import Hooks, UnknownStepError, heal_result, incident_info, service_info
 from remediation.healing.incident import Incident
 from remediation.healing.rollback import RollbackRunner
 from remediation.messages.message import Message
@@ -322,10 +322,7 @@ class Remediator:
         """Take one step of the ladder. HealError if the service is not ready after it."""
         service = incident.service
         if step.hook:
-            self._actions.begin_action(service)
-            info = service_info(service, state)
-            self._context.hooks.step(info, step.hook, incident_info(incident), timeout=step.timeout)
-            self._actions.operation(service, state).await_ready(None)
+            self._call_hook(incident, state, step)
             return
         if step.reloads:
             self._actions.reload(service, state)
@@ -333,6 +330,19 @@ class Remediator:
         if step.run:
             self._actions.try_running(service, state, step.run, step.timeout)
         self._restart(service, state, is_last=is_last)
+
+    def _call_hook(self, incident: Incident, state: ServiceState, step: LadderStep) -> None:
+        """Let a hook of the project take a step, and wait until the service is ready."""
+        service, has_acted = incident.service, self._actions.has_acted(incident.service)
+        self._actions.begin_action(service)
+        info = service_info(service, state)
+        try:
+            self._context.hooks.step(info, step.hook, incident_info(incident), timeout=step.timeout)
+        except UnknownStepError:
+            # Nothing was done, which costs nothing.
+            self._actions.set_acted(service, acted=has_acted)
+            raise
+        self._actions.await_answer(service, state, step.hook)
 
     def _restart(self, service: Service, state: ServiceState, *, is_last: bool) -> None:
         """Restart the service; in a run of its own, try a start that failed again within start_timeout.

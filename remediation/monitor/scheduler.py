@@ -212,7 +212,7 @@ class Server:
                 return forked
             for child in self._children:
                 child.end_if_overdue()
-            if not self._hook_forks.are_running and self._finishing and not self._children:
+            if not self._hook_forks.attend() and self._finishing and not self._children:
                 return None
             self._confirm_running()
             self._wait()

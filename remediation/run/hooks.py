@@ -18,7 +18,14 @@ import pytest
 
 from remediation.config.schema import ConfigError
 from remediation.engines.errors import HealError
-from remediation.healing.hooks import HOOK_SECONDS, HealEvent, HealResult, IncidentInfo, ServiceInfo
+from remediation.healing.hooks import (
+    HOOK_SECONDS,
+    HealEvent,
+    HealResult,
+    IncidentInfo,
+    ServiceInfo,
+    UnknownStepError,
+)
 from remediation.messages.message import first_line
 from remediation.run import hookspecs
 
@@ -83,7 +90,7 @@ class PytestHooks:
         self._try_calling("auto_heal_after", service=service, result=result, incident=incident)
 
     def step(self, service: ServiceInfo, name: str, incident: IncidentInfo, *, timeout: float) -> None:
-        """Take a step of the ladder. HealError if it fails, or if no hook knows it."""
+        """Take a step of the ladder. HealError if it fails, UnknownStepError if no hook knows it."""
         self._log("running_hook", hook=name)
         values = {"name": service.name, "hook": name}
         try:
@@ -95,7 +102,7 @@ class PytestHooks:
                 raise
             raise HealError("hook_step_failed", **values, problem=_problem(error)) from None
         if answer is None:
-            raise HealError("hook_unknown", **values)
+            raise UnknownStepError(service.name, name)
         if answer is False:
             raise HealError("hook_step_failed", **values, problem="it returned False")
 

@@ -123,6 +123,21 @@ def auto_heal_step(service, name):
     assert noted(project) == ["flush", "flush"]
 
 
+def test_a_hook_that_leaves_a_service_dead_is_not_waited_for_and_an_unknown_one_costs_nothing(broken: Sandbox) -> None:
+    broken.configure('ladder = [{ hook = "flush" }]')
+    broken.write("conftest.py", "def auto_heal_step(name):\n    return True\n")
+
+    known = broken.check()
+    spent = len(broken.state["restarts"])
+    broken.write("conftest.py", "def auto_heal_step(name):\n    return None\n")
+    unknown = broken.check()
+
+    assert (known.code, unknown.code) == (1, 1)
+    assert "api: the hook flush has not brought its process back" in known.output
+    assert "api: no auto_heal_step of the project knows `flush`" in unknown.output
+    assert (spent, len(broken.state["restarts"])) == (1, 1)
+
+
 def test_a_hook_with_a_wrong_argument_is_wrong_use(project: Sandbox) -> None:
     project.write("conftest.py", "def auto_heal_after(res):\n    pass\n")
 

@@ -35,6 +35,14 @@ HEAL: dict[str, Text] = {
         ERROR, "{name}: no auto_heal_step of the project knows `{hook}`",
         "{name}: ни одна auto_heal_step проекта не знает `{hook}`",
     ),
+    "hook_dead": Text(
+        ERROR, "{name}: the hook {hook} has not brought its process back",
+        "{name}: {hook} не вернуло процесс сервиса",
+    ),
+    "hook_in_vain": Text(
+        ERROR, "{name}: not ready within {timeout}s after the hook {hook}",
+        "{name}: сервис не готов через {timeout} с после {hook}",
+    ),
     "hook_step_failed": Text(
         ERROR, "{name}: the hook {hook} failed: {problem}", "{name}: {hook} завершилось ошибкой: {problem}"
     ),
