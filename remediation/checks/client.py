@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -43,14 +44,15 @@ class Handle:
         service: Service,
         store: Store,
         sessions: dict[str, requests.Session],
-        deadline: float,
+        timeout: float,
         properties: list[tuple[str, object]],
     ) -> None:
-        """End every request by `deadline`, on the monotonic clock; add what a person should know to `properties`."""
+        """End every request `timeout` seconds from now; add what a person should know to `properties`."""
         self._service = service
         self._store = store
         self._sessions = sessions
-        self._deadline = deadline
+        self._timeout = timeout
+        self._deadline = deadline_in(timeout)
         self._properties = properties
 
     @property
@@ -198,7 +200,7 @@ class Handle:
 
     @property
     def _late_reason(self) -> str:
-        return english("late", seconds=float(self._service.probe_timeout))
+        return english("late", seconds=float(self._timeout))
 
     def _reason(self, error: Exception) -> str:
         from remediation.checks import transport
@@ -260,14 +262,14 @@ class Services(Mapping[str, Handle]):
         *,
         sessions: dict[str, requests.Session],
         properties: list[tuple[str, object]],
+        timeout: float | None = None,
     ) -> None:
-        """Start the attempt's clock; `show` adds its values to `properties`."""
-        headstart = min(_HEADSTART, project.timeout / 10)
-        deadline = time.monotonic() + project.timeout - headstart
+        """Start the attempt's clock, by default with the project's timeout; `show` adds its values to `properties`."""
+        timeout = timeout or project.timeout
         self._project = project
         self._properties = properties
         self._handles = {
-            name: Handle(service, store, sessions, deadline, properties) for name, service in project.services.items()
+            name: Handle(service, store, sessions, timeout, properties) for name, service in project.services.items()
         }
 
     def __getitem__(self, name: str) -> Handle:
@@ -307,4 +309,18 @@ def project_of(config: pytest.Config) -> tuple[Project, Store, dict[str, request
 def services_for(request: pytest.FixtureRequest) -> Services:
     """Return the services for one attempt at a check."""
     project, store, sessions = project_of(request.config)
-    return Services(project, store, sessions=sessions, properties=request.node.user_properties)
+    timeout = timeout_of(request.node, project)
+    return Services(project, store, sessions=sessions, properties=request.node.user_properties, timeout=timeout)
+
+
+def timeout_of(item: pytest.Item, project: Project) -> float:
+    """Return the seconds of an attempt: those of its marker, those of --timeout, or those of the project."""
+    from remediation.checks.heartbeat_plugin import deadline_of
+
+    timeout = deadline_of(item)
+    return timeout if isfinite(timeout) else project.timeout
+
+
+def deadline_in(timeout: float) -> float:
+    """Return the moment, on the monotonic clock, at which an attempt that begins now has to say why it failed."""
+    return time.monotonic() + timeout - min(_HEADSTART, timeout / 10)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from remediation.checks import CHECKED, PENDING
-from remediation.checks.client import Handle
+from remediation.checks.client import Handle, deadline_in
 from remediation.checks.errors import OverLimit, ServiceDown
 from remediation.checks.expectations import mismatch
 from remediation.checks.probe import Probe
@@ -22,8 +22,6 @@ from remediation.state.service_state import Store
 if TYPE_CHECKING:
     import requests
 
-# An attempt has to end this many seconds before its time is over, so that it can still say why.
-_HEADSTART = 0.05
 # A cycle may begin a moment early.
 _TOLERANCE = 0.05
 _REDIRECTS = range(300, 400)
@@ -78,7 +76,7 @@ class Evaluator:
         properties: list[tuple[str, object]] = []
         measured: list[Measurement] = []
         try:
-            took = self._evaluate(subject, start, properties, measured)
+            took = self._evaluate(subject, properties, measured)
         except OverLimit as error:
             took = time.monotonic() - start
             return Attempt(self._over_limit(subject, error, properties), began, took, properties, measured)
@@ -129,24 +127,22 @@ class Evaluator:
         state = self._store.recall(service)
         return f"{state.pid} {state.born} {state.heals}"
 
-    def _evaluate(
-        self, subject: Subject, start: float, properties: list[tuple[str, object]], measured: list[Measurement]
-    ) -> float:
+    def _evaluate(self, subject: Subject, properties: list[tuple[str, object]], measured: list[Measurement]) -> float:
         """Return the seconds that the answer took. ServiceDown with what is wrong."""
         service, check, _ = subject
-        deadline = start + self._timeout - min(_HEADSTART, self._timeout / 10)
-        handle = Handle(service, self._store, self._sessions, deadline, properties)
+        handle = Handle(service, self._store, self._sessions, self._timeout, properties)
+        began = time.monotonic()
         if check.is_request:
             what, took = self._request(handle, check)
         elif check.process:
             handle.require_process()
-            return time.monotonic() - start
+            return time.monotonic() - began
         else:
             what = f"{service.name}: {subject.name}"
+            deadline = deadline_in(self._timeout)
             probe = Probe(self._project, self._store, deadline=deadline, properties=properties, measurements=measured)
-            took = time.monotonic()
             _PROBES[check.kind](probe, service, check)
-            took = time.monotonic() - took
+            took = time.monotonic() - began
         if check.longest is not None and took > check.longest:
             raise OverLimit(english("answers_slowly", what=what, seconds=f"{took:.3g}", limit=seconds(check.longest)))
         return took

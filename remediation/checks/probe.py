@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-# As in `Services`: a method gives up this many seconds before pytest-timeout's alarm ends the attempt.
-_HEADSTART = 0.05
 _HTTPS = 443
 # The most bytes of a command's output, and the most characters of it to look for why it failed.
 _MOST_OUTPUT, _SAID = 1 << 18, 1 << 14
@@ -495,10 +493,10 @@ def _why(error: Exception) -> str:
 
 def probe_for(request: pytest.FixtureRequest) -> Probe:
     """Return the probes of one attempt at a check."""
-    from remediation.checks.client import project_of
+    from remediation.checks.client import deadline_in, project_of, timeout_of
 
     project, store, _ = project_of(request.config)
-    deadline = time.monotonic() + project.timeout - min(_HEADSTART, project.timeout / 10)
+    deadline = deadline_in(timeout_of(request.node, project))
     measurements = request.node.stash[MEASUREMENTS] = list[Measurement]()
     properties = request.node.user_properties
     return Probe(project, store, deadline=deadline, properties=properties, measurements=measurements)

@@ -63,8 +63,8 @@ class ProgressReporter:
         number = getattr(report, "rerun", 0) + 1
         self._event_log.log("failed" if number > 1 else "failed_once", check=check, attempts=number)
         if failed := attempt(report):
-            # What a declared check asks is its name, and its failure begins with that.
-            is_named = f"{check}: " in failed.message
+            # The name of a declared check is its request, `GET /health`, which its failure says as well.
+            is_named = " " in check and f"{check}: " in failed.message
             self._event_log.log("because_of" if is_named else "because", check=check, reason=failed.message)
 
 

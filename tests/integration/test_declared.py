@@ -444,3 +444,20 @@ def test_validate_names_all_that_is_wrong_with_checks(own: Sandbox) -> None:
     assert "services.api.checks[0].get: 'health' is no path" in result.output
     assert "services.api.checks[1].json: does not go with tcp" in result.output
     assert own.auto_heal("check").code == 4
+
+
+def test_a_check_in_python_has_the_time_that_its_marker_gives(own: Sandbox) -> None:
+    own.write(
+        "healthtests/test_slow.py",
+        "import pytest\n\n\n@pytest.mark.timeout(20)\ndef test_slow(services):\n    services['api'].get('/slow-900')\n\n\n"
+        "@pytest.mark.timeout(20)\ndef test_command(probe):\n    probe.command(['sleep', '0.9'])\n",
+    )
+    declare(own, '{ get = "/slow-900", heals = [] }', top="timeout = 0.5\nretries = 1\n")
+    own.auto_heal("start")
+    own.write("slow", "")
+
+    result = own.check()
+    assert result.code == 1, result
+    failed = [line for line in result.lines if line.startswith("FAILED")]
+    assert [line.partition(" - ")[0] for line in failed] == ["FAILED auto-heal.toml::api::GET /slow-900"], result
+    assert own.check("--timeout", "20").code == 0

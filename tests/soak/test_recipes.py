@@ -163,7 +163,7 @@ def test_rabbitmq(project: Sandbox) -> None:
 
 def declare(port: int) -> None:
     """Make a queue with three messages."""
-    import pika  # type: ignore[import-untyped]
+    import pika
 
     with pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port)) as connection:
         channel = connection.channel()
