@@ -153,10 +153,11 @@ _STEPS = f"""
     SELECT id, service, action, ok AND coalesce(({_HELPED}), 0), max(0, answered_at - since)
     FROM heals WHERE at BETWEEN :begin AND :now AND origin != 'hand' AND action != ''
 """  # noqa: S608 - as above
+# In this order, for one scan of the results: SQLite would scan them once for each check.
 _CHECKS_OF_HEALS = """
     SELECT DISTINCT heals.id, line
-    FROM results JOIN heals ON heals.incident = results.incident JOIN lines ON lines.subject = results.subject
-        JOIN subjects ON subjects.id = results.subject
+    FROM results CROSS JOIN heals ON heals.incident = results.incident
+        CROSS JOIN subjects ON subjects.id = results.subject CROSS JOIN lines ON lines.subject = results.subject
     WHERE run >= (SELECT min(id) FROM runs WHERE ended >= :begin) AND results.incident IS NOT NULL AND kind = 'check'
 """
 _REPAIR = "SELECT repair FROM incidents WHERE line = ? AND repair IS NOT NULL ORDER BY repair LIMIT 1 OFFSET ?"
