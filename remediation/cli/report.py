@@ -67,7 +67,7 @@ def report(*, since: float, as_json: bool) -> int:
     now = time.time()
     try:
         with History(project).reading() as database:
-            chapters = figures(database, since=since, now=now)
+            chapters = figures(database, since=since, now=now, with_measurements=as_json)
             most = _MOST_HEALS if as_json else _HEALS_SHOWN
             last = last_remediations(database, since=since, now=now, most=most)
     except HistoryError as error:

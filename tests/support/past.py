@@ -51,7 +51,7 @@ def heal(history: History, at: float, *, ok: bool = True) -> None:
 def chapters(history: History, **window: float) -> list[Chapter]:
     """Return the statistics of the window."""
     with history.reading() as database:
-        return figures(database, **{"since": SINCE, "now": NOW, **window})
+        return figures(database, **{"since": SINCE, "now": NOW, **window}, with_measurements=True)
 
 
 def service(

@@ -82,7 +82,7 @@ def test_a_history_of_a_version_without_measurements_is_read_and_gets_their_tabl
         database.executescript("DROP TABLE measurements; PRAGMA user_version = 3;")
 
     with history.reading() as database:
-        (before,) = figures(database, since=10.0, now=2.0)
+        (before,) = figures(database, since=10.0, now=2.0, with_measurements=True)
     history.record_run(measuring(2.0, 64.5))
 
     assert before.checks[0].measurements == []
