@@ -44,6 +44,30 @@ def test_prices(services):
 ```
 '''
 
+# For a service that has not answered yet, so that nothing can be declared of it but what any service does.
+_HEALTH = '''"""Readiness: the service answers with success."""
+
+import pytest
+
+pytestmark = pytest.mark.heals("{name}")
+
+
+def test_health(services):
+    """{ready}"""
+    assert services["{name}"].get("{ready}").ok
+'''
+_PROCESS = '''"""Liveness: the process behind the PID file is alive, is the service's, and owns the address."""
+
+import pytest
+
+pytestmark = pytest.mark.heals("{name}")
+
+
+def test_process(services):
+    """process"""
+    services["{name}"].require_process()
+'''
+
 
 def init(
     folder: str, *, name: str, command: str | None, url: str | None, ready: str | None, gitignore: bool, npm: bool
@@ -65,7 +89,7 @@ def init(
         if service and name not in services:
             names = [name]
             project = _add(configuration, project, service, asked, shown=shown, say=say)
-            _make_folder(root, name, say)
+            _make_folder(root, project.services[name], say)
         elif services:
             names = list(services)
             print(say("kept_table", path=shown, table=configuration.header(name if name in services else "*")))
@@ -166,6 +190,11 @@ def _values(service: Service, project: Project, asked: Mapping[str, object], say
     if service.command and (why := first_look.misfit(service, Store(project), say)):
         print(why)
         del values["command"]
+    is_silent = sight is not None and sight.remark is Remark.SILENT
+    has_path = service.ready.startswith("/")
+    if is_silent and has_path and "command" in values and not os.path.lexists(project.root / FOLDER):
+        # Its checks are in Python, see _make_folder.
+        return values
     return first_look.keys(service, sight, values)
 
 
@@ -176,12 +205,21 @@ def _as_shown(text: str) -> str:
 # The other files.
 
 
-def _make_folder(root: Path, name: str, say: Words) -> None:
-    """Make the folder of the checks in Python, with a text that says what belongs there."""
+def _make_folder(root: Path, service: Service, say: Words) -> None:
+    """Make the folder of the checks in Python, with a text that says what belongs there.
+
+    A service with a command of which nothing is declared, since it does not answer yet, gets its checks there.
+    """
     folder = root / FOLDER
-    if not os.path.lexists(folder):
-        files.write(folder / "README.md", _README.format(name=name).encode(), mode=files.PUBLIC)
-        print(say("wrote", path=folder / "README.md"))
+    if os.path.lexists(folder):
+        return
+    texts = {"README.md": _README}
+    if service.command and not service.checks:
+        texts |= {"test_health.py": _HEALTH, "test_process.py": _PROCESS}
+    for file, text in texts.items():
+        content = text.format(name=service.name, ready=service.ready)
+        files.write(folder / file, content.encode(), mode=files.PUBLIC)
+        print(say("wrote", path=folder / file))
 
 
 def _ignore(project: Project, root: Path, say: Words, *, write: bool) -> None:

@@ -198,10 +198,22 @@ def test_what_is_not_started_yet_gets_only_what_was_asked_for(run: Run) -> None:
         "  would wait up to 30s for 2xx at /health",
         "Next: auto-heal check",
     ]
-    assert written("shop") == {
-        "command": ["python3", "server.py"], "url": url, "ready": "/health",
-        "checks": [{"get": "/health"}, {"process": True}],
-    }  # fmt: skip
+    assert written("shop") == {"command": ["python3", "server.py"], "url": url, "ready": "/health"}
+    # Nothing can be declared of it yet, so its checks are what a person may copy.
+    folder = Path("healthtests")
+    assert {path.name for path in folder.iterdir()} == {"README.md", "test_health.py", "test_process.py"}
+    assert 'services["shop"].get("/health").ok' in (folder / "test_health.py").read_text()
+    assert 'pytest.mark.heals("shop")' in (folder / "test_process.py").read_text()
+
+
+def test_where_the_folder_is_there_the_checks_of_a_service_that_does_not_answer_are_declared(run: Run) -> None:
+    Path("healthtests").mkdir()
+    url = f"http://localhost:{free_port()}"
+
+    run("--command", "python3 server.py", "--url", url, "--ready", "/health")
+
+    assert written()["checks"] == [{"get": "/health"}, {"process": True}]
+    assert [*Path("healthtests").iterdir()] == []
 
 
 @pytest.mark.parametrize(
