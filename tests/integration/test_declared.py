@@ -449,7 +449,8 @@ def test_validate_names_all_that_is_wrong_with_checks(own: Sandbox) -> None:
 def test_a_check_in_python_has_the_time_that_its_marker_gives(own: Sandbox) -> None:
     own.write(
         "healthtests/test_slow.py",
-        "import pytest\n\n\n@pytest.mark.timeout(20)\ndef test_slow(services):\n    services['api'].get('/slow-900')\n\n\n"
+        "import pytest\n\n\n@pytest.mark.timeout(20)\ndef test_slow(services):\n"
+        "    services['api'].get('/slow-900')\n\n\n"
         "@pytest.mark.timeout(20)\ndef test_command(probe):\n    probe.command(['sleep', '0.9'])\n",
     )
     declare(own, '{ get = "/slow-900", heals = [] }', top="timeout = 0.5\nretries = 1\n")
