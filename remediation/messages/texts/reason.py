@@ -201,12 +201,12 @@ REASON: dict[str, Text] = {
         "{what}: занимает {seconds} с, больше {limit} с (within)",
     ),
     "not_yet": Text(
-        ERROR, "{problem}; this is exceeded {times} of {needed} times, and heals only then",
-        "{problem}; предел превышен {times} из {needed} раз, восстановление начнётся лишь тогда",
+        ERROR, "{problem}; a heal follows after {needed} such runs in a row ({times} so far)",
+        "{problem}; восстановление начнётся после {needed} таких запусков подряд (пока {times})",
     ),
     "not_yet_long": Text(
-        ERROR, "{problem}; this heals once it has lasted {needed}s, now {lasted}s",
-        "{problem}; восстановление начнётся, когда это продлится {needed} с, сейчас {lasted} с",
+        ERROR, "{problem}; a heal follows once this has lasted {needed}s ({lasted}s so far)",
+        "{problem}; восстановление начнётся, когда это продлится {needed} с (пока {lasted} с)",
     ),
     "unfinished": Text(
         ERROR, "{what}: it did not end within {seconds}s (timeout)", "{what}: не завершилось за {seconds} с (timeout)"
