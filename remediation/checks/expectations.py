@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import UNSET
 
 from remediation.config.checks import Check
@@ -79,5 +79,6 @@ def differences(expected: Any, value: Any, place: str = "") -> Iterator[str]:
 
 def _json(value: Any) -> str:
     """Return the beginning of a value as JSON."""
-    text = msgspec.json.encode(value, enc_hook=str).decode()
+    # Not by msgspec, which refuses half of a surrogate pair, and shows what is no number as null.
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -38,6 +38,8 @@ def test_a_value_may_have_more_than_is_expected(expected: Any, value: Any) -> No
         ({}, [], "the JSON is [], not {}"),
         ([3], [1, 2], "no item of the JSON fits 3"),
         ({"a": [{"id": 3}]}, {"a": [{"id": 1}]}, 'no item of a fits {"id":3}'),
+        ({"s": "x"}, {"s": "\ud800"}, 's is "\\ud800", not "x"'),
+        ({"n": 1}, {"n": float("nan")}, "n is NaN, not 1"),
         ("x" * 100, "y", f'the JSON is "y", not "{"x" * 59}...'),
     ],
 )
