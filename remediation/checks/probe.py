@@ -22,7 +22,7 @@ from remediation.checks.errors import OverLimit, ServiceDown
 from remediation.checks.results import MEASUREMENTS
 from remediation.config import quantities
 from remediation.config.errors import InvalidValueError
-from remediation.config.model import Address, Project, Service, address_of
+from remediation.config.model import Address, Project, Service, address_in
 from remediation.config.schema import ConfigError
 from remediation.engines import engine_of
 from remediation.healing import liveness
@@ -429,16 +429,11 @@ class Probe:
             if service.address is None:
                 raise ConfigError(f"services.{text}: has no url")
             return service.address
-        if text.startswith("/"):
-            text = f"unix:{text}"
-        elif "://" not in text and not text.startswith("unix:"):
+        if port is None and not re.search("[/:]", text):
             # A name without a port may be meant for a service.
-            if port is None and ":" not in text:
-                self._service(text)
-            has_port = re.search(r":\d+$", text) and not re.fullmatch(r"[0-9a-fA-F]*:.*:.*", text)
-            text = f"tcp://{text}" if has_port or port is None else f"tcp://{text}:{port}"
+            self._service(text)
         try:
-            return address_of(text, self._project.root)
+            return address_in(text, self._project.root, port=port)
         except InvalidValueError as error:
             raise _wrong(probe, error) from None
 

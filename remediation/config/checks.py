@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, field
@@ -12,6 +13,7 @@ from msgspec.structs import force_setattr
 from remediation.config import quantities
 from remediation.config.errors import InvalidValueError
 from remediation.config.schema import NAME
+from remediation.messages.message import printable
 from remediation.system.secrets import redacted
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -102,6 +104,10 @@ class Check(Struct, frozen=True, kw_only=True):
         for key, kinds in BESIDE.items():
             if self._has(key) and given[0] not in kinds:
                 raise InvalidValueError(f"does not go with {given[0]}, only with {', '.join(kinds)}", key)
+        if self.hold is not None and given[0] in BESIDE["within"] and self.within is None:
+            raise InvalidValueError("needs within beside it: it says for how long that may be exceeded", "for")
+        for key, value in (("json", self.json), ("body", self.body)):
+            _refuse_no_json(value, key)
         self._check_request()
         self._check_quantities()
 
@@ -122,16 +128,15 @@ class Check(Struct, frozen=True, kw_only=True):
                     raise InvalidValueError(f"{expression!r} is no regular expression: {error}", key) from None
 
     def _check_quantities(self) -> None:
-        either = _either(quantities.size, quantities.share, "a size such as 500 MiB or a share such as 80%")
         parsers: dict[str, Callable[[str], float]] = {
             "tls_expires_in": quantities.seconds, "memory_below": quantities.size, "cpu_below": quantities.share,
-            "open_files_below": quantities.share, "disk_free": either, "within": _short, "every": quantities.seconds,
+            "open_files_below": _part, "disk_free": _free, "within": _short, "every": quantities.seconds,
             "for": quantities.seconds,
         }  # fmt: skip
         for key, parse in parsers.items():
             name = "hold" if key == "for" else key
-            if isinstance(text := getattr(self, name), str):
-                _parsed(parse, text, key)
+            if isinstance(text := getattr(self, name), str) and not _parsed(parse, text, key):
+                raise InvalidValueError(f"{text!r}: must be more than 0", key)
         if self.heartbeat:
             _parsed(quantities.seconds, self.heartbeat.within, "heartbeat.within")
             if not NAME.fullmatch(self.heartbeat.name):
@@ -183,7 +188,14 @@ class Check(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The name as part of a node ID: `GET /api/health`, `memory below 500 MiB`."""
+        """The name as part of a node ID: `GET /api/health`, `memory below 500 MiB`.
+
+        pytest divides node IDs by `::`, and prints them as they are.
+        """
+        return printable(self._full_name.replace("::", ":"))
+
+    @property
+    def _full_name(self) -> str:
         value = getattr(self, self.kind)
         if self.is_request:
             return redacted(f"{self.kind.upper()} {value}")
@@ -193,16 +205,36 @@ class Check(Struct, frozen=True, kw_only=True):
         return f"{words}{'' if value is True else f' {value}'}{f' at {self.path}' if self.path else ''}"
 
 
-def _either(first: Callable[[str], float], second: Callable[[str], float], what: str) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        for one in (first, second):
-            try:
-                return one(text)
-            except ValueError:
-                continue
-        raise ValueError(f"{text!r} is neither {what}")
+def _refuse_no_json(value: Any, key: str) -> None:
+    """Raise InvalidValueError for what TOML has and JSON has not: dates, times, infinity and what is no number."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _refuse_no_json(inner, f"{key}.{name}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _refuse_no_json(inner, f"{key}[{number}]")
+    elif value in (None, UNSET):
+        return
+    elif not isinstance(value, str | int | float) or (isinstance(value, float) and not isfinite(value)):
+        raise InvalidValueError(f"JSON has no {value}; write it in quotes", key)
 
-    return parse
+
+def _part(text: str) -> float:
+    """Return the percent of a share that is no more than all."""
+    percent = quantities.share(text)
+    if percent > 100:  # noqa: PLR2004
+        raise ValueError(f"{text!r} is more than all, 100%")
+    return percent
+
+
+def _free(text: str) -> float:
+    """Return the number of a share or of a size."""
+    if text.rstrip().endswith("%"):
+        return _part(text)
+    try:
+        return quantities.size(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a size such as 500 MiB nor a share such as 80%") from None
 
 
 def _short(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from remediation.config import trust
 from remediation.config.errors import InvalidValueError
-from remediation.config.model import LONGEST, STATE_FOLDER, Project, Service, Text, address_of
+from remediation.config.model import LONGEST, STATE_FOLDER, Project, Service, Text, address_in, address_of
 from remediation.config.resolve import resolve_service
 from remediation.config.schema import ConfigError, Problems, check_keys, read, refuse_nul
 from remediation.config.variables import Variables
@@ -94,7 +95,7 @@ def _project(source: _Source, environ: Mapping[str, str]) -> Project:
         learn_secrets(service)
     _check_dependencies(services, f"{where}services")
     _check_conflicts(services, f"{where}services")
-    _check_heals(services, f"{where}services")
+    _check_references(services, project.root, f"{where}services")
     secrets.learn_values(filter(None, (*project.notify.urls, project.notify.heartbeat, project.beat_token)))
     project = replace(project, services=services)
     untrusted = tuple(trust.problems(project.root, (project.source, *sorted(project.env_files))))
@@ -242,16 +243,31 @@ def _check_dependencies(services: Mapping[str, Service], where: str) -> None:
         raise ConfigError(f"{where}: depends_on goes round in a circle: {circle}") from None
 
 
-def _check_heals(services: Mapping[str, Service], where: str) -> None:
-    """Refuse declared checks that heal unknown services."""
+def _check_references(services: Mapping[str, Service], root: Path, where: str) -> None:
+    """Refuse declared checks that heal unknown services, or connect to what is no address."""
     problems = Problems()
     for service in services.values():
         for number, check in enumerate(service.checks):
+            place = f"{where}.{service.name}.checks[{number}]"
             for name in check.heals or ():
                 if name not in services:
-                    place = f"{where}.{service.name}.checks[{number}].heals"
-                    problems.add(f"{place}: no service is called {name!r}; known services: {_list(services)}")
+                    problems.add(f"{place}.heals: no service is called {name!r}; known services: {_list(services)}")
+            if isinstance(check.tcp, str) and (problem := _no_address(check.tcp, services, root)):
+                problems.add(f"{place}.tcp: {problem}")
     problems.refuse()
+
+
+def _no_address(text: str, services: Mapping[str, Service], root: Path) -> str | None:
+    """Return what is wrong with an address to connect to, which may be the name of a service that has one."""
+    if service := services.get(text):
+        return None if service.address else f"the service {text!r} has no url"
+    if not re.search("[/:]", text):
+        return f"{text!r} is neither host:port nor the name of a service; known services: {_list(services)}"
+    try:
+        address_in(text, root)
+    except InvalidValueError as error:
+        return str(error)
+    return None
 
 
 def _check_conflicts(services: Mapping[str, Service], where: str) -> None:

@@ -583,6 +583,19 @@ def address_of(url: Address | str, root: Path = Path()) -> Address:
     return Address(url.rstrip("/"), parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
 
 
+def address_in(text: str, root: Path = Path(), *, port: int | None = None) -> Address:
+    """Return the address that a check names: `host:port`, a Unix socket or a URL; raise as `address_of` does.
+
+    A host without a port has the given one.
+    """
+    if text.startswith("/"):
+        text = f"unix:{text}"
+    elif "://" not in text and not text.startswith("unix:"):
+        has_port = re.search(r":\d+$", text) and not re.fullmatch(r"[0-9a-fA-F]*:.*:.*", text)
+        text = f"tcp://{text}" if has_port or port is None else f"tcp://{text}:{port}"
+    return address_of(text, root)
+
+
 def _refuse_bare_password(url: str) -> None:
     """Refuse an invalid URL without quoting it if a part of its password may be what is wrong."""
     if "@" in url and not _ENCODED.fullmatch(url):

@@ -12,8 +12,8 @@ _SIZES = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4} | {
     "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 }  # fmt: skip
 _UNITS = {unit.lower(): size for unit, size in _SIZES.items()}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.ASCII)
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]+)", re.ASCII)
+_SHARE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*%", re.ASCII)
 
 
 def seconds(text: str) -> float:

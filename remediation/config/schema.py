@@ -41,7 +41,7 @@ _KINDS = {
 _UNIONS = {
     frozenset({"array", "str"}): "a list of strings or one string",
     frozenset({"array", "object", "str"}): "a list of strings, one string or a table",
-    frozenset({"object", "str"}): '"restart", "reload" or a table',
+    frozenset({"object", "str"}): "a string or a table",
 }
 
 
@@ -118,8 +118,8 @@ def refuse_nul(value: object, where: str) -> None:
             refuse_nul(key, where)
             refuse_nul(inner, f"{where}{key}.")
     elif isinstance(value, list):
-        for inner in value:
-            refuse_nul(inner, where)
+        for number, inner in enumerate(value):
+            refuse_nul(inner, f"{where.removesuffix('.')}[{number}].")
     elif isinstance(value, str) and "\0" in value:
         raise ConfigError(f"{where.rstrip('.: ')}: holds a NUL character, which no path and no command can")
 
@@ -182,6 +182,8 @@ def _plain(problem: str, kind: Any, key: str) -> str:
         choices = ["true" if choice is True else repr(choice) for choice in _choices(kind, key)]
         return f"unknown value {match[1]}; known values: {', '.join(choices)}"
     text = re.sub(r"`([^`]*)`", lambda match: _kinds(match[1]), problem)
+    if ".ladder[" in key:
+        text = text.replace("a string or", '"restart", "reload" or')
     return text[0].lower() + text[1:]
 
 

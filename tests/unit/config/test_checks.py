@@ -39,6 +39,9 @@ def problem(folder: Path, checks: str, service: str = SERVICE) -> str:
         ({"open_files_below": 900}, "open files below 900"),
         ({"disk_free": "10%", "path": "/var"}, "disk free 10% at /var"),
         ({"log_without": "ERROR"}, "log without ERROR"),
+        # pytest would look for a check `Error` in `log without Active`.
+        ({"log_without": "Active::Error"}, "log without Active:Error"),
+        ({"log_without": "a\nb\x1b"}, "log without a\\nb\\x1b"),
         ({"heartbeat": {"name": "backup", "within": "25h"}}, "heartbeat backup"),
         ({"process": True}, "process"),
     ],
@@ -79,17 +82,39 @@ def test_within_is_in_seconds(within: object) -> None:
         ('[{ get = "/", within = "soon" }]', "checks[0].within: 'soon' is no duration such as"),
         ('[{ get = "/", within = 5 }]', "checks[0].within: must be less than timeout, 5s, which ends an attempt"),
         ('[{ memory_below = "500M" }]', "checks[0].memory_below: '500M' is no size such as 500 MiB"),
-        ('[{ disk_free = "much" }]', "checks[0].disk_free: 'much' is neither a size such as 500 MiB or a share"),
+        ('[{ disk_free = "much" }]', "checks[0].disk_free: 'much' is neither a size such as 500 MiB nor a share"),
         ('[{ tls_expires_in = "14d" }]', "checks[0].tls_expires_in: needs an https url"),
         ('[{ heartbeat = { name = "a", within = "x" } }]', "checks[0].heartbeat.within: 'x' is no duration"),
         ('[{ heartbeat = { name = "a b", within = "1h" } }]', "checks[0].heartbeat.name: 'a b': up to 64 letters"),
         ('[{ get = "/", heals = ["app"] }]', "checks[0].heals: no service is called 'app'; known services: api"),
+        ('[{ get = "/", for = 3 }]', "checks[0].for: needs within beside it"),
+        ('[{ tcp = true, for = "1m" }]', "checks[0].for: needs within beside it"),
+        ('[{ memory_below = "0 MiB" }]', "checks[0].memory_below: '0 MiB': must be more than 0"),
+        (f'[{{ memory_below = "{"9" * 400} MiB" }}]', "MiB' is no size such as 500 MiB"),
+        ('[{ cpu_below = "0%" }]', "checks[0].cpu_below: '0%': must be more than 0"),
+        ('[{ open_files_below = "101%" }]', "checks[0].open_files_below: '101%' is more than all, 100%"),
+        ('[{ disk_free = "0%" }]', "checks[0].disk_free: '0%': must be more than 0"),
+        ('[{ disk_free = "200%" }]', "checks[0].disk_free: '200%' is more than all, 100%"),
+        ('[{ get = "/", json = { a = [{ b = 2020-01-01 }] } }]', "checks[0].json.a[0].b: JSON has no 2020-01-01"),
+        ('[{ post = "/", body = { a = nan } }]', "checks[0].body.a: JSON has no nan; write it in quotes"),
+        ('[{ post = "/", body = 5 }]', "checks[0].body: expected a string or a table, got a whole number"),
+        ('[{ get = "/", contains = "\\u0000" }]', "checks[0].contains: holds a NUL character"),
+        ('[{ tcp = "db" }]', "checks[0].tcp: 'db' is neither host:port nor the name of a service; known services: api"),
+        ('[{ tcp = "db:99999" }]', "checks[0].tcp: 'tcp://db:99999' is no URL: Port out of range"),
+        ('[{ tcp = "db:x" }]', "checks[0].tcp: 'tcp://db:x' is no URL: Port could not be cast"),
         ("[{ tcp = false }]", "checks[0].tcp: unknown value False; known values: true"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_check_is_one_sentence_with_its_place(tmp_path: Path, text: str, said: str) -> None:
     assert said in problem(tmp_path, text)
     assert problem(tmp_path, text).startswith("auto-heal.toml: services.api.checks[0]")
+
+
+@pytest.mark.parametrize("address", ["localhost:5432", "[::1]:5432", "unix:db.sock", "/run/db.sock", "api"])
+def test_tcp_takes_an_address_or_a_service(tmp_path: Path, address: str) -> None:
+    (tmp_path / "auto-heal.toml").write_text(f'{SERVICE}checks = [{{ tcp = "{address}" }}]\n')
+
+    assert load_project(tmp_path, {}).services["api"].checks[0].tcp == address
 
 
 def test_all_that_is_wrong_is_said_in_one_run(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ WRONG: list[tuple[str, str, str]] = [
     *(("restart", value, ".restart: is empty; give a program") for value in ('""', "[]", '[""]', '" "')),
     *(("restart", value, ".restart: expected a list of strings or one string") for value in ("5", "{}", "true")),
     *(("restart", value, ".restart[0]: expected a string, got a ") for value in ("[1]", "[[]]", "[{}]")),
-    ("restart", f"[{NUL}]", ".restart: holds a NUL character"),
+    ("restart", f"[{NUL}]", ".restart[0]: holds a NUL character"),
     ("restart", '"a \'b"', ".restart: cannot be split as a shell would"),
     *((key, NUL, f".{key}: ") for key in ("cwd", "pid_file", "log_file", "url", "ready")),
     *((key, "1", f".{key}: expected a string, got a whole number") for key in ("cwd", "url", "ready", "stop_signal")),
