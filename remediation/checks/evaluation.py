@@ -13,6 +13,7 @@ from remediation.checks.expectations import mismatch
 from remediation.checks.probe import Probe
 from remediation.config.checks import Check
 from remediation.config.model import Project, Service
+from remediation.config.schema import ConfigError
 from remediation.messages.formatting import spoken
 from remediation.messages.message import english, seconds
 from remediation.state.check_state import CheckState, CheckStates
@@ -81,6 +82,9 @@ class Evaluator:
             took = time.monotonic() - start
             return Attempt(self._over_limit(subject, error, properties), began, took, properties, measured)
         except BaseException as error:  # noqa: BLE001 - pytest reports it, as if the check had run in its thread
+            if isinstance(error, ConfigError):
+                # Complete, as all of them: a traceback of our own code says nothing to people who wrote none.
+                error = ServiceDown(str(error), heals_nothing=True)
             if check.every is not None:
                 self._states.update(service, name, lambda _: CheckState())
             return Attempt(error, began, time.monotonic() - start, properties, measured)
