@@ -98,6 +98,9 @@ class Probe:
         _require("dns.resolver", "dns", "dnspython")
         from remediation.probes import dns
 
+        wanted = [contains] if isinstance(contains, str) else list(contains or ())
+        _require_text("dns", name=name, kind=kind, server=server or "")
+
         began = time.monotonic()
         try:
             asked = dns.server_of(server) if server else None
@@ -106,7 +109,6 @@ class Probe:
             raise _wrong("dns", error) from None
         except dns.DnsError as error:
             raise ServiceDown(f"DNS {name}: {error}") from None
-        wanted = [contains] if isinstance(contains, str) else list(contains or ())
         if missing := [record for record in wanted if record not in found]:
             raise ServiceDown(f"DNS {name}: {english('dns_other', there=found, place=missing)}")
         self._took("dns", name, began)
@@ -131,7 +133,7 @@ class Probe:
         if service := self._project.services.get(address):
             ca_file, verify = ca_file or service.ca_file, verify and service.verify
         place = self._address("tls", address, port=_HTTPS)
-        file = self._project.root / ca_file if ca_file else None
+        file = self._file("tls", ca_file=ca_file) if ca_file else None
         what = f"TLS {place.place}"
         try:
             shown = certificate.of(place.host, place.port, verify=verify, ca_file=file, deadline=self._deadline)
@@ -160,12 +162,13 @@ class Probe:
         __tracebackhide__ = True
         from remediation.probes import redis, tls
 
+        _require_text("redis", url=url)
         try:
             server = redis.target(url)
         except ValueError as error:
             raise _wrong("redis", error) from None
         began, what = time.monotonic(), f"PING {server.place}"
-        file = self._project.root / ca_file if ca_file else None
+        file = self._file("redis", ca_file=ca_file) if ca_file else None
         try:
             redis.ping(server, ca_file=file, verify=verify, deadline=self._deadline)
         except ssl.SSLError as error:
@@ -184,6 +187,7 @@ class Probe:
         _require("psycopg", "postgres", "psycopg")
         from remediation.probes import postgres
 
+        _require_text("postgres", dsn=dsn, query=query)
         try:
             place = postgres.place(dsn)
         except ValueError as error:
@@ -287,6 +291,7 @@ class Probe:
         from remediation.probes import heartbeat
         from remediation.state.heartbeats import HeartbeatError
 
+        _require_text("heartbeat", name=name)
         limit = self._argument("heartbeat", "within", within, quantities.seconds)
         try:
             age = heartbeat.age(self._project.state_folder, name, within=limit)
@@ -305,7 +310,7 @@ class Probe:
         __tracebackhide__ = True
         is_share = isinstance(free, str) and free.strip().endswith("%")
         limit = self._argument("disk", "free", free, quantities.share if is_share else quantities.size)
-        place = self._project.root / path
+        place = self._file("disk", path=path)
         try:
             status = deadline_io.within(self._deadline, lambda: os.statvfs(place))
         except OSError as error:
@@ -327,9 +332,10 @@ class Probe:
         `service` is the name of a service, whose own log is meant, or the path of a file.
         """
         __tracebackhide__ = True
+        _require_text("log", without=without)
         try:
             pattern = re.compile(without)
-        except (re.error, TypeError) as error:
+        except (re.error, RecursionError, OverflowError) as error:
             raise _wrong("log", f"without: {without!r} is no regular expression: {error}") from None
         log = self._log(service)
         file = self._project.relative(log)
@@ -360,8 +366,9 @@ class Probe:
 
     def _log(self, service: str | Path) -> Path:
         __tracebackhide__ = True
+        path = self._file("log", service=service)
         if isinstance(service, Path) or (service not in self._project.services and re.search(r"[/.]", service)):
-            return self._project.root / service
+            return path
         return self._service(service).log_file
 
     def command(
@@ -378,8 +385,9 @@ class Probe:
         from remediation.system.tracebacks import redacted_output
 
         command = self._words(words)
+        _require_text("command", **{f"env.{name}": value for name, value in (env or {}).items()})
         environ = environment.unmarked() | dict(env or {})
-        began, folder = time.monotonic(), self._project.root / cwd
+        began, folder = time.monotonic(), self._file("command", cwd=cwd)
         timeout = self._deadline - began
         captured = commands.capture(command, cwd=folder, environ=environ, timeout=timeout, limit=_MOST_OUTPUT)
         output = captured.output.decode("utf-8", "backslashreplace")
@@ -398,8 +406,11 @@ class Probe:
             split = shlex.split(words) if isinstance(words, str) else [str(word) for word in words]
         except ValueError as error:
             raise _wrong("command", f"cannot be split as a shell would: {error}") from None
+        except TypeError:
+            raise _wrong("command", f"needs a list or a text, not {_kind(words)}") from None
         if not split or not split[0]:
             raise _wrong("command", "is empty; give a program and its arguments")
+        _require_text("command", words="".join(split))
         return split
 
     # A probe of one's own.
@@ -416,7 +427,7 @@ class Probe:
     def _service(self, name: str) -> Service:
         __tracebackhide__ = True
         services = self._project.services
-        if name in services:
+        if isinstance(name, str) and name in services:
             return services[name]
         near = get_close_matches(str(name), services, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known services: {', '.join(sorted(services))}"
@@ -425,6 +436,7 @@ class Probe:
     def _address(self, probe: str, text: str, *, port: int | None = None) -> Address:
         """Return the address of a service, or of `host:port`, `unix:PATH` or a URL."""
         __tracebackhide__ = True
+        _require_text(probe, address=text)
         if service := self._project.services.get(text):
             if service.address is None:
                 raise ConfigError(f"services.{text}: has no url")
@@ -436,6 +448,13 @@ class Probe:
             return address_in(text, self._project.root, port=port)
         except InvalidValueError as error:
             raise _wrong(probe, error) from None
+
+    def _file(self, probe: str, **argument: str | Path) -> Path:
+        """Return the path that the argument stands for, relative to the project's folder."""
+        __tracebackhide__ = True
+        ((name, path),) = argument.items()
+        _require_text(probe, **{name: str(path) if isinstance(path, Path) else path})
+        return self._project.root / path
 
     @staticmethod
     def _argument(probe: str, name: str, value: str | float, read: Callable[[str], float]) -> float:
@@ -468,6 +487,21 @@ class Probe:
 
 def _wrong(probe: str, problem: object) -> ConfigError:
     return ConfigError(f"probe.{probe}: {problem}")
+
+
+def _require_text(probe: str, **arguments: object) -> None:
+    """Raise ConfigError for an argument that is no text, such as a variable of the environment that is not set."""
+    __tracebackhide__ = True
+    for name, value in arguments.items():
+        # Its value may be a secret.
+        if not isinstance(value, str):
+            raise _wrong(probe, f"{name}: needs a text, not {_kind(value)}")
+        if "\0" in value:
+            raise _wrong(probe, f"{name}: has a NUL character")
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else type(value).__name__
 
 
 def _require(module: str, extra: str, package: str) -> None:
