@@ -27,7 +27,7 @@ from remediation.config.schema import ConfigError
 from remediation.engines import engine_of
 from remediation.healing import liveness
 from remediation.messages.formatting import spoken
-from remediation.messages.message import english
+from remediation.messages.message import english, printable
 from remediation.probes import deadline_io, log_lines
 from remediation.state import log_positions
 from remediation.state.log_positions import Position
@@ -418,7 +418,10 @@ class Probe:
     def record(self, name: str, value: float, unit: str = "") -> None:
         """Show a value beside a check that passes, and keep it in the history."""
         __tracebackhide__ = True
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        _require_text("record", name=name, unit=unit)
+        if not name.strip():
+            raise _wrong("record", "name: is empty")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise _wrong("record", f"{value!r} is no finite number")
         self._record(name, "", value, unit, f"{value:g} {unit}".rstrip())
 
@@ -479,6 +482,8 @@ class Probe:
         """Show a value and keep it; the second target of the same attempt is named."""
         if self._targets.setdefault(name, target) != target:
             name = f"{name} {target}"
+        # As the name of a property, a control character would make the JUnit report unreadable.
+        name, unit, shown = map(printable, (name, unit, shown))
         self._properties[:] = [pair for pair in self._properties if pair[0] != name]
         self._properties.append((name, shown))
         self._measurements[:] = [each for each in self._measurements if each.name != name]
@@ -498,6 +503,14 @@ def _require_text(probe: str, **arguments: object) -> None:
             raise _wrong(probe, f"{name}: needs a text, not {_kind(value)}")
         if "\0" in value:
             raise _wrong(probe, f"{name}: has a NUL character")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:
+        # A whole number can be too large for a float.
+        return False
 
 
 def _kind(value: object) -> str:

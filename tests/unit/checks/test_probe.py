@@ -110,7 +110,22 @@ def test_a_value_of_ones_own_is_shown_and_kept(measured: Measured) -> None:
     assert measured.kept == [Measurement("queue", 12.0, "messages")]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "12", None])
+def test_a_name_with_control_characters_makes_no_report_unreadable(measured: Measured) -> None:
+    measured.probe.record("a\x1b\n", 1, "x\ud800")
+
+    assert measured.shown == [(r"a\x1b\n", r"1 x\ud800")]
+    assert measured.kept == [Measurement(r"a\x1b\n", 1.0, r"x\ud800")]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("", "name: is empty"), (None, "name: needs a text, not None"), ("a\0", "has a NUL")]
+)
+def test_what_has_no_name_is_not_kept(probe: Probe, name: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        probe.record(name, 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "12", None, 10**400])
 def test_what_is_no_number_is_not_kept(probe: Probe, value: Any) -> None:
     with pytest.raises(ConfigError, match=r"probe\.record: .* is no finite number"):
         probe.record("queue", value)
