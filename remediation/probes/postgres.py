@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import re
 import select
 import socket
 import termios
@@ -45,6 +46,14 @@ def place(dsn: str) -> str:
     host = str(values.get("host") or values.get("hostaddr") or os.environ.get("PGHOST") or "localhost")
     database = values.get("dbname") or os.environ.get("PGDATABASE") or ""
     port = values.get("port") or os.environ.get("PGPORT") or _PORT
+    # libpq takes the end of a password that has a / or an @ for the place of the server.
+    if "://" in dsn and re.search("[^,]@", f"{host},{port},{database}"):
+        raise ValueError("is no DSN: in user and password, percent-encode special characters, such as %40 for @")
+    ports = str(port).split(",")
+    if not all(re.fullmatch("[0-9]*", each) and int(each or _PORT) < 1 << 16 for each in ports):
+        raise ValueError("has a port that is no number up to 65535")
+    if len(ports) not in (1, len(host.split(","))):
+        raise ValueError("has neither one port nor one for each host")
     return f"{host}:{port}/{database}"
 
 
@@ -171,7 +180,7 @@ def _targets(values: dict[str, Any], deadline: float) -> Iterator[str]:
         return
     ports = str(values.get("port") or os.environ.get("PGPORT") or _PORT).split(",")
     for number, host in enumerate(hosts.split(",")):
-        port = ports[number] if len(ports) > 1 else ports[0]
+        port = (ports[number] if len(ports) > 1 else ports[0]) or _PORT
         if host.startswith(("/", "@")):
             yield conninfo.make_conninfo("", **values | {"host": host, "port": port})
             continue
@@ -184,7 +193,7 @@ def _parameters(dsn: str) -> dict[str, Any]:
         return dict(conninfo.conninfo_to_dict(dsn))
     except psycopg.Error:
         # Its text may quote the password.
-        raise ValueError("is no DSN such as postgresql://user@localhost:5432/app") from None
+        raise ValueError("is no DSN such as postgresql://localhost:5432/app") from None
 
 
 def _first_line(text: str) -> str:

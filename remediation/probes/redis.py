@@ -52,6 +52,9 @@ def target(url: str) -> Target:
         raise ValueError("is no URL such as redis://localhost:6379/0") from None
     if parts.scheme not in ("redis", "rediss", "unix") or (parts.scheme == "unix" and not parts.path):
         raise ValueError("is no URL such as redis://localhost:6379/0, rediss://localhost or unix:///run/redis.sock")
+    if parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
+        # A password that has a / or a # ends there, and its beginning would be the place of the server.
+        raise ValueError("is no URL: in user and password, percent-encode special characters, such as %2F for /")
     greetings: list[tuple[str, ...]] = []
     if parts.password is not None:
         user = (unquote(parts.username),) if parts.username else ()

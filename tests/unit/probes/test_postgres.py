@@ -115,6 +115,32 @@ def test_what_is_no_dsn_is_refused_without_being_quoted(dsn: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("secret", ["p@hunter2", "12/hunter2", "p@h:hunter2", "p@h/hunter2"])
+def test_a_password_that_is_not_encoded_is_not_taken_for_a_place(secret: str) -> None:
+    with pytest.raises(ValueError, match="percent-encode special characters") as caught:
+        postgres.place(f"postgresql://ann:{secret}@db.example:5432/app")
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "sentence"),
+    [
+        ("host=a port=http", "has a port that is no number"),
+        ("host=a port=99999", "has a port that is no number"),
+        ("host=a,b,c port=1,2", "has neither one port nor one for each host"),
+    ],
+)
+def test_ports_that_cannot_be_are_told(dsn: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        postgres.place(dsn)
+
+
+@pytest.mark.parametrize("dsn", ["postgresql:///app?host=@socket", "host=a,b port=,5433 dbname=a@b"])
+def test_an_abstract_socket_and_a_port_by_default_are_no_mistake(dsn: str) -> None:
+    assert postgres.place(dsn)
+
+
 def test_each_address_of_each_host_is_tried_by_itself(tmp_path: Path) -> None:
     values = {"host": f"localhost,127.0.0.2,{tmp_path}", "port": "1,2,3", "user": "ann"}
 

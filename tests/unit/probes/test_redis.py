@@ -89,6 +89,18 @@ def test_an_endless_answer_takes_no_memory(serve: Serve, begin: bytes) -> None:
     assert most < 2_000_000
 
 
+@pytest.mark.parametrize("url", ["redis://:123#hunter2@x", "redis://ann:12/hunter2@x:6379/0", "rediss://:1?hunter2@x"])
+def test_a_password_that_is_not_encoded_is_not_taken_for_a_place(url: str) -> None:
+    with pytest.raises(ValueError, match="percent-encode special characters") as caught:
+        redis.target(url)
+
+    assert "12" not in str(caught.value)
+
+
+def test_a_socket_may_have_an_at_sign_in_its_path() -> None:
+    assert redis.target("unix:///run/a@b.sock").place == "/run/a@b.sock"
+
+
 @pytest.mark.parametrize("url", ["", "localhost", "http://x", "redis://:hunter2@x:99999", "unix:", "redis://[::1"])
 def test_what_is_no_url_of_redis_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match="is no URL such as redis://localhost") as caught:
