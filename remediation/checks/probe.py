@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 _HTTPS = 443
+# In percent.
+_LEAST_SHARE = 0.001
 # The most bytes of a command's output, and the most characters of it to look for why it failed.
 _MOST_OUTPUT, _SAID = 1 << 18, 1 << 14
 
@@ -207,7 +209,7 @@ class Probe:
         __tracebackhide__ = True
         from remediation.probes import resources
 
-        limit = self._argument("memory", "below", below, quantities.size)
+        limit = self._argument("memory", "below", below, quantities.size, least=1)
         processes = self._processes(service)
         used = self._used(service, lambda: resources.memory(processes, deadline=self._deadline))
         size = quantities.spoken_size(used.size)
@@ -223,7 +225,7 @@ class Probe:
         __tracebackhide__ = True
         from remediation.probes import resources
 
-        limit = self._argument("cpu", "below", below, quantities.share)
+        limit = self._argument("cpu", "below", below, quantities.share, least=_LEAST_SHARE)
         count = len(self._processes(service))
         used = self._used(service, lambda: resources.cpu(lambda: self._processes(service), deadline=self._deadline))
         self._record("cpu", service, used, "%", f"{used:.0f}%")
@@ -240,7 +242,8 @@ class Probe:
         __tracebackhide__ = True
         from remediation.probes import resources
 
-        limit = self._argument("open_files", "below", below, quantities.share)
+        most = 100 if isinstance(below, str) else inf
+        limit = self._argument("open_files", "below", below, quantities.share, least=_LEAST_SHARE, most=most)
         processes = self._processes(service)
         used = self._used(service, lambda: resources.open_files(processes, deadline=self._deadline))
         self._record("open_files", service, used.opened, "", f"{used.opened} of {used.limit or 'any number'}")
@@ -292,7 +295,7 @@ class Probe:
         from remediation.state.heartbeats import HeartbeatError
 
         _require_text("heartbeat", name=name)
-        limit = self._argument("heartbeat", "within", within, quantities.seconds)
+        limit = self._argument("heartbeat", "within", within, quantities.seconds, least=1)
         try:
             age = heartbeat.age(self._project.state_folder, name, within=limit)
         except heartbeat.OverdueError as error:
@@ -309,7 +312,9 @@ class Probe:
         """Return the free bytes of the file system of a path; fail if it has less than a share or a size."""
         __tracebackhide__ = True
         is_share = isinstance(free, str) and free.strip().endswith("%")
-        limit = self._argument("disk", "free", free, quantities.share if is_share else quantities.size)
+        # A number below 1 is meant as a part of the disk, and no disk would have fewer bytes.
+        read, most = (quantities.share, 100) if is_share else (quantities.size, inf)
+        limit = self._argument("disk", "free", free, read, least=_LEAST_SHARE if is_share else 1, most=most)
         place = self._file("disk", path=path)
         try:
             status = deadline_io.within(self._deadline, lambda: os.statvfs(place))
@@ -460,17 +465,28 @@ class Probe:
         return self._project.root / path
 
     @staticmethod
-    def _argument(probe: str, name: str, value: str | float, read: Callable[[str], float]) -> float:
+    def _argument(
+        probe: str,
+        name: str,
+        value: str | float,
+        read: Callable[[str], float],
+        *,
+        least: float = 0,
+        most: float = inf,
+    ) -> float:
         """Return the number that an argument stands for; numbers stand for themselves."""
         __tracebackhide__ = True
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if not isinstance(value, str):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise _wrong(probe, f"{name}: {value!r} is neither a number nor a text")
         try:
-            return read(value)
+            number = read(value) if isinstance(value, str) else value
         except ValueError as error:
             raise _wrong(probe, f"{name}: {error}") from None
+        # Otherwise the check would always pass, or always fail and heal in vain.
+        if not least <= number <= most or not _is_finite(number):
+            bounds = f"from {least:g} to {most:g}" if isfinite(most) else f"{least:g} or more"
+            raise _wrong(probe, f"{name}: {value!r} is no limit; give {bounds}")
+        return float(number)
 
     def _took(self, name: str, target: str, began: float) -> float:
         """Record the seconds since `began`, and return them."""

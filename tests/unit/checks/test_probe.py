@@ -149,6 +149,14 @@ NO_APY = "no service is called 'apy' in auto-heal.toml; did you mean 'api'?"
         (lambda probe: probe.cpu("api", below="much"), "probe.cpu: below: 'much' is no share such as 80%"),
         (lambda probe: probe.open_files("api", below="1 GiB"), "probe.open_files: below: '1 GiB' is no share"),
         (lambda probe: probe.disk(free="lots"), "probe.disk: free: 'lots' is no size such as"),
+        (lambda probe: probe.memory("api", below=float("nan")), "probe.memory: below: nan is no limit; give 1 or more"),
+        (lambda probe: probe.memory("api", below=-1), "probe.memory: below: -1 is no limit; give 1 or more"),
+        (lambda probe: probe.cpu("api", below=0), "probe.cpu: below: 0 is no limit; give 0.001 or more"),
+        (lambda probe: probe.open_files("api", below="120%"), "probe.open_files: below: '120%' is no limit; give from"),
+        (lambda probe: probe.disk(free=0.1), "probe.disk: free: 0.1 is no limit; give 1 or more"),
+        (lambda probe: probe.disk(free="200%"), "probe.disk: free: '200%' is no limit; give from 0.001 to 100"),
+        (lambda probe: probe.tls("localhost", expires_in=-5), "probe.tls: expires_in: -5 is no limit; give 0 or more"),
+        (lambda probe: probe.heartbeat("x", within=0), "probe.heartbeat: within: 0 is no limit; give 1 or more"),
         (lambda probe: probe.tls("localhost", expires_in="soon"), "probe.tls: expires_in: 'soon' is no duration"),
         (lambda probe: probe.tcp("localhost:99999"), "probe.tcp: 'tcp://localhost:99999' is no URL"),
         (lambda probe: probe.dns("x", server="ns.example"), "probe.dns: 'ns.example' is no name server such as"),
@@ -290,13 +298,13 @@ def test_a_limit_that_is_not_reached_is_no_failure(measured: Measured, running: 
 def test_a_limit_that_is_reached_is_told_with_what_was_measured(probe: Probe, running: psutil.Process) -> None:
     memory = str(problem(lambda: probe.memory("api", below="1 MiB")))
     files = str(problem(lambda: probe.open_files("api", below=2)))
-    share = str(problem(lambda: probe.open_files("api", below="0%")))
+    share = str(problem(lambda: probe.open_files("api", below="0.001%")))
 
     assert memory.startswith("api: memory ")
     assert memory.endswith(" MiB, above 1 MiB (1 process)")
     assert files.startswith(f"api: process {running.pid} has ")
     assert files.endswith("; above 2")
-    assert share.endswith("; above 0%")
+    assert share.endswith("; above 0.001%")
 
 
 def test_a_service_that_never_ran_is_told(probe: Probe) -> None:
