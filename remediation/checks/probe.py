@@ -135,7 +135,7 @@ class Probe:
         if service := self._project.services.get(address):
             ca_file, verify = ca_file or service.ca_file, verify and service.verify
         place = self._address("tls", address, port=_HTTPS)
-        file = self._file("tls", ca_file=ca_file) if ca_file else None
+        file = self._ca_file("tls", ca_file)
         what = f"TLS {place.place}"
         try:
             shown = certificate.of(place.host, place.port, verify=verify, ca_file=file, deadline=self._deadline)
@@ -170,7 +170,7 @@ class Probe:
         except ValueError as error:
             raise _wrong("redis", error) from None
         began, what = time.monotonic(), f"PING {server.place}"
-        file = self._file("redis", ca_file=ca_file) if ca_file else None
+        file = self._ca_file("redis", ca_file)
         try:
             redis.ping(server, ca_file=file, verify=verify, deadline=self._deadline)
         except ssl.SSLError as error:
@@ -393,6 +393,9 @@ class Probe:
         _require_text("command", **{f"env.{name}": value for name, value in (env or {}).items()})
         environ = environment.unmarked() | dict(env or {})
         began, folder = time.monotonic(), self._file("command", cwd=cwd)
+        if not folder.is_dir():
+            # Otherwise the program itself would seem to be missing.
+            raise _wrong("command", f"cwd: {folder} is no folder")
         timeout = self._deadline - began
         captured = commands.capture(command, cwd=folder, environ=environ, timeout=timeout, limit=_MOST_OUTPUT)
         output = captured.output.decode("utf-8", "backslashreplace")
@@ -463,6 +466,13 @@ class Probe:
         ((name, path),) = argument.items()
         _require_text(probe, **{name: str(path) if isinstance(path, Path) else path})
         return self._project.root / path
+
+    def _ca_file(self, probe: str, ca_file: str | Path | None) -> Path | None:
+        __tracebackhide__ = True
+        file = self._file(probe, ca_file=ca_file) if ca_file else None
+        if file and not file.exists():
+            raise _wrong(probe, f"ca_file: {file} does not exist")
+        return file
 
     @staticmethod
     def _argument(
