@@ -200,6 +200,13 @@ def test_a_mistake_in_a_check_is_told_in_one_sentence(
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_mistake_in_a_check_is_told_without_the_name_of_a_module(probe: Probe) -> None:
+    with pytest.raises(ConfigError) as caught:
+        probe.command("")
+
+    assert caught.exconly() == "ConfigError: probe.command: is empty; give a program and its arguments"
+
+
 @pytest.mark.parametrize(
     ("lacking", "measure", "sentence"),
     [
