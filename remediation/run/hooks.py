@@ -64,12 +64,12 @@ class PytestHooks:
         for plugin_name, plugin in self._plugins.list_name_plugin():
             if plugin is not None and (names := [name for name in _NAMES if hasattr(plugin, name)]):
                 for name in names:
-                    _require_arguments(plugin_name, name, getattr(plugin, name))
+                    _require_valid(plugin_name, name, getattr(plugin, name))
                 manager.register(plugin, plugin_name)
         return manager
 
     def require_valid(self) -> None:
-        """Raise ConfigError for a hook with an argument that it does not have."""
+        """Raise ConfigError for a hook that is async, or has an argument that it does not have."""
         _ = self._manager
 
     def has(self, name: str) -> bool:
@@ -103,8 +103,10 @@ class PytestHooks:
             raise HealError("hook_step_failed", **values, problem=_problem(error)) from None
         if answer is None:
             raise UnknownStepError(service.name, name)
-        if answer is False:
-            raise HealError("hook_step_failed", **values, problem="it returned False")
+        # A coroutine, or a generator, is a step that nobody has taken.
+        if answer is not True:
+            problem = f"it returned {answer if answer is False else type(answer).__name__}, not True"
+            raise HealError("hook_step_failed", **values, problem=problem)
 
     def notify(self, event: HealEvent) -> None:
         """Tell what the monitor notifies people of."""
@@ -158,10 +160,12 @@ class _RaisedError(Exception):
         super().__init__(type(error).__name__)
 
 
-def _require_arguments(plugin: str, name: str, hook: object) -> None:
-    """Raise ConfigError for an argument that a hook does not have."""
+def _require_valid(plugin: str, name: str, hook: object) -> None:
+    """Raise ConfigError for an argument that a hook does not have, and for one that nobody would await."""
     if not inspect.isroutine(hook):
         return
+    if inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook):
+        raise ConfigError(f"{plugin}: {name} is async, and nobody would await it; define it with def")
     known = inspect.signature(getattr(hookspecs, name)).parameters
     needed = inspect.signature(hook).parameters.values()
     wrong = [one.name for one in needed if one.name not in known and one.default is one.empty]

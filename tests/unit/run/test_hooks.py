@@ -180,7 +180,8 @@ def step(logged: Logged, function: object, *, timeout: float = 30.0) -> str:
 def test_a_step_is_taken_by_the_hook_that_knows_it(logged: Logged) -> None:
     assert step(logged, lambda name: name == "flush" or None) == ""
     assert step(logged, lambda: None) == "api: no auto_heal_step of the project knows `flush`"
-    assert step(logged, lambda: False) == "api: the hook flush failed: it returned False"
+    assert step(logged, lambda: False) == "api: the hook flush failed: it returned False, not True"
+    assert step(logged, lambda: iter(())) == "api: the hook flush failed: it returned tuple_iterator, not True"
 
 
 def test_a_step_that_raises_or_hangs_has_failed(logged: Logged, hang: Callable[[], None]) -> None:
@@ -208,6 +209,16 @@ def test_an_argument_that_a_hook_does_not_have_is_told(logged: Logged) -> None:
         logged.of(conftest(auto_heal_before=auto_heal_before)).require_valid()
 
     assert str(caught.value) == ("plugin0: auto_heal_before has no argument 'servce'; it has service, step, incident")
+
+
+def test_a_hook_that_nobody_would_await_is_told(logged: Logged) -> None:
+    async def auto_heal_after() -> None:
+        pass
+
+    with pytest.raises(ConfigError) as caught:
+        logged.of(conftest(auto_heal_after=auto_heal_after)).require_valid()
+
+    assert str(caught.value) == "plugin0: auto_heal_after is async, and nobody would await it; define it with def"
 
 
 # The docs.
