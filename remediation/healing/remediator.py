@@ -261,6 +261,9 @@ class Remediator:
         """Return a refusal if a hook of the project objects to the next step; None if none does."""
         service, action = incident.service, incident.service.ladder[incident.steps_used].action
         why = self._context.hooks.before(service_info(service, state), action, incident_info(incident))
+        if self._stop.is_set():
+            # The run was interrupted meanwhile, and nothing has been done yet.
+            raise KeyboardInterrupt
         if why is None:
             return None
         return self._context.refuse(incident, Message("hook_objects", {"name": service.name, "reason": why}))
