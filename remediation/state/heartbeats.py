@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec import Meta
 
 from remediation.config.schema import NAME
 from remediation.messages.message import MessageError
@@ -29,8 +30,8 @@ _LIMIT = 1_000
 class Heartbeat(msgspec.Struct, frozen=True):
     """One heartbeat: its moment in epoch seconds, and the exit code of the work before it."""
 
-    at: float
-    code: int = 0
+    at: Annotated[float, Meta(ge=0, le=1e11)]
+    code: Annotated[int, Meta(ge=0, le=255)] = 0
     boot: str = ""
     steady: float = 0.0
     """The same moment on the clock that counts from this boot and that nobody can set."""
@@ -43,8 +44,10 @@ class Heartbeat(msgspec.Struct, frozen=True):
     @property
     def age(self) -> float:
         """Seconds since it was sent. Negative if the clock was set back and the system has booted since."""
-        if self.boot and self.boot == boot_id():
-            return max(0.0, steady() - self.steady)
+        now = steady()
+        # A container may have a clock of its own, time_namespaces(7).
+        if self.boot and self.boot == boot_id() and 0 <= self.steady <= now:
+            return now - self.steady
         return time.time() - self.at
 
 

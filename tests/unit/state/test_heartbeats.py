@@ -9,6 +9,7 @@ import pytest
 
 from remediation.state import heartbeats
 from remediation.state.heartbeats import Heartbeat, HeartbeatError, last, send
+from remediation.system.capabilities import boot_id
 
 
 def test_what_was_sent_is_what_is_found(tmp_path: Path) -> None:
@@ -41,11 +42,24 @@ def test_a_link_in_its_place_is_replaced_and_not_followed(tmp_path: Path) -> Non
     assert last(tmp_path, "backup") is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"at": "now"}', b"\xff", b"1" * 2_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"[]", b'{"at": "now"}', b"\xff", b"1" * 2_000, b'{"at": 1e300}', b'{"at": -1}',
+        b'{"at": 1, "code": 256}', b'{"at": 1, "code": -1}',
+    ],
+)  # fmt: skip
 def test_a_corrupt_file_is_no_heartbeat(tmp_path: Path, content: bytes) -> None:
     (tmp_path / ".beat-backup.json").write_bytes(content)
 
     assert last(tmp_path, "backup") is None
+
+
+@pytest.mark.parametrize("steady", [1e300, -1e300])
+def test_a_moment_that_this_boot_cannot_have_had_is_measured_by_the_clock(steady: float) -> None:
+    beat = Heartbeat(time.time() - 100, 0, boot_id(), steady)
+
+    assert 99 < beat.age < 160
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../../etc/cron", "-a", "a.b", "x" * 65, "ü"])
