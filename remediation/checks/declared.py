@@ -59,13 +59,13 @@ class DeclaredChecks:
         """Return whether the folder of the checks is an argument, and the configuration is not."""
         folder, base = self._project.root / FOLDER, self._config.invocation_params.dir
         arguments = {(base / argument.partition("::")[0]).resolve() for argument in self._config.args}
-        return folder in arguments and self._project.source not in arguments
+        return folder in arguments and self._project.source.resolve() not in arguments
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """Collect the configuration as a file of checks, if it is an argument."""
         if file_path.name != self._project.source.name or not parent.session.isinitpath(file_path):
             return None
-        if file_path.resolve() != self._project.source:
+        if file_path.resolve() != self._project.source.resolve():
             return None
         return Configuration.from_parent(parent, path=file_path, plugin=self, project=self._project)
 

@@ -225,6 +225,18 @@ def test_the_folder_collects_declared_checks_and_a_module_in_it_does_not(own: Sa
     assert [case.get("name") for case in own.report.iter("testcase")] == ["GET /health"]
 
 
+def test_the_configuration_may_be_a_symbolic_link(own: Sandbox) -> None:
+    own.write("healthtests/README", "")
+    declare(own, '{ get = "/health" }')
+    (own.root / "auto-heal.toml").rename(own.root / "shared.toml")
+    (own.root / "auto-heal.toml").symlink_to("shared.toml")
+    own.auto_heal("start")
+
+    assert own.auto_heal("check").code == 0
+    assert own.check("auto-heal.toml").code == 0
+    assert [case.get("name") for case in own.report.iter("testcase")] == ["GET /health"]
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_the_last_failed_is_selected_as_ever(own: Sandbox, workers: tuple[str, ...]) -> None:
