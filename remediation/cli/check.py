@@ -59,8 +59,8 @@ def with_checks(arguments: list[str], project: Project) -> list[str]:
     if any(service.checks for service in project.services.values()):
         return [*arguments, str(project.source)]
     raise ConfigError(
-        f"there are no checks: neither a folder {FOLDER} in {project.root}, nor checks of a service in "
-        f"{project.source.name}; `auto-heal init` writes some"
+        f"{project.source.name}: no service has checks, and there is no folder {FOLDER} in {project.root}; "
+        f"add checks = [...] to a service, or tests to {FOLDER}/"
     )
 
 

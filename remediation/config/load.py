@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -157,6 +158,10 @@ def parse(file: Path) -> dict[str, Any]:
 
 
 def _tables(file: Path, content: bytes) -> dict[str, Any]:
+    if content.startswith(codecs.BOM_UTF8):
+        raise ConfigError(
+            f"{file.name}: begins with a byte order mark, which TOML does not allow; save it as UTF-8 without one"
+        )
     try:
         content.decode()
         # Decode like file names and arguments, so that they match even in the C locale.

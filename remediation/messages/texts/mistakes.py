@@ -7,6 +7,8 @@ MISTAKES = {
     "no configuration: neither {own} nor [tool.auto-heal] in {shared} in {folder} or above it; "
     "`auto-heal init` writes one":
         "нет конфигурации: ни {own}, ни [tool.auto-heal] в {shared} нет в {folder} и выше; её создаёт `auto-heal init`",
+    "begins with a byte order mark, which TOML does not allow; save it as UTF-8 without one":
+        "начинается с метки порядка байтов (BOM), недопустимой в TOML; сохраните файл в UTF-8 без неё",
     "not UTF-8, as TOML must be: byte {byte}": "файл не в UTF-8, как того требует TOML: байт {byte}",
     "not UTF-8, as TOML must be": "не в UTF-8, как того требует TOML",
     "not UTF-8: byte {byte}": "файл не в UTF-8: байт {byte}",
@@ -19,8 +21,10 @@ MISTAKES = {
     "cannot be read: {problem}": "не удалось прочитать: {problem}",
     "cannot be written: {problem}": "не удалось записать: {problem}",
     "there is none in {folder} any more": "в {folder} её больше нет",
-    "there is no folder {name} in {folder}; `auto-heal init` writes one":
-        "нет папки {name} в {folder}; её создаёт `auto-heal init`",
+    "no service has checks, and there is no folder {name} in {folder}; "
+    "add checks = [...] to a service, or tests to {at}":
+        "ни у одного сервиса нет checks, и в {folder} нет папки {name}; "
+        "добавьте сервису checks = [...] или тесты в {at}",
     "{folder} is not a folder; auto-heal keeps there what it remembers, so remove it":
         "{folder} — не папка; auto-heal хранит там свои данные, удалите этот файл",
     "{folder} is a symbolic link, which is not followed; auto-heal keeps there what it remembers, so remove it":

@@ -377,9 +377,10 @@ def test_an_address_of_the_environment_does_not_hide_a_wrong_one_of_the_file(tmp
     ("content", "expected"),
     [
         (b"a = ", "not valid TOML: "), (b'a = "\xff"', "not UTF-8, as TOML must be: byte 5"),
+        (b"\xef\xbb\xbfa = 1", "begins with a byte order mark, which TOML does not allow; save it as UTF-8"),
         (b"a = " + b"9" * 5000, "not valid TOML: "), (b"a = " + b"[" * 5000, "not valid TOML: "),
     ],
-    ids=["cut off", "not UTF-8", "a number without end", "brackets without end"],
+    ids=["cut off", "not UTF-8", "a byte order mark", "a number without end", "brackets without end"],
 )  # fmt: skip
 def test_a_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / "auto-heal.toml").write_bytes(content)
