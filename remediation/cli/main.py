@@ -40,6 +40,9 @@ _HEALING = """options of the run, which go to pytest:
   --rollback            run the rollback of a service that no heal has helped;
                         postdeploy always does
 All further options go to pytest as well, such as -k or --junitxml."""
+_DONE = "exit codes: 0 if it was done, 1 if it failed, 4 if the configuration is wrong"
+_NO_HEAL = """exit codes: 0 if every check passes, 1 if something is sick, and those of
+`auto-heal check` if there is no verdict"""
 _CODES = """exit codes:
   0   every check passes at the end, healed or not
   1   a check still fails at the end
@@ -110,9 +113,7 @@ def _add_checks(commands: argparse._SubParsersAction[_Parser]) -> None:
 
     plan = _add(
         commands, "plan", "run the checks, and tell what a heal would do now, touching no service",
-        "auto-heal plan\n  auto-heal plan --rollback", _TO_PYTEST,
-        "exit codes: 0 if every check passes, 1 if something is sick, and those of\n"
-        "`auto-heal check` if there is no telling",
+        "auto-heal plan\n  auto-heal plan --rollback", _TO_PYTEST, _NO_HEAL,
     )  # fmt: skip
     plan.add_argument("-v", "--verbose", action="store_true", help="show pytest's own output as well")
 
@@ -128,7 +129,7 @@ def _add_checks(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _add_deployment(commands: argparse._SubParsersAction[_Parser]) -> None:
     before = _add(
         commands, "predeploy", "run the checks before a deployment, heal nothing, and keep the results as the baseline",
-        "auto-heal predeploy\n  auto-heal predeploy --baseline baseline.json", _TO_PYTEST, _CODES,
+        "auto-heal predeploy\n  auto-heal predeploy --baseline baseline.json", _TO_PYTEST, _NO_HEAL,
     )  # fmt: skip
     before.add_argument("--allow-sick", action="store_true", help="exit with 0 also if something is sick")
     after = _add(
@@ -168,7 +169,8 @@ def _add_services(commands: argparse._SubParsersAction[_Parser]) -> None:
         ("reload", "let services read their own configuration again, by the key reload", "auto-heal reload web"),
         ("status", "show state, process and last heal of services", "auto-heal status --json"),
     ):
-        command = _add(commands, name, what, example)
+        codes = "exit codes: 0 if all are up, 1 if one is not, 4 if the configuration is wrong"
+        command = _add(commands, name, what, example, codes if name == "status" else _DONE)
         command.add_argument("services", nargs="*", metavar="SERVICE", help="all configured services if none is named")
         if name == "status":
             command.add_argument("--json", action="store_true", help="print JSON, for programs")
@@ -218,7 +220,7 @@ def _add_drill(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _add_pause(commands: argparse._SubParsersAction[_Parser]) -> None:
     pause = _add(
         commands, "pause", "allow no healing, while a deployment is under way; checks still run and report",
-        "auto-heal pause --for 10m\n  auto-heal pause api db --for 2h",
+        "auto-heal pause --for 10m\n  auto-heal pause api db --for 2h", _DONE,
     )  # fmt: skip
     pause.add_argument(
         "--for",
@@ -227,7 +229,7 @@ def _add_pause(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="TIME",
         help="end by itself, as 10m, 90s or 1h30m (default: never)",
     )
-    resume = _add(commands, "resume", "end a pause", "auto-heal resume\n  auto-heal resume api")
+    resume = _add(commands, "resume", "end a pause", "auto-heal resume\n  auto-heal resume api", _DONE)
     for command, what in (
         (pause, "pause only these; the others are healed (default: all)"),
         (resume, "end the pause of these (default: that of all services)"),
@@ -266,7 +268,11 @@ def _add_validate(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
     report = _add(
-        commands, "report", "tell of the past: uptime, failures, heals, latency", "auto-heal report --since 30d --json"
+        commands,
+        "report",
+        "tell of the past: uptime, failures, heals, latency",
+        "auto-heal report --since 30d --json",
+        _DONE,
     )
     report.add_argument(
         "--since", type=duration, default="7d", metavar="TIME", help="how far to look back (default: 7d)"

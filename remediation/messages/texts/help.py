@@ -156,8 +156,12 @@ All further options go to pytest as well, such as -k or --junitxml.""":
   5   не собрано ни одной проверки
   10  только с --fail-on-heal: все проверки проходят после восстановления
   11  все проверки проходят после отката сервиса""",
+    "exit codes: 0 if it was done, 1 if it failed, 4 if the configuration is wrong":
+        "коды завершения: 0, если выполнено; 1, если нет; 4, если неверна конфигурация",
+    "exit codes: 0 if all are up, 1 if one is not, 4 if the configuration is wrong":
+        "коды завершения: 0, если все работают; 1, если не все; 4, если неверна\nконфигурация",
     """exit codes: 0 if every check passes, 1 if something is sick, and those of
-`auto-heal check` if there is no telling""":
+`auto-heal check` if there is no verdict""":
     """коды завершения: 0, если все проверки проходят; 1, если есть сбои; как у
 `auto-heal check`, если результата нет""",
     """exit codes: 0 if it was stored, 1 if it cannot be written, 4 if the name is

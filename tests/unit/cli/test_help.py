@@ -12,7 +12,7 @@ from sandbox import REPOSITORY
 
 COMMANDS = (
     "check", "plan", "monitor", "predeploy", "postdeploy", "start", "stop", "restart", "adopt", "status", "drill",
-    "pause", "resume", "validate", "report", "init",
+    "pause", "resume", "validate", "report", "init", "reload", "beat",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def test_an_example_has_commands_alone(command: str) -> None:
 
     assert found
     for line in found[1].replace("\\\n", "").splitlines():
-        assert re.match(r"  (?:\w+=\S+ )?auto-heal ", line), line
+        assert re.match(r"  (?:\w+=\S+ |\S+; )?auto-heal ", line), line
 
 
 @pytest.mark.parametrize("command", ["check", "postdeploy"])
@@ -49,6 +49,17 @@ def test_the_options_and_exit_codes_of_a_run_are_named(command: str) -> None:
     codes = text.partition("exit codes:")[2]
     assert re.findall(r"^  (\d+) ", codes, re.MULTILINE) == ["0", "1", "2", "3", "4", "5", "10", "11"]
     assert "All further options go to pytest" in text
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "init"])
+def test_a_command_names_its_exit_codes(command: str) -> None:
+    assert "exit codes:" in _help(command)
+
+
+def test_a_run_that_heals_nothing_has_no_exit_code_of_a_heal() -> None:
+    codes = [_help(command).partition("exit codes:")[2] for command in ("plan", "predeploy")]
+
+    assert not [text for text in codes if "heal" in text.replace("`auto-heal check`", "") or "10" in text]
 
 
 def test_a_drill_says_when_it_ends_with_2_and_when_with_4() -> None:
