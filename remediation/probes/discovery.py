@@ -214,12 +214,11 @@ class _Look:
 
 def _judged(path: str, answer: http.Answer) -> Sight:
     """Return what an answer of success or of a failing server says, and the check of the well service."""
-    health = health_body.read(answer.body)
-    expected = {"get": path}
+    expected: dict[str, object] = {"get": path}
     if answer.status // 100 != _SUCCESS:
-        # What it says of itself while it fails is known to be wrong, unless it says so.
-        well = health.expected if health and health.says is Says.SICK else {}
-        return Sight(Remark.SICK, path, answer, ready=path, expected=expected | well)
+        # Its status will say that it is well. In which words, nobody knows, and a wrong guess would restart it then.
+        return Sight(Remark.SICK, path, answer, ready=path, expected=expected)
+    health = health_body.read(answer.body)
     status = {} if answer.status == _OK else {"status": answer.status}
     remarks = {Says.SICK: Remark.SICK, Says.DOUBTFUL: Remark.DOUBTFUL}
     remark = remarks.get(health.says, Remark.NONE) if health else Remark.NONE
