@@ -53,6 +53,23 @@ MISTAKES = {
     'name a path that needs no login, such as "/health", or use "tcp"':
         '{path} похож на страницу входа: она отвечает, даже когда за ней ничего не работает; '
         'укажите путь без входа, например "/health", или "tcp"',
+    # Declared checks.
+    "says nothing to check; give one of {keys}": "не сказано, что проверять; задайте одно из: {keys}",
+    "has {keys}; make it one check each": "заданы {keys}; сделайте из этого отдельные проверки",
+    "does not go with {key}, only with {keys}": "не сочетается с {key}, только с {keys}",
+    '{path} is no path such as "/health" (other characters percent-encoded)':
+        '{path} — не путь вида "/health" (прочие символы в виде %XX)',
+    "{expression} is no regular expression: {error}": "{expression} — не регулярное выражение: {error}",
+    "{word}: up to 64 letters, digits, - and _ only": "{word}: допустимы только буквы, цифры, - и _, не больше 64",
+    "{word} is no size such as 500 MiB or 2 GB; the units are {units}":
+        "{word} — не размер вида 500 MiB или 2 GB; единицы: {units}",
+    "{word} is no duration such as 7d, 12h, 30m, 90s, 1d12h, or a number of seconds":
+        "{word} — не срок вида 7d, 12h, 30m, 90s, 1d12h и не число секунд",
+    "{word} is no duration: it must be more than 0 and at most 100 years":
+        "{word} — не срок: он должен быть больше 0 и не больше 100 лет",
+    "{word} is no share such as 80%": "{word} — не доля вида 80%",
+    "{word} is neither a size such as 500 MiB nor a share such as 80%":
+        "{word} — не размер вида 500 MiB и не доля вида 80%",
     "needs run, a command, or hook, the name of a step of the project's own":
         "нужно run — команда, или hook — имя действия из проекта",
     "has both run and hook; make them two steps": "заданы и run, и hook; сделайте из них два шага",
