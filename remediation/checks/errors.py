@@ -26,6 +26,11 @@ class OverLimit(ServiceDown):
 
     __module__ = "builtins"
 
+    def confirmed(self) -> OverLimit:
+        """Return it as a failure that needs no retry, because what was measured has lasted."""
+        self.retry_is_pointless = True
+        return self
+
 
 class Slower(ServiceDown):
     """A check took longer than before the deployment."""

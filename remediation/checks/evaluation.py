@@ -114,9 +114,7 @@ class Evaluator:
         state = self._states.update(service, name, lambda state: state.exceeded(restart, counts=counts))
         lasted = time.time() - state.exceeded_since
         if state.runs >= runs and lasted >= lasting * (1 - _TOLERANCE):
-            # A usage that has lasted for so long is no accident of this moment.
-            error.retry_is_pointless = check.longest is None
-            return error
+            return error.confirmed() if check.longest is None else error
         if lasting:
             text = english("not_yet_long", problem=error, needed=seconds(lasting), lasted=f"{lasted:.0f}")
         else:
