@@ -49,8 +49,8 @@ def described(service: Service, sight: Sight, say: Words) -> Iterator[str]:
         body = " ".join(answer.body.decode(errors="backslashreplace").split())
         start = body if len(body) <= _SHOWN else f"{body[:_SHOWN]}..."
         kind = answer.content_type.partition(";")[0].strip()
-        key = "init_answers" if body else "init_answers_empty"
-        yield say(key, path=sight.path, status=answer.status, kind=kind or "?", start=start)
+        key = "init_answers_empty" if not body else "init_answers" if kind else "init_answers_untyped"
+        yield say(key, path=sight.path, status=answer.status, kind=kind, start=start)
     if key := _REMARKS.get(sight.remark, ""):
         # A query may hold a token.
         place = sight.answer.location.partition("?")[0] if sight.answer else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from remediation.checks import FOLDER
 from remediation.cli import first_look, package_json
 from remediation.cli.project_files import IGNORE_FILE, Configuration, appended, ignore, not_ignored, replace
-from remediation.config.load import learn_secrets, load_content
+from remediation.config.load import learn_secrets, load_content, tomllib
 from remediation.config.model import Project, Service
 from remediation.config.resolve import resolve_service
 from remediation.config.schema import ConfigError, check_keys
@@ -97,6 +97,8 @@ def init(
             raise ConfigError("init: needs --url, where the service answers, such as http://localhost:3000")
         _ignore(project, root, say, write=gitignore)
         _add_scripts(root, scripts, package, say, write=npm)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     for line in _plan(project, names, say):
@@ -148,17 +150,28 @@ def _add(
 ) -> Project:  # fmt: skip
     """Look at a service, add it to the configuration, and return the project."""
     text = table(configuration.header(service.name), _values(service, project, asked, say))
+    content = appended(configuration.content, text, apart=True)
     try:
-        content = appended(configuration.content, text, apart=True)
-        project = _load(configuration, content)
-    except ConfigError as error:
+        tomllib.loads(content.decode())
+    except tomllib.TOMLDecodeError as error:
         print(_as_shown(text))
-        raise ConfigError(f"{shown}: cannot be added to: {error}; add the table above by hand") from None
+        problem = f"not valid TOML: {error}"
+        raise ConfigError(f"{shown}: cannot be added to: {problem}; add the table above by hand") from None
+    project = _load(configuration, content)
     configuration.file.parent.mkdir(parents=True, exist_ok=True)
     replace(configuration.file, content)
     print(say("added", table=configuration.header(service.name), path=shown))
     print(_as_shown(text))
+    if _has_secret(str(asked.get("url", ""))):
+        print(say("init_secret"))
     return project
+
+
+def _has_secret(url: str) -> bool:
+    """Return whether a url has a user or a password in clear."""
+    user = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    secret = user.rpartition(":")[2]
+    return bool(secret) and "${" not in secret
 
 
 def _service(project: Project, name: str, asked: Mapping[str, object], command: str | None) -> Service | None:

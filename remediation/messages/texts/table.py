@@ -147,6 +147,9 @@ TABLE: dict[str, Text] = {
     "init_answers": Text(
         INFO, "GET {path}: status {status}, {kind}: {start}", "GET {path}: код ответа {status}, {kind}: {start}"
     ),
+    "init_answers_untyped": Text(
+        INFO, "GET {path}: status {status}: {start}", "GET {path}: код ответа {status}: {start}"
+    ),
     "init_answers_empty": Text(
         INFO, "GET {path}: status {status}, without a body", "GET {path}: код ответа {status}, без тела"
     ),
@@ -169,12 +172,12 @@ TABLE: dict[str, Text] = {
         "Проверяется только соединение: нужны учётные данные; если задать headers, можно проверить и ответ",
     ),
     "init_redirect": Text(
-        WARN, "Only the connection is checked: checks do not follow to {place}; if that is the service, it is its url",
-        "Проверяется только соединение: проверки не переходят на {place}; если сервис там, это и есть его url",
+        WARN, "Only the connection is checked: checks do not follow to {place}; if that is the service, use that url",
+        "Проверяется только соединение: проверки не переходят на {place}; если сервис там, укажите этот url",
     ),
     "init_no_path": Text(
-        WARN, "Only the connection is checked: no usual health path answers with success; add a check of its own",
-        "Проверяется только соединение: обычные пути не отвечают успешно; добавьте проверку своего пути",
+        WARN, "Only the connection is checked: no usual health path answers with success; add a check of one that does",
+        "Проверяется только соединение: ни один из обычных путей не отвечает успешно; добавьте проверку своего пути",
     ),
     "init_no_http": Text(
         WARN, "Only the connection is checked: {problem}", "Проверяется только соединение: {problem}"
@@ -196,10 +199,17 @@ TABLE: dict[str, Text] = {
     "kept": Text(
         INFO, "kept     {path}: nothing is missing there", "оставлен  {path}: добавлять туда нечего"
     ),
-    "kept_table": Text(INFO, "kept     {path}: it has [{table}]", "оставлен  {path}: в нём уже есть [{table}]"),
+    "kept_table": Text(
+        INFO, "kept     {path}: it has [{table}]; --name adds a further service",
+        "оставлен  {path}: в нём уже есть [{table}]; ещё один сервис добавит --name",
+    ),
     "added": Text(INFO, "added    [{table}] to {path}", "добавлено [{table}] в {path}"),
     "gitignore": Text(INFO, "For .gitignore: {files}", "Для .gitignore: {files}"),
     "npm_scripts": Text(INFO, "For package.json: {scripts}", "Для package.json: {scripts}"),
+    "init_secret": Text(
+        WARN, "The password in the url stands there in clear; ${{NAME}} takes it from the environment or env_file",
+        "Пароль из url записан туда открытым текстом; укажите вместо него ${{NAME}} из окружения или env_file",
+    ),
     "init_no_command": Text(
         INFO, 'To have it healed, add command = ["..."], or restart = ["..."], to its table',
         'Чтобы сервис восстанавливался, добавьте в его таблицу command = ["..."] или restart = ["..."]',

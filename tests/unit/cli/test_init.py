@@ -137,6 +137,14 @@ def test_what_a_person_has_to_know_is_said(run: Run, replies: dict[str, Reply | 
     assert written()["checks"]
 
 
+@pytest.mark.parametrize("kind", ["text/plain", ""])
+def test_the_type_of_an_answer_is_named_if_it_has_one(run: Run, kind: str) -> None:
+    with talking({"/health": Reply("OK", type=kind)}) as talker:
+        outcome = run("--url", talker.url)
+
+    assert outcome.lines[1] == f"GET /health: status 200{', text/plain' if kind else ''}: OK"
+
+
 def test_an_answer_cannot_control_the_terminal(run: Run) -> None:
     with talking({"/health": Reply("a\x1b[2J\nb" * 99, type="text/\x1b[2Jx")}) as talker:
         outcome = run("--url", talker.url)
@@ -276,7 +284,10 @@ def test_a_service_of_that_name_is_kept_and_that_is_said(run: Run) -> None:
 
     outcome = run("--url", "http://localhost:2", "--command", "x")
 
-    assert outcome.lines[0] == "kept     pyproject.toml: it has [tool.auto-heal.services.api]"
+    assert (
+        outcome.lines[0]
+        == "kept     pyproject.toml: it has [tool.auto-heal.services.api]; --name adds a further service"
+    )
     assert everything() == before
 
 
@@ -322,6 +333,7 @@ def test_a_table_that_finds_no_place_is_printed_and_nothing_is_written(run: Run,
         ("[services.web", "auto-heal.toml: not valid TOML"),
         ("[services.web]\nredy = 1\n", "unknown key 'redy'; did you mean 'ready'?"),
         ("[services.web]\nurl = 'http://localhost:2'\ncommand = 'x'\n", "services.api.url: is that of web too"),
+        ("intervall = 1\n", "unknown key 'intervall'; did you mean 'interval'?"),
     ],
 )
 def test_a_configuration_that_is_or_becomes_invalid_stays_as_it_is(run: Run, text: str, sentence: str) -> None:
@@ -330,6 +342,8 @@ def test_a_configuration_that_is_or_becomes_invalid_stays_as_it_is(run: Run, tex
     outcome = run("--url", "http://localhost:2", "--command", "x")
 
     assert sentence in outcome.refusal
+    # No table in it, by hand or not, would mend that.
+    assert "by hand" not in outcome.refusal
     assert everything() == {"auto-heal.toml": text}
 
 
@@ -347,6 +361,28 @@ def test_a_configuration_that_is_or_becomes_invalid_stays_as_it_is(run: Run, tex
 def test_bad_input_is_refused_and_nothing_is_written(run: Run, arguments: list[str], sentence: str) -> None:
     assert sentence in run(*arguments).refusal
     assert everything() == {}
+
+
+@pytest.mark.parametrize("user", ["ann:geheim-7", "token-7"])
+def test_a_password_that_is_written_in_clear_is_named_and_not_printed(run: Run, user: str) -> None:
+    with talking(WELL) as talker:
+        outcome = run("--url", talker.url.replace("//", f"//{user}@"))
+
+    assert f"//{user}@" in written()["url"]
+    assert [line for line in outcome.lines if line.startswith("The password in the url stands there in clear; ${NAME}")]
+    assert user not in str(outcome)
+
+
+@pytest.mark.parametrize("user", ["ann:${SHOP_PASSWORD}@", ""])
+def test_a_url_without_a_password_in_clear_is_no_ground_to_warn(
+    run: Run, monkeypatch: pytest.MonkeyPatch, user: str
+) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "geheim-7")
+    with talking(WELL) as talker:
+        outcome = run("--url", talker.url.replace("//", f"//{user}"))
+
+    assert f'url = "http://{user}' in Path("pyproject.toml").read_text(encoding="utf-8")
+    assert "in clear" not in str(outcome)
 
 
 def test_a_variable_in_the_url_is_written_as_it_was_given(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +426,9 @@ def test_what_belongs_into_other_files_is_written_if_asked_for(run: Run) -> None
     assert json.loads(before["package.json"])["scripts"].keys() == {"doctor:auto", "doctor:monitor"}
     assert "/.auto-heal/\n" in before[".gitignore"]
     assert everything() == before
-    assert again.lines[0] == "kept     pyproject.toml: it has [tool.auto-heal.services.api]"
+    assert (
+        again.lines[0] == "kept     pyproject.toml: it has [tool.auto-heal.services.api]; --name adds a further service"
+    )
     assert again.lines[1:3] == [f"kept     {name}: nothing is missing there" for name in (".gitignore", "package.json")]
 
 
@@ -446,4 +484,4 @@ def test_why_a_ready_path_or_a_table_is_refused_is_told_in_russian(run: Run) -> 
     assert translated(path, "ru") == (
         "--ready: GET /x: код ответа 404; укажите путь, который отвечает 2xx, или не указывайте его"
     )
-    assert translated(table, "ru").startswith("pyproject.toml: дополнить не удалось: pyproject.toml: неверный TOML: ")
+    assert translated(table, "ru").startswith("pyproject.toml: дополнить не удалось: неверный TOML: ")
