@@ -40,7 +40,7 @@ class Remark(Enum):
     NONE = ""
     SICK = "sick"
     DOUBTFUL = "doubtful"
-    """It works with concerns, by its own words, so these are no ground for a heal."""
+    """It is not quite well, by its own words, which are no ground for a heal."""
     GUARDED = "guarded"
     """It asks for credentials."""
     LOGIN = "login"
@@ -185,7 +185,7 @@ class _Look:
             return Sight(Remark.LOGIN, path, answer, ready=path, expected={"get": path})
         sight = _judged(path, answer)
         # It may answer so to every wrong request.
-        is_unfit = sight.remark is Remark.SICK and not self._says_health(answer)
+        is_unfit = sight.remark in (Remark.SICK, Remark.DOUBTFUL) and not self._says_health(answer)
         return Sight(Remark.NONE, path, answer, ready=path, expected={"get": path}) if is_unfit else sight
 
     def _with_slash(self, path: str, answer: http.Answer) -> tuple[str, http.Answer]:

@@ -18,14 +18,15 @@ _WELL = frozenset({
 })  # fmt: skip
 # What a service says when it is sick, and what the same service says when it is well.
 _OPPOSITES = {
-    "bad": "good", "critical": "passing", "dead": "alive", "down": "up", "err": "ok", "error": "ok", "fail": "pass",
-    "failed": "passed", "failing": "passing", "ko": "ok", "nok": "ok", "not ok": "ok", "not ready": "ready",
-    "not_ready": "ready", "not_serving": "serving", "offline": "online", "out_of_service": "up", "red": "green",
-    "stopped": "running", "unavailable": "available", "unhealthy": "healthy",
+    "critical": "passing", "dead": "alive", "down": "up", "failing": "passing", "ko": "ok", "nok": "ok", "not ok": "ok",
+    "not ready": "ready", "not_ready": "ready", "not_serving": "serving", "offline": "online", "out_of_service": "up",
+    "red": "green", "stopped": "running", "unavailable": "available", "unhealthy": "healthy",
 }  # fmt: skip
-# Neither: it works, with concerns, or does not know, or will work soon.
+# Neither: it works, with concerns, or does not know, or will work soon. Or it fails, and may call the opposite ok,
+# success or healthy: a wrong guess would have it restarted while it is well.
 _DOUBTFUL = frozenset({
-    "degraded", "initializing", "maintenance", "partial", "starting", "unknown", "warn", "warning", "yellow",
+    "bad", "degraded", "err", "error", "fail", "failed", "initializing", "maintenance", "partial",
+    "starting", "unknown", "warn", "warning", "yellow",
 })  # fmt: skip
 # A table in a table in a table is no plain answer any more.
 _DEEPEST = 3

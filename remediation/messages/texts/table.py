@@ -160,8 +160,8 @@ TABLE: dict[str, Text] = {
         "Значит, сервис не в порядке; проверка пройдёт, когда он заработает",
     ),
     "init_doubtful": Text(
-        WARN, "So it works, with concerns of its own; the check looks at the status only",
-        "Значит, сервис работает, но с оговорками; проверяется только код ответа",
+        WARN, "So it is not quite well, by its own words; the check looks at the status only",
+        "Значит, сам сервис считает, что не вполне исправен; проверяется только код ответа",
     ),
     "init_login": Text(
         WARN, "A login page answers whatever is behind it; add a check of a path that needs no login",

@@ -116,7 +116,10 @@ def test_it_leaves_nothing_but_what_it_says_that_it_wrote(run: Run) -> None:
     ("replies", "said"),
     [
         ({"/health": Reply('{"status":"DOWN"}', 503)}, "So the service is not well; the check passes once it is"),
-        ({"/health": Reply("Degraded")}, "So it works, with concerns of its own; the check looks at the status only"),
+        (
+            {"/health": Reply("Degraded")},
+            "So it is not quite well, by its own words; the check looks at the status only",
+        ),
         ({"*": Reply("", 401)}, "Only the connection is checked: it asks for credentials; with headers"),
         ({"*": NOT_FOUND}, "Only the connection is checked: no usual health path answers with success"),
         (

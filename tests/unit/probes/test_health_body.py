@@ -43,7 +43,6 @@ def test_of_a_well_service_the_field_or_the_word_that_says_so_is_expected(
     [
         ('{"status":"DOWN"}', {"json": {"status": "UP"}}),
         ('{"status":"OUT_OF_SERVICE"}', {"json": {"status": "UP"}}),
-        ('{"status":"fail","output":"no disk"}', {"json": {"status": "pass"}}),
         ('{"state":{"health":"Unhealthy"}}', {"json": {"state": {"health": "Healthy"}}}),
         ('{"healthy": false}', {"json": {"healthy": True}}),
         ("Unhealthy", {"matches": "^Healthy$"}),
@@ -54,8 +53,15 @@ def test_of_a_sick_service_what_it_says_when_it_is_well_is_expected(body: str, e
     assert read(body.encode()) == (Says.SICK, expected)
 
 
-@pytest.mark.parametrize("body", ["Degraded", '{"status":"warn"}', '{"status":"yellow","nodes":3}', "UNKNOWN"])
-def test_of_a_service_with_concerns_nothing_is_expected(body: str) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Degraded", '{"status":"warn"}', '{"status":"yellow","nodes":3}', "UNKNOWN",
+        # Of these, the opposite may be ok, pass, success or healthy.
+        '{"status":"fail","output":"no disk"}', '{"status":"error"}', "failed",
+    ],
+)  # fmt: skip
+def test_of_a_service_with_concerns_or_unknown_opposite_nothing_is_expected(body: str) -> None:
     assert read(body.encode()) == (Says.DOUBTFUL, {})
 
 
