@@ -13,7 +13,7 @@ from pathlib import Path
 _NAME = "remediation"
 # A file by which our package is recognized.
 _OURS = Path("monitor", "forkserver.py")
-_USAGE_ERROR = 4
+_INTERRUPTED, _USAGE_ERROR = 2, 4
 
 
 def other_package() -> str | None:
@@ -42,6 +42,10 @@ def run() -> None:
     if path := other_package():
         sys.stderr.write(f"auto-heal: {conflict(path)}\n")
         sys.exit(_USAGE_ERROR)
-    from remediation.cli.main import run as run_command
+    try:
+        from remediation.cli.main import run as run_command
 
-    run_command()
+        run_command()
+    except KeyboardInterrupt:
+        # It came while modules were imported; later, each command ends in its own way.
+        sys.exit(_INTERRUPTED)

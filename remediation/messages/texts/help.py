@@ -95,7 +95,7 @@ HELP = {
     "the project (default: here)": "проект (по умолчанию: текущий каталог)",
     "the service's name (default: api)": "имя сервиса (по умолчанию: api)",
     "where it answers: http, https, tcp, or unix:PATH": "где он отвечает: http, https, tcp или unix:ПУТЬ",
-    "the command that starts it (default: none)": "команда, которая его запускает (по умолчанию: никакая)",
+    "the command that starts it (default: none)": "команда, которая его запускает (по умолчанию: нет)",
     "the path that answers 2xx when it is up (default: a usual one)":
         "путь, который отвечает 2xx, когда сервис работает (по умолчанию: один из обычных)",
     "add to .gitignore what auto-heal writes": "добавить в .gitignore то, что пишет auto-heal",

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from auto_heal_command import other_package
+from auto_heal_command import other_package, run
 
 
 def write(path: Path) -> Path:
@@ -35,3 +35,15 @@ def test_a_package_behind_ours_hides_nothing(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
 
     assert other_package() is None
+
+
+def test_an_interruption_before_a_command_begins_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("remediation.cli.main.run", interrupted)
+
+    with pytest.raises(SystemExit) as ended:
+        run()
+
+    assert ended.value.code == 2
