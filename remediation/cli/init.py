@@ -54,7 +54,9 @@ pytestmark = pytest.mark.heals("{name}")
 
 def test_health(services):
     """{ready}"""
-    assert services["{name}"].get("{ready}").ok
+    response = services["{name}"].get("{ready}")
+
+    assert response.ok, f"status {{response.status_code}}"
 '''
 _PROCESS = '''"""Liveness: the process behind the PID file is alive, is the service's, and owns the address."""
 

@@ -213,7 +213,14 @@ def test_what_is_not_started_yet_gets_only_what_was_asked_for(run: Run) -> None:
     # Nothing can be declared of it yet, so its checks are what a person may copy.
     folder = Path("healthtests")
     assert {path.name for path in folder.iterdir()} == {"README.md", "test_health.py", "test_process.py"}
-    assert 'services["shop"].get("/health").ok' in (folder / "test_health.py").read_text()
+    assert (
+        (folder / "test_health.py")
+        .read_text()
+        .endswith(
+            '    response = services["shop"].get("/health")\n\n'
+            '    assert response.ok, f"status {response.status_code}"\n'
+        )
+    )
     assert 'pytest.mark.heals("shop")' in (folder / "test_process.py").read_text()
 
 
