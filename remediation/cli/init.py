@@ -58,7 +58,7 @@ def test_health(services):
 
     assert response.ok, f"status {{response.status_code}}"
 '''
-_PROCESS = '''"""Liveness: the process behind the PID file is alive, is the service's, and owns the address."""
+_PROCESS = '''"""Liveness: the process is alive, is the service's, and owns the address."""
 
 import pytest
 
