@@ -75,6 +75,12 @@ MISTAKES = {
     "has both run and hook; make them two steps": "заданы и run, и hook; сделайте из них два шага",
     "{hook} has no argument {argument}; it has {arguments}":
         "у {hook} нет аргумента {argument}; есть такие: {arguments}",
+    "{hook} is async, and nobody would await it; define it with def":
+        "{hook} — async, а ждать её некому; определите её через def",
+    "a signal needs command beside it: only then is the main process known":
+        "для сигнала нужна и command: только с ней известен главный процесс",
+    '"reload" needs the key reload: a command, or the name of a signal':
+        'для "reload" нужен ключ reload: команда или имя сигнала',
     'is empty; give a program and its arguments, such as ["node", "index.js"]':
         'пусто; задайте программу и её аргументы, например ["node", "index.js"]',
     "{url} is no URL: {error}": "{url} — не URL: {error}",

@@ -31,3 +31,15 @@ def test_what_is_wrong_with_a_declared_check_is_told_in_russian(tmp_path: Path, 
     sentence = translated(str(caught.value), "ru")
 
     assert re.search("[а-я]", sentence), sentence
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        'auto-heal.toml: services.api.ladder: "reload" needs the key reload: a command, or the name of a signal',
+        "auto-heal.toml: services.api.reload: a signal needs command beside it: only then is the main process known",
+        "conftest.py: auto_heal_before is async, and nobody would await it; define it with def",
+    ],
+)
+def test_what_is_wrong_with_a_reload_or_a_hook_is_told_in_russian(sentence: str) -> None:
+    assert re.search("[а-я]", translated(sentence, "ru"))
