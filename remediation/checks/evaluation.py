@@ -110,7 +110,7 @@ class Evaluator:
             return error
         counts = (service.name, name) not in self._counted and not self.is_later_round
         self._counted.add((service.name, name))
-        restart = self._restart(service)
+        restart = self._restart(subject)
         state = self._states.update(service, name, lambda state: state.exceeded(restart, counts=counts))
         lasted = time.time() - state.exceeded_since
         if state.runs >= runs and lasted >= lasting * (1 - _TOLERANCE):
@@ -126,10 +126,11 @@ class Evaluator:
         properties.append((PENDING, text))
         return None
 
-    def _restart(self, service: Service) -> str:
-        """Return what is different after each restart of a service."""
-        state = self._store.recall(service)
-        return f"{state.pid} {state.born} {state.heals}"
+    def _restart(self, subject: Subject) -> str:
+        """Return what is different after each restart of the service, or of one that the check may heal."""
+        names = dict.fromkeys((subject.service.name, *(subject.check.heals or ())))
+        states = [self._store.recall(self._project.services[name]) for name in names]
+        return " ".join(f"{state.pid} {state.born} {state.heals}" for state in states)
 
     def _evaluate(self, subject: Subject, properties: list[tuple[str, object]], measured: list[Measurement]) -> float:
         """Return the seconds that the answer took. ServiceDown with what is wrong."""
