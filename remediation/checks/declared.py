@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 from collections import Counter
@@ -53,7 +54,8 @@ class DeclaredChecks:
             delay=lambda item: retries.retries(item)[1],
         )
         if self._is_asked_for():
-            config.args.append(str(project.source))
+            # Relative, because pytest takes no absolute path with a bracket.
+            config.args.append(os.path.relpath(project.source, config.invocation_params.dir))
 
     def _is_asked_for(self) -> bool:
         """Return whether the folder of the checks is an argument, and the configuration is not."""

@@ -55,13 +55,19 @@ def with_checks(arguments: list[str], project: Project) -> list[str]:
         return arguments
     folder = project.root / FOLDER
     if folder.is_dir():
-        return [*arguments, str(folder)]
+        return [*arguments, _argument(folder, project)]
     if any(service.checks for service in project.services.values()):
-        return [*arguments, str(project.source)]
+        return [*arguments, _argument(project.source, project)]
     raise ConfigError(
         f"{project.source.name}: no service has checks, and there is no folder {FOLDER} in {project.root}; "
         f"add checks = [...] to a service, or tests to {FOLDER}/"
     )
+
+
+def _argument(path: Path, project: Project) -> str:
+    """Return a file in a project's folder as an argument of pytest, which takes no absolute path with a bracket."""
+    # A monitor goes to that folder, and so needs an absolute one from any other.
+    return path.name if Path.cwd() == project.root else str(path)
 
 
 def _names_checks(argument: str, option: str | None) -> bool:

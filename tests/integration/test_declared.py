@@ -449,6 +449,15 @@ def test_the_monitor_checks_less_often_what_says_every(own: Sandbox) -> None:
     assert own.get("/count")[1]["count"] == 2
 
 
+def test_a_project_may_be_in_a_folder_with_a_bracket(own: Sandbox) -> None:
+    own.root /= "[id]"
+    own.write("healthtests/README", "")
+    own.write("auto-heal.toml", f'[services.api]\nurl = "{own.url}"\nchecks = [{{ disk_free = "1 MiB" }}]\n')
+
+    assert own.check().code == 0
+    assert own.auto_heal("check").code == 0
+
+
 def test_validate_names_all_that_is_wrong_with_checks(own: Sandbox) -> None:
     declare(own, '{ get = "health" }', '{ gte = "/" }', "{ tcp = true, json = {} }")
 
