@@ -223,7 +223,7 @@ def _part(text: str) -> float:
     """Return the percent of a share that is no more than all."""
     percent = quantities.share(text)
     if percent > 100:  # noqa: PLR2004
-        raise ValueError(f"{text!r} is more than all, 100%")
+        raise ValueError(f"{text!r} is more than 100%")
     return percent
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from remediation.messages.catalog import CATALOG, Language
 from remediation.messages.text import QUOTED, READ_BACK, Counted
-from remediation.messages.texts.mistakes import MISTAKES
+from remediation.messages.texts.mistakes import KINDS, MISTAKES
 from remediation.messages.texts.recorded import ACTIONS, SENTENCES, SYSTEM
 
 # Sentences contain other sentences, but none nests deeper than this.
@@ -78,6 +78,8 @@ def _translated(text: str, templates: tuple[_Template, ...], depth: int) -> str:
 def _value(template: _Template, name: str, value: str, templates: tuple[_Template, ...], depth: int) -> Counted:
     if value.isdigit():
         return Counted.of(value, int(value))
+    if name in ("wanted", "given"):
+        return Counted.of(" или ".join(KINDS.get(word, word) for word in value.split(" or ")), 1)
     if name not in READ_BACK or (template.key, name) in QUOTED:
         return Counted.of(value, 1)
     translation = _translated(value, templates, depth + 1)

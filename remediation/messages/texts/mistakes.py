@@ -37,7 +37,11 @@ MISTAKES = {
     "unknown key {key}; did you mean {near}?": "неизвестный ключ {key}; возможно, имелся в виду {near}",
     "unknown key {key}; known keys: {keys}": "неизвестный ключ {key}; есть такие: {keys}",
     "unknown value {value}; known values: {values}": "неизвестное значение {value}; допустимы: {values}",
-    "expected {wanted}, got {given}": "ожидается {wanted}, а задано {given}",
+    "expected {wanted}, got {given}": "ожидается {wanted}, а задано другое: {given}",
+    "expected {wanted} of length >= {least}": "ожидается {wanted} длиной не меньше {least}",
+    "expected {wanted} >= {least}": "ожидается {wanted} не меньше {least}",
+    "expected {wanted} > {least}": "ожидается {wanted} больше {least}",
+    "expected {wanted} <= {most}": "ожидается {wanted} не больше {most}",
     "missing": "не задано",
     "holds a NUL character, which no path and no command can": "содержит символ NUL, недопустимый в путях и командах",
     "a service's name has up to 64 letters, digits, - and _ only":
@@ -59,6 +63,21 @@ MISTAKES = {
     "does not go with {key}, only with {keys}": "не сочетается с {key}, только с {keys}",
     '{path} is no path such as "/health" (other characters percent-encoded)':
         '{path} — не путь вида "/health" (прочие символы в виде %XX)',
+    "needs within beside it: it says for how long that may be exceeded":
+        "нужен и within: for задаёт, как долго он может быть превышен",
+    "must be less than timeout, {limit}, which ends an attempt":
+        "должно быть меньше timeout ({limit}), который завершает попытку",
+    "needs an http or https url, to which the path belongs": "нужен url с http или https, к которому относится путь",
+    "needs an https url, whose certificate is looked at": "нужен url с https: проверяется его сертификат",
+    "needs command beside it: only then is the process known": "нужна и command: только тогда известен процесс",
+    'needs a url; or give host and port, as in "localhost:5432"':
+        'нужен url или хост с портом, например "localhost:5432"',
+    "{word} is neither host:port nor the name of a service; known services: {names}":
+        "{word} — не host:port и не имя сервиса; есть сервисы: {names}",
+    "the service {name} has no url": "у сервиса {name} нет url",
+    "JSON has no {word}; write it in quotes": "в JSON нет {word}; заключите значение в кавычки",
+    "{word}: must be more than 0": "{word}: должно быть больше 0",
+    "{word} is more than 100%": "{word} — больше 100%",
     "{expression} is no regular expression: {error}": "{expression} — не регулярное выражение: {error}",
     "{word}: up to 64 letters, digits, - and _ only": "{word}: допустимы только буквы, цифры, - и _, не больше 64",
     "{word} is no size such as 500 MiB or 2 GB; the units are {units}":
@@ -226,4 +245,11 @@ MISTAKES = {
     "baseline {file}: cannot be written: {problem}": "исходное состояние {file}: не удалось записать: {problem}",
     "baseline {file}: cannot be written, since its folder cannot":
         "исходное состояние {file}: нет права писать в его папку",
+}  # fmt: skip
+
+# What a value is, in the sentences above that say what is expected and given; "or" joins several.
+KINDS = {
+    "a list of strings": "список строк", "a list": "список", "a string": "строка", "one string": "одна строка",
+    "a number": "число", "a whole number": "целое число", "a table": "таблица", "a date": "дата", "a time": "время",
+    "a list of strings, one string": "список строк, одна строка",
 }  # fmt: skip

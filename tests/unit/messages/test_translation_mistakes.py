@@ -19,6 +19,9 @@ from remediation.messages.translation import translated
         '{ get = "/", within = "x" }',
         '{ get = "/", matches = "(" }', '{ memory_below = "5 MX" }', '{ cpu_below = "5" }',
         '{ heartbeat = { name = "a b", within = "1h" } }', '{ get = "/", heals = ["web"] }',
+        '{ get = "/", for = 3 }', '{ get = "/", within = 5 }', '{ memory_below = "0 B" }', '{ disk_free = "101%" }',
+        '{ get = "/", json = nan }', '{ tcp = "db" }', '{ tls_expires_in = "1d" }', '{ get = "" }',
+        '{ get = "/", status = 1 }', '{ get = "/", within = 0 }', '{ get = "/", every = 1e9 }',
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_declared_check_is_told_in_russian(tmp_path: Path, check: str) -> None:
@@ -43,3 +46,18 @@ def test_what_is_wrong_with_a_declared_check_is_told_in_russian(tmp_path: Path, 
 )
 def test_what_is_wrong_with_a_reload_or_a_hook_is_told_in_russian(sentence: str) -> None:
     assert re.search("[а-я]", translated(sentence, "ru"))
+
+
+@pytest.mark.parametrize(
+    ("english", "russian"),
+    [
+        ("expected a string, got a whole number", "ожидается строка, а задано другое: целое число"),
+        ("expected a list of strings or one string, got true or false",
+         "ожидается список строк или одна строка, а задано другое: true или false"),
+        ('expected "restart", "reload" or a table, got a date',
+         'ожидается "restart", "reload" или таблица, а задано другое: дата'),
+        ("expected a whole number >= 100", "ожидается целое число не меньше 100"),
+    ],
+)  # fmt: skip
+def test_what_a_value_is_has_no_word_of_english(english: str, russian: str) -> None:
+    assert translated(f"auto-heal.toml: retries: {english}", "ru") == f"auto-heal.toml: retries: {russian}"
