@@ -21,6 +21,8 @@ _DEEPEST = 5
 _LONGEST = 2_000
 # A reason with its prefix: the name of a service or check, or a request.
 _PREFIXED = re.compile(r"([A-Z]+ \S+|[^\s:]+): (.+)", re.DOTALL)
+# Before each reason of several, which are sentences one after another.
+_FILE = re.compile(r"[^\s:]+\.toml: ")
 _NAME_PREFIX = "{name}: "
 # Changes of a check, which precede the reason of its failure.
 _CHANGES = ("broken_by_deployment", "broken_by_heal", "still_broken", "fails_new", "too_slow")
@@ -44,8 +46,12 @@ class _Template(Struct, frozen=True):
 
 
 def translated(text: str, language: Language) -> str:
-    """Translate a reason; return a text that is not ours unchanged."""
-    return text if language == "en" else _translated(text, _reasons(), 0)
+    """Translate a reason, or several of one file; return a text that is not ours unchanged."""
+    if language == "en":
+        return text
+    if (file := _FILE.match(text)) and len(reasons := re.split(rf"(?<=[.?]) (?={re.escape(file[0])})", text)) > 1:
+        return " ".join(f"{_translated(reason.removesuffix('.'), _reasons(), 0)}." for reason in reasons)
+    return _translated(text, _reasons(), 0)
 
 
 def translated_action(text: str, language: Language) -> str:

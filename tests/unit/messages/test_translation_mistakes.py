@@ -61,3 +61,11 @@ def test_what_is_wrong_with_a_reload_or_a_hook_is_told_in_russian(sentence: str)
 )  # fmt: skip
 def test_what_a_value_is_has_no_word_of_english(english: str, russian: str) -> None:
     assert translated(f"auto-heal.toml: retries: {english}", "ru") == f"auto-heal.toml: retries: {russian}"
+
+
+def test_each_of_several_mistakes_is_told_in_russian() -> None:
+    text = "a.toml: x: unknown key 'gte'; did you mean 'get'? a.toml: y: missing. a.toml: z: missing."
+
+    assert translated(text, "ru") == (
+        "a.toml: x: неизвестный ключ 'gte'; возможно, имелся в виду 'get'. a.toml: y: не задано. a.toml: z: не задано."
+    )
