@@ -41,11 +41,22 @@ def _mismatches(check: Check, answer: Answer) -> Iterator[str]:
             yield english("unexpected_header", name=name, value=beginning(value), text=text)
     if check.json is not UNSET:
         yield from differences(check.json, answer.json())
+    body = _text(answer) if check.texts or check.matches else ""
     for text in check.texts:
-        if text not in answer.text:
+        if text not in body:
             yield _with_body(english("text_missing", text=_json(text)), answer)
-    if check.matches and not re.search(check.matches, answer.text):
+    if check.matches and not re.search(check.matches, body):
         yield _with_body(english("no_match", expression=check.matches), answer)
+
+
+def _text(answer: Answer) -> str:
+    """Decode the body in the encoding that the server declares, or else in UTF-8.
+
+    Then requests takes text for ISO 8859-1, as RFC 2616 had it; RFC 9110 dropped that, and static pages are in UTF-8.
+    """
+    if "charset" in answer.headers.get("Content-Type", "").lower():
+        return answer.text
+    return answer.content.decode("utf-8-sig", "replace")
 
 
 def _with_body(problem: str, answer: Answer) -> str:

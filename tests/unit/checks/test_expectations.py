@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
+from requests.utils import get_encoding_from_headers
 
-from remediation.checks.expectations import differences
+from remediation.checks.expectations import differences, mismatch
+from remediation.checks.transport import Answer
+from remediation.config.checks import Check
 
 
 @pytest.mark.parametrize(
@@ -45,3 +49,21 @@ def test_a_value_may_have_more_than_is_expected(expected: Any, value: Any) -> No
 )
 def test_what_is_missing_is_named_with_its_place(expected: Any, value: Any, problem: str) -> None:
     assert next(differences(expected, value)) == problem
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoding"),
+    [
+        ("text/html", "utf-8"), ("text/html", "utf-8-sig"), ("application/json", "utf-8"), (None, "utf-8"),
+        ("text/html; charset=windows-1251", "cp1251"), ("text/plain; Charset=nonsense", "utf-8"),
+    ],
+)  # fmt: skip
+def test_a_body_is_read_in_its_encoding(content_type: str | None, encoding: str) -> None:
+    answer = Answer()
+    answer.status_code = 200
+    answer._content = "Привет, мир".encode(encoding)
+    if content_type:
+        answer.headers["Content-Type"] = content_type
+    answer.encoding = get_encoding_from_headers(answer.headers)
+
+    assert mismatch(msgspec.convert({"get": "/", "contains": "мир", "matches": "^П"}, Check), answer) is None
