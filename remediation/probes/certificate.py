@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from remediation.probes import deadline_io, tls
+from remediation.probes import tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,25 +39,14 @@ def of(host: str, number: int, *, verify: bool, ca_file: Path | None, deadline: 
     handshake fails before `deadline`, on the monotonic clock; `tls.problem` explains an SSLError.
     """
     context = tls.context(verify=verify, ca_file=ca_file)
-    with _connected(context, host, number, deadline) as secure:
+    with tls.connected(context, host, number, deadline) as secure:
         shown = secure.getpeercert() or {}
         encoded = secure.getpeercert(binary_form=True)
     if not verify and encoded:
         # Python decodes only a certificate that it verified, so this one has to vouch for itself.
-        with _connected(_trusting_only(encoded), host, number, deadline) as secure:
+        with tls.connected(_trusting_only(encoded), host, number, deadline) as secure:
             shown = secure.getpeercert() or {}
     return _certificate(shown)
-
-
-def _connected(context: ssl.SSLContext, host: str, number: int, deadline: float) -> ssl.SSLSocket:
-    plain = deadline_io.connect(host, number, deadline)
-    try:
-        # OpenSSL's own limit on a chain bounds the memory; this bounds the handshake as a whole.
-        plain.settimeout(deadline_io.left(deadline))
-        return context.wrap_socket(plain, server_hostname=host)
-    except BaseException:
-        plain.close()
-        raise
 
 
 def _trusting_only(encoded: bytes) -> ssl.SSLContext:

@@ -59,6 +59,20 @@ def trusted() -> str:
     return certifi.where()
 
 
+def connected(context: ssl.SSLContext, host: str, number: int, deadline: float) -> ssl.SSLSocket:
+    """Return a connection to a port after the handshake; OSError if it fails before `deadline`, on the monotonic clock.
+
+    OpenSSL's own limit on a chain bounds the memory.
+    """
+    plain = deadline_io.connect(host, number, deadline)
+    try:
+        plain.settimeout(deadline_io.left(deadline))
+        return context.wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise
+
+
 def problem(error: ssl.SSLError, *, host: str, port: int, ca_file: Path | None, deadline: float) -> str:
     """Return in plain words why a TLS handshake with a server failed.
 
@@ -94,10 +108,7 @@ def _names(host: str, port: int, ca_file: Path | None, deadline: float) -> list[
     with suppress(OSError, ValueError):
         any_name = context(verify=True, ca_file=ca_file)
         any_name.check_hostname = False
-        with (
-            deadline_io.connect(host, port, deadline) as plain,
-            any_name.wrap_socket(plain, server_hostname=host) as secure,
-        ):
+        with connected(any_name, host, port, deadline) as secure:
             pairs = cast("tuple[tuple[str, str], ...]", (secure.getpeercert() or {}).get("subjectAltName", ()))
             return [name for kind, name in pairs if kind in ("DNS", "IP Address")]
     return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,7 +18,7 @@ from sandbox import Sandbox
 
 from remediation.checks.client import Handle
 from remediation.config.load import load_project
-from remediation.probes import readiness
+from remediation.probes import deadline_io, readiness, tls
 
 Serve = Callable[..., Server]
 OK = whole(b"ok")
@@ -238,3 +240,16 @@ def test_a_redirect_from_http_to_https_of_the_same_port_obeys_the_same_settings(
     assert failure(api).startswith("what it answers is no TLS")
 
     assert len(server.requests) == 2
+
+
+def test_a_connection_that_took_long_leaves_less_for_the_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(host: str, number: int, _: float) -> socket.socket:
+        return socket.create_connection((host, number), 20)
+
+    monkeypatch.setattr(deadline_io, "connect", slow)
+    with socket.create_server((HERE, 0)) as silent:
+        began = time.monotonic()
+        names = tls._names(HERE, silent.getsockname()[1], None, began + 0.2)
+
+    assert names == []
+    assert time.monotonic() - began < 10
