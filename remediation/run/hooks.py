@@ -157,7 +157,8 @@ class _RaisedError(Exception):
     """A hook raised KeyboardInterrupt itself: nobody has pressed Ctrl+C."""
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(type(error).__name__)
+        super().__init__()
+        self.error = error
 
 
 def _require_valid(plugin: str, name: str, hook: object) -> None:
@@ -175,6 +176,8 @@ def _require_valid(plugin: str, name: str, hook: object) -> None:
 
 def _problem(error: BaseException) -> str:
     """Return what went wrong in a hook, and where."""
+    if isinstance(error, _RaisedError):
+        error = error.error
     frames: list[Any] = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
     text = first_line(str(error))

@@ -115,7 +115,7 @@ def test_what_has_a_name_of_ours_and_is_no_function_is_no_hook(logged: Logged) -
         (ValueError("bad\nmore"), "ValueError: bad"),
         (SystemExit(3), "SystemExit: 3"),
         (pytest.fail.Exception("no"), "Failed: no"),
-        (KeyboardInterrupt(), "_RaisedError: KeyboardInterrupt"),
+        (KeyboardInterrupt(), ": KeyboardInterrupt"),
     ],
 )
 def test_whatever_a_hook_raises_is_told_with_its_place_and_ignored(
@@ -128,7 +128,7 @@ def test_whatever_a_hook_raises_is_told_with_its_place_and_ignored(
 
     [(key, values)] = logged.lines
     assert (key, values["hook"]) == ("hook_failed", "auto_heal_before")
-    assert str(values["problem"]).startswith("test_hooks.py:") or "_RaisedError" in said
+    assert str(values["problem"]).startswith("test_hooks.py:")
     assert str(values["problem"]).endswith(said)
 
 
