@@ -168,10 +168,13 @@ def _require_valid(plugin: str, name: str, hook: object) -> None:
     if inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook):
         raise ConfigError(f"{plugin}: {name} is async, and nobody would await it; define it with def")
     known = inspect.signature(getattr(hookspecs, name)).parameters
-    needed = inspect.signature(hook).parameters.values()
-    wrong = [one.name for one in needed if one.name not in known and one.default is one.empty]
-    if wrong:
-        raise ConfigError(f"{plugin}: {name} has no argument {wrong[0]!r}; it has {', '.join(known)}")
+    for one in inspect.signature(hook).parameters.values():
+        if one.name in known and (one.kind is one.KEYWORD_ONLY or one.default is not one.empty):
+            raise ConfigError(
+                f"{plugin}: {name}: pluggy gives no argument with a default or after *, as {one.name!r} is"
+            )
+        if one.name not in known and one.default is one.empty:
+            raise ConfigError(f"{plugin}: {name} has no argument {one.name!r}; it has {', '.join(known)}")
 
 
 def _problem(error: BaseException) -> str:

@@ -211,6 +211,18 @@ def test_an_argument_that_a_hook_does_not_have_is_told(logged: Logged) -> None:
     assert str(caught.value) == ("plugin0: auto_heal_before has no argument 'servce'; it has service, step, incident")
 
 
+@pytest.mark.parametrize(
+    "hook", [lambda service, step="": None, lambda service, *, step: None], ids=["default", "keyword only"]
+)
+def test_an_argument_that_would_never_be_given_is_told(logged: Logged, hook: Callable[..., None]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        logged.of(conftest(auto_heal_before=hook)).require_valid()
+
+    assert str(caught.value) == (
+        "plugin0: auto_heal_before: pluggy gives no argument with a default or after *, as 'step' is"
+    )
+
+
 def test_a_hook_that_nobody_would_await_is_told(logged: Logged) -> None:
     async def auto_heal_after() -> None:
         pass
