@@ -7,6 +7,7 @@ result in the window.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -164,6 +165,9 @@ _REPAIR = "SELECT repair FROM incidents WHERE line = ? AND repair IS NOT NULL OR
 _LATENCY = "SELECT latency FROM entries WHERE line = ? AND latency IS NOT NULL ORDER BY latency LIMIT 1 OFFSET ?"
 _SUBJECT = "SELECT kind, key, name, services FROM subjects WHERE id = ?"
 
+
+# A reload or a hook that fails is followed by the next step in the same heal, so only the last of them can have helped.
+_SEVERAL = re.compile(r"(?:^|(?<=, ))(reload|hook [^,]+), ")
 
 # The history of an older version has no measurements.
 _HAS_MEASUREMENTS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'measurements'"
@@ -325,7 +329,10 @@ def _steps(
 def _counted(taken: Iterable[tuple[Any, ...]]) -> dict[Any, list[Step]]:
     """Return the steps of each subject, from rows of a heal's number, subject, action, whether it helped, downtime."""
     by_subject: dict[Any, dict[str, list[tuple[bool, float | None]]]] = defaultdict(lambda: defaultdict(list))
-    for _, subject, action, has_helped, downtime in taken:
+    for _, subject, actions, has_helped, downtime in taken:
+        *failed, action = _SEVERAL.split(actions)
+        for step in filter(None, failed):
+            by_subject[subject][step].append((False, None))
         by_subject[subject][action].append((bool(has_helped), downtime))
     return {
         subject: sorted(

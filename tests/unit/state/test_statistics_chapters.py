@@ -60,6 +60,28 @@ def test_of_several_steps_in_one_run_only_the_last_can_have_helped(history: Hist
     assert chapter.service.steps == [Step("npm ci, restart", 1, 0, None), Step("restart", 1, 1, 4.0)]
 
 
+def test_a_reload_or_a_hook_that_failed_has_not_helped_and_the_step_after_it_may_have(history: History) -> None:
+    for at, action in (
+        (12, "reload, hook flush, npm ci, restart"),
+        (22, "hook flush"),
+        (32, "npm run reload, restart"),
+    ):
+        history.record_remediation(
+            remediation(at=BEGIN + at, action=action, since=BEGIN + at - 2, answered_at=BEGIN + at)
+        )
+        record(history, result(at, at, at + 1), took=2)
+
+    (chapter,) = chapters(history)
+
+    assert chapter.service is not None
+    assert chapter.service.steps == [
+        Step("hook flush", 2, 1, 2.0),
+        Step("npm ci, restart", 1, 1, 2.0),
+        Step("npm run reload, restart", 1, 1, 2.0),
+        Step("reload", 1, 0, None),
+    ]
+
+
 def test_each_check_has_the_steps_of_the_incidents_in_which_it_failed(history: History) -> None:
     for at, incident, action in ((10, "a", "restart"), (30, "b", "restart"), (50, "c", "reload")):
         begun, over = BEGIN + at, BEGIN + at + at / 10
