@@ -34,6 +34,7 @@ from remediation.state.log_positions import Position
 from remediation.state.records import Measurement
 from remediation.state.service_state import Store
 from remediation.system.process import Identity, descendants
+from remediation.system.secrets import redacted, redacted_words
 
 if TYPE_CHECKING:
     import pytest
@@ -399,7 +400,7 @@ class Probe:
         timeout = self._deadline - began
         captured = commands.capture(command, cwd=folder, environ=environ, timeout=timeout, limit=_MOST_OUTPUT)
         output = captured.output.decode("utf-8", "backslashreplace")
-        line = " ".join(command)
+        line = " ".join(redacted_words(command))
         if captured.problem:
             last = excerpt(redacted_output(output[-_SAID:]).splitlines()).telling
             key = "probe_command_said" if last else "probe_command"
@@ -509,7 +510,7 @@ class Probe:
         if self._targets.setdefault(name, target) != target:
             name = f"{name} {target}"
         # As the name of a property, a control character would make the JUnit report unreadable.
-        name, unit, shown = map(printable, (name, unit, shown))
+        name, unit, shown = (printable(redacted(text)) for text in (name, unit, shown))
         self._properties[:] = [pair for pair in self._properties if pair[0] != name]
         self._properties.append((name, shown))
         self._measurements[:] = [each for each in self._measurements if each.name != name]

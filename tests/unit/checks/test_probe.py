@@ -117,6 +117,15 @@ def test_a_name_with_control_characters_makes_no_report_unreadable(measured: Mea
     assert measured.kept == [Measurement(r"a\x1b\n", 1.0, r"x\ud800")]
 
 
+def test_no_secret_is_kept_in_a_name(measured: Measured) -> None:
+    measured.probe.command("true")
+    measured.probe.command(["echo", "--password", "hunter2", "-u", "ann:hunter2 x"])
+    measured.probe.record("http://ann:hunter2@h/", 1)
+
+    assert [each.name for each in measured.kept][1:] == ["command echo --password *** -u ***", "http://***@h/"]
+    assert "hunter2" not in str(measured.shown)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"), [("", "name: is empty"), (None, "name: needs a text, not None"), ("a\0", "has a NUL")]
 )
