@@ -353,7 +353,7 @@ class Probe:
             log_positions.keep(self._project, key, look.end, timeout=timeout)
         except OSError as error:
             raise ServiceDown(english("log_unreadable", file=file, problem=_why(error)), heals_nothing=True) from None
-        self._record("log", str(service), look.lines, "lines", f"{look.lines} lines")
+        self._record("log", str(service), look.lines, "lines", f"{look.lines} line{'' if look.lines == 1 else 's'}")
         if look.found:
             found = {"count": look.found, "line_found": look.first.strip()}
             raise ServiceDown(english("log_has", file=file, pattern=repr(without), **found))

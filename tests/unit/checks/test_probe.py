@@ -440,6 +440,13 @@ def test_a_path_is_relative_to_the_project(project: Sandbox, probe: Probe, path:
     assert str(problem(lambda: probe.log(Path(path), without="ERR"))).startswith(f"{path} has 'ERR' in 1 new line")
 
 
+@pytest.mark.parametrize(("content", "shown"), [("a\n", "1 line"), ("a\nb\n", "2 lines")])
+def test_lines_are_counted_in_english(measured: Measured, project: Sandbox, content: str, shown: str) -> None:
+    measured.probe.log(project.write("x.log", content), without="x")
+
+    assert measured.shown == [("log", shown)]
+
+
 def test_a_log_that_is_not_there_heals_nothing(probe: Probe) -> None:
     failure = problem(lambda: probe.log("api", without="ERROR"))
 
