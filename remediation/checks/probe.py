@@ -509,7 +509,7 @@ class Probe:
         """Show a value and keep it; the second target of the same attempt is named."""
         if self._targets.setdefault(name, target) != target:
             name = f"{name} {target}"
-        # As the name of a property, a control character would make the JUnit report unreadable.
+        # The history keeps the name, too.
         name, unit, shown = (printable(redacted(text)) for text in (name, unit, shown))
         self._properties[:] = [pair for pair in self._properties if pair[0] != name]
         self._properties.append((name, shown))

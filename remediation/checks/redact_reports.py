@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import pytest
 
 from remediation.checks.pytest_internals import ReprEntry, ascii_escaped, highlighting, set_nodeid
-from remediation.messages.message import visible
+from remediation.messages.message import printable, visible
 from remediation.system.secrets import (
     MASK,
     is_secret,
@@ -83,7 +83,10 @@ class Redaction:
         if call.excinfo and report.failed:
             _learn_locals(call.excinfo)
         _redact(report)
-        report.user_properties[:] = [(name, _property(name, value)) for name, value in report.user_properties]
+        # pytest's JUnit report escapes the value of a property, but not its name.
+        report.user_properties[:] = [
+            (printable(redacted(str(name))), _property(name, value)) for name, value in report.user_properties
+        ]
         if (old_name := item.stash.get(_RENAMED, "")) in report.keywords:
             report.keywords = {
                 item.name if name == old_name else name: value for name, value in report.keywords.items()

@@ -21,7 +21,7 @@ def nth(name):
 # Two attempts a round, two rounds.
 HAS_SUBTESTS = pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest has subtests since 9.0")
 CHECKS = r"""
-def test_well(): pass
+def test_well(record_property): record_property("name\x00\x1b[31m", "value\x1b")
 def test_flaky(): assert nth("flaky") > 1
 @heals
 def test_healed(): assert nth("healed") > 2
