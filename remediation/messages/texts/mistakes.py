@@ -94,6 +94,8 @@ MISTAKES = {
     "has both run and hook; make them two steps": "заданы и run, и hook; сделайте из них два шага",
     "{hook} has no argument {argument}; it has {arguments}":
         "у {hook} нет аргумента {argument}; есть такие: {arguments}",
+    "{hook}: pluggy gives no argument with a default or after *, as {argument} is":
+        "{hook}: pluggy не передаёт аргументы со значением по умолчанию или после *, как здесь {argument}",
     "{hook} is async, and nobody would await it; define it with def":
         "{hook} — async, а ждать её некому; определите её через def",
     "a signal needs command beside it: only then is the main process known":
@@ -186,6 +188,32 @@ MISTAKES = {
         "AUTO_HEAL равно {value}; с этим значением восстановления нет, и учения ничего не покажут",
     "{variable} is set by auto-heal alone; unset it ({error})":
         "{variable} задаёт только сам auto-heal; уберите её ({error})",
+    # The probes.
+    "needs a text, not {kind}": "нужна строка, а здесь {kind}",
+    "needs a list or a text, not {kind}": "нужен список или строка, а здесь {kind}",
+    "has a NUL character": "содержит символ NUL",
+    "is empty": "пусто",
+    "is empty; give a program and its arguments": "пусто; задайте программу и её аргументы",
+    "{value} is no finite number": "{value} — не конечное число",
+    "{value} is neither a number nor a text": "{value} — не число и не строка",
+    "{value} is no limit; give {least} or more": "{value} — не предел; нужно {least} или больше",
+    "{value} is no limit; give from {least} to {most}": "{value} — не предел; нужно от {least} до {most}",
+    "{folder} is no folder": "{folder} — не папка",
+    "{file} does not exist": "файла {file} нет",
+    "{name} is no name to ask for: {error}": "{name} — не имя, о котором можно спросить: {error}",
+    "{kind} is no kind of record such as A, AAAA, MX or TXT": "{kind} — не вид записи, такой как A, AAAA, MX или TXT",
+    "{server} is no name server such as 127.0.0.1 or 127.0.0.1:5353":
+        "{server} — не сервер имён вида 127.0.0.1 или 127.0.0.1:5353",
+    "is no URL such as redis://localhost:6379/0": "не URL вида redis://localhost:6379/0",
+    "is no URL such as redis://localhost:6379/0, rediss://localhost or unix:///run/redis.sock":
+        "не URL вида redis://localhost:6379/0, rediss://localhost или unix:///run/redis.sock",
+    "is no URL: in user and password, percent-encode special characters, such as %2F for /":
+        "не URL: особые знаки в имени и пароле кодируются процентами, например / — как %2F",
+    "is no DSN such as postgresql://localhost:5432/app": "не DSN вида postgresql://localhost:5432/app",
+    "is no DSN: in user and password, percent-encode special characters, such as %40 for @":
+        "не DSN: особые знаки в имени и пароле кодируются процентами, например @ — как %40",
+    "has a port that is no number up to 65535": "порт — не число до 65535",
+    "has neither one port nor one for each host": "порт должен быть один на всех или у каждого узла свой",
     # The services.
     "no service is called {name}; known services: {services}": "нет сервиса {name}; есть такие: {services}",
     "no service is called {word} in {file}; known services: {services}":

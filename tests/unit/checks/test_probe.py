@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from remediation.checks.errors import ServiceDown
 from remediation.checks.probe import Probe
 from remediation.config.load import load_project
 from remediation.config.schema import ConfigError
+from remediation.messages.translation import translated
 from remediation.state import heartbeats
 from remediation.state.records import Measurement
 from remediation.state.service_state import Store
@@ -207,6 +209,8 @@ def test_a_mistake_in_a_check_is_told_in_one_sentence(
 
     assert str(caught.value).startswith(sentence)
     assert "hunter2" not in str(caught.value)
+    russian = translated(str(caught.value), "ru")
+    assert re.search("[а-я]", russian), russian
 
 
 def test_a_mistake_in_a_check_is_told_without_the_name_of_a_module(probe: Probe) -> None:

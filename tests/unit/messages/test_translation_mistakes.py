@@ -42,9 +42,12 @@ def test_what_is_wrong_with_a_declared_check_is_told_in_russian(tmp_path: Path, 
         'auto-heal.toml: services.api.ladder: "reload" needs the key reload: a command, or the name of a signal',
         "auto-heal.toml: services.api.reload: a signal needs command beside it: only then is the main process known",
         "conftest.py: auto_heal_before is async, and nobody would await it; define it with def",
+        "conftest.py: auto_heal_before: pluggy gives no argument with a default or after *, as 'step' is",
+        "probe.postgres: is no DSN: in user and password, percent-encode special characters, such as %40 for @",
+        "probe.redis: is no URL: in user and password, percent-encode special characters, such as %2F for /",
     ],
 )
-def test_what_is_wrong_with_a_reload_or_a_hook_is_told_in_russian(sentence: str) -> None:
+def test_what_is_wrong_with_a_reload_a_hook_or_a_probe_is_told_in_russian(sentence: str) -> None:
     assert re.search("[а-я]", translated(sentence, "ru"))
 
 
