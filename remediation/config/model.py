@@ -589,11 +589,18 @@ def address_in(text: str, root: Path = Path(), *, port: int | None = None) -> Ad
     A host without a port has the given one.
     """
     if text.startswith("/"):
-        text = f"unix:{text}"
-    elif "://" not in text and not text.startswith("unix:"):
-        has_port = re.search(r":\d+$", text) and not re.fullmatch(r"[0-9a-fA-F]*:.*:.*", text)
-        text = f"tcp://{text}" if has_port or port is None else f"tcp://{text}:{port}"
-    return address_of(text, root)
+        return address_of(f"unix:{text}", root)
+    if "://" in text or text.startswith("unix:"):
+        return address_of(text, root)
+    has_port = re.search(r":\d+$", text) and not re.fullmatch(r"[0-9a-fA-F]*:.*:.*", text)
+    try:
+        return address_of(f"tcp://{text}" if has_port or port is None else f"tcp://{text}:{port}", root)
+    except InvalidValueError:
+        if "@" in text:
+            # It may have a password, which is not to be quoted.
+            raise
+        problem = f"{text!r} is no address such as localhost:8787, [::1]:8787 or /run/app.sock"
+        raise InvalidValueError(problem, "url") from None
 
 
 def _refuse_bare_password(url: str) -> None:

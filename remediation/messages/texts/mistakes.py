@@ -190,6 +190,8 @@ MISTAKES = {
         "{variable} задаёт только сам auto-heal; уберите её ({error})",
     # The probes.
     "needs a text, not {kind}": "нужна строка, а здесь {kind}",
+    "{text} is no address such as localhost:8787, [::1]:8787 or /run/app.sock":
+        "{text} — не адрес вида localhost:8787, [::1]:8787 или /run/app.sock",
     "needs a list or a text, not {kind}": "нужен список или строка, а здесь {kind}",
     "has a NUL character": "содержит символ NUL",
     "is empty": "пусто",

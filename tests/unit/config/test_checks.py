@@ -100,8 +100,8 @@ def test_within_is_in_seconds(within: object) -> None:
         ('[{ post = "/", body = 5 }]', "checks[0].body: expected a string or a table, got a whole number"),
         ('[{ get = "/", contains = "\\u0000" }]', "checks[0].contains: holds a NUL character"),
         ('[{ tcp = "db" }]', "checks[0].tcp: 'db' is neither host:port nor the name of a service; known services: api"),
-        ('[{ tcp = "db:99999" }]', "checks[0].tcp: 'tcp://db:99999' is no URL: Port out of range"),
-        ('[{ tcp = "db:x" }]', "checks[0].tcp: 'tcp://db:x' is no URL: Port could not be cast"),
+        ('[{ tcp = "db:99999" }]', "checks[0].tcp: 'db:99999' is no address such as localhost:8787"),
+        ('[{ tcp = "db:x" }]', "checks[0].tcp: 'db:x' is no address such as localhost:8787"),
         ("[{ tcp = false }]", "checks[0].tcp: unknown value False; known values: true"),
     ],
 )  # fmt: skip
