@@ -95,24 +95,24 @@ class Heartbeats:
         """Assign an empty slot to a session."""
         self.put(slot, deadline, limit=limit)
         self.claim(slot)
-        _HELPED.pack_into(self._state, self._at(slot) + _AT_HELPED, 0)
-        _ACKNOWLEDGED.pack_into(self._state, self._at(slot) + _AT_ACKNOWLEDGED, 0)
+        self._write(slot, _AT_HELPED, _HELPED, 0)
+        self._write(slot, _AT_ACKNOWLEDGED, _ACKNOWLEDGED, 0)
 
     def put(self, slot: int, deadline: float, phase: Phase = Phase.OUTSIDE, limit: float = 0.0) -> None:
         """Set the `deadline` of the session at `slot`, on the monotonic clock, and its phase."""
-        _STATE.pack_into(self._state, self._at(slot), deadline, limit, phase)
+        self._write(slot, 0, _STATE, deadline, limit, phase)
 
     def claim(self, slot: int) -> None:
         """Note that the session at `slot` begins another group now."""
-        _CLAIMED.pack_into(self._state, self._at(slot) + _AT_CLAIMED, time.monotonic())
+        self._write(slot, _AT_CLAIMED, _CLAIMED, time.monotonic())
 
     def help(self, slot: int) -> None:
         """Note that another process is about to run a part of the checks of the session at `slot`."""
-        _HELPED.pack_into(self._state, self._at(slot) + _AT_HELPED, 1)
+        self._write(slot, _AT_HELPED, _HELPED, 1)
 
     def acknowledge(self, slot: int) -> None:
         """Acknowledge an interrupt for the session at `slot`."""
-        _ACKNOWLEDGED.pack_into(self._state, self._at(slot) + _AT_ACKNOWLEDGED, 1)
+        self._write(slot, _AT_ACKNOWLEDGED, _ACKNOWLEDGED, 1)
 
     def has_acknowledged(self, slot: int) -> bool:
         """Return whether the session at `slot` has acknowledged an interrupt."""
@@ -120,7 +120,7 @@ class Heartbeats:
 
     def sign(self, slot: int, pid: int, born: str) -> None:
         """Store the identity of the process at `slot`, so that its PID can be verified."""
-        _WHO.pack_into(self._state, self._at(slot) + _AT_WHO, pid, born.encode()[:80])
+        self._write(slot, _AT_WHO, _WHO, pid, born.encode()[:80])
 
     def signed(self, slot: int) -> tuple[int, str]:
         """Return PID and birth of the process at `slot`; PID 0 if there is none."""
@@ -134,6 +134,11 @@ class Heartbeats:
         (claimed,) = _CLAIMED.unpack_from(self._state, at + _AT_CLAIMED)
         (helped,) = _HELPED.unpack_from(self._state, at + _AT_HELPED)
         return Heartbeat(deadline, limit, Phase(phase), claimed, bool(helped))
+
+    def _write(self, slot: int, place: int, parts: struct.Struct, *values: object) -> None:
+        """Write over a part of a slot. Not by pack_into, which clears it first: a deadline of 0 is over."""
+        start = self._at(slot) + place
+        self._state[start : start + parts.size] = parts.pack(*values)
 
     @staticmethod
     def _at(slot: int) -> int:
