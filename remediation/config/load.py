@@ -170,7 +170,15 @@ def _tables(file: Path, content: bytes) -> dict[str, Any]:
         raise ConfigError(f"{file.name}: not UTF-8, as TOML must be: byte {error.start}") from None
     except (ValueError, RecursionError) as error:
         # Also for numbers with thousands of digits, and for brackets nested as deeply.
-        raise ConfigError(f"{file.name}: not valid TOML: {error}") from None
+        raise ConfigError(f"{file.name}: not valid TOML: {error}{_braces(str(error), content)}") from None
+
+
+def _braces(error: str, content: bytes) -> str:
+    """Return a hint if the parser stopped in a line with a table in braces: TOML 1.0 is stricter there than JSON."""
+    place = re.search(r"(?:key part|inline table) \(at line (\d+)", error)
+    if place and b"{" in content.split(b"\n")[int(place[1]) - 1]:
+        return "; a table in braces is one line, without a comma at its end"
+    return ""
 
 
 def _override(variable: str, environ: Mapping[str, str], configured: Number, *, least: float) -> Number:

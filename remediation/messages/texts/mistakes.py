@@ -12,6 +12,8 @@ MISTAKES = {
     "not UTF-8, as TOML must be: byte {byte}": "файл не в UTF-8, как того требует TOML: байт {byte}",
     "not UTF-8, as TOML must be": "не в UTF-8, как того требует TOML",
     "not UTF-8: byte {byte}": "файл не в UTF-8: байт {byte}",
+    "not valid TOML: {error}; a table in braces is one line, without a comma at its end":
+        "неверный TOML: {error}; таблица в фигурных скобках пишется в одну строку, без запятой в конце",
     "not valid TOML: {error}": "неверный TOML: {error}",
     "not valid JSON: {error}": "неверный JSON: {error}",
     "is not an object": "это не объект",

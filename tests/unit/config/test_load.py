@@ -388,6 +388,13 @@ def test_a_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes, expected
     assert refusal(tmp_path).startswith(f"auto-heal.toml: {expected}")
 
 
+@pytest.mark.parametrize("content", ["a = [\n  {\n    b = 1 } ]", "a = { b = 1, }", "a = { b = 1\n}"])
+def test_a_table_in_braces_that_is_no_toml_is_told_what_it_may_be(tmp_path: Path, content: str) -> None:
+    (tmp_path / "auto-heal.toml").write_text(content)
+
+    assert refusal(tmp_path).endswith("; a table in braces is one line, without a comma at its end")
+
+
 @pytest.mark.parametrize("locked", ["file", "folder"])
 def test_what_we_may_not_read_is_told(locked: str) -> None:
     script = (
