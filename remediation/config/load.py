@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from remediation.config import trust
 from remediation.config.errors import InvalidValueError
 from remediation.config.model import LONGEST, STATE_FOLDER, Project, Service, Text, address_in, address_of
-from remediation.config.resolve import resolve_service
+from remediation.config.resolve import refuse_checks, resolve_service
 from remediation.config.schema import ConfigError, Problems, check_keys, read, refuse_nul
 from remediation.config.variables import Variables
 from remediation.messages.text import Language, of_environment
@@ -71,8 +71,14 @@ def _project(source: _Source, environ: Mapping[str, str]) -> Project:
     where = f"{source.file.name}: {source.prefix}"
     table = read(source.table, dict[str, Any], where)
     refuse_nul(table, where)
-    check_keys(table, Project, where)
+    problems = Problems()
+    with problems.kept():
+        check_keys(table, Project, where)
     tables = read(table.get("services", {}), dict[str, Any], f"{where}services")
+    if problems.found:
+        for name, values in tables.items():
+            refuse_checks(values, f"{where}services.{name}.", problems)
+    problems.refuse()
     outside = Variables(environ)
     of_file = dict[str, str]()
     if "env_file" in table:
@@ -85,7 +91,7 @@ def _project(source: _Source, environ: Mapping[str, str]) -> Project:
     files.never_make(project.root)
     _check_state_folder(project.state_folder)
     override = _url_override(tables, environ)
-    services, problems = dict[str, Service](), Problems()
+    services = dict[str, Service]()
     for name, values in tables.items():
         with problems.kept():
             services[name] = resolve_service(

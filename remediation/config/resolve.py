@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from remediation.config.checks import Check
 from remediation.config.model import Project, Service, Text
-from remediation.config.schema import ConfigError, Problems, read
+from remediation.config.schema import ConfigError, Problems, keys, read
 from remediation.config.variables import Variables
 
 # In bytes. A bundle of all public certificate authorities takes a few hundred kilobytes.
@@ -42,7 +43,9 @@ def resolve_service(
         "evidence_timeout": project.evidence.timeout,
         "file_env": variables,
     }
-    _read_checks(table.get("checks"), where)
+    problems = Problems()
+    refuse_checks(table, where, problems)
+    problems.refuse()
     service = read(table, Service, where)
     _refuse_unfit_checks(service, where)
     _check_ca_file(service, f"{where}ca_file")
@@ -50,13 +53,16 @@ def resolve_service(
     return replace(service, budget=replace(budget, calm=max(budget.window, 2 * project.interval)))
 
 
-def _read_checks(checks: object, where: str) -> None:
-    """Raise ConfigError with what is wrong in each of the checks, and not only in the first."""
-    problems = Problems()
+def refuse_checks(table: object, where: str, problems: Problems) -> None:
+    """Keep what is wrong in each of the checks of a service, and not only in the first.
+
+    Of a check with an unknown key nothing more is said: what it lacks may be what that key was meant for.
+    """
+    checks = table.get("checks") if isinstance(table, Mapping) else None
     for number, check in enumerate(checks if isinstance(checks, list) else ()):
-        with problems.kept():
-            read(check, Check, f"{where}checks[{number}].")
-    problems.refuse()
+        if not (isinstance(check, Mapping) and check.keys() - keys(Check).keys()):
+            with problems.kept():
+                read(check, Check, f"{where}checks[{number}].")
 
 
 def _refuse_unfit_checks(service: Service, where: str) -> None:

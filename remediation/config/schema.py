@@ -69,7 +69,8 @@ class Problems:
 
     def __init__(self) -> None:
         """Start without problems."""
-        self._found: list[str] = []
+        self.found: list[str] = []
+        """The problems, a sentence each."""
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -77,15 +78,15 @@ class Problems:
         try:
             yield
         except ConfigError as error:
-            self._found.append(str(error))
+            self.found.append(str(error))
 
     def add(self, problem: str) -> None:
         """Add a sentence."""
-        self._found.append(problem)
+        self.found.append(problem)
 
     def refuse(self) -> None:
         """Raise ConfigError with all problems, if there are any."""
-        refuse(self._found)
+        refuse(self.found)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import hashlib
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,8 +13,8 @@ import msgspec
 from remediation.config.model import Project, Service
 from remediation.system import files
 
-# A check takes a hundred bytes.
-_LIMIT = 10_000_000
+# A state takes a hundred bytes.
+_LIMIT = 100_000
 
 
 class CheckState(msgspec.Struct, frozen=True):
@@ -40,37 +40,35 @@ class CheckState(msgspec.Struct, frozen=True):
 
 
 class CheckStates:
-    """The states of a project's declared checks, in a file for each service."""
+    """The states of a project's declared checks, each in a file of its own: a project may have thousands."""
 
     def __init__(self, project: Project) -> None:
         """Keep them in the folder of the state."""
-        self._folder = project.state_folder
-        self._lock = threading.Lock()
+        self._folder = project.state_folder / "checks"
 
     def recall(self, service: Service, check: str) -> CheckState:
         """Return the state of a check by its name; a missing or corrupt file counts as empty."""
-        return self._read(service).get(check, CheckState())
+        try:
+            return msgspec.json.decode(files.read(self._file(service, check), limit=_LIMIT), type=CheckState)
+        except (OSError, msgspec.MsgspecError, UnicodeError):
+            return CheckState()
 
     def update(self, service: Service, check: str, change: Callable[[CheckState], CheckState]) -> CheckState:
         """Change the state of a check, and return the new one. What cannot be written is forgotten.
 
-        Two processes that check one service at once may lose a change of the other: then a limit is one look late.
+        Two processes that make the same check at once may lose a change of the other: then a limit is one look late.
         """
-        with self._lock:
-            states = self._read(service)
-            before = states.get(check, CheckState())
-            states[check] = after = change(before)
-            if after != before:
-                # Not on a full or a read-only disk; the check itself has its own verdict.
-                with suppress(OSError):
-                    files.write(self._file(service), msgspec.json.encode(states))
-            return after
+        before = self.recall(service, check)
+        after = change(before)
+        # Not on a full or a read-only disk; the check itself has its own verdict.
+        with suppress(OSError):
+            if after == CheckState():
+                self._file(service, check).unlink(missing_ok=True)
+            elif after != before:
+                files.write(self._file(service, check), msgspec.json.encode(after))
+        return after
 
-    def _read(self, service: Service) -> dict[str, CheckState]:
-        try:
-            return msgspec.json.decode(files.read(self._file(service), limit=_LIMIT), type=dict[str, CheckState])
-        except (OSError, msgspec.MsgspecError, UnicodeError):
-            return {}
-
-    def _file(self, service: Service) -> Path:
-        return self._folder / f".{service.name}.checks.json"
+    def _file(self, service: Service, check: str) -> Path:
+        # A name may hold what a file's name cannot, and be longer.
+        digest = hashlib.blake2b(check.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+        return self._folder / f"{service.name}-{digest}.json"

@@ -66,8 +66,9 @@ def test_states_are_kept_by_check_and_outlive_a_process(project: Project) -> Non
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"GET /": 1}', b"\xff"])
 def test_a_corrupt_file_counts_as_none(project: Project, content: bytes) -> None:
     service = project.services["api"]
-    project.state_folder.mkdir()
-    (project.state_folder / ".api.checks.json").write_bytes(content)
+    CheckStates(project).update(service, "GET /", lambda _: CheckState(runs=5))
+    (file,) = (project.state_folder / "checks").iterdir()
+    file.write_bytes(content)
 
     assert CheckStates(project).recall(service, "GET /") == CheckState()
     assert CheckStates(project).update(service, "GET /", lambda _: CheckState(runs=1)).runs == 1
@@ -80,3 +81,12 @@ def test_what_cannot_be_written_is_forgotten(project: Project) -> None:
     changed = CheckStates(project).update(project.services["api"], "GET /", lambda _: CheckState(runs=1))
 
     assert changed.runs == 1
+
+
+def test_a_check_of_which_nothing_is_to_be_remembered_leaves_no_file(project: Project) -> None:
+    states, service = CheckStates(project), project.services["api"]
+    states.update(service, "GET /", lambda _: CheckState(runs=1))
+    states.update(service, "GET /", lambda _: CheckState())
+    states.update(service, "TCP", lambda _: CheckState())
+
+    assert [*(project.state_folder / "checks").iterdir()] == []
