@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import psutil
 import pytest
 import trustme
 from answering import Server, serving
-from certificates import NOW, context
+from certificates import context
 from name_server import naming
 from sandbox import DEADLINE, Sandbox, free_port, wait_for
 
@@ -286,7 +286,7 @@ def secure(serve: Callable[..., Server], folder: Path, **times: Any) -> Server:
 
 @pytest.mark.parametrize(("days", "is_enough"), [(13, False), (15, True)])
 def test_a_certificate_that_expires_too_soon_is_told(project: Sandbox, *, days: int, is_enough: bool) -> None:
-    measured, until = Measured(project.root), NOW + timedelta(days=days)
+    measured, until = Measured(project.root), datetime.now(timezone.utc) + timedelta(days=days)
     with serving() as serve:
         place = f"localhost:{secure(serve, project.root, not_after=until).port}"
 

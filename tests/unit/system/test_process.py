@@ -46,7 +46,7 @@ DEAF = "trap '' TERM; echo ready; exec sleep 600"
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
-    """Start processes and end them after the test; one with a pipe must print a line first."""
+    """Start processes and end them after the test; one that echoes must print a line first."""
     started: list[subprocess.Popen[bytes]] = []
 
     def spawn(*command: str, env: dict[str, str] | None = None, user: int | None = None) -> subprocess.Popen[bytes]:
@@ -54,7 +54,7 @@ def spawn() -> Iterator[Spawn]:
         process = subprocess.Popen(command, env=environ, user=user, stdin=pipe, stdout=pipe)
         started.append(process)
         assert process.stdout is not None
-        assert "echo" not in command[-1] or process.stdout.readline()
+        assert "echo" not in " ".join(command) or process.stdout.readline()
         return process
 
     yield spawn
