@@ -11,7 +11,7 @@ from remediation.checks.client import Handle, deadline_in
 from remediation.checks.errors import OverLimit, ServiceDown
 from remediation.checks.expectations import mismatch
 from remediation.checks.probe import Probe
-from remediation.config.checks import Check
+from remediation.config.checks import AT_ONCE, Check
 from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError
 from remediation.messages.formatting import spoken
@@ -70,28 +70,32 @@ class Evaluator:
 
     def attempt(self, subject: Subject) -> Attempt:
         """Make one attempt. It ends within the timeout, unless a library hangs."""
-        service, check, name = subject
         began, start = time.time(), time.monotonic()
         if known := self._known(subject):
             return Attempt(None, began, known.latency, [(CHECKED, spoken(time.time() - known.passed_at))], [])
         properties: list[tuple[str, object]] = []
         measured: list[Measurement] = []
+        error: BaseException | None = None
         try:
             took = self._evaluate(subject, properties, measured)
-        except OverLimit as error:
-            took = time.monotonic() - start
-            return Attempt(self._over_limit(subject, error, properties), began, took, properties, measured)
-        except BaseException as error:  # noqa: BLE001 - pytest reports it, as if the check had run in its thread
-            if isinstance(error, ConfigError):
+        except OverLimit as exceeded:
+            took, error = time.monotonic() - start, self._over_limit(subject, exceeded, properties)
+        except BaseException as failure:  # noqa: BLE001 - pytest reports it, as if the check had run in its thread
+            took, error = time.monotonic() - start, failure
+            if isinstance(failure, ConfigError):
                 # Complete, as all of them: a traceback of our own code says nothing to people who wrote none.
-                error = ServiceDown(str(error), heals_nothing=True)
-            if check.every is not None:
-                self._states.update(service, name, lambda _: CheckState())
-            return Attempt(error, began, time.monotonic() - start, properties, measured)
-        if check.every is not None or check.held_for != (0.0, 1):
-            passed = CheckState(passed_at=began, latency=took) if check.every is not None else CheckState()
-            self._states.update(service, name, lambda _: passed)
-        return Attempt(None, began, took, properties, measured)
+                error = ServiceDown(str(failure), heals_nothing=True)
+            if subject.check.every is not None:
+                self._remember(subject, CheckState())
+        else:
+            if subject.check.every is not None:
+                self._remember(subject, CheckState(passed_at=began, latency=took))
+            elif subject.check.held_for != AT_ONCE:
+                self._remember(subject, CheckState())
+        return Attempt(error, began, took, properties, measured)
+
+    def _remember(self, subject: Subject, state: CheckState) -> None:
+        self._states.update(subject.service, subject.name, lambda _: state)
 
     def _known(self, subject: Subject) -> CheckState | None:
         """Return the state of a check that need not be asked in this cycle, because it passed not long ago."""
@@ -106,7 +110,7 @@ class Evaluator:
         """Return the failure of a check whose limit is exceeded, and let it heal once that has lasted; None before."""
         service, check, name = subject
         lasting, runs = check.held_for
-        if (lasting, runs) == (0.0, 1):
+        if check.held_for == AT_ONCE:
             return error
         counts = (service.name, name) not in self._counted and not self.is_later_round
         self._counted.add((service.name, name))

@@ -39,6 +39,8 @@ _PATH = re.compile(r"/[!-~]*")
 _WORDS = {"tcp": "TCP", "dns": "DNS", "tls_expires_in": "TLS expires in"}
 # The runs in which an answer has to be slower than `within` before its service is healed, unless `for` says.
 SLOW_RUNS = 3
+# What `held_for` is where a limit fails, and heals, the first time that it is exceeded.
+AT_ONCE = (0.0, 1)
 
 
 class HeartbeatLimit(Struct, frozen=True):
