@@ -75,6 +75,7 @@ def test_another_user_is_told_whose_the_folder_is_and_may_read_the_heartbeat(sha
     assert found.code == 0
 
 
+@pytest.mark.soak
 def test_a_monitor_pings_after_a_cycle_and_says_why_when_it_is_sick(project: Sandbox) -> None:
     watcher = Watcher()
     try:

@@ -203,6 +203,7 @@ def test_a_hanging_server_fails_each_check_by_its_own_deadline(own: Sandbox) -> 
     assert "✅ GET /health OK" in result.lines
 
 
+@pytest.mark.soak
 def test_the_folder_collects_declared_checks_and_a_module_in_it_does_not(own: Sandbox) -> None:
     own.write("healthtests/test_a.py", "def test_a():\n    pass\n")
     declare(own, '{ get = "/health" }', '{ get = "/" }', '{ get = "/" }')
@@ -225,6 +226,7 @@ def test_the_folder_collects_declared_checks_and_a_module_in_it_does_not(own: Sa
     assert [case.get("name") for case in own.report.iter("testcase")] == ["GET /health"]
 
 
+@pytest.mark.soak
 def test_the_configuration_may_be_a_symbolic_link(own: Sandbox) -> None:
     own.write("healthtests/README", "")
     declare(own, '{ get = "/health" }')
@@ -265,6 +267,7 @@ def test_the_report_has_file_and_line_of_a_check(own: Sandbox) -> None:
         assert found.get("classname") == "auto-heal.toml.api"
 
 
+@pytest.mark.soak
 def test_a_check_may_heal_another_service_or_none(own: Sandbox) -> None:
     declare(own, '{ get = "/", status = 500, heals = [] }', '{ get = "/health" }', top="retries = 1\n")
     own.auto_heal("start")
@@ -449,6 +452,7 @@ def test_the_monitor_checks_less_often_what_says_every(own: Sandbox) -> None:
     assert own.get("/count")[1]["count"] == 2
 
 
+@pytest.mark.soak
 def test_a_project_may_be_in_a_folder_with_a_bracket(own: Sandbox) -> None:
     own.root /= "[id]"
     own.write("healthtests/README", "")
@@ -472,6 +476,7 @@ def test_validate_names_all_that_is_wrong_with_checks(own: Sandbox) -> None:
     assert own.auto_heal("check").code == 4
 
 
+@pytest.mark.soak
 def test_a_check_in_python_has_the_time_that_its_marker_gives(own: Sandbox) -> None:
     own.write(
         "healthtests/test_slow.py",

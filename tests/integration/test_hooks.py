@@ -80,6 +80,7 @@ def test_hooks_that_raise_write_and_exit_do_not_keep_a_service_from_being_healed
     assert "auto_heal_after failed, and is ignored: conftest.py:8: SystemExit: 7" in result.lines
 
 
+@pytest.mark.soak
 def test_a_step_of_the_project_heals_without_a_restart_and_a_failed_one_is_followed_by_the_next(
     project: Sandbox,
 ) -> None:
@@ -123,6 +124,7 @@ def auto_heal_step(service, name):
     assert noted(project) == ["flush", "flush"]
 
 
+@pytest.mark.soak
 def test_a_hook_that_leaves_a_service_dead_is_not_waited_for_and_an_unknown_one_costs_nothing(broken: Sandbox) -> None:
     broken.configure('ladder = [{ hook = "flush" }]')
     broken.write("conftest.py", "def auto_heal_step(name):\n    return True\n")
@@ -147,6 +149,7 @@ def test_a_hook_with_a_wrong_argument_is_wrong_use(project: Sandbox) -> None:
     assert "conftest.py: auto_heal_after has no argument 'res'; it has service, result, incident" in result.output
 
 
+@pytest.mark.soak
 def test_a_monitor_calls_the_hooks_and_tells_them_its_events(project: Sandbox) -> None:
     project.configure(top="interval = 0.3\nretries = 1")
     project.write(

@@ -46,7 +46,9 @@ def measurements(project: Sandbox) -> list[tuple[Any, ...]]:
         return database.execute(query).fetchall()
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one process", "workers"])
+@pytest.mark.parametrize(
+    "workers", [pytest.param([], id="one process"), pytest.param(["-n", "2"], id="workers", marks=pytest.mark.soak)]
+)
 def test_what_a_check_measures_is_shown_and_kept(healthy: Sandbox, workers: list[str]) -> None:
     only(healthy, MEASURES)
 
@@ -74,6 +76,7 @@ def test_the_report_gives_programs_the_last_value_and_the_percentiles(healthy: S
     assert found["memory"]["last"] == found["memory"]["median"] > 1 << 20
 
 
+@pytest.mark.soak
 def test_the_monitor_keeps_what_each_cycle_measured(healthy: Sandbox) -> None:
     only(healthy, MEASURES)
     monitor = healthy.start("remediation", "monitor", CHECK_INTERVAL="0.2")
@@ -142,6 +145,7 @@ def test_log(probe):
 """
 
 
+@pytest.mark.soak
 def test_an_error_in_the_log_heals_once_and_what_the_service_said_before_its_restart_is_past(project: Sandbox) -> None:
     project.write("server.py", SAYS_ERROR)
     project.configure(top="retries = 2", command=f'command = ["{sys.executable}", "server.py"]')
@@ -171,6 +175,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.soak
 def test_the_whole_family_of_a_service_is_measured(project: Sandbox) -> None:
     project.write("server.py", FAMILY)
     project.configure('ready = "none"\n', command=f'command = ["{sys.executable}", "server.py"]')
