@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -23,7 +22,6 @@ from remediation.config.load import OWN_FILE
 from remediation.config.model import Project
 from remediation.config.positions import lines_of_checks
 from remediation.messages.message import english, seconds
-from remediation.supervision.handover import Handover
 
 # How much longer than its deadline an attempt may take until it counts as one that hangs in a library, in seconds.
 _GRACE = 1.0
@@ -45,7 +43,6 @@ class DeclaredChecks:
         one_by_one |= hasattr(config, "workerinput") or any(getattr(option, name, None) for name in _ONE_BY_ONE)
         self.is_ahead = not one_by_one
         """Whether attempts are made before pytest asks for them."""
-        self._announced = set[DeclaredCheck]()
         self._timeout = float(getattr(option, "timeout", None) or project.timeout)
         self.evaluator = Evaluator(project, store, sessions=sessions, timeout=self._timeout)
         self.ahead = Ahead[DeclaredCheck, Attempt](
@@ -71,27 +68,17 @@ class DeclaredChecks:
             return None
         return Configuration.from_parent(parent, path=file_path, plugin=self, project=self._project)
 
-    def follow(self, handover: Handover) -> None:
-        """Run the checks one by one after an earlier session that had to be ended: one of them stopped all the others.
-
-        Whatever keeps Python from switching threads does so, such as a regular expression that takes for ever.
-        """
-        self.is_ahead &= not handover.checks
-
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Announce the checks of this process."""
         self.announce(session.items)
 
     def announce(self, items: Iterable[pytest.Item]) -> None:
         """Announce the checks that this process is about to run."""
-        self._announced = {item for item in items if self.is_ahead and isinstance(item, DeclaredCheck)}
-        self.ahead.announce(item for item in items if item in self._announced)
+        self.ahead.announce(item for item in items if isinstance(item, DeclaredCheck) and item.is_ahead)
 
     def attempt(self, item: DeclaredCheck) -> Attempt:
         """Return the next attempt at a check. ServiceDown if there is none in time."""
-        delay = self._retries.retries(item)[1]
-        if item not in self._announced and EXTRA_TIME in item.stash and getattr(item, "execution_count", 1) > 1:
-            time.sleep(delay)
+        delay = self._retries.retries(item)[1] if item.is_ahead else 0.0
         longest = self._timeout + delay + _GRACE / 2
         try:
             return self.ahead.next(item, longest)
@@ -183,7 +170,10 @@ class DeclaredCheck(pytest.Item):
         self.label = label
         """The readable name, which has the service if there are several."""
         self.attempt: Attempt | None = None
-        if plugin.is_ahead:
+        # Python cannot switch threads while it matches, so a pattern that takes for ever would stop all checks.
+        self.is_ahead = plugin.is_ahead and not subject.check.may_match_for_ever
+        """Whether its attempts are made before pytest asks for them."""
+        if self.is_ahead:
             self.stash[EXTRA_TIME] = _GRACE
         self._line = line
         self._plugin = plugin

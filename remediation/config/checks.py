@@ -175,6 +175,11 @@ class Check(Struct, frozen=True, kw_only=True):
         return (self.contains,) if isinstance(self.contains, str) else self.contains
 
     @property
+    def may_match_for_ever(self) -> bool:
+        """Whether it has a regular expression that may take longer than linear time: one that repeats something."""
+        return any(sign in (self.matches or self.log_without or "") for sign in "*+{")
+
+    @property
     def longest(self) -> float | None:
         """`within`, in seconds."""
         return self.within if isinstance(self.within, float) else None

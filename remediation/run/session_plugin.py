@@ -137,8 +137,6 @@ class SessionPlugin:
         report_replay = ReportReplay(config)
         self._replay = Replay(handover, self._retries, report_replay)
         self._replay.progress = self._progress
-        if self._declared:
-            self._declared.follow(handover)
         self._replay.reduce_output(config, is_later_round=self._later_round is not None)
         collection = Collection(
             config, timeout=timeout, handover=handover, heartbeat=self._heartbeat, log=self._log,
@@ -237,8 +235,6 @@ class SessionPlugin:
         # A blocked terminal must not delay a heal.
         self._log_to(_own_terminal(timeout=_TERMINAL_TIMEOUT))
         self._replay.take(fork.known, self._progress)
-        if self._declared:
-            self._declared.follow(fork.known)
         self._continue_counting()
         return self._project.services.values()
 

@@ -135,3 +135,18 @@ def test_all_that_is_wrong_is_said_in_one_run(tmp_path: Path) -> None:
 )
 def test_a_check_has_to_fit_its_service(tmp_path: Path, text: str, said: str) -> None:
     assert said in problem(tmp_path, text, '[services.db]\nurl = "tcp://localhost:1"\n')
+
+
+@pytest.mark.parametrize(
+    ("keys", "may"),
+    [
+        ({"get": "/", "matches": "^Healthy$"}, False),
+        ({"get": "/", "matches": "(a+)+$"}, True),
+        ({"get": "/", "matches": "a{5}"}, True),
+        ({"log_without": "ERROR|WARN"}, False),
+        ({"log_without": "E.*R"}, True),
+        ({"get": "/"}, False),
+    ],
+)
+def test_an_expression_that_repeats_something_may_match_for_ever(keys: dict[str, Any], *, may: bool) -> None:
+    assert check(**keys).may_match_for_ever is may
