@@ -5,8 +5,9 @@ from __future__ import annotations
 import compileall
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from expected_skips import ExpectedSkips
@@ -16,6 +17,9 @@ from remediation.config.load import load_project
 from remediation.config.model import Service
 from remediation.state.service_state import Store
 from remediation.system import capabilities, environment
+
+if TYPE_CHECKING:
+    from answering import Server
 
 # A shell ignores this signal for background jobs, and all processes that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -40,6 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
         compileall.compile_dir(REPOSITORY / "remediation", quiet=2)
         if file := config.getoption("--expected-skips"):
             config.pluginmanager.register(ExpectedSkips(file))
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Start servers that are closed after the test."""
+    from answering import serving
+
+    with serving() as start:
+        yield start
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from answering import Server, bomb, endless, reply, serving, whole
+from answering import Server, bomb, endless, reply, whole
 from asking import CHUNK, CHUNKED, LONG, deflated, handle
 from sandbox import DEADLINE, Sandbox
 
@@ -35,13 +35,6 @@ try:
 except ServiceDown as error:
     print(most() - before, error)
 """
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 @pytest.mark.soak

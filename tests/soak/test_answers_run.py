@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import trustme
-from answering import Answer, Server, bomb, drip, redirect, reply, serving, whole
+from answering import Answer, Server, bomb, drip, redirect, reply, whole
 from certificates import context, self_signed
 from sandbox import Sandbox
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 def says(value: object) -> bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
-from answering import Server, redirect, serving, whole
+from answering import Server, redirect, whole
 from asking import failure, handle
 from certificates import context
 from sandbox import Sandbox
@@ -20,13 +20,6 @@ Serve = Callable[..., Server]
 TOKEN = "Bearer s3cr3t-9f3a-t0ken"
 HEADERS = f'headers = {{ Authorization = "{TOKEN}", X-Forwarded-Proto = "https", user-agent = "mine" }}\n'
 OK = whole(b'{"version": "1.0"}')
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 def sent(request: bytes) -> dict[str, str]:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from answering import Server, serving, whole
+from answering import Server, whole
 from asking import handle
 from sandbox import Sandbox
 
 from remediation.checks.errors import ServiceDown
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 def says(charset: str) -> str:

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain, islice
 
 import pytest
-from answering import MOST, Server, bomb, drip, endless, full_queue, redirect, reply, serving, whole
+from answering import MOST, Server, bomb, drip, endless, full_queue, redirect, reply, whole
 from asking import CHUNK, CHUNKED, LATE, LONG, deflated, failure, handle
 from sandbox import Sandbox, free_port
 
 from remediation.checks.errors import ServiceDown
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 # Time.

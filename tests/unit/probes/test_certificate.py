@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import trustme
-from answering import Server, drip, endless, full_queue, serving
+from answering import Server, drip, endless, full_queue
 from certificates import NOW, context, self_signed
 
 from remediation.probes import certificate
 from remediation.probes.certificate import Certificate
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 @pytest.fixture(scope="module")

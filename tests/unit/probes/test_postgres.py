@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
-from answering import Server, drip, endless, full_queue, serving
+from answering import Server, drip, endless, full_queue
 
 from remediation.probes import postgres
 from remediation.probes.postgres import PostgresError
 
 Serve = Callable[..., Server]
 MIB = 1 << 20
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 def ask(port: int, *, seconds: float = 10.0, more: str = "sslmode=disable") -> list[tuple[object, ...]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from answering import Answer, Server, bomb, drip, endless, full_queue, redirect, reply, serving, whole
+from answering import Answer, Server, bomb, drip, endless, full_queue, redirect, reply, whole
 from asking import handle
 from sandbox import DEADLINE, Sandbox, free_port
 
@@ -16,13 +16,6 @@ from remediation.config.load import load_project
 from remediation.probes import readiness
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 def probed(

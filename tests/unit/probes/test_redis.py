@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from answering import Server, drip, endless, full_queue, serving
+from answering import Server, drip, endless, full_queue
 
 from remediation.probes import redis
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 def ping(url: str, seconds: float = 10.0) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import trustme
-from answering import Server, drip, full_queue, redirect, reply, serving, whole
+from answering import Server, drip, full_queue, redirect, reply, whole
 from asking import LATE, failure, handle
 from certificates import NOW, context, self_signed
 from sandbox import Sandbox
@@ -23,13 +23,6 @@ from remediation.probes import deadline_io, readiness, tls
 Serve = Callable[..., Server]
 OK = whole(b"ok")
 HERE = "127.0.0.1"
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start servers that are closed after the test."""
-    with serving() as start:
-        yield start
 
 
 @pytest.fixture(scope="module")
