@@ -87,7 +87,7 @@ class Probe:
         try:
             deadline_io.connect_to(place, self._deadline).close()
         except OSError as error:
-            raise ServiceDown(f"TCP {place.place}: {_why(error)}") from None
+            raise ServiceDown(f"TCP {place.place}: {deadline_io.why(error)}") from None
         return self._took("tcp", place.place, began)
 
     def dns(
@@ -145,7 +145,7 @@ class Probe:
             problem = tls.problem(error, host=host, port=port, ca_file=file, deadline=deadline)
             raise ServiceDown(f"{what}: {problem}") from None
         except OSError as error:
-            raise ServiceDown(f"{what}: {_why(error)}") from None
+            raise ServiceDown(f"{what}: {deadline_io.why(error)}") from None
         left, until = shown.seconds_left, f"{shown.not_after:%Y-%m-%d}"
         self._record("tls", place.place, left, "s", f"expires in {spoken(left)}")
         if limit is not None and left <= 0:
@@ -178,7 +178,7 @@ class Probe:
             problem = tls.problem(error, host=server.host, port=server.port, ca_file=file, deadline=self._deadline)
             raise ServiceDown(f"{what}: {problem}") from None
         except (OSError, redis.RedisError) as error:
-            raise ServiceDown(f"{what}: {_why(error)}") from None
+            raise ServiceDown(f"{what}: {deadline_io.why(error)}") from None
         return self._took("redis", server.place, began)
 
     def postgres(self, dsn: str, query: str = "SELECT 1") -> list[tuple[Any, ...]]:
@@ -199,7 +199,7 @@ class Probe:
         try:
             rows = postgres.query(dsn, query, deadline=self._deadline)
         except (OSError, postgres.PostgresError) as error:
-            raise ServiceDown(f"SQL {place}: {_why(error)}") from None
+            raise ServiceDown(f"SQL {place}: {deadline_io.why(error)}") from None
         self._took("postgres", place, began)
         return rows
 
@@ -320,7 +320,9 @@ class Probe:
         try:
             status = deadline_io.within(self._deadline, lambda: os.statvfs(place))
         except OSError as error:
-            raise ServiceDown(english("disk_unknown", file=path, problem=_why(error)), heals_nothing=True) from None
+            raise ServiceDown(
+                english("disk_unknown", file=path, problem=deadline_io.why(error)), heals_nothing=True
+            ) from None
         size = status.f_bavail * status.f_frsize
         # As df(1) counts: what only root may use belongs to neither side.
         used = (status.f_blocks - status.f_bfree) * status.f_frsize
@@ -352,7 +354,9 @@ class Probe:
             timeout = deadline_io.left(self._deadline)
             log_positions.keep(self._project, key, look.end, timeout=timeout)
         except OSError as error:
-            raise ServiceDown(english("log_unreadable", file=file, problem=_why(error)), heals_nothing=True) from None
+            raise ServiceDown(
+                english("log_unreadable", file=file, problem=deadline_io.why(error)), heals_nothing=True
+            ) from None
         self._record("log", str(service), look.lines, "lines", f"{look.lines} line{'' if look.lines == 1 else 's'}")
         if look.found:
             found = {"count": look.found, "line_found": look.first.strip()}
@@ -552,12 +556,6 @@ def _require(module: str, extra: str, package: str) -> None:
     except ImportError:
         values = {"package": package, "extra": f"pytest-auto-heal[{extra}]"}
         raise ConfigError(english("no_extra", what=f"probe.{extra}", **values)) from None
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return english("timed_out")
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def probe_for(request: pytest.FixtureRequest) -> Probe:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 from remediation.messages.message import seconds, visible
-from remediation.probes import http
+from remediation.probes import deadline_io, http
 from remediation.system.secrets import redacted
 
 # How long a ping may take, in seconds, from the lookup of the name to the answer's status.
@@ -95,4 +95,4 @@ def _failing(url: str) -> str:
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {seconds(TIMEOUT)}s; it may have arrived"
-    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return deadline_io.why(error)

@@ -170,6 +170,13 @@ def beginning(text: str | bytes) -> str:
     return repr(text[:_SHOWN]) + ("..." if len(text) > _SHOWN else "")
 
 
+def why(error: Exception) -> str:
+    """Return in plain words what an error means, whatever the protocol."""
+    if isinstance(error, TimeoutError):
+        return english("timed_out")
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
 def no_http(error: HTTPException) -> str:
     """Return in plain words why an answer cannot be read as HTTP."""
     from http import client

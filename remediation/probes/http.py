@@ -146,6 +146,4 @@ def why(error: Exception, service: Service, deadline: float) -> str:
         from remediation.probes import tls
 
         return tls.problem(error, host=address.host, port=address.port, ca_file=service.ca_file, deadline=deadline)
-    if isinstance(error, TimeoutError):
-        return english("timed_out")
-    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return deadline_io.why(error)
