@@ -56,7 +56,7 @@ def with_checks(arguments: list[str], project: Project) -> list[str]:
     folder = project.root / FOLDER
     if folder.is_dir():
         return [*arguments, _argument(folder, project)]
-    if any(service.checks for service in project.services.values()):
+    if project.declares_checks:
         return [*arguments, _argument(project.source, project)]
     raise ConfigError(
         f"{project.source.name}: no service has checks, and there is no folder {FOLDER} in {project.root}; "

@@ -12,13 +12,12 @@ from msgspec.structs import force_setattr
 
 from remediation.config import quantities
 from remediation.config.errors import InvalidValueError
+from remediation.config.fields import HTTP_PATH, Positive, Text
 from remediation.config.schema import NAME
 from remediation.messages.message import printable
 from remediation.system.secrets import redacted
 
-Text = Annotated[str, Meta(min_length=1)]
 Status = Annotated[int, Meta(ge=100, le=599)]
-Positive = Annotated[float, Meta(gt=0, le=1e8)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 _REQUESTS = ("get", "post", "head")
@@ -34,8 +33,6 @@ BESIDE = {
     "within": (*_REQUESTS, "tcp", "dns"),
     "for": (*_REQUESTS, "tcp", "dns", "memory_below", "cpu_below", "open_files_below", "disk_free"),
 }  # fmt: skip
-# A path in an HTTP request, RFC 3986 section 3.3, with percent-encoding.
-_PATH = re.compile(r"/[!-~]*")
 _WORDS = {"tcp": "TCP", "dns": "DNS", "tls_expires_in": "TLS expires in"}
 # The runs in which an answer has to be slower than `within` before its service is healed, unless `for` says.
 SLOW_RUNS = 3
@@ -118,7 +115,7 @@ class Check(Struct, frozen=True, kw_only=True):
         return value is not UNSET if key == "json" else value not in (None, (), {})
 
     def _check_request(self) -> None:
-        if self.is_request and not _PATH.fullmatch(self.target):
+        if self.is_request and not HTTP_PATH.fullmatch(self.target):
             raise InvalidValueError(
                 f'{self.target!r} is no path such as "/health" (other characters percent-encoded)', self.kind
             )

@@ -18,7 +18,8 @@ from msgspec.structs import replace
 
 from remediation.config import trust
 from remediation.config.errors import InvalidValueError
-from remediation.config.model import LONGEST, STATE_FOLDER, Project, Service, Text, address_in, address_of
+from remediation.config.fields import LONGEST, Text
+from remediation.config.model import STATE_FOLDER, Project, Service, address_in, address_of
 from remediation.config.resolve import refuse_checks, resolve_service
 from remediation.config.schema import ConfigError, Problems, check_keys, read, refuse_nul
 from remediation.config.variables import Variables

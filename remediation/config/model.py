@@ -24,17 +24,13 @@ from msgspec.structs import force_setattr
 
 from remediation.config.checks import Check
 from remediation.config.errors import InvalidValueError
+from remediation.config.fields import HTTP_PATH, LONGEST, NotNegative, Positive, Text
 from remediation.system.secrets import redacted_words
 
 if TYPE_CHECKING:
     from remediation.system.endpoints import Endpoint
 
-# The most seconds of any setting, three years. TOML also has `inf`, but a deadline must be finite.
-LONGEST = 1e8
-Positive = Annotated[float, Meta(gt=0, le=LONGEST)]
-NotNegative = Annotated[float, Meta(ge=0, le=LONGEST)]
 Megabytes = Annotated[float, Meta(ge=1, le=LONGEST)]
-Text = Annotated[str, Meta(min_length=1)]
 FreePort = Literal["own", "user", "never"]
 LogFormat = Literal["text", "json"]
 Event = Literal["sick", "healed", "gave-up", "flapping"]
@@ -61,8 +57,6 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _BUILTINS = frozenset({".", "cd", "exec", "export", "source", "ulimit", "umask"})
 # The last part of the path of a page to log in by.
 _LOGIN = re.compile(r"(?:wp-)?(?:log|sign)[-_]?in(?:\.\w+)?", re.IGNORECASE)
-# A path in an HTTP request, RFC 3986 section 3.3, with percent-encoding.
-_PATH = re.compile(r"/[!-~]*")
 # What may follow `Bearer` in a header, RFC 6750 section 2.1.
 _SHORTEST_TOKEN = 16
 _TOKEN = re.compile(rf"[\w.~+/=-]{{{_SHORTEST_TOKEN},}}", re.ASCII)
@@ -154,7 +148,7 @@ class Notices(Struct, frozen=True):
         except ValueError:
             is_url = False
         # It is a secret, and so not quoted.
-        if not is_url or parts.fragment or parts.username or not _PATH.fullmatch(f"/{self.heartbeat}"):
+        if not is_url or parts.fragment or parts.username or not HTTP_PATH.fullmatch(f"/{self.heartbeat}"):
             raise InvalidValueError("is no URL such as https://hc-ping.com/UUID", "heartbeat")
 
 
@@ -223,7 +217,7 @@ class Version(Struct, frozen=True):
     field: Text = "version"
 
     def __post_init__(self) -> None:
-        if not _PATH.fullmatch(self.path):
+        if not HTTP_PATH.fullmatch(self.path):
             raise InvalidValueError(f'{self.path!r} is no path such as "/api/health"', "path")
 
 
@@ -409,7 +403,7 @@ class Service(Struct, frozen=True, kw_only=True):
             raise InvalidValueError('"reload" needs the key reload: a command, or the name of a signal', "ladder")
 
     def _check_ready(self) -> None:
-        is_path = bool(_PATH.fullmatch(self.ready))
+        is_path = bool(HTTP_PATH.fullmatch(self.ready))
         if self.ready not in ("tcp", "none") and not is_path:
             raise InvalidValueError(
                 f'{self.ready!r} is neither a path such as "/health" (other characters percent-encoded) '
@@ -528,6 +522,11 @@ class Project(Struct, frozen=True, kw_only=True):
     def root(self) -> Path:
         """The folder of the configuration, which relative paths start from."""
         return self.source.parent
+
+    @property
+    def declares_checks(self) -> bool:
+        """Whether a service has checks that need no Python."""
+        return any(service.checks for service in self.services.values())
 
     @property
     def state_folder(self) -> Path:

@@ -9,7 +9,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from remediation.config.checks import Check
-from remediation.config.model import Project, Service, Text
+from remediation.config.fields import Text
+from remediation.config.model import Project, Service
 from remediation.config.schema import ConfigError, Problems, keys, read
 from remediation.config.variables import Variables
 
@@ -43,10 +44,14 @@ def resolve_service(
         "evidence_timeout": project.evidence.timeout,
         "file_env": variables,
     }
-    problems = Problems()
-    refuse_checks(table, where, problems)
-    problems.refuse()
-    service = read(table, Service, where)
+    try:
+        service = read(table, Service, where)
+    except ConfigError:
+        # msgspec stops at the first wrong value.
+        problems = Problems()
+        refuse_checks(table, where, problems)
+        problems.refuse()
+        raise
     _refuse_unfit_checks(service, where)
     _check_ca_file(service, f"{where}ca_file")
     budget = service.budget

@@ -105,7 +105,7 @@ class SessionPlugin:
 
     def _declared_checks(self, *, one_by_one: bool) -> DeclaredChecks | None:
         """Return the plugin of the declared checks; None if the project has none."""
-        if not any(service.checks for service in self._project.services.values()):
+        if not self._project.declares_checks:
             return None
         from remediation.checks.declared import DeclaredChecks
 

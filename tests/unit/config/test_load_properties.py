@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties import looking_at
 
+from remediation.config.fields import LONGEST
 from remediation.config.load import load_project
-from remediation.config.model import LONGEST, Project
+from remediation.config.model import Project
 from remediation.config.schema import ConfigError
 
 OVERRIDES = ("API_URL", "MAX_RETRIES", "RETRY_DELAY", "CHECK_INTERVAL", "LOG_FILE", "AUTO_HEAL_LANG", "LANG", "LC_ALL")
