@@ -39,7 +39,7 @@ class DeclaredChecks:
         self._project = project
         self._retries = retries
         option = config.option
-        # A worker of xdist is told its checks one by one.
+        # xdist hands a worker its checks one by one.
         one_by_one |= hasattr(config, "workerinput") or any(getattr(option, name, None) for name in _ONE_BY_ONE)
         self.is_ahead = not one_by_one
         """Whether attempts are made before pytest asks for them."""

@@ -90,6 +90,6 @@ def differences(expected: Any, value: Any, place: str = "") -> Iterator[str]:
 
 def _json(value: Any) -> str:
     """Return the beginning of a value as JSON."""
-    # Not by msgspec, which refuses half of a surrogate pair, and shows what is no number as null.
+    # Not by msgspec, which refuses half of a surrogate pair and writes NaN as null.
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
