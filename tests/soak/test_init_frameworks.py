@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 from sandbox import Sandbox, sandbox
-from servers import SERVERS, Server, program, start_by_hand
+from servers import SERVERS, Server, prepare, program, start_by_hand
 from witnesses import await_server
 
 from remediation.config.load import tomllib
@@ -164,11 +164,7 @@ def test_a_check_right_after_it_is_green_and_touches_nobody(bare: Sandbox, frame
 
 @pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
 def test_a_check_beside_a_server_with_workers_is_green_and_touches_nobody(bare: Sandbox, server: Server) -> None:
-    for name in server.needs:
-        program(name)
-    if server.needs_root and os.geteuid() != 0:
-        pytest.skip(f"only root can start {server.name} with workers of another user")
-    command = server.prepare(bare)
+    command = prepare(bare, server)
     with start_by_hand(bare, server, command) as by_hand:
         try:
             await_server(bare.port)

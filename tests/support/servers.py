@@ -223,13 +223,18 @@ SERVERS = (
 )
 
 
-def configure(project: Sandbox, server: Server) -> Command:
-    """Write a server's files, its checks and its configuration into a project, and return its command."""
+def prepare(project: Sandbox, server: Server) -> Command:
+    """Write a server's files into a project, and return its command; skip the test if it cannot run here."""
     for name in server.needs:
         program(name)
     if server.needs_root and os.geteuid() != 0:
         pytest.skip(f"only root can start {server.name} with workers of another user")
-    command = server.prepare(project)
+    return server.prepare(project)
+
+
+def configure(project: Sandbox, server: Server) -> Command:
+    """Write a server's files, its checks and its configuration into a project, and return its command."""
+    command = prepare(project, server)
     shutil.rmtree(project.root / "healthtests")
     answer = _POSTGRES if server.name == "postgres" else _HTTP
     project.write("healthtests/test_server.py", _CHECKS.format(answer=answer))
